@@ -1,0 +1,43 @@
+import type { Field, Json, Reader } from '@virtkit/vmstate';
+import type { Report } from './finding.ts';
+import type { EarlyState, TransportParts, VirtioState } from './state.ts';
+import type { ContractVersion } from './version.ts';
+
+/** Feature bit → name in the specification. */
+export type FeatureNames = Readonly<Record<number, string>>;
+
+/** Byte order of the multi-byte fields of the configuration space. */
+export type Endian = 'little' | 'big';
+
+/**
+ * A device type's side of the saved state.
+ *
+ * `loadDevice` runs before the subsections were read (that is the order of the wire), so its argument does not have
+ * them: feature bits above 31 and everything else that comes late is for `check`, which sees the whole state.
+ */
+export interface DeviceLayer<D = unknown> {
+  readonly contract: ContractVersion;
+  /** Name of the vmsd, which is the last part of the section's name: `virtio-blk`. */
+  readonly name: string;
+  /** Virtio 1.3 §5: 1 network card, 2 block device, … Undefined: any. */
+  readonly virtioId?: number;
+  /** Versions of the section that can be read; the newest is written. */
+  readonly version: number;
+  readonly minimum: number;
+  /** True if the section has fields of its own behind the `virtio` field. They are kept as bytes. */
+  readonly hasRest?: boolean;
+  /** The device's feature bits. Those of the transport and the rings are core's. */
+  readonly features: FeatureNames;
+  /**
+   * The forms in which the state may stand at the cursor, most likely first. More than one, where the layout depends
+   * on something the stream does not tell (QEMU reads it from the command line). The first one wins with which
+   * everything behind it can be read up to the section's end. Must not move the reader.
+   */
+  loadDevice(early: EarlyState, input: Reader): Iterable<Field<D>>;
+  /** The form in which this state is written. */
+  saveDevice(state: D): Field<D>;
+  /** What depends on the whole state. QEMU does this after `virtio_load`: "feature-dependent setup". */
+  check?(state: VirtioState<TransportParts, D>, report: Report): void;
+  /** The configuration space by field name. Fewer bytes than the structure has: fewer fields. */
+  describeConfig?(config: Uint8Array, endian: Endian): Json;
+}

@@ -1,0 +1,40 @@
+import type { Field, Json, Reader } from '@virtkit/vmstate';
+import type { Report } from './finding.ts';
+import type { TransportParts, VirtioState } from './state.ts';
+import type { ContractVersion } from './version.ts';
+
+/** What a transport can tell from the first bytes of a virtio body. */
+export interface Recognition {
+  /** `certain`: an identity was found. `possible`: nothing speaks against it. */
+  readonly confidence: 'certain' | 'possible';
+  /** Virtio device id (1 network card, 2 block device, …) where the transport's state tells it. */
+  readonly virtioId?: number;
+}
+
+/**
+ * A transport's side of a virtio device's saved state. Everything is data: each callback of QEMU's `VirtioBusClass`
+ * (`save_config`/`load_config`, `save_queue`/`load_queue`, `save_extra_state`/`load_extra_state`) is one field,
+ * whose `encode` saves and whose `decode` loads.
+ */
+export interface TransportLayer<T extends TransportParts = TransportParts> {
+  readonly contract: ContractVersion;
+  /** `pci`, `ccw`, `mmio`, … */
+  readonly name: string;
+  /** True if the driver chooses the ring alignment: core then saves `vring.align`. QEMU: `has_variable_vring_alignment`. */
+  readonly hasVariableVringAlignment: boolean;
+  /** Could a body that begins here be of this transport? Must not throw, must not move the reader. */
+  recognize(input: Reader): Recognition | undefined;
+  /** `save_config` / `load_config`. */
+  readonly config: Field<T['config']>;
+  /** `save_queue` / `load_queue`; the layout may depend on the configuration (PCI: a vector only with MSI-X). */
+  queue(config: T['config']): Field<T['queue']>;
+  /** `save_extra_state` / `load_extra_state`; undefined for transports that have none (ccw). */
+  readonly extraState?: Field<T['extra']>;
+  /** Reports what the transport's fields promise each other and do not keep. */
+  check?(state: VirtioState<T>, report: Report): void;
+  /** The configuration state under the names of its standard, for people: derived, not stored. */
+  describe?(config: T['config']): Json;
+}
+
+/** The parts of a transport. */
+export type PartsOf<L> = L extends TransportLayer<infer T> ? T : never;

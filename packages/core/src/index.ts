@@ -1,0 +1,21 @@
+/**
+ * The core of virtio devices: the contract between core, transports and devices, and the procedure that saves and loads
+ * their state.
+ *
+ * You bring:  a transport (`@virtkit/transport-*`) and a device type (`@virtkit/device-*`), or your own.
+ * You get:    `virtioDevice(transport, device)`: the saved state as plain data, from bytes and back, typed by both.
+ * Not here:   PCI, channel I/O, any device type; the migration stream around the sections (`@virtkit/migration`).
+ * @packageDocumentation
+ */
+export { type CodecOptions, type StateOf, type VirtioCodec, virtioDevice } from './codec.ts';
+export type * from './contract/index.ts';
+export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
+export { type OpaqueDeviceState, opaqueDevice } from './opaque.ts';
+export { checkVirtio } from './procedure/check.ts';
+export type { Layers } from './procedure/layers.ts';
+export { virtioLoad } from './procedure/load.ts';
+export { virtioSave } from './procedure/save.ts';
+export { deviceNames, FEATURE, ISR, STATUS, transportFeatures } from './spec.ts';
+export { ELEMENT_BYTES, elementField, elementOrder, type Segment, type VirtQueueElement } from './state/element.ts';
+export { lowHigh } from './state/low-high.ts';
+export { QUEUE_MAX } from './state/subsections.ts';

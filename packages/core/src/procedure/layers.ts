@@ -1,0 +1,39 @@
+import { type Field, jsonError, StateError } from '@virtkit/vmstate';
+import type { DeviceLayer } from '../contract/device.ts';
+import type { TransportParts } from '../contract/state.ts';
+import type { TransportLayer } from '../contract/transport.ts';
+import { type CoreSubsectionsDeclaration, coreSubsections } from '../state/subsections.ts';
+
+/** The two layers that core joins. */
+export interface Layers<T extends TransportParts, D> {
+  readonly transport: TransportLayer<T>;
+  readonly device: DeviceLayer<D>;
+}
+
+/** For transports without extra state: QEMU answers -1 when the subsection comes all the same. */
+const noExtraState: Field<never> = {
+  type: 'buffer',
+  minSize: 0,
+  decode: (input) => {
+    throw new StateError('extra-state', 'the transport has no extra state', {}, { offset: input.position });
+  },
+  encode: () => {
+    throw new StateError('extra-state', 'the transport has no extra state');
+  },
+  toJSON: () => null,
+  fromJSON: (json) => {
+    throw jsonError('no extra state', json);
+  },
+};
+
+const declarations = new WeakMap<object, CoreSubsectionsDeclaration<unknown>>();
+
+/** Core's subsections with the transport's extra state in them; made once a transport. */
+export function subsectionsOf<T extends TransportParts>(transport: TransportLayer<T>): CoreSubsectionsDeclaration<T['extra']> {
+  let found = declarations.get(transport);
+  if (found === undefined) {
+    found = coreSubsections<unknown>(transport.extraState ?? noExtraState);
+    declarations.set(transport, found);
+  }
+  return found as CoreSubsectionsDeclaration<T['extra']>;
+}

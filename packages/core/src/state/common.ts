@@ -1,0 +1,40 @@
+import { countedBytes, named, u8, u16, u32, u64, type VMState, vmstate } from '@virtkit/vmstate';
+
+/** The fields that every virtio device has, between `save_config` and the queues. QEMU: `virtio_save`. */
+export const commonFields = vmstate('virtio', 1).fields({
+  status: u8,
+  isr: u8,
+  queueSel: u16,
+  guestFeatures: u32,
+  // config_len in front; only the bytes that are there limit it
+  config: countedBytes(u32, 0xffffffff),
+});
+
+/** Core's fields of a queue, for transports that fix the ring alignment. */
+export const queueFields = vmstate('virtqueue', 1).fields({
+  num: named('vring.num', u32),
+  desc: named('vring.desc', u64),
+  lastAvailIdx: u16,
+});
+
+/** The same for transports that let the driver choose the alignment. */
+const alignedQueueFields = vmstate('virtqueue', 1).fields({
+  num: named('vring.num', u32),
+  align: named('vring.align', u32),
+  desc: named('vring.desc', u64),
+  lastAvailIdx: u16,
+});
+
+/** Core's fields of one queue. */
+export interface CoreQueueFields {
+  readonly num: number;
+  readonly align?: number;
+  readonly desc: bigint;
+  readonly lastAvailIdx: number;
+}
+
+/** Core's part of a queue, as this transport has it. */
+export function coreQueue(hasVariableVringAlignment: boolean): VMState<CoreQueueFields> {
+  // with `align` required in one and absent in the other, the wire form is the only difference
+  return (hasVariableVringAlignment ? alignedQueueFields : queueFields) as unknown as VMState<CoreQueueFields>;
+}

@@ -1,0 +1,125 @@
+import { array, type Field, hex, type Json, type Reader, StateError, u32, u64, type ValueOf, vmstate, type Writer } from '@virtkit/vmstate';
+import type { Endian } from '../contract/device.ts';
+
+/** `VIRTQUEUE_MAX_SIZE`: most segments of one direction in a request. */
+export const ELEMENT_SEGMENTS_MAX = 1024;
+/** `sizeof(VirtQueueElementOld)` on a 64-bit host. */
+export const ELEMENT_BYTES = 49168;
+
+const IN_ADDR = 16;
+const OUT_ADDR = IN_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
+const IN_SG = OUT_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
+const OUT_SG = IN_SG + 16 * ELEMENT_SEGMENTS_MAX;
+
+/** A piece of guest memory of a request. */
+export interface Segment {
+  /** Guest-physical address. */
+  readonly addr: bigint;
+  /** Bytes. */
+  readonly len: bigint;
+}
+
+/** A request that was taken from its ring and not yet returned. QEMU: `VirtQueueElement`. */
+export interface VirtQueueElement {
+  /** Split: head descriptor; packed: buffer id. */
+  readonly index: number;
+  /** What the driver wrote and the device reads. */
+  readonly out: readonly Segment[];
+  /** What the device writes. */
+  readonly in: readonly Segment[];
+}
+
+/** JSON form and declaration of what an element holds; its bytes are another matter, see {@link elementField}. */
+const segment = vmstate('segment', 1).fields({ addr: u64, len: u64 });
+
+/**
+ * A `VirtQueueElement` as QEMU dumps it: a C structure in the byte order of the host that ran QEMU, always 49168 bytes.
+ * Unused entries are zero and are ignored when read, as QEMU does.
+ */
+export function elementField(order: Endian): Field<VirtQueueElement> {
+  const little = order === 'little';
+  return {
+    type: 'buffer',
+    minSize: ELEMENT_BYTES,
+    decode: (input) => decodeElement(input, little),
+    encode: (output, element) => encodeElement(output, element, little),
+    toJSON: ({ index, out, in: into }) => ({ index, out: out.map((s) => segment.toJSON(s)), in: into.map((s) => segment.toJSON(s)) }),
+    fromJSON: elementFromJSON,
+  };
+}
+
+/** In which byte order does the element at the cursor make sense? Little where both do. */
+export function elementOrder(input: Reader): Endian {
+  if (input.remaining < 12) return 'little';
+  const plausible = (little: boolean): boolean =>
+    [4, 8].every((at) => input.view.getUint32(input.offset + at, little) <= ELEMENT_SEGMENTS_MAX);
+  return !plausible(true) && plausible(false) ? 'big' : 'little';
+}
+
+function decodeElement(input: Reader, little: boolean): VirtQueueElement {
+  const base = input.take(ELEMENT_BYTES);
+  const { view } = input;
+  const count = (at: number, path: string): number => {
+    const found = view.getUint32(base + at, little);
+    if (found <= ELEMENT_SEGMENTS_MAX) return found;
+    // QEMU aborts here
+    throw new StateError('count', `${found} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`, { count: found, limit: ELEMENT_SEGMENTS_MAX }, { path, offset: input.base + base + at });
+  };
+  const outNum = count(4, 'outNum');
+  const inNum = count(8, 'inNum');
+  const segments = (length: number, addr: number, sg: number): Segment[] =>
+    Array.from({ length }, (_, i) => ({
+      addr: view.getBigUint64(base + addr + 8 * i, little),
+      len: view.getBigUint64(base + sg + 16 * i + 8, little),
+    }));
+  return {
+    index: view.getUint32(base, little),
+    out: segments(outNum, OUT_ADDR, OUT_SG),
+    in: segments(inNum, IN_ADDR, IN_SG),
+  };
+}
+
+function encodeElement(output: Writer, element: VirtQueueElement, little: boolean): void {
+  for (const list of [element.out, element.in]) {
+    if (list.length > ELEMENT_SEGMENTS_MAX) {
+      throw new StateError('count', `${list.length} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`, { count: list.length, limit: ELEMENT_SEGMENTS_MAX });
+    }
+  }
+  const base = output.reserve(ELEMENT_BYTES);
+  output.bytes.fill(0, base, base + ELEMENT_BYTES);
+  const { view } = output;
+  view.setUint32(base, element.index, little);
+  view.setUint32(base + 4, element.out.length, little);
+  view.setUint32(base + 8, element.in.length, little);
+  const segments = (list: readonly Segment[], addr: number, sg: number): void =>
+    list.forEach((item, i) => {
+      view.setBigUint64(base + addr + 8 * i, item.addr, little);
+      view.setBigUint64(base + sg + 16 * i + 8, item.len, little);
+    });
+  segments(element.out, OUT_ADDR, OUT_SG);
+  segments(element.in, IN_ADDR, IN_SG);
+}
+
+function elementFromJSON(json: Json): VirtQueueElement {
+  const source = elementJson.fromJSON(json);
+  if (source.index > 0xffffffff) throw new StateError('json', `index ${hex(source.index)} is too large`);
+  return source;
+}
+
+/** The JSON form as a declaration, for its checks. The counts on the wire are the arrays' lengths here. */
+const elementJson = vmstate('VirtQueueElement', 1).fields({ index: u32, out: anyLength(segment), in: anyLength(segment) });
+
+function anyLength<T>(element: Field<T>): Field<readonly T[]> {
+  return {
+    ...array(element, 0),
+    fromJSON: (json) => {
+      if (!Array.isArray(json)) throw new StateError('json', 'array of segments expected');
+      return array(element, json.length).fromJSON(json);
+    },
+  };
+}
+
+/** The segments of an element, typed from the declaration above: keeps interface and JSON form one thing. */
+type Declared = ValueOf<typeof elementJson>;
+const sameShape = (declared: Declared): VirtQueueElement => declared;
+void sameShape;

@@ -1,0 +1,121 @@
+import { bool, buffer, bytesFromJson, bytesToJson, type Field, type Json, jsonError, macAddress, u8, u16, u32, u64, type ValueOf, vmstate, type Writer } from '@virtkit/vmstate';
+
+/** Addresses that fit the filter table. QEMU `MAC_TABLE_ENTRIES`. */
+export const MAC_TABLE_ENTRIES = 64;
+/** Bytes of the VLAN filter: 4096 bits. */
+export const VLAN_BYTES = 512;
+/** Bytes of the RSS key. QEMU `VIRTIO_NET_RSS_MAX_KEY_SIZE`. */
+const RSS_KEY_BYTES = 40;
+
+/** Layout facts that the stream does not tell: they are of the sender's command line and of the negotiated features. */
+export interface NetLayout {
+  /** The device was made with more than one queue pair. */
+  readonly multiqueue: boolean;
+  /** CTRL_GUEST_OFFLOADS is negotiated. */
+  readonly guestOffloads: boolean;
+}
+
+/** Receive-side scaling, there while it is enabled. Version 2 came with QEMU 10.2. */
+export const rssState = vmstate('virtio-net-device/rss', { minimum: 1, version: 2 })
+  .fields({
+    enabled: bool,
+    /** The indirection table chooses the queue. */
+    redirect: bool,
+    /** Hash and its type go into the packet header. */
+    populateHash: bool,
+    /** Hash types that the guest chose, Virtio 1.3 §5.1.6.4.3.1 */
+    hashTypes: u32,
+  })
+  .since(2, {
+    supportedHashTypes: u32,
+  })
+  .fields({
+    indirectionsLen: u16,
+    defaultQueue: u16,
+    key: buffer(RSS_KEY_BYTES),
+  })
+  .array('indirectionsTable', u16, (state) => state.indirectionsLen);
+
+/** State of a vhost-user back end: chunks of be32 length and bytes, up to a length of 0. */
+const backendState: Field<readonly Uint8Array[]> = {
+  type: 'vhost-user backend state',
+  minSize: 4,
+  decode: (input) => {
+    const chunks: Uint8Array[] = [];
+    for (let length = input.u32(); length !== 0; length = input.u32()) chunks.push(input.copy(length));
+    return chunks;
+  },
+  encode: (output: Writer, chunks) => {
+    for (const chunk of chunks) {
+      output.u32(chunk.length);
+      output.raw(chunk);
+    }
+    output.u32(0);
+  },
+  toJSON: (chunks) => chunks.map(bytesToJson),
+  fromJSON: (json: Json) => {
+    if (!Array.isArray(json)) throw jsonError('array of hex strings', json);
+    return json.map((chunk: Json) => bytesFromJson(chunk));
+  },
+};
+
+/** vmsd `virtio-net-device`: what `save_device` writes. */
+export const netState = vmstate<NetLayout>('virtio-net-device', 11)
+  .fields({
+    mac: macAddress,
+    /** Transmission is due for queue pair 0. */
+    txWaiting: u32,
+    /** MRG_RXBUF is negotiated. */
+    mergeableRxBufs: u32,
+    /** Bit 0: link up; bit 1: announcement wanted. */
+    status: u16,
+    promisc: u8,
+    allmulti: u8,
+    /** QEMU: `mac_table.in_use`. More than 64 are read and forgotten by QEMU. */
+    macTableInUse: u32,
+  })
+  /** QEMU: `mac_table.macs`. Unicast addresses first. */
+  .array('macTable', macAddress, (state) => state.macTableInUse)
+  .fields({
+    /** Filter of 4096 VLAN ids, a bit each; 32-bit words in the byte order of the host that ran QEMU. See {@link vlanIds}. */
+    vlans: buffer(VLAN_BYTES),
+    /** The sender's back end takes packets with a virtio-net header. */
+    hasVnetHdr: u32,
+    /** QEMU: `mac_table.multi_overflow`. */
+    multiOverflow: u8,
+    /** QEMU: `mac_table.uni_overflow`. */
+    uniOverflow: u8,
+    alluni: u8,
+    nomulti: u8,
+    nouni: u8,
+    nobcast: u8,
+    /** The sender's back end does UDP fragmentation offload. */
+    hasUfo: u8,
+  })
+  .when((_state, layout) => layout.multiqueue, {
+    maxQueuePairs: u16,
+    currQueuePairs: u16,
+  })
+  /** `tx_waiting` of queue pairs 1 to curr_queue_pairs - 1. */
+  .array('txWaitingOthers', u32, (state) => Math.max((state.currQueuePairs ?? 1) - 1, 0))
+  .when((_state, layout) => layout.guestOffloads, {
+    /** Offloads that the guest has switched on: feature bits. */
+    currGuestOffloads: u64,
+  })
+  // RSS is enabled
+  .subsection('rss', 'virtio-net-device/rss', rssState)
+  // the back end is vhost-user and can hand over its state
+  .subsection('backend', 'virtio-net-device/backend', backendState, { version: 0, minimum: 0 });
+
+/** {@link netState}'s value. */
+export type NetState = ValueOf<typeof netState>;
+
+/** The VLAN ids that pass the filter, ascending. A big-endian host writes the words the other way round. */
+export function vlanIds(vlans: Uint8Array, hostOrder: 'little' | 'big' = 'little'): number[] {
+  const flip = hostOrder === 'little' ? 0 : 3;
+  const ids: number[] = [];
+  for (let id = 0; id < 8 * vlans.length; id++) {
+    if ((((vlans[(id >> 3) ^ flip] ?? 0) >> (id & 7)) & 1) === 1) ids.push(id);
+  }
+  return ids;
+}

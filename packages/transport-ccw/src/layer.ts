@@ -1,0 +1,68 @@
+import type { Recognition, Report, TransportLayer, VirtioState } from '@virtkit/core';
+import type { Reader } from '@virtkit/vmstate';
+import { type CcwConfigState, type CcwQueueState, ccwConfigState, ccwQueueState } from './subchannel.ts';
+
+/** The state types of virtio over channel I/O. */
+export interface CcwParts {
+  readonly config: CcwConfigState;
+  readonly queue: CcwQueueState;
+  /** Channel I/O has no extra state. */
+  readonly extra: never;
+}
+
+/** Virtio over channel I/O: Virtio 1.3 §4.3; QEMU `hw/s390x/virtio-ccw.c`. */
+export const ccw: TransportLayer<CcwParts> = {
+  contract: 1,
+  name: 'ccw',
+  hasVariableVringAlignment: false,
+  recognize,
+  config: ccwConfigState,
+  queue: () => ccwQueueState,
+  check,
+};
+
+/** Offset of the control unit type in the state. */
+const CU_TYPE = 0x6d;
+/** Virtio 1.3 §4.3: control unit type of virtio devices. */
+const VIRTIO_CU_TYPE = 0x3832;
+/** `VIRTIO_QUEUE_MAX`: the vector that stands for configuration changes. */
+const CONFIG_VECTOR = 0x400;
+const NO_VECTOR = 0xffff;
+const ISC_MAX = 7;
+
+function recognize(input: Reader): Recognition | undefined {
+  if (input.remaining < CU_TYPE + 3) return undefined;
+  if (input.view.getUint16(input.offset + CU_TYPE) !== VIRTIO_CU_TYPE) return undefined;
+  return { confidence: 'certain', virtioId: input.peek(CU_TYPE + 2) };
+}
+
+function check(state: VirtioState<CcwParts>, report: Report): void {
+  const { sch, thinintIsc, revision, configVector } = state.transport;
+  if (sch.currStatus.pmcw.devno !== sch.devno) {
+    report({ code: 'devno', severity: 'warning', path: 'transport.sch.currStatus.pmcw.devno', reason: `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`, facts: { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno } });
+  }
+  if (thinintIsc > ISC_MAX) {
+    report({ code: 'isc', severity: 'error', path: 'transport.thinintIsc', reason: `interruption subclass ${thinintIsc}, at most ${ISC_MAX} allowed`, facts: { isc: thinintIsc, limit: ISC_MAX } });
+  }
+  if (revision < -1 || revision > 2) {
+    report({ code: 'revision', severity: 'error', path: 'transport.revision', reason: `revision ${revision}, -1 to 2 known`, facts: { revision } });
+  }
+  checkVector(configVector, 'transport.configVector', report);
+  state.queues.forEach((queue, index) => checkVector(queue.transport.vector, `queues[${index}].transport.vector`, report));
+  checkIndicators(state.transport, report);
+}
+
+/** QEMU loads any vector and trips over an assertion at the next notification. */
+function checkVector(vector: number, path: string, report: Report): void {
+  if (vector <= CONFIG_VECTOR || vector === NO_VECTOR) return;
+  report({ code: 'vector', severity: 'error', path, reason: `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`, facts: { vector, limit: CONFIG_VECTOR } });
+}
+
+function checkIndicators(config: CcwConfigState, report: Report): void {
+  for (const key of ['indicators', 'indicators2', 'summaryIndicator'] as const) {
+    const { len, addr } = config[key];
+    if ((len === 0) !== (addr === 0n)) {
+      report({ code: 'indicator', severity: 'error', path: `transport.${key}.len`, reason: `length ${len} with address 0x${addr.toString(16)}`, facts: { len, addr } });
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import { bytesFromJson, bytesToJson, type Field, type Json, type Reader, StateError } from '@virtkit/vmstate';
+
+/** Bytes of a conventional function's configuration space. */
+export const CONVENTIONAL_BYTES = 256;
+/** Bytes of a PCI Express function's configuration space. */
+export const EXPRESS_BYTES = 4096;
+
+const CAPABILITY_POINTER = 0x34;
+const CAPABILITY = { POWER: 0x01, VENDOR: 0x09, EXPRESS: 0x10, MSIX: 0x11 } as const;
+
+/** One entry of the capability list. */
+export interface Capability {
+  readonly id: number;
+  /** Offset in configuration space. */
+  readonly at: number;
+}
+
+/** The capability list. A list that loops or leaves the space ends there. */
+export function capabilities(config: Uint8Array): Capability[] {
+  const found: Capability[] = [];
+  let at = (config[CAPABILITY_POINTER] ?? 0) & 0xfc;
+  // 48 capabilities of 4 bytes fill the space: more is a loop
+  while (at >= 0x40 && found.length < 48) {
+    found.push({ id: config[at] ?? 0, at });
+    at = (config[at + 1] ?? 0) & 0xfc;
+  }
+  return found;
+}
+
+/** Entries of the MSI-X table, 0 without the capability. Message control bits 10 to 0, plus 1. */
+export function msixVectors(config: Uint8Array): number {
+  const capability = capabilities(config).find(({ id }) => id === CAPABILITY.MSIX);
+  return capability === undefined ? 0 : (u16(config, capability.at + 2) & 0x7ff) + 1;
+}
+
+/**
+ * The raw configuration space: 4096 bytes if it has a PCI Express capability, else 256. The stream does not say which;
+ * QEMU gives a virtio function that capability exactly when it is an express function.
+ */
+export const configSpace: Field<Uint8Array> = {
+  type: 'pci config',
+  minSize: CONVENTIONAL_BYTES,
+  decode: (input) => input.copy(sizeAt(input)),
+  encode: (output, value) => {
+    const size = isExpress(value) ? EXPRESS_BYTES : CONVENTIONAL_BYTES;
+    if (value.length !== size) {
+      throw new StateError('length', `configuration space of ${value.length} bytes, ${size} expected`, {
+        found: value.length,
+        expected: size,
+      });
+    }
+    output.raw(value);
+  },
+  toJSON: bytesToJson,
+  fromJSON: bytesFromJson,
+};
+
+function sizeAt(input: Reader): number {
+  const probe = input.bytes.subarray(input.offset, input.offset + CONVENTIONAL_BYTES);
+  return isExpress(probe) ? EXPRESS_BYTES : CONVENTIONAL_BYTES;
+}
+
+function isExpress(config: Uint8Array): boolean {
+  return capabilities(config).some(({ id }) => id === CAPABILITY.EXPRESS);
+}
+
+const VIRTIO_CAPABILITIES = ['', 'common', 'notify', 'isr', 'device', 'pci-cfg', '', '', 'shared-memory', 'vendor'];
+
+/** Configuration space by the names of the PCI specification. */
+export function describeConfigSpace(config: Uint8Array): Json {
+  return {
+    vendorId: hex(u16(config, 0x00), 4),
+    deviceId: hex(u16(config, 0x02), 4),
+    command: hex(u16(config, 0x04), 4),
+    commandBits: bits(u16(config, 0x04), { 0: 'io', 1: 'memory', 2: 'bus-master', 10: 'intx-disable' }),
+    status: hex(u16(config, 0x06), 4),
+    revisionId: config[0x08] ?? 0,
+    classCode: hex((u16(config, 0x0a) << 8) | (config[0x09] ?? 0), 6),
+    headerType: hex(config[0x0e] ?? 0, 2),
+    bars: describeBars(config),
+    subsystemVendorId: hex(u16(config, 0x2c), 4),
+    subsystemId: hex(u16(config, 0x2e), 4),
+    interruptLine: config[0x3c] ?? 0,
+    interruptPin: config[0x3d] ?? 0,
+    capabilities: capabilities(config).map((capability) => describeCapability(config, capability)),
+  };
+}
+
+function describeBars(config: Uint8Array): Json {
+  const bars: Record<string, Json>[] = [];
+  for (let index = 0; index < 6; index++) {
+    const low = u32(config, 0x10 + 4 * index);
+    if (low === 0) continue;
+    const isIo = (low & 1) !== 0;
+    const is64 = !isIo && (low & 6) === 4;
+    const high = is64 ? BigInt(u32(config, 0x14 + 4 * index)) << 32n : 0n;
+    const address = (high | BigInt(low)) & ~(isIo ? 3n : 15n);
+    bars.push({ bar: index, kind: isIo ? 'io' : is64 ? 'memory64' : 'memory32', address: `0x${address.toString(16)}` });
+    if (is64) index++;
+  }
+  return bars;
+}
+
+function describeCapability(config: Uint8Array, { id, at }: Capability): Json {
+  const place = { at: hex(at, 2) };
+  if (id === CAPABILITY.MSIX) {
+    const control = u16(config, at + 2);
+    const [table, pba] = [u32(config, at + 4), u32(config, at + 8)];
+    return {
+      ...place,
+      name: 'msi-x',
+      vectors: (control & 0x7ff) + 1,
+      enabled: (control & 0x8000) !== 0,
+      functionMasked: (control & 0x4000) !== 0,
+      table: `bar ${table & 7} + ${hex(table & ~7)}`,
+      pba: `bar ${pba & 7} + ${hex(pba & ~7)}`,
+    };
+  }
+  if (id === CAPABILITY.EXPRESS) return { ...place, name: 'pci-express' };
+  if (id === CAPABILITY.POWER) return { ...place, name: 'power-management' };
+  if (id !== CAPABILITY.VENDOR) return { ...place, id: hex(id, 2) };
+  const type = config[at + 3] ?? 0;
+  return {
+    ...place,
+    name: `virtio-${VIRTIO_CAPABILITIES[type] || type}`,
+    bar: config[at + 4] ?? 0,
+    offset: hex(u32(config, at + 8)),
+    length: hex(u32(config, at + 12)),
+    ...(type === 2 && { notifyOffMultiplier: u32(config, at + 16) }),
+  };
+}
+
+function bits(value: number, names: Readonly<Record<number, string>>): Json {
+  return Object.entries(names).filter(([bit]) => ((value >> Number(bit)) & 1) === 1).map(([, name]) => name);
+}
+
+function u16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) | ((bytes[at + 1] ?? 0) << 8);
+}
+
+function u32(bytes: Uint8Array, at: number): number {
+  return (u16(bytes, at) | (u16(bytes, at + 2) << 16)) >>> 0;
+}
+
+function hex(value: number, digits = 1): string {
+  return `0x${(value >>> 0).toString(16).padStart(digits, '0')}`;
+}

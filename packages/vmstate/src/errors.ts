@@ -1,0 +1,89 @@
+/** Which part of the system an error belongs to. */
+export type Layer = 'stream' | 'core' | 'transport' | 'device';
+
+/** The values an error is about, by name: what was found, what was allowed. */
+export type Facts = Readonly<Record<string, number | bigint | string | boolean>>;
+
+const brand: unique symbol = Symbol.for('virtkit.StateError') as never;
+
+/** Where an error happened. All parts are optional; they are added on the way up. */
+export interface Place {
+  readonly layer?: Layer | undefined;
+  /** Path of the field from the outside in, such as `queues[1].lastAvailIdx`. */
+  readonly path?: string | undefined;
+  /** Byte offset of the field in the input (absolute, if the reader knows its own base). */
+  readonly offset?: number | undefined;
+}
+
+/**
+ * The only exception that the virtkit packages throw for bad input or a state that cannot be written.
+ *
+ * `code` is stable and for programs, `facts` are the values compared, `path` and `offset` say where. The message
+ * holds all of it. Use {@link isStateError} rather than `instanceof`: it works across two copies of the package.
+ */
+export class StateError extends Error {
+  override readonly name = 'StateError';
+  readonly [brand] = true;
+  readonly code: string;
+  readonly facts: Facts;
+  /** What is wrong, without the place. */
+  readonly reason: string;
+  readonly layer: Layer | undefined;
+  readonly path: string;
+  readonly offset: number | undefined;
+
+  constructor(code: string, reason: string, facts: Facts = {}, place: Place = {}) {
+    super(compose(reason, place));
+    this.code = code;
+    this.reason = reason;
+    this.facts = facts;
+    this.layer = place.layer;
+    this.path = place.path ?? '';
+    this.offset = place.offset;
+  }
+
+  /** The same error seen from further out: `segment` goes in front of the path; layer and offset stay if known. */
+  within(segment: string, layer?: Layer, offset?: number): StateError {
+    const place: Place = {
+      layer: this.layer ?? layer,
+      path: joinPath(segment, this.path),
+      offset: this.offset ?? offset,
+    };
+    return new StateError(this.code, this.reason, this.facts, place);
+  }
+}
+
+/** True for a {@link StateError} of this or any other copy of the package. */
+export function isStateError(error: unknown): error is StateError {
+  return typeof error === 'object' && error !== null && brand in error;
+}
+
+/**
+ * Runs `body`; a {@link StateError} that escapes gets `segment` put in front of its path, anything else passes.
+ * For the few outer levels; the declarations do the same inline, where it costs nothing.
+ */
+export function inside<T>(segment: string, layer: Layer | undefined, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw isStateError(error) ? error.within(segment, layer) : error;
+  }
+}
+
+/** `a` + `b` → `a.b`; `a` + `[1].b` → `a[1].b`. */
+export function joinPath(outer: string, inner: string): string {
+  if (outer === '' || inner === '') return outer + inner;
+  return inner.startsWith('[') || inner.startsWith(' /') ? outer + inner : `${outer}.${inner}`;
+}
+
+/** A number as people who read dumps write it. */
+export function hex(value: number | bigint): string {
+  return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
+}
+
+function compose(reason: string, place: Place): string {
+  const path = place.path ? `${place.path}: ` : '';
+  const layer = place.layer === undefined ? '' : `${place.layer}: `;
+  const offset = place.offset === undefined ? '' : ` (at byte ${hex(place.offset)})`;
+  return `${layer}${path}${reason}${offset}`;
+}

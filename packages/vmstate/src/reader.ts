@@ -1,0 +1,95 @@
+import { StateError } from './errors.ts';
+import type { Trace } from './trace.ts';
+
+/**
+ * A cursor over bytes that came from a stranger. All integers are big-endian, as everywhere in QEMU's migration format.
+ *
+ * Every read checks the end first and throws {@link StateError} `truncated`; nothing is ever allocated from a length
+ * that has not been compared with the bytes that are left.
+ */
+export class Reader {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  /** Offset of `bytes[0]` in the whole input; added to the offset in errors and traces. */
+  readonly base: number;
+  /** Index in `bytes` of the next byte to read. */
+  offset = 0;
+  /** Records which field lies where, when set. */
+  trace: Trace | undefined;
+
+  constructor(bytes: Uint8Array, base = 0) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.base = base;
+  }
+
+  /** Bytes left. */
+  get remaining(): number {
+    return this.bytes.length - this.offset;
+  }
+
+  /** Offset of the cursor in the whole input. */
+  get position(): number {
+    return this.base + this.offset;
+  }
+
+  /** Moves on by `count` bytes and answers where they begin. */
+  take(count: number): number {
+    const start = this.offset;
+    if (!(count >= 0) || start + count > this.bytes.length) throw this.truncated(count);
+    this.offset = start + count;
+    return start;
+  }
+
+  u8(): number {
+    return this.view.getUint8(this.take(1));
+  }
+
+  u16(): number {
+    return this.view.getUint16(this.take(2));
+  }
+
+  u32(): number {
+    return this.view.getUint32(this.take(4));
+  }
+
+  u64(): bigint {
+    return this.view.getBigUint64(this.take(8));
+  }
+
+  s32(): number {
+    return this.view.getInt32(this.take(4));
+  }
+
+  s64(): bigint {
+    return this.view.getBigInt64(this.take(8));
+  }
+
+  /** The next `count` bytes, shared with the input: copy what you keep. */
+  borrow(count: number): Uint8Array {
+    const start = this.take(count);
+    return this.bytes.subarray(start, start + count);
+  }
+
+  /** A copy of the next `count` bytes. */
+  copy(count: number): Uint8Array {
+    const start = this.take(count);
+    return this.bytes.slice(start, start + count);
+  }
+
+  /** The byte `ahead` of the cursor, or -1 behind the end. Moves nothing. */
+  peek(ahead = 0): number {
+    return this.bytes[this.offset + ahead] ?? -1;
+  }
+
+  /** The error that says `count` bytes are not there. */
+  truncated(count: number): StateError {
+    const available = this.remaining;
+    return new StateError(
+      'truncated',
+      `${count} bytes wanted, ${available} left`,
+      { wanted: count, available },
+      { offset: this.position },
+    );
+  }
+}

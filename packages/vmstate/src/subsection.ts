@@ -1,0 +1,27 @@
+import { latin1 } from './field.ts';
+import type { Reader } from './reader.ts';
+
+/** Marks a subsection inside a section's body. QEMU: `QEMU_VM_SUBSECTION`. */
+export const SUBSECTION = 0x05;
+
+/** What stands in front of a subsection's fields, and the versions that can be read. */
+export interface SubsectionHeader {
+  readonly name: string;
+  readonly version: number;
+  readonly minimum: number;
+}
+
+/**
+ * The name of the subsection of `vmsd` that begins at the cursor, or undefined if none does. Moves nothing.
+ * Same rule as QEMU's `vmstate_subsection_load`: anything that does not begin with the vmsd's own name belongs to
+ * somebody further out.
+ */
+export function peekSubsection(input: Reader, vmsd: string): string | undefined {
+  if (input.peek() !== SUBSECTION) return undefined;
+  const length = input.peek(1);
+  if (length <= vmsd.length || 2 + length > input.remaining) return undefined;
+  for (let i = 0; i < vmsd.length; i++) {
+    if (input.peek(2 + i) !== vmsd.charCodeAt(i)) return undefined;
+  }
+  return latin1(input.bytes.subarray(input.offset + 2, input.offset + 2 + length));
+}

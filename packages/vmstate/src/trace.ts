@@ -1,0 +1,82 @@
+/** One field in the bytes: what it is called, what it is, where it lies, what was in it. */
+export interface TraceNode {
+  /** State property, or `[n]` for an element of an array. */
+  readonly name: string;
+  /** QEMU's name of the field in vmdesc. */
+  readonly wire: string;
+  /** Type as in vmdesc: `uint32`, `buffer`, `struct`, … */
+  readonly type: string;
+  /** First byte, in the whole input. */
+  readonly start: number;
+  /** First byte behind the field. */
+  end: number;
+  value: unknown;
+  readonly children: TraceNode[];
+  /** Of a struct: its vmsd's name and version. */
+  vmsd?: { readonly name: string; readonly version: number };
+  /** True for a subsection of the enclosing vmsd: `start` is at its 0x05 byte. */
+  readonly subsection: boolean;
+}
+
+/** Collects {@link TraceNode}s while a declaration is decoded or encoded. */
+export class Trace {
+  readonly root: TraceNode;
+  #open: TraceNode[];
+
+  constructor(name = '', start = 0) {
+    this.root = node(name, name, 'root', start, false);
+    this.#open = [this.root];
+  }
+
+  enter(name: string, wire: string, type: string, start: number, subsection = false): TraceNode {
+    const child = node(name, wire, type, start, subsection);
+    this.#open.at(-1)?.children.push(child);
+    this.#open.push(child);
+    return child;
+  }
+
+  leave(end: number, value: unknown): void {
+    const done = this.#open.pop();
+    if (done === undefined) return;
+    done.end = end;
+    done.value = value;
+  }
+
+  /** The struct being decoded now, if any. */
+  get current(): TraceNode {
+    return this.#open.at(-1) ?? this.root;
+  }
+
+  /** A point to come back to with {@link rewind}, for a layout that is tried and given up. */
+  mark(): { readonly depth: number; readonly children: number } {
+    return { depth: this.#open.length, children: this.current.children.length };
+  }
+
+  rewind(mark: { readonly depth: number; readonly children: number }): void {
+    this.#open.length = mark.depth;
+    this.current.children.length = mark.children;
+  }
+}
+
+/** The node at `path` (as in errors: `queues[1].desc`), or undefined. */
+export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
+  let at: TraceNode | undefined = root;
+  for (const segment of path.split(/\.|(?=\[)/)) {
+    if (segment === '') continue;
+    at = at?.children.find((child) => child.name === segment);
+  }
+  return at;
+}
+
+/** Every node without children, with its path, in order of the bytes. */
+export function* leaves(root: TraceNode, path = ''): Generator<{ readonly path: string; readonly node: TraceNode }> {
+  for (const child of root.children) {
+    const here = path === '' || child.name.startsWith('[') ? path + child.name : `${path}.${child.name}`;
+    if (child.children.length === 0) yield { path: here, node: child };
+    else yield* leaves(child, here);
+  }
+}
+
+function node(name: string, wire: string, type: string, start: number, subsection: boolean): TraceNode {
+  return { name, wire, type, start, end: start, value: undefined, children: [], subsection };
+}

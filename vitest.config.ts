@@ -1,0 +1,15 @@
+import { defineConfig } from 'vitest/config';
+
+// Tests run on the sources of all packages: nothing has to be built.
+const conditions = ['@virtkit/source'];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions: [...conditions, 'node', 'import', 'module', 'default'] } },
+  test: {
+    include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
+    reporters: process.env['CI'] ? ['default', './.ci/count-reporter.ts'] : ['default'],
+    passWithNoTests: true,
+    coverage: { provider: 'v8', include: ['packages/*/src/**'], exclude: ['packages/lab/**'] },
+  },
+});
