@@ -25,6 +25,7 @@ import {
   type Qemu,
   type QemuArch,
   type QemuBinary,
+  type QemuOptions,
   QmpError,
   withQemu,
 } from './qemu.ts';
@@ -66,7 +67,7 @@ export interface SplitRing {
 
 /**
  * `x-query-virtio-queue-status`, the ring, and `x-query-virtio-queue-element`. The element is the one at the last available
- * index, stale when nothing is there; its numbers that a double cannot hold are decimal strings.
+ * index, absent when nothing is there. Numbers that a double cannot hold are decimal strings.
  */
 export interface VirtioQueueTruth {
   readonly name: string;
@@ -160,10 +161,15 @@ async function optional(vm: Qemu, command: string, args: JsonObject = {}): Promi
   }
 }
 
-async function readSplitRing(vm: Qemu, queue: VirtioQueueTruth, littleEndian: boolean): Promise<SplitRing | undefined> {
+async function readSplitRing(
+  vm: Qemu,
+  queue: VirtioQueueTruth,
+  littleEndian: boolean,
+): Promise<SplitRing | undefined> {
   const num = queue['vring-num'];
   const [avail, used] = [queue['vring-avail'], queue['vring-used']];
-  if (!vm.sharedMemory || queue['vring-desc'] === 0 || avail === 0 || used === 0 || num === 0) return undefined;
+  if (!vm.sharedMemory || queue['vring-desc'] === 0 || avail === 0 || used === 0 || num === 0)
+    return undefined;
   try {
     const availBytes = new DataView((await vm.readMemory(avail, 6 + 2 * num)).buffer);
     const usedBytes = new DataView((await vm.readMemory(used, 6 + 8 * num)).buffer);
@@ -186,9 +192,14 @@ interface RingKind {
   readonly littleEndian: boolean;
 }
 
-function ringKind(arch: QemuArch, status: VirtioStatus | undefined, sysfs: GuestSysfsDevice | undefined): RingKind {
+function ringKind(
+  arch: QemuArch,
+  status: VirtioStatus | undefined,
+  sysfs: GuestSysfsDevice | undefined,
+): RingKind {
   if (status !== undefined) {
-    const negotiated = (name: string): boolean => status['guest-features'].transports.some((text) => text.startsWith(`${name}:`));
+    const negotiated = (name: string): boolean =>
+      status['guest-features'].transports.some((text) => text.startsWith(`${name}:`));
     return {
       packed: negotiated('VIRTIO_F_RING_PACKED'),
       littleEndian: negotiated('VIRTIO_F_VERSION_1') || status['device-endian'] !== 'big',
@@ -202,7 +213,13 @@ function ringKind(arch: QemuArch, status: VirtioStatus | undefined, sysfs: Guest
 /** Queue indices to ask about: all that exist. A device may have gaps. */
 async function readQueues(vm: Qemu, path: string, count: number | undefined): Promise<VirtioQueueTruth[]> {
   const queues: VirtioQueueTruth[] = [];
-  for (let index = 0; index < 1024 && (count === undefined || queues.length < count) && index < (queues.at(-1)?.['queue-index'] ?? 0) + 40; index++) {
+  for (
+    let index = 0;
+    index < 1024 &&
+    (count === undefined || queues.length < count) &&
+    index < (queues.at(-1)?.['queue-index'] ?? 0) + 40;
+    index++
+  ) {
     const answer = await optional(vm, 'x-query-virtio-queue-status', { path, queue: index });
     if (isObject(answer)) queues.push(answer as unknown as VirtioQueueTruth);
   }
@@ -215,7 +232,10 @@ const DEVICE_IDS: Readonly<Record<string, string>> = { 'virtio-net': '0x0001', '
  * Asks QEMU about all virtio devices; the virtual machine must stand. `sysfs` (what the guest reported) supplies the
  * negotiated features where QEMU cannot be asked for them.
  */
-export async function readVirtio(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = []): Promise<VirtioDeviceTruth[]> {
+export async function readVirtio(
+  vm: Qemu,
+  sysfs: readonly GuestSysfsDevice[] = [],
+): Promise<VirtioDeviceTruth[]> {
   const devices = await optional(vm, 'x-query-virtio');
   if (!Array.isArray(devices)) return [];
   const truths: VirtioDeviceTruth[] = [];
@@ -226,13 +246,25 @@ export async function readVirtio(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = 
     const canAsk = compareVersions(vm.binary.version, '10.2') < 0;
     const answer = canAsk ? await optional(vm, 'x-query-virtio-status', { path }) : undefined;
     const status = isObject(answer) ? (answer as unknown as VirtioStatus) : undefined;
-    const kind = ringKind(vm.binary.arch, status, sysfs.find((entry) => entry.device === DEVICE_IDS[name]));
+    const kind = ringKind(
+      vm.binary.arch,
+      status,
+      sysfs.find((entry) => entry.device === DEVICE_IDS[name]),
+    );
     const queues: VirtioQueueTruth[] = [];
     for (const queue of await readQueues(vm, path, undefined)) {
       const live = !kind.packed && queue['vring-desc'] !== 0;
       const ring = live ? await readSplitRing(vm, queue, kind.littleEndian) : undefined;
-      const element = live ? await optional(vm, 'x-query-virtio-queue-element', { path, queue: queue['queue-index'] }) : undefined;
-      queues.push({ ...queue, ...(ring === undefined ? {} : { ring }), ...(isObject(element) ? { 'element-at-last-avail': element } : {}) });
+      // Asking for an element that is not there makes QEMU follow a stale descriptor, which can break the device.
+      const pending = ring !== undefined && ring['avail-idx'] !== queue['last-avail-idx'];
+      const element = pending
+        ? await optional(vm, 'x-query-virtio-queue-element', { path, queue: queue['queue-index'] })
+        : undefined;
+      queues.push({
+        ...queue,
+        ...(ring === undefined ? {} : { ring }),
+        ...(isObject(element) ? { 'element-at-last-avail': element } : {}),
+      });
     }
     truths.push({ path, name, ...(status === undefined ? {} : { status }), queues });
   }
@@ -243,7 +275,10 @@ export async function readVirtio(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = 
  * Works out from the rings in guest memory which block requests the device holds. Only for split rings in little-endian
  * layout that have not yet gone round, which is what a freshly started guest has.
  */
-export async function readBlockInflight(vm: Qemu, devices: readonly VirtioDeviceTruth[]): Promise<InflightQueue[]> {
+export async function readBlockInflight(
+  vm: Qemu,
+  devices: readonly VirtioDeviceTruth[],
+): Promise<InflightQueue[]> {
   const result: InflightQueue[] = [];
   for (const device of devices) {
     if (device.name !== 'virtio-blk') continue;
@@ -251,8 +286,12 @@ export async function readBlockInflight(vm: Qemu, devices: readonly VirtioDevice
       if (queue.ring === undefined || queue.inuse === 0) continue;
       const lastAvail = queue['last-avail-idx'] ?? 0;
       if (lastAvail > queue['vring-num']) continue;
-      const avail = new DataView((await vm.readMemory(queue['vring-avail'], 4 + 2 * queue['vring-num'])).buffer);
-      const used = new DataView((await vm.readMemory(queue['vring-used'], 4 + 8 * queue['vring-num'])).buffer);
+      const avail = new DataView(
+        (await vm.readMemory(queue['vring-avail'], 4 + 2 * queue['vring-num'])).buffer,
+      );
+      const used = new DataView(
+        (await vm.readMemory(queue['vring-used'], 4 + 8 * queue['vring-num'])).buffer,
+      );
       const held = new Map<number, number>();
       const returned: number[] = [];
       for (let i = 0; i < queue['used-idx']; i++) returned.push(used.getUint32(4 + 8 * i, true));
@@ -270,10 +309,23 @@ export async function readBlockInflight(vm: Qemu, devices: readonly VirtioDevice
   return result;
 }
 
-async function readRequest(vm: Qemu, queue: VirtioQueueTruth, head: number, position: number): Promise<InflightRequest> {
-  const readDescriptor = async (table: number, index: number): Promise<{ addr: number; len: number; flags: number; next: number }> => {
+async function readRequest(
+  vm: Qemu,
+  queue: VirtioQueueTruth,
+  head: number,
+  position: number,
+): Promise<InflightRequest> {
+  const readDescriptor = async (
+    table: number,
+    index: number,
+  ): Promise<{ addr: number; len: number; flags: number; next: number }> => {
     const view = new DataView((await vm.readMemory(table + 16 * index, 16)).buffer);
-    return { addr: Number(view.getBigUint64(0, true)), len: view.getUint32(8, true), flags: view.getUint16(12, true), next: view.getUint16(14, true) };
+    return {
+      addr: Number(view.getBigUint64(0, true)),
+      len: view.getUint32(8, true),
+      flags: view.getUint16(12, true),
+      next: view.getUint16(14, true),
+    };
   };
   let table = queue['vring-desc'];
   let descriptor = await readDescriptor(table, head);
@@ -294,16 +346,23 @@ async function readRequest(vm: Qemu, queue: VirtioQueueTruth, head: number, posi
   const header = new DataView((await vm.readMemory(first.addr, 16)).buffer);
   return {
     ...request,
-    hdr: { type: header.getUint32(0, true), ioprio: header.getUint32(4, true), sector: Number(header.getBigUint64(8, true)) },
+    hdr: {
+      type: header.getUint32(0, true),
+      ioprio: header.getUint32(4, true),
+      sector: Number(header.getBigUint64(8, true)),
+    },
   };
 }
 
 /** Reads everything {@link Truth} has; the virtual machine must stand. */
 export async function readTruth(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = []): Promise<Truth> {
+  const complaints = vm.stderr;
   const virtio = await readVirtio(vm, sysfs);
   const filter = await optional(vm, 'query-rx-filter');
   const block = await optional(vm, 'query-block');
   const inflight = await readBlockInflight(vm, virtio);
+  if (vm.stderr !== complaints)
+    throw new Error(`the queries disturbed QEMU: ${vm.stderr.slice(complaints.length)}`);
   return {
     'query-status': await vm.qmp.execute('query-status'),
     'query-version': await vm.qmp.execute('query-version'),
@@ -331,7 +390,8 @@ export interface CaseNotes {
 /** Reads the truth of a standing virtual machine, then migrates it (or the other way round, for a live migration). */
 export async function captureStream(vm: Qemu, notes: CaseNotes): Promise<Captured> {
   const sysfs = parseSysfsReport(vm.console);
-  const migrate = (): Promise<Uint8Array> => (notes.transfer === undefined ? vm.migrate(notes.migrate) : notes.transfer(vm));
+  const migrate = (): Promise<Uint8Array> =>
+    notes.transfer === undefined ? vm.migrate(notes.migrate) : notes.transfer(vm);
   const early = notes.live === true ? undefined : await readTruth(vm, sysfs);
   const stream = await migrate();
   const truth = early ?? (await readTruth(vm, sysfs));
@@ -339,7 +399,10 @@ export async function captureStream(vm: Qemu, notes: CaseNotes): Promise<Capture
   const info: CaseInfo = {
     case: notes.case,
     special: notes.special,
-    machine: asText(await optional(vm, 'qom-get', { path: '/machine', property: 'type' })).replace(/-machine$/, ''),
+    machine: asText(await optional(vm, 'qom-get', { path: '/machine', property: 'type' })).replace(
+      /-machine$/,
+      '',
+    ),
     arch: vm.binary.arch === 'x86_64' ? 'x86' : vm.binary.arch === 's390x' ? 's390' : vm.binary.arch,
     command_line: vm.commandLine,
     guest_kernel: notes.kit === undefined ? null : `Debian linux ${notes.kit.kernelRelease}`,
@@ -358,6 +421,34 @@ export async function captureStream(vm: Qemu, notes: CaseNotes): Promise<Capture
   return { stream, truth, info };
 }
 
+export type Reloaded =
+  | { readonly ok: true; readonly stream: Uint8Array; readonly truth: Truth }
+  | { readonly ok: false; readonly error: string };
+
+/**
+ * Loads a stream into a second QEMU with the configuration, RAM and disks of `vm`, which must stand, and gives what that one
+ * says about the devices and the stream it makes of them. A refused stream is a result, not an exception.
+ */
+export async function reloadStream(
+  vm: Qemu,
+  stream: Uint8Array,
+  options: { readonly binary?: QemuBinary } = {},
+): Promise<Reloaded> {
+  const start = {
+    ...vm.options,
+    binary: options.binary ?? vm.binary,
+    incoming: true,
+    paused: true,
+    copyOf: vm,
+  };
+  return withQemu(start, async (destination) => {
+    const result = await destination.load(stream);
+    if (!result.ok) return result;
+    const truth = await readTruth(destination, parseSysfsReport(vm.console));
+    return { ok: true, truth, stream: await destination.migrate() };
+  });
+}
+
 export type LabLookup =
   | { readonly ok: true; readonly binary: QemuBinary; readonly kit: GuestKit }
   | { readonly ok: false; readonly reason: string };
@@ -366,7 +457,8 @@ export type LabLookup =
 export function findLab(arch: GuestArch, root?: string): LabLookup {
   const binary = findQemu(arch, { root });
   if (binary === undefined) return { ok: false, reason: `qemu-system-${arch} not found` };
-  if (compareVersions(binary.version, '7.2') < 0) return { ok: false, reason: `qemu-system-${arch} ${binary.version} has no x-query-virtio` };
+  if (compareVersions(binary.version, '7.2') < 0)
+    return { ok: false, reason: `qemu-system-${arch} ${binary.version} has no x-query-virtio` };
   const lookup = findGuestKit(arch);
   return lookup.ok ? { ok: true, binary, kit: lookup.kit } : lookup;
 }
@@ -386,6 +478,8 @@ export interface RunningGuestOptions {
   /** More QEMU arguments, put before the devices. */
   readonly args?: readonly string[] | undefined;
   readonly memoryMiB?: number | undefined;
+  /** More files for QEMU's working directory. */
+  readonly files?: QemuOptions['files'];
   readonly guest?: GuestProgram | undefined;
   readonly kernelArgs?: string | undefined;
   /** How to know that the guest does what it should. Default: its loads have made progress. */
@@ -396,6 +490,8 @@ export interface RunningGuestOptions {
   readonly transfer?: ((vm: Qemu) => Promise<Uint8Array>) | undefined;
   readonly sharedMemory?: boolean | undefined;
   readonly binary?: QemuBinary | undefined;
+  /** Runs after the capture, while the virtual machine still stands: e.g. {@link reloadStream}. */
+  readonly afterCapture?: ((vm: Qemu, captured: Captured) => Promise<void>) | undefined;
   readonly name?: string | undefined;
   readonly special?: string | undefined;
   readonly guestState?: string | undefined;
@@ -443,7 +539,8 @@ export async function captureRunningGuest(options: RunningGuestOptions): Promise
     ...options.guest,
     modules: [...transport.modules, ...(options.guest?.modules ?? DEFAULT_MODULES)],
   };
-  const more = (properties: string | undefined): string => (properties === undefined || properties === '' ? '' : `,${properties}`);
+  const more = (properties: string | undefined): string =>
+    properties === undefined || properties === '' ? '' : `,${properties}`;
   const noRom = transport.suffix === 'pci' ? ',romfile=' : '';
   const vmOptions = {
     arch,
@@ -455,25 +552,37 @@ export async function captureRunningGuest(options: RunningGuestOptions): Promise
       vmlinuz: readFileSync(kit.kernelPath),
       'initrd.gz': buildInitramfs(kit, program),
       'disk.img': DISK_BYTES,
+      ...options.files,
     },
     args: [
-      '-kernel', 'vmlinuz', '-initrd', 'initrd.gz',
-      '-append', `${kernelCommandLine(arch)}${options.kernelArgs === undefined ? '' : ` ${options.kernelArgs}`}`,
+      '-kernel',
+      'vmlinuz',
+      '-initrd',
+      'initrd.gz',
+      '-append',
+      `${kernelCommandLine(arch)}${options.kernelArgs === undefined ? '' : ` ${options.kernelArgs}`}`,
       ...(options.args ?? []),
       ...(options.blockdev ?? ['-blockdev', 'driver=file,filename=disk.img,node-name=d0']),
-      '-device', `virtio-blk-${transport.suffix},drive=d0,id=blk0${more(options.blk)}`,
-      '-netdev', options.netdev ?? 'user,id=n0,restrict=on',
-      '-device', `virtio-net-${transport.suffix},netdev=n0,id=net0,mac=52:54:00:12:34:56${noRom}${more(options.net)}`,
+      '-device',
+      `virtio-blk-${transport.suffix},drive=d0,id=blk0${more(options.blk)}`,
+      '-netdev',
+      options.netdev ?? 'user,id=n0,restrict=on',
+      '-device',
+      `virtio-net-${transport.suffix},netdev=n0,id=net0,mac=52:54:00:12:34:56${noRom}${more(options.net)}`,
     ],
   };
   return withQemu(vmOptions, async (vm) => {
-    await (options.until ?? ((machineUnderTest) => untilLoaded(machineUnderTest, program, options.timeoutMs ?? 180_000)))(vm);
+    await (
+      options.until ??
+      ((machineUnderTest) => untilLoaded(machineUnderTest, program, options.timeoutMs ?? 180_000))
+    )(vm);
     if (options.live !== true) await vm.stop();
-    return captureStream(vm, {
+    const captured = await captureStream(vm, {
       case: options.name ?? `${arch}-${machine}-io`,
       special: options.special ?? '',
       guestState:
-        options.guestState ?? 'driver bound; dd read/write loop on the disk, ping and UDP flood on the net when the VM was stopped',
+        options.guestState ??
+        'driver bound; dd read/write loop on the disk, ping and UDP flood on the net when the VM was stopped',
       kit,
       modules: program.modules,
       migrate: options.migrate,
@@ -481,5 +590,7 @@ export async function captureRunningGuest(options: RunningGuestOptions): Promise
       steps: options.steps,
       live: options.live,
     });
+    await options.afterCapture?.(vm, captured);
+    return captured;
   });
 }

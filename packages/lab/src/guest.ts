@@ -19,7 +19,9 @@ export interface GuestKit {
   readonly busyboxPath: string;
 }
 
-export type GuestKitLookup = { readonly ok: true; readonly kit: GuestKit } | { readonly ok: false; readonly reason: string };
+export type GuestKitLookup =
+  | { readonly ok: true; readonly kit: GuestKit }
+  | { readonly ok: false; readonly reason: string };
 
 export function cacheDir(): string {
   const given = process.env['VIRTKIT_LAB_CACHE'];
@@ -29,16 +31,23 @@ export function cacheDir(): string {
 /** Looks the guest's parts up in the cache; says what is missing otherwise. */
 export function findGuestKit(arch: GuestArch): GuestKitLookup {
   const root = join(cacheDir(), arch);
-  const missing = (what: string): GuestKitLookup => ({ ok: false, reason: `no ${what} in the ${arch} guest cache; run packages/lab/prepare.sh as root` });
+  const missing = (what: string): GuestKitLookup => ({
+    ok: false,
+    reason: `no ${what} in the ${arch} guest cache; run packages/lab/prepare.sh as root`,
+  });
   if (!existsSync(join(root, '.complete'))) return missing('complete package set');
   const modulesDir = ['lib/modules', 'usr/lib/modules']
     .flatMap((dir) => list(join(root, dir)).map((release) => join(root, dir, release)))
     .find((dir) => existsSync(join(dir, 'kernel')));
   if (modulesDir === undefined) return missing('kernel modules');
   const release = basename(modulesDir);
-  const kernelPath = [join(root, 'boot', `vmlinuz-${release}`), join(modulesDir, 'vmlinuz')].find((path) => existsSync(path));
+  const kernelPath = [join(root, 'boot', `vmlinuz-${release}`), join(modulesDir, 'vmlinuz')].find((path) =>
+    existsSync(path),
+  );
   if (kernelPath === undefined) return missing(`kernel image of ${release}`);
-  const busyboxPath = ['bin/busybox', 'usr/bin/busybox'].map((path) => join(root, path)).find((path) => existsSync(path));
+  const busyboxPath = ['bin/busybox', 'usr/bin/busybox']
+    .map((path) => join(root, path))
+    .find((path) => existsSync(path));
   if (busyboxPath === undefined) return missing('busybox');
   return { ok: true, kit: { arch, kernelPath, kernelRelease: release, modulesDir, busyboxPath } };
 }
@@ -69,7 +78,10 @@ function dependencies(module: Uint8Array): string[] {
  * The modules with all they depend on, in the order to load them. Modules that are built into the kernel are left out;
  * one that does not exist at all is an error.
  */
-export function moduleClosure(kit: GuestKit, names: readonly string[]): { name: string; content: Uint8Array }[] {
+export function moduleClosure(
+  kit: GuestKit,
+  names: readonly string[],
+): { name: string; content: Uint8Array }[] {
   const files = new Map<string, string>();
   for (const path of walk(kit.modulesDir)) {
     if (path.endsWith('.ko')) files.set(plain(basename(path, '.ko')), path);
@@ -78,7 +90,9 @@ export function moduleClosure(kit: GuestKit, names: readonly string[]): { name: 
   const builtinKnown = existsSync(builtinList); // not in every kernel package
   const builtin = new Set(
     builtinKnown
-      ? readFileSync(builtinList, 'utf8').split('\n').map((line) => plain(basename(line, '.ko')))
+      ? readFileSync(builtinList, 'utf8')
+          .split('\n')
+          .map((line) => plain(basename(line, '.ko')))
       : [],
   );
   const result = new Map<string, Uint8Array>();
@@ -109,7 +123,10 @@ interface ArchiveEntry {
 export function cpioArchive(entries: readonly ArchiveEntry[]): Uint8Array {
   const parts: Buffer[] = [];
   const pad = (length: number): Buffer => Buffer.alloc((4 - (length % 4)) % 4);
-  const add = (inode: number, { name, mode, content = new Uint8Array(0), device = [0, 0] }: ArchiveEntry): void => {
+  const add = (
+    inode: number,
+    { name, mode, content = new Uint8Array(0), device = [0, 0] }: ArchiveEntry,
+  ): void => {
     const numbers = [inode, mode, 0, 0, 1, 0, content.length, 0, 0, device[0], device[1], name.length + 1, 0];
     const header = `070701${numbers.map((value) => value.toString(16).padStart(8, '0')).join('')}${name}\0`;
     parts.push(Buffer.from(header, 'latin1'), pad(header.length), Buffer.from(content), pad(content.length));
@@ -184,7 +201,10 @@ done
 
 /** The guest's /init. */
 export function initScript(program: GuestProgram, modules: readonly string[]): string {
-  const insmod = modules.map((name) => `insmod /modules/${name}.ko ${program.moduleParameters?.[name] ?? ''} || echo LAB:NOMODULE ${name}`);
+  const insmod = modules.map(
+    (name) =>
+      `insmod /modules/${name}.ko ${program.moduleParameters?.[name] ?? ''} || echo LAB:NOMODULE ${name}`,
+  );
   const disk = program.disk ?? true;
   const network = program.network ?? true;
   return [
@@ -249,7 +269,9 @@ export interface GuestSysfsDevice {
 /** The `LAB:VIRTIO` lines of a console. */
 export function parseSysfsReport(console: string): GuestSysfsDevice[] {
   const devices: GuestSysfsDevice[] = [];
-  for (const match of console.matchAll(/LAB:VIRTIO ([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)/g)) {
+  for (const match of console.matchAll(
+    /LAB:VIRTIO ([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)\|([^|\r\n]*)/g,
+  )) {
     const [, name = '', path = '', device = '', status = '', features = '', driver = ''] = match;
     devices.push({ name, path, device, status, features_bit0_first: features, driver });
   }

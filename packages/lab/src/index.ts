@@ -1,1 +1,3 @@
-export {};
+export * from './capture.ts';
+export * from './guest.ts';
+export * from './qemu.ts';

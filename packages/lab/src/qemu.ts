@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
-import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -37,7 +37,12 @@ export interface FindQemuOptions {
 }
 
 const LOADERS = ['lib64/ld-linux-x86-64.so.2', 'lib/ld-linux-aarch64.so.1', 'lib/ld64.so.1'];
-const LIBRARY_DIRS = ['usr/lib/x86_64-linux-gnu', 'usr/lib/aarch64-linux-gnu', 'usr/lib/s390x-linux-gnu', 'usr/lib'];
+const LIBRARY_DIRS = [
+  'usr/lib/x86_64-linux-gnu',
+  'usr/lib/aarch64-linux-gnu',
+  'usr/lib/s390x-linux-gnu',
+  'usr/lib',
+];
 
 function isExecutable(path: string): boolean {
   try {
@@ -48,21 +53,33 @@ function isExecutable(path: string): boolean {
   }
 }
 
-function candidate(arch: QemuArch, root: string | undefined): { command: string[]; env: Record<string, string> } | undefined {
+function candidate(
+  arch: QemuArch,
+  root: string | undefined,
+): { command: string[]; env: Record<string, string> } | undefined {
   const name = `qemu-system-${arch}`;
   if (root !== undefined && root !== '') {
     const program = join(root, 'usr/bin', name);
     const loader = LOADERS.map((path) => join(root, path)).find((path) => existsSync(path));
     if (!isExecutable(program) || loader === undefined) return undefined;
     const libraries = LIBRARY_DIRS.map((path) => join(root, path)).filter((path) => existsSync(path));
-    const data = ['usr/share/qemu', 'usr/share/seabios'].map((path) => join(root, path)).filter((path) => existsSync(path));
+    const data = ['usr/share/qemu', 'usr/share/seabios']
+      .map((path) => join(root, path))
+      .filter((path) => existsSync(path));
     return {
-      command: [loader, '--library-path', libraries.join(':'), program, ...data.flatMap((path) => ['-L', path])],
+      command: [
+        loader,
+        '--library-path',
+        libraries.join(':'),
+        program,
+        ...data.flatMap((path) => ['-L', path]),
+      ],
       env: { QEMU_MODULE_DIR: join(libraries[0] ?? root, 'qemu') },
     };
   }
   const given = process.env[`VIRTKIT_QEMU_${arch.toUpperCase()}`];
-  if (given !== undefined && given !== '') return isExecutable(given) ? { command: [given], env: {} } : undefined;
+  if (given !== undefined && given !== '')
+    return isExecutable(given) ? { command: [given], env: {} } : undefined;
   for (const dir of (process.env['PATH'] ?? '').split(delimiter)) {
     if (dir !== '' && isExecutable(join(dir, name))) return { command: [join(dir, name)], env: {} };
   }
@@ -99,8 +116,8 @@ export function compareVersions(a: string, b: string): number {
 
 /** Integers that a double cannot hold become decimal strings. */
 export function parseJson(text: string): JsonValue {
-  const safe = text.replace(/"(?:\\.|[^"\\])*"|-?\d{16,}/g, (token) =>
-    token.startsWith('"') || Number.isSafeInteger(Number(token)) ? token : `"${token}"`,
+  const safe = text.replace(/"(?:\\.|[^"\\])*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
+    /^-?\d{16,}$/.test(token) && !Number.isSafeInteger(Number(token)) ? `"${token}"` : token,
   );
   return JSON.parse(safe) as JsonValue;
 }
@@ -175,8 +192,13 @@ export class Qmp {
   }
 
   /** Runs a command and gives its `return` value; throws {@link QmpError} when QEMU refuses it. */
-  async execute(command: string, args: JsonObject = {}, timeoutMs: number = DEFAULT_COMMAND_TIMEOUT_MS): Promise<JsonValue> {
-    if (this.#closed !== undefined) throw new Error(`${command}: ${this.#closed.message}`, { cause: this.#closed });
+  async execute(
+    command: string,
+    args: JsonObject = {},
+    timeoutMs: number = DEFAULT_COMMAND_TIMEOUT_MS,
+  ): Promise<JsonValue> {
+    if (this.#closed !== undefined)
+      throw new Error(`${command}: ${this.#closed.message}`, { cause: this.#closed });
     const id = this.#nextId++;
     const answer = new Promise<JsonValue>((resolve, reject) => {
       this.#pending.set(id, { command, resolve, reject });
@@ -192,7 +214,8 @@ export class Qmp {
   /** Ends every outstanding and future command with this error. */
   fail(reason: Error): void {
     this.#closed ??= reason;
-    for (const pending of this.#pending.values()) pending.reject(new Error(`${pending.command}: ${reason.message}`, { cause: reason }));
+    for (const pending of this.#pending.values())
+      pending.reject(new Error(`${pending.command}: ${reason.message}`, { cause: reason }));
     this.#pending.clear();
   }
 
@@ -206,8 +229,12 @@ export class Qmp {
       const line = this.#text.slice(0, end).trim();
       this.#text = this.#text.slice(end + 1);
       if (line === '') continue;
-      const message = parseJson(line);
-      if (isObject(message)) this.#dispatch(message);
+      try {
+        const message = parseJson(line);
+        if (isObject(message)) this.#dispatch(message);
+      } catch (error) {
+        this.fail(new Error(`QMP answer is not JSON: ${line.slice(0, 200)}`, { cause: error }));
+      }
     }
   }
 
@@ -223,7 +250,8 @@ export class Qmp {
     const pending = this.#pending.get(Number(message['id']));
     if (pending === undefined) return;
     const error = message['error'];
-    if (isObject(error)) pending.reject(new QmpError(pending.command, String(error['class']), String(error['desc'])));
+    if (isObject(error))
+      pending.reject(new QmpError(pending.command, String(error['class']), String(error['desc'])));
     else pending.resolve(message['return'] ?? null);
   }
 }
@@ -262,6 +290,8 @@ export interface QemuOptions {
   readonly paused?: boolean | undefined;
   /** Start as the destination of a migration (`-incoming defer`); see {@link Qemu.load}. */
   readonly incoming?: boolean | undefined;
+  /** A standing virtual machine of the same shape, whose RAM and disks are copied first. */
+  readonly copyOf?: Qemu | undefined;
   /** Files to write to the working directory first. A number makes an empty file of that many bytes. */
   readonly files?: Readonly<Record<string, Uint8Array | number>> | undefined;
   /** QEMU is killed after this time whatever happens, even when this process is gone. Default 10 minutes. */
@@ -296,6 +326,7 @@ export class Qemu {
   /** The command line with relative names. */
   readonly commandLine: readonly string[];
   readonly sharedMemory: boolean;
+  readonly options: QemuOptions;
   #process: ChildProcess;
   #qmp: Qmp | undefined;
   #console = '';
@@ -304,12 +335,14 @@ export class Qemu {
   #exitCode: string | undefined;
   #consoleListeners = new Set<() => void>();
 
-  private constructor(binary: QemuBinary, dir: string, args: readonly string[], sharedMemory: boolean, lifetimeMs: number) {
+  private constructor(binary: QemuBinary, dir: string, options: QemuOptions) {
     this.binary = binary;
     this.dir = dir;
-    this.sharedMemory = sharedMemory;
+    this.options = options;
+    this.sharedMemory = options.sharedMemory ?? true;
+    const args = commandLine(options, this.sharedMemory);
     this.commandLine = [`qemu-system-${binary.arch}`, ...args];
-    const seconds = String(Math.ceil(lifetimeMs / 1000));
+    const seconds = String(Math.ceil((options.lifetimeMs ?? 600_000) / 1000));
     this.#process = spawn('timeout', ['-s', 'KILL', seconds, ...binary.command, ...args], {
       cwd: dir,
       detached: true, // a process group of its own, to be killed as a whole
@@ -349,12 +382,16 @@ export class Qemu {
         if (typeof content !== 'number') await writeFile(join(dir, name), content);
         else await makeEmptyFile(join(dir, name), content);
       }
+      if (options.copyOf !== undefined) {
+        const names = Object.keys(options.copyOf.options.files ?? {});
+        if (options.copyOf.sharedMemory) names.push('ram.img');
+        for (const name of names) await copyFile(join(options.copyOf.dir, name), join(dir, name));
+      }
     } catch (error) {
       await rm(dir, { recursive: true, force: true });
       throw error;
     }
-    const shared = options.sharedMemory ?? true;
-    const vm = new Qemu(binary, dir, commandLine(options, shared), shared, options.lifetimeMs ?? 600_000);
+    const vm = new Qemu(binary, dir, options);
     try {
       await vm.#connect(options.startTimeoutMs ?? 60_000);
     } catch (error) {
@@ -396,7 +433,9 @@ export class Qemu {
         timeoutMs,
         new Promise((resolve, reject) => {
           listener = () => {
-            const match = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).exec(this.#console.slice(from));
+            const match = new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')).exec(
+              this.#console.slice(from),
+            );
             if (match !== null) resolve(match);
             else if (!this.alive) reject(this.#death());
           };
@@ -406,7 +445,9 @@ export class Qemu {
       );
     } catch (error) {
       const tail = this.#console.slice(-2000);
-      throw new Error(`${error instanceof Error ? error.message : String(error)}\nconsole:\n${tail}`, { cause: error });
+      throw new Error(`${error instanceof Error ? error.message : String(error)}\nconsole:\n${tail}`, {
+        cause: error,
+      });
     } finally {
       if (listener !== undefined) this.#consoleListeners.delete(listener);
     }
@@ -451,9 +492,12 @@ export class Qemu {
   /** Migrates to a file in the working directory and reads it. */
   async migrate(options: MigrateOptions = {}): Promise<Uint8Array> {
     await this.setCapabilities(options.capabilities ?? (this.sharedMemory ? ['x-ignore-shared'] : []));
-    if (options.parameters !== undefined) await this.qmp.execute('migrate-set-parameters', options.parameters);
+    if (options.parameters !== undefined)
+      await this.qmp.execute('migrate-set-parameters', options.parameters);
     const name = 'stream.mig';
-    await this.qmp.execute('migrate', { uri: options.method === 'file' ? `file:${name}` : `exec:cat > ${name}` });
+    await this.qmp.execute('migrate', {
+      uri: options.method === 'file' ? `file:${name}` : `exec:cat > ${name}`,
+    });
     const timeoutMs = options.timeoutMs ?? 120_000;
     const deadline = Date.now() + timeoutMs;
     for (;;) {
@@ -461,7 +505,9 @@ export class Qemu {
       const status = isObject(info) ? info['status'] : undefined;
       if (status === 'completed') break;
       if (status === 'failed' || status === 'cancelled') {
-        throw new Error(`migration ${status}: ${isObject(info) ? String(info['error-desc'] ?? '') : ''}\n${this.#stderr}`);
+        throw new Error(
+          `migration ${status}: ${isObject(info) ? String(info['error-desc'] ?? '') : ''}\n${this.#stderr}`,
+        );
       }
       if (Date.now() > deadline) throw new LabTimeoutError('migration', timeoutMs);
       if (isObject(info)) await options.whileActive?.(info);
@@ -474,7 +520,10 @@ export class Qemu {
    * Loads a stream into a QEMU started with `incoming`. A refusal is a result, not an exception; QEMU may be gone then.
    * The virtual machine stands afterwards if the source did, or with `paused`.
    */
-  async load(stream: Uint8Array, options: { capabilities?: readonly string[]; timeoutMs?: number } = {}): Promise<LoadResult> {
+  async load(
+    stream: Uint8Array,
+    options: { capabilities?: readonly string[]; timeoutMs?: number } = {},
+  ): Promise<LoadResult> {
     const timeoutMs = options.timeoutMs ?? 60_000;
     const deadline = Date.now() + timeoutMs;
     await writeFile(join(this.dir, 'incoming.mig'), stream);
@@ -485,7 +534,11 @@ export class Qemu {
         const info = await this.qmp.execute('query-migrate');
         const status = isObject(info) ? info['status'] : undefined;
         if (status === 'completed') return { ok: true };
-        if (status === 'failed') return { ok: false, error: `${isObject(info) ? String(info['error-desc'] ?? '') : ''}\n${this.#stderr}`.trim() };
+        if (status === 'failed')
+          return {
+            ok: false,
+            error: `${isObject(info) ? String(info['error-desc'] ?? '') : ''}\n${this.#stderr}`.trim(),
+          };
         if (Date.now() > deadline) throw new LabTimeoutError('incoming migration', timeoutMs);
         await delay(20);
       }
@@ -534,7 +587,10 @@ export class Qemu {
         this.#qmp = await Qmp.connect(path, Math.max(1000, deadline - Date.now()));
       } catch (error) {
         const code = error instanceof Error && 'code' in error ? error.code : undefined;
-        if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error;
+        if (code !== 'ENOENT' && code !== 'ECONNREFUSED') {
+          await withTimeout('end of QEMU', 2000, this.#exited).catch(() => {});
+          throw this.alive ? error : this.#death();
+        }
         await delay(20);
       }
     }
@@ -568,11 +624,20 @@ async function makeEmptyFile(path: string, size: number): Promise<void> {
 
 function commandLine(options: QemuOptions, shared: boolean): string[] {
   const memory = options.memoryMiB ?? 128;
-  const args = ['-accel', 'tcg', '-M', shared ? `${options.machine},memory-backend=ram` : options.machine, '-m', `${memory}M`];
+  const args = [
+    '-accel',
+    'tcg',
+    '-M',
+    shared ? `${options.machine},memory-backend=ram` : options.machine,
+    '-m',
+    `${memory}M`,
+  ];
   if (shared) args.push('-object', `memory-backend-file,id=ram,size=${memory}M,mem-path=ram.img,share=on`);
   args.push('-display', 'none', '-nodefaults', '-no-user-config', '-qmp', 'unix:qmp.sock,server=on,wait=off');
   args.push('-chardev', 'stdio,id=con,signal=off');
-  args.push(...(options.arch === 's390x' ? ['-device', 'sclpconsole,chardev=con'] : ['-serial', 'chardev:con']));
+  args.push(
+    ...(options.arch === 's390x' ? ['-device', 'sclpconsole,chardev=con'] : ['-serial', 'chardev:con']),
+  );
   args.push(...(options.args ?? []));
   if (options.paused === true) args.push('-S');
   if (options.incoming === true) args.push('-incoming', 'defer');

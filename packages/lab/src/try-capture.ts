@@ -16,7 +16,9 @@ console.log(`${info.machine}: ${stream.length} bytes after ${Date.now() - starte
 for (const device of truth.virtio) {
   console.log(`  ${device.path} ${device.name} ${device.status?.started === true ? 'started' : ''}`);
   for (const queue of device.queues) {
-    console.log(`    ${queue['queue-index']}: num ${queue['vring-num']} last-avail ${queue['last-avail-idx']} used ${queue['used-idx']} inuse ${queue.inuse}`);
+    console.log(
+      `    ${queue['queue-index']}: num ${queue['vring-num']} last-avail ${queue['last-avail-idx']} used ${queue['used-idx']} inuse ${queue.inuse}`,
+    );
   }
 }
 const out = process.env['VIRTKIT_LAB_OUT'];

@@ -1,1 +1,37 @@
-export {};
+/**
+ * QEMU's migration streams as a whole: sections, RAM, commands, vmdesc; and the virtio devices inside.
+ *
+ * You bring:  a stream, from memory, a file or a pipe; the layers to decode devices with.
+ * You get:    its parts, in one pass and bounded memory; each virtio device with its transport, by its own bytes.
+ * Not here:   files and sockets. The command `virtkit` (`@virtkit/cli`) has them.
+ * @packageDocumentation
+ */
+export { type Configuration, configuration } from './configuration.ts';
+export { byVmdesc, describeSection, showValue } from './describe.ts';
+export { type MappedRam, NullSink, type RamBlock, type SectionHeader, type SectionKind, type StreamSink } from './events.ts';
+export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
+export {
+  type ByteSource,
+  type MigrationStream,
+  parseStream,
+  type RamBlockSummary,
+  type RamSummary,
+  readStream,
+  StreamCollector,
+  type StreamSection,
+} from './model.ts';
+export { type ParserOptions, StreamParser } from './parser.ts';
+export { RoundTripCheck, TeeSink } from './verify.ts';
+export {
+  acceptVirtio,
+  type DecodedVirtio,
+  decodeVirtio,
+  findVirtio,
+  type Registry,
+  splitIdstr,
+  titleOf,
+  type VirtioDevice,
+} from './virtio.ts';
+export type { DescDevice, DescField, DescVmsd, Vmdesc } from './vmdesc.ts';
+export { COMMANDS, RAM, TYPE } from './wire.ts';
+export { StreamWriter } from './writer.ts';

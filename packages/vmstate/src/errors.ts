@@ -70,10 +70,10 @@ export function inside<T>(segment: string, layer: Layer | undefined, body: () =>
   }
 }
 
-/** `a` + `b` → `a.b`; `a` + `[1].b` → `a[1].b`. */
+/** `a` + `b` → `a.b`; `a` + `[1].b` → `a[1].b`; `device / ` + `a` → `device / a`. */
 export function joinPath(outer: string, inner: string): string {
   if (outer === '' || inner === '') return outer + inner;
-  return inner.startsWith('[') || inner.startsWith(' /') ? outer + inner : `${outer}.${inner}`;
+  return inner.startsWith('[') || outer.endsWith(' / ') ? outer + inner : `${outer}.${inner}`;
 }
 
 /** A number as people who read dumps write it. */

@@ -1,0 +1,96 @@
+import type { Configuration } from './configuration.ts';
+import type { LibvirtHeader } from './libvirt.ts';
+
+/** How a section stands in the stream. */
+export type SectionKind = 'start' | 'part' | 'end' | 'full';
+
+/** What stands in front of a section's body. Names and versions of `part` and `end` are those of their `start`. */
+export interface SectionHeader {
+  readonly kind: SectionKind;
+  /** Number that the sender chose; `part`, `end` and the footer refer to it. */
+  readonly id: number;
+  /** Device path and vmsd name: `0000:00:02.0/virtio-blk`. */
+  readonly idstr: string;
+  readonly instanceId: number;
+  readonly versionId: number;
+  /** Offset of the type byte in the stream. */
+  readonly offset: number;
+}
+
+/** A RAM block as the `ram` section announces it. */
+export interface RamBlock {
+  readonly name: string;
+  /** Bytes in use. */
+  readonly length: number;
+  /** Page size of its backing, when that was sent (postcopy with huge pages). */
+  readonly pageSize?: number;
+  /** Guest-physical address; sent with capability x-ignore-shared. */
+  readonly address?: bigint;
+  /** Capability mapped-ram: where in the file bitmap and pages lie. */
+  readonly mapped?: MappedRam;
+}
+
+/** Header of a block's region in a mapped-ram file. */
+export interface MappedRam {
+  readonly version: number;
+  readonly pageSize: bigint;
+  readonly bitmapOffset: bigint;
+  readonly pagesOffset: bigint;
+}
+
+/**
+ * A migration stream as a sequence of calls. The parser makes them, the writer takes them: one piped into the other
+ * gives the same bytes.
+ *
+ * @remarks `bytes` arguments are lent: they are valid until the call returns.
+ */
+export interface StreamSink {
+  /** A libvirt save file's header and XML, in front of the stream. */
+  libvirt(header: LibvirtHeader): void;
+  header(version: number): void;
+  configuration(value: Configuration): void;
+  section(header: SectionHeader): void;
+  /** The body of any section but `ram`, whole; `offset` is its place in the stream. */
+  body(bytes: Uint8Array, header: SectionHeader, offset: number): void;
+  /** Record MEM_SIZE of a `ram` section: the bytes of all blocks. */
+  ramSize(total: bigint): void;
+  ramBlock(block: RamBlock): void;
+  /** Bytes of a mapped-ram region between header and next block (bitmap, padding, pages), in pieces. */
+  ramRegion(bytes: Uint8Array, start: number, end: number): void;
+  /**
+   * Head of a record with a page: `flags`, the page's offset in the block, and the index of the block.
+   * What follows comes as {@link ramData}.
+   */
+  ramPage(flags: number, offset: number, block: number): void;
+  /** What stands in the record behind the head (page, fill byte, compressed data): `bytes[start..end)`, in pieces. */
+  ramData(bytes: Uint8Array, start: number, end: number): void;
+  /** A record that is its flags alone: end of section, multifd flush, hook. */
+  ramMark(flags: number, offset: number): void;
+  footer(id: number): void;
+  command(command: number, payload: Uint8Array): void;
+  eof(): void;
+  /** The JSON description, as it stands. */
+  vmdesc(text: Uint8Array): void;
+  /** Whatever stands behind the end; QEMU ignores it. */
+  trailing(bytes: Uint8Array): void;
+}
+
+/** A sink that ignores everything: override what you want. */
+export class NullSink implements StreamSink {
+  libvirt(_header: LibvirtHeader): void {}
+  header(_version: number): void {}
+  configuration(_value: Configuration): void {}
+  section(_header: SectionHeader): void {}
+  body(_bytes: Uint8Array, _header: SectionHeader, _offset: number): void {}
+  ramSize(_total: bigint): void {}
+  ramBlock(_block: RamBlock): void {}
+  ramRegion(_bytes: Uint8Array, _start: number, _end: number): void {}
+  ramPage(_flags: number, _offset: number, _block: number): void {}
+  ramData(_bytes: Uint8Array, _start: number, _end: number): void {}
+  ramMark(_flags: number, _offset: number): void {}
+  footer(_id: number): void {}
+  command(_command: number, _payload: Uint8Array): void {}
+  eof(): void {}
+  vmdesc(_text: Uint8Array): void {}
+  trailing(_bytes: Uint8Array): void {}
+}

@@ -1,0 +1,174 @@
+import type { Configuration } from './configuration.ts';
+import { NullSink, type RamBlock, type SectionHeader } from './events.ts';
+import type { LibvirtHeader } from './libvirt.ts';
+import { type ParserOptions, StreamParser } from './parser.ts';
+import { type DescDevice, isObject, parseVmdesc, type Vmdesc } from './vmdesc.ts';
+import { RAM } from './wire.ts';
+
+/** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
+export interface StreamSection {
+  readonly header: SectionHeader;
+  /** Offset of the body in the stream. */
+  readonly offset: number;
+  readonly body: Uint8Array;
+  /** What the stream's own vmdesc says of it. */
+  readonly description?: DescDevice;
+}
+
+/** A RAM block with what came of it. */
+export interface RamBlockSummary extends RamBlock {
+  /** Pages with content, in all passes together. */
+  readonly pages: number;
+  readonly zeroPages: number;
+  /** Pages as delta or compressed. */
+  readonly encodedPages: number;
+}
+
+/** What the `ram` sections held. */
+export interface RamSummary {
+  /** Bytes of all blocks together. */
+  readonly total: bigint;
+  readonly blocks: readonly RamBlockSummary[];
+  /** Sections: one START, the rounds, one END. */
+  readonly sections: number;
+}
+
+/** Everything in a migration stream but the content of RAM. */
+export interface MigrationStream {
+  readonly libvirt?: LibvirtHeader;
+  readonly version: number;
+  /** Absent with machine types up to 2.3. */
+  readonly configuration?: Configuration;
+  /** In the order of the stream, without `ram`. */
+  readonly sections: readonly StreamSection[];
+  readonly commands: readonly { readonly command: number; readonly payload: Uint8Array }[];
+  readonly ram?: RamSummary;
+  readonly vmdesc?: Vmdesc;
+  /** The stream came to its end. False only in what {@link StreamCollector.partial} answers. */
+  readonly complete: boolean;
+  /** Bytes behind the end. */
+  readonly trailing: number;
+}
+
+type MutableBlock = { -readonly [K in keyof RamBlockSummary]: RamBlockSummary[K] };
+type Counter = 'pages' | 'zeroPages' | 'encodedPages';
+
+/** A sink that keeps all but RAM's content. */
+export class StreamCollector extends NullSink {
+  #libvirt: LibvirtHeader | undefined;
+  #version = 0;
+  #configuration: Configuration | undefined;
+  readonly #sections: { header: SectionHeader; offset: number; body: Uint8Array }[] = [];
+  readonly #commands: { command: number; payload: Uint8Array }[] = [];
+  readonly #blocks: MutableBlock[] = [];
+  #ramSections = 0;
+  #total: bigint | undefined;
+  #vmdesc: Vmdesc | undefined;
+  #complete = false;
+  #trailing = 0;
+
+  override libvirt(header: LibvirtHeader): void {
+    this.#libvirt = header;
+  }
+
+  override header(version: number): void {
+    this.#version = version;
+  }
+
+  override configuration(value: Configuration): void {
+    this.#configuration = value;
+  }
+
+  override section(header: SectionHeader): void {
+    if (header.idstr === 'ram') this.#ramSections++;
+  }
+
+  override body(bytes: Uint8Array, header: SectionHeader, offset: number): void {
+    this.#sections.push({ header, offset, body: bytes.slice() });
+  }
+
+  override command(command: number, payload: Uint8Array): void {
+    this.#commands.push({ command, payload: payload.slice() });
+  }
+
+  override ramSize(total: bigint): void {
+    this.#total = total;
+  }
+
+  override ramBlock(block: RamBlock): void {
+    this.#blocks.push({ ...block, pages: 0, zeroPages: 0, encodedPages: 0 });
+  }
+
+  override ramPage(flags: number, _offset: number, index: number): void {
+    const block = this.#blocks[index];
+    if (block === undefined) return;
+    const counter: Counter = (flags & RAM.PAGE) !== 0 ? 'pages' : (flags & RAM.ZERO) !== 0 ? 'zeroPages' : 'encodedPages';
+    block[counter]++;
+  }
+
+  override eof(): void {
+    this.#complete = true;
+  }
+
+  override vmdesc(text: Uint8Array): void {
+    this.#vmdesc = parseVmdesc(text);
+  }
+
+  override trailing(bytes: Uint8Array): void {
+    this.#trailing = bytes.length;
+  }
+
+  /** What there is so far; after an error, what came before it. */
+  partial(): MigrationStream {
+    return {
+      ...(this.#libvirt !== undefined && { libvirt: this.#libvirt }),
+      version: this.#version,
+      ...(this.#configuration !== undefined && { configuration: this.#configuration }),
+      sections: describeSections(this.#sections, this.#vmdesc),
+      commands: this.#commands,
+      ...(this.#total !== undefined && { ram: { total: this.#total, blocks: this.#blocks, sections: this.#ramSections } }),
+      ...(this.#vmdesc !== undefined && { vmdesc: this.#vmdesc }),
+      complete: this.#complete,
+      trailing: this.#trailing,
+    };
+  }
+}
+
+/** Gives each section the vmdesc entry with its name and instance; the n-th of a name gets the n-th entry. */
+function describeSections(sections: readonly StreamSection[], vmdesc: Vmdesc | undefined): StreamSection[] {
+  const devices = new Map<string, DescDevice[]>();
+  for (const device of vmdesc?.devices ?? []) {
+    const key = `${device.name}/${device.instance_id}`;
+    devices.set(key, [...(devices.get(key) ?? []), device]);
+  }
+  return sections.map((section) => {
+    if (section.header.kind !== 'full') return section;
+    const description = devices.get(`${section.header.idstr}/${section.header.instanceId}`)?.shift();
+    return description === undefined || !isObject(description) ? section : { ...section, description };
+  });
+}
+
+/** Anything that yields a stream's bytes: an array, a generator, a Node or web stream. */
+export type ByteSource = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+/**
+ * Reads a migration stream from a file or a pipe, in one pass; memory depends on its device state, not on its RAM.
+ * @throws StateError
+ */
+export async function readStream(source: ByteSource, options: ParserOptions = {}): Promise<MigrationStream> {
+  const collector = new StreamCollector();
+  const parser = new StreamParser(collector, options);
+  if (source instanceof Uint8Array) parser.push(source);
+  else for await (const chunk of source) parser.push(chunk);
+  parser.end();
+  return collector.partial();
+}
+
+/** Reads a migration stream that is in memory. @throws StateError */
+export function parseStream(bytes: Uint8Array, options: ParserOptions = {}): MigrationStream {
+  const collector = new StreamCollector();
+  const parser = new StreamParser(collector, options);
+  parser.push(bytes);
+  parser.end();
+  return collector.partial();
+}

@@ -1,0 +1,71 @@
+import type { SectionHeader } from './events.ts';
+import { COMMANDS, TYPE } from './wire.ts';
+
+/** Could a section, command or the end of the stream begin at `at`? `unknown`: too few bytes are there. */
+export type Plausible = 'yes' | 'no' | 'unknown';
+
+/**
+ * A section's body has no length in front: a reader that does not know the device cannot skip it. But its footer repeats
+ * the section's id, and something has to begin behind that.
+ */
+export function plausibleNext(bytes: Uint8Array, at: number, started: ReadonlyMap<number, SectionHeader>): Plausible {
+  const type = bytes[at];
+  if (type === undefined) return 'unknown';
+  switch (type) {
+    case TYPE.EOF:
+      return plausibleEnd(bytes, at);
+    case TYPE.START:
+    case TYPE.FULL:
+      return plausibleHeader(bytes, at);
+    case TYPE.PART:
+    case TYPE.END:
+      return at + 5 > bytes.length ? 'unknown' : started.has(be32(bytes, at + 1)) ? 'yes' : 'no';
+    case TYPE.COMMAND:
+      return at + 5 > bytes.length ? 'unknown' : bytes[at + 1] === 0 && (bytes[at + 2] ?? 0) < COMMANDS.length ? 'yes' : 'no';
+    default:
+      return 'no';
+  }
+}
+
+/** Behind the EOF byte: nothing, or a vmdesc. */
+function plausibleEnd(bytes: Uint8Array, at: number): Plausible {
+  if (bytes.length - at < 7) return bytes.length === at + 1 ? 'yes' : 'unknown';
+  return bytes[at + 1] === TYPE.VMDESCRIPTION && bytes[at + 6] === 0x7b ? 'yes' : 'no';
+}
+
+/** Type, be32 id, counted name, be32 instance, be32 version. */
+function plausibleHeader(bytes: Uint8Array, at: number): Plausible {
+  const length = bytes[at + 5];
+  if (length === undefined) return 'unknown';
+  if (length === 0) return 'no';
+  const end = Math.min(at + 6 + length, bytes.length);
+  for (let i = at + 6; i < end; i++) {
+    const byte = bytes[i] ?? 0;
+    if (byte < 0x20 || byte > 0x7e) return 'no';
+  }
+  if (at + 6 + length + 8 > bytes.length) return 'unknown';
+  return be32(bytes, at + 6 + length + 4) <= 0xffff ? 'yes' : 'no';
+}
+
+/** The next place at or behind `from` where the footer of section `id` stands; -1 if there is none. */
+export function findFooter(bytes: Uint8Array, from: number, id: number): number {
+  for (let at = bytes.indexOf(TYPE.FOOTER, from); at >= 0; at = bytes.indexOf(TYPE.FOOTER, at + 1)) {
+    if (at + 5 > bytes.length) return -1;
+    if (be32(bytes, at + 1) === id) return at;
+  }
+  return -1;
+}
+
+/** Without footers (machine types up to 2.3): the next place where a section header or the end could stand. */
+export function findHeader(bytes: Uint8Array, from: number, started: ReadonlyMap<number, SectionHeader>): number {
+  for (let at = from; at < bytes.length; at++) {
+    const type = bytes[at] ?? -1;
+    if (type !== TYPE.EOF && type !== TYPE.FULL && type !== TYPE.START) continue;
+    if (plausibleNext(bytes, at, started) === 'yes') return at;
+  }
+  return -1;
+}
+
+export function be32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] ?? 0) * 0x100_0000 + (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
+}

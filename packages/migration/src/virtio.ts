@@ -1,0 +1,98 @@
+import { type DeviceLayer, opaqueDevice, type TransportLayer, type TransportParts, type VirtioCodec, type VirtioState, virtioDevice } from '@virtkit/core';
+import { type Field, inside, Reader, StateError, Trace, type TraceNode } from '@virtkit/vmstate';
+import type { SectionHeader } from './events.ts';
+import type { StreamSection } from './model.ts';
+
+/** The layers to decode with. What is not in here stays bytes. */
+export interface Registry {
+  readonly transports: readonly TransportLayer[];
+  readonly devices: readonly DeviceLayer[];
+  /** Declarations of other sections by vmsd name, for those whose vmdesc is missing or wrong. */
+  readonly sections?: Readonly<Record<string, Field<unknown>>>;
+}
+
+/** A virtio device found in a stream. */
+export interface VirtioDevice {
+  readonly section: StreamSection;
+  /** Device path of the section's name, such as `0000:00:02.0`; empty for machines that write none. */
+  readonly path: string;
+  /** The last part of the section's name: `virtio-blk`. */
+  readonly name: string;
+  readonly codec: VirtioCodec<TransportParts, unknown>;
+  /** False if the device type is not registered: its own part is bytes. */
+  readonly known: boolean;
+}
+
+/** `0000:00:02.0/virtio-blk` → path and name. */
+export function splitIdstr(idstr: string): { readonly path: string; readonly name: string } {
+  const slash = idstr.lastIndexOf('/');
+  return { path: idstr.slice(0, Math.max(slash, 0)), name: idstr.slice(slash + 1) };
+}
+
+/**
+ * Is this section a virtio device? Told by its bytes: a transport that finds its identity in them is certain; MMIO has
+ * none, and is believed if the section's name says virtio.
+ */
+export function findVirtio(section: StreamSection, registry: Registry): VirtioDevice | undefined {
+  const { path, name } = splitIdstr(section.header.idstr);
+  const registered = registry.devices.find((device) => device.name === name);
+  const fields = section.description?.fields;
+  // the stream's own word, where it has one
+  if (fields !== undefined && !fields.some((field) => field.type === 'virtio')) return undefined;
+  const looksVirtio = registered !== undefined || path.startsWith('virtio-mmio@') || fields !== undefined;
+  const input = new Reader(section.body);
+  let best: { readonly transport: TransportLayer; readonly virtioId: number | undefined } | undefined;
+  for (const transport of registry.transports) {
+    const found = transport.recognize(input);
+    if (found === undefined || (found.confidence === 'possible' && (!looksVirtio || best !== undefined))) continue;
+    best = { transport, virtioId: found.virtioId };
+    if (found.confidence === 'certain') break;
+  }
+  if (best === undefined) return undefined;
+  const device = registered ?? opaqueDevice(name, best.virtioId);
+  return { section, path, name, codec: virtioDevice(best.transport, device), known: registered !== undefined };
+}
+
+/** A virtio device's state, with where each field lies in the stream. */
+export interface DecodedVirtio {
+  readonly device: VirtioDevice;
+  readonly state: VirtioState;
+  /** Root of the fields; offsets are of the stream. */
+  readonly root: TraceNode;
+}
+
+/** @throws StateError with the device in front of the path */
+export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
+  const { section, codec } = device;
+  return inside(`${titleOf(device)} / `, undefined, () => {
+    const { versionId, offset } = section.header;
+    const { version, minimum } = codec.device;
+    if (versionId < minimum || versionId > version) {
+      const known = minimum === version ? `${version}` : `${minimum} to ${version}`;
+      throw new StateError('version', `section version ${versionId}, known: ${known}`, { version: versionId, minimum, maximum: version }, { layer: 'device', path: 'versionId', offset: offset + 6 + section.header.idstr.length + 4 });
+    }
+    const trace = new Trace(titleOf(device), section.offset);
+    const state = codec.decode(section.body, section.offset, { trace });
+    trace.root.end = section.offset + section.body.length;
+    return { device, state, root: trace.root };
+  });
+}
+
+/** `virtio-blk@0000:00:02.0` */
+export function titleOf({ name, path }: Pick<VirtioDevice, 'name' | 'path'>): string {
+  return path === '' ? name : `${name}@${path}`;
+}
+
+/** Answers {@link import('./parser.ts').ParserOptions.accepts} for the devices in a registry. */
+export function acceptVirtio(registry: Registry): (header: SectionHeader, body: Uint8Array) => boolean | undefined {
+  return (header, body) => {
+    const device = findVirtio({ header, body, offset: 0 }, registry);
+    if (device?.known !== true) return undefined;
+    try {
+      device.codec.decode(body);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+}

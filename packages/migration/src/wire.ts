@@ -1,0 +1,50 @@
+/** `QEVM` */
+export const MAGIC = 0x5145564d;
+/** Stream version. QEMU: `QEMU_VM_FILE_VERSION` */
+export const VERSION = 3;
+
+/** Section types. QEMU: `migration/savevm.h` */
+export const TYPE = {
+  EOF: 0x00,
+  START: 0x01,
+  PART: 0x02,
+  END: 0x03,
+  FULL: 0x04,
+  SUBSECTION: 0x05,
+  VMDESCRIPTION: 0x06,
+  CONFIGURATION: 0x07,
+  COMMAND: 0x08,
+  FOOTER: 0x7e,
+} as const;
+
+/** Commands by number. QEMU: `enum qemu_vm_cmd` */
+export const COMMANDS = [
+  'INVALID',
+  'OPEN_RETURN_PATH',
+  'PING',
+  'POSTCOPY_ADVISE',
+  'POSTCOPY_LISTEN',
+  'POSTCOPY_RUN',
+  'POSTCOPY_RAM_DISCARD',
+  'PACKAGED',
+  'ENABLE_COLO',
+  'POSTCOPY_RESUME',
+  'RECV_BITMAP',
+  'SWITCHOVER_START',
+] as const;
+
+/** Flags in the low bits of a RAM record's first word. QEMU: `migration/ram.h` */
+export const RAM = {
+  ZERO: 0x02,
+  MEM_SIZE: 0x04,
+  PAGE: 0x08,
+  EOS: 0x10,
+  CONTINUE: 0x20,
+  XBZRLE: 0x40,
+  HOOK: 0x80,
+  COMPRESS_PAGE: 0x100,
+  MULTIFD_FLUSH: 0x200,
+} as const;
+
+/** The only version of the `ram` section. */
+export const RAM_VERSION = 4;
