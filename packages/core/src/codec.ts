@@ -1,4 +1,13 @@
-import { inside, type Json, jsonError, Reader, StateError, rest as restField, type Trace, Writer } from '@virtkit/vmstate';
+import {
+  inside,
+  type Json,
+  jsonError,
+  Reader,
+  rest as restField,
+  StateError,
+  type Trace,
+  Writer,
+} from '@virtkit/vmstate';
 import type { DeviceLayer } from './contract/device.ts';
 import type { Finding } from './contract/finding.ts';
 import type { QueueState, TransportParts, VirtioState } from './contract/state.ts';
@@ -84,7 +93,10 @@ export function virtioDevice<T extends TransportParts, D>(
   };
 }
 
-function stateToJson<T extends TransportParts, D>(state: VirtioState<T, D>, { transport, device }: Layers<T, D>): Json {
+function stateToJson<T extends TransportParts, D>(
+  state: VirtioState<T, D>,
+  { transport, device }: Layers<T, D>,
+): Json {
   const coreFields = coreQueue(transport.hasVariableVringAlignment);
   const queueFields = transport.queue(state.transport);
   return {
@@ -102,7 +114,9 @@ function stateToJson<T extends TransportParts, D>(state: VirtioState<T, D>, { tr
 
 function stateFromJson<T extends TransportParts, D>(json: Json, layers: Layers<T, D>): VirtioState<T, D> {
   const { transport, queues, device, subsections, rest, ...common } = asObject(json);
-  const config: T['config'] = inside('transport', 'transport', () => layers.transport.config.fromJSON(transport ?? null));
+  const config: T['config'] = inside('transport', 'transport', () =>
+    layers.transport.config.fromJSON(transport ?? null),
+  );
   const early = {
     transport: config,
     ...inside('', 'core', () => commonFields.fromJSON(common)),
@@ -111,30 +125,44 @@ function stateFromJson<T extends TransportParts, D>(json: Json, layers: Layers<T
   return {
     ...early,
     device: inside('device', 'device', () => deviceFromJson(layers.device, early, device ?? null)),
-    subsections: inside('subsections', 'core', () => subsectionsOf(layers.transport).fromJSON(subsections ?? null)),
+    subsections: inside('subsections', 'core', () =>
+      subsectionsOf(layers.transport).fromJSON(subsections ?? null),
+    ),
     ...(rest !== undefined && { rest: restField.fromJSON(rest) }),
   };
 }
 
 /** The JSON says what it holds, whatever the layout: the first form that takes it. */
-function deviceFromJson<D>(device: DeviceLayer<D>, early: Parameters<DeviceLayer<D>['loadDevice']>[0], json: Json): D {
+function deviceFromJson<D>(
+  device: DeviceLayer<D>,
+  early: Parameters<DeviceLayer<D>['loadDevice']>[0],
+  json: Json,
+): D {
   for (const layout of device.loadDevice(early, new Reader(new Uint8Array(0)))) return layout.fromJSON(json);
   throw jsonError(`state of ${device.name}`, json);
 }
 
-function queuesFromJson<T extends TransportParts>(json: Json, transport: TransportLayer<T>, config: T['config']): QueueState<T>[] {
+function queuesFromJson<T extends TransportParts>(
+  json: Json,
+  transport: TransportLayer<T>,
+  config: T['config'],
+): QueueState<T>[] {
   if (!Array.isArray(json)) throw jsonError('array of queues', json).within('queues', 'core');
   const coreFields = coreQueue(transport.hasVariableVringAlignment);
   const queueFields = transport.queue(config);
   return json.map((item: Json, index) =>
     inside(`queues[${index}]`, 'core', () => {
       const { transport: own, ...core } = asObject(item);
-      return { ...coreFields.fromJSON(core), transport: inside('transport', 'transport', () => queueFields.fromJSON(own ?? null)) };
+      return {
+        ...coreFields.fromJSON(core),
+        transport: inside('transport', 'transport', () => queueFields.fromJSON(own ?? null)),
+      };
     }),
   );
 }
 
 function asObject(json: Json): Readonly<Record<string, Json>> {
-  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Readonly<Record<string, Json>>;
+  if (typeof json === 'object' && json !== null && !Array.isArray(json))
+    return json as Readonly<Record<string, Json>>;
   throw jsonError('object', json);
 }

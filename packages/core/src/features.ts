@@ -20,13 +20,19 @@ export function nameFeatures(features: bigint, deviceFeatures: FeatureNames): Na
 
 /** The bits of a status byte by name, lowest first; unknown ones as hex. */
 export function nameStatus(status: number): string[] {
-  const names = Object.entries(STATUS).filter(([, bit]) => (status & bit) !== 0).map(([name]) => name);
+  const names = Object.entries(STATUS)
+    .filter(([, bit]) => (status & bit) !== 0)
+    .map(([name]) => name);
   const unknown = status & ~Object.values(STATUS).reduce((sum, bit) => sum | bit, 0);
   return unknown === 0 ? names : [...names, `0x${unknown.toString(16)}`];
 }
 
 /** All negotiated features: the low half of the common fields, or what the subsections say. */
-export function negotiated(state: Pick<EarlyState, 'guestFeatures'> & { readonly subsections: Pick<CoreSubsections, 'features64' | 'features128'> }): bigint {
+export function negotiated(
+  state: Pick<EarlyState, 'guestFeatures'> & {
+    readonly subsections: Pick<CoreSubsections, 'features64' | 'features128'>;
+  },
+): bigint {
   const { features64, features128 } = state.subsections;
   return (features64 ?? BigInt(state.guestFeatures)) | ((features128 ?? 0n) << 64n);
 }

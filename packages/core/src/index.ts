@@ -16,6 +16,12 @@ export type { Layers } from './procedure/layers.ts';
 export { virtioLoad } from './procedure/load.ts';
 export { virtioSave } from './procedure/save.ts';
 export { deviceNames, FEATURE, ISR, STATUS, transportFeatures } from './spec.ts';
-export { ELEMENT_BYTES, elementField, elementOrder, type Segment, type VirtQueueElement } from './state/element.ts';
+export {
+  ELEMENT_BYTES,
+  elementField,
+  elementOrder,
+  type Segment,
+  type VirtQueueElement,
+} from './state/element.ts';
 export { lowHigh } from './state/low-high.ts';
 export { QUEUE_MAX } from './state/subsections.ts';

@@ -36,22 +36,52 @@ function check(state: VirtioState<TransportParts, BlkState>, report: Report): vo
     const path = `device.requests[${index}]`;
     const ring = state.queues[queue];
     if (ring === undefined) {
-      report({ code: 'request-queue', severity: 'error', path: `${path}.queue`, reason: `queue ${queue} of ${state.queues.length}`, facts: { queue, queues: state.queues.length } });
+      report({
+        code: 'request-queue',
+        severity: 'error',
+        path: `${path}.queue`,
+        reason: `queue ${queue} of ${state.queues.length}`,
+        facts: { queue, queues: state.queues.length },
+      });
       return;
     }
     if (element.index >= ring.num) {
-      report({ code: 'request-index', severity: 'error', path: `${path}.element.index`, reason: `descriptor ${element.index} in a ring of ${ring.num}`, facts: { index: element.index, num: ring.num } });
+      report({
+        code: 'request-index',
+        severity: 'error',
+        path: `${path}.element.index`,
+        reason: `descriptor ${element.index} in a ring of ${ring.num}`,
+        facts: { index: element.index, num: ring.num },
+      });
     }
     const key = `${queue}/${element.index}`;
     if (seen.has(key)) {
-      report({ code: 'request-twice', severity: 'error', path: `${path}.element.index`, reason: `descriptor ${element.index} of queue ${queue} is in the list twice`, facts: { index: element.index, queue } });
+      report({
+        code: 'request-twice',
+        severity: 'error',
+        path: `${path}.element.index`,
+        reason: `descriptor ${element.index} of queue ${queue} is in the list twice`,
+        facts: { index: element.index, queue },
+      });
     }
     seen.add(key);
     if (ndescs !== undefined && (ndescs === 0 || ndescs > ring.num)) {
-      report({ code: 'request-size', severity: 'error', path: `${path}.ndescs`, reason: `${ndescs} slots in a ring of ${ring.num}`, facts: { ndescs, num: ring.num } });
+      report({
+        code: 'request-size',
+        severity: 'error',
+        path: `${path}.ndescs`,
+        reason: `${ndescs} slots in a ring of ${ring.num}`,
+        facts: { ndescs, num: ring.num },
+      });
     }
     if (element.out.length === 0 || element.in.length === 0) {
-      report({ code: 'request-headers', severity: 'warning', path: `${path}.element`, reason: `${element.out.length} segments to read and ${element.in.length} to write: header or status has no place`, facts: { out: element.out.length, in: element.in.length } });
+      report({
+        code: 'request-headers',
+        severity: 'warning',
+        path: `${path}.element`,
+        reason: `${element.out.length} segments to read and ${element.in.length} to write: header or status has no place`,
+        facts: { out: element.out.length, in: element.in.length },
+      });
     }
   });
 }

@@ -1,5 +1,14 @@
-import { elementField, elementOrder, type Endian, type VirtQueueElement } from '@virtkit/core';
-import { type Field, isStateError, type Json, jsonError, type Reader, StateError, u32, type Writer } from '@virtkit/vmstate';
+import { type Endian, elementField, elementOrder, type VirtQueueElement } from '@virtkit/core';
+import {
+  type Field,
+  isStateError,
+  type Json,
+  jsonError,
+  type Reader,
+  StateError,
+  u32,
+  type Writer,
+} from '@virtkit/vmstate';
 
 /** A request that failed with error policy "stop" and waits to be tried again. */
 export interface BlkRequest {
@@ -35,7 +44,9 @@ export interface BlkState {
 const REQUESTS_MAX = 1024 * 1024;
 
 /** The request list in one of its layouts. Byte order `auto`: as the first element says. */
-export function requestList(layout: Omit<BlkLayout, 'byteOrder'> & { readonly byteOrder: Endian | 'auto' }): Field<BlkState> {
+export function requestList(
+  layout: Omit<BlkLayout, 'byteOrder'> & { readonly byteOrder: Endian | 'auto' },
+): Field<BlkState> {
   return {
     type: 'request list',
     minSize: 1,
@@ -52,7 +63,13 @@ function decodeList(input: Reader, layout: Parameters<typeof requestList>[0]): B
   while (input.u8() !== 0) {
     const name = `requests[${requests.length}]`;
     const start = input.position;
-    if (requests.length >= REQUESTS_MAX) throw new StateError('count', `more than ${REQUESTS_MAX} requests`, { limit: REQUESTS_MAX }, { offset: start });
+    if (requests.length >= REQUESTS_MAX)
+      throw new StateError(
+        'count',
+        `more than ${REQUESTS_MAX} requests`,
+        { limit: REQUESTS_MAX },
+        { offset: start },
+      );
     input.trace?.enter(name, name, 'struct', start);
     try {
       order ??= orderOf(input, layout);
@@ -76,7 +93,11 @@ function orderOf(input: Reader, { queue, ndescs }: Pick<BlkLayout, 'queue' | 'nd
   return order;
 }
 
-function decodeRequest(input: Reader, layout: Pick<BlkLayout, 'queue' | 'ndescs'>, order: Endian): BlkRequest {
+function decodeRequest(
+  input: Reader,
+  layout: Pick<BlkLayout, 'queue' | 'ndescs'>,
+  order: Endian,
+): BlkRequest {
   const read = <T>(name: string, field: Field<T>): T => {
     const start = input.position;
     input.trace?.enter(name, name, field.type, start);
@@ -102,17 +123,26 @@ function encodeList(output: Writer, state: BlkState, layout: Parameters<typeof r
     const number = (name: 'queue' | 'ndescs', wanted: boolean): void => {
       const value = request[name];
       if (wanted !== (value !== undefined)) {
-        const reason = wanted ? 'required in this layout, and the request does not have it' : 'the request has it, and the layout has no place for it';
-        throw new StateError(wanted ? 'missing' : 'unexpected', reason, {}, { path: `requests[${index}].${name}` });
+        const reason = wanted
+          ? 'required in this layout, and the request does not have it'
+          : 'the request has it, and the layout has no place for it';
+        throw new StateError(
+          wanted ? 'missing' : 'unexpected',
+          reason,
+          {},
+          { path: `requests[${index}].${name}` },
+        );
       }
     };
     number('queue', layout.queue);
     number('ndescs', layout.ndescs !== 'none');
     output.u8(1);
     if (request.queue !== undefined) u32.encode(output, request.queue, undefined);
-    if (request.ndescs !== undefined && layout.ndescs === 'before') u32.encode(output, request.ndescs, undefined);
+    if (request.ndescs !== undefined && layout.ndescs === 'before')
+      u32.encode(output, request.ndescs, undefined);
     element.encode(output, request.element, undefined);
-    if (request.ndescs !== undefined && layout.ndescs === 'after') u32.encode(output, request.ndescs, undefined);
+    if (request.ndescs !== undefined && layout.ndescs === 'after')
+      u32.encode(output, request.ndescs, undefined);
   });
   output.u8(0);
 }
@@ -121,7 +151,10 @@ const jsonElement = elementField('little');
 
 function toJSON({ requests, layout }: BlkState): Json {
   return {
-    requests: requests.map(({ element, ...numbers }) => ({ ...numbers, element: jsonElement.toJSON(element) })),
+    requests: requests.map(({ element, ...numbers }) => ({
+      ...numbers,
+      element: jsonElement.toJSON(element),
+    })),
     ...(layout !== undefined && { layout: { ...layout } }),
   };
 }
@@ -145,12 +178,15 @@ function fromJSON(json: Json): BlkState {
 function layoutFromJSON(json: Json): BlkLayout {
   const { queue, ndescs, byteOrder } = object(json);
   if (typeof queue !== 'boolean') throw jsonError('true or false', queue).within('layout.queue');
-  if (ndescs !== 'none' && ndescs !== 'before' && ndescs !== 'after') throw jsonError('none, before or after', ndescs).within('layout.ndescs');
-  if (byteOrder !== 'little' && byteOrder !== 'big') throw jsonError('little or big', byteOrder).within('layout.byteOrder');
+  if (ndescs !== 'none' && ndescs !== 'before' && ndescs !== 'after')
+    throw jsonError('none, before or after', ndescs).within('layout.ndescs');
+  if (byteOrder !== 'little' && byteOrder !== 'big')
+    throw jsonError('little or big', byteOrder).within('layout.byteOrder');
   return { queue, ndescs, byteOrder };
 }
 
 function object(json: Json): Readonly<Record<string, Json>> {
-  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return json as Readonly<Record<string, Json>>;
+  if (typeof json === 'object' && json !== null && !Array.isArray(json))
+    return json as Readonly<Record<string, Json>>;
   throw jsonError('object', json);
 }

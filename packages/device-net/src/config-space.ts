@@ -9,7 +9,9 @@ export function describeNetConfig(config: Uint8Array, endian: Endian): Json {
   const put = (end: number, name: string, read: () => Json): void => {
     if (config.length >= end) fields[name] = read();
   };
-  put(6, 'mac', () => Array.from(config.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':'));
+  put(6, 'mac', () =>
+    Array.from(config.subarray(0, 6), (byte) => byte.toString(16).padStart(2, '0')).join(':'),
+  );
   put(8, 'status', () => view.getUint16(6, little));
   put(10, 'maxVirtqueuePairs', () => view.getUint16(8, little));
   put(12, 'mtu', () => view.getUint16(10, little));

@@ -9,4 +9,12 @@
 export { describeNetConfig } from './config-space.ts';
 export { NET_FEATURE, netFeatures } from './features.ts';
 export { net } from './layer.ts';
-export { MAC_TABLE_ENTRIES, type NetLayout, type NetState, netState, rssState, VLAN_BYTES, vlanIds } from './state.ts';
+export {
+  MAC_TABLE_ENTRIES,
+  type NetLayout,
+  type NetState,
+  netState,
+  rssState,
+  VLAN_BYTES,
+  vlanIds,
+} from './state.ts';

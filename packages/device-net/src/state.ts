@@ -1,4 +1,20 @@
-import { bool, buffer, bytesFromJson, bytesToJson, type Field, type Json, jsonError, macAddress, u8, u16, u32, u64, type ValueOf, vmstate, type Writer } from '@virtkit/vmstate';
+import {
+  bool,
+  buffer,
+  bytesFromJson,
+  bytesToJson,
+  type Field,
+  type Json,
+  jsonError,
+  macAddress,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  vmstate,
+  type Writer,
+} from '@virtkit/vmstate';
 
 /** Addresses that fit the filter table. QEMU `MAC_TABLE_ENTRIES`. */
 export const MAC_TABLE_ENTRIES = 64;

@@ -1,4 +1,15 @@
-import { bytesFromJson, bytesToJson, counted, countedText, type Field, StateError, u8, u32, type ValueOf, vmstate } from '@virtkit/vmstate';
+import {
+  bytesFromJson,
+  bytesToJson,
+  counted,
+  countedText,
+  type Field,
+  StateError,
+  u8,
+  u32,
+  type ValueOf,
+  vmstate,
+} from '@virtkit/vmstate';
 
 /** Longest machine name believed. QEMU's are under 40 bytes. */
 const NAME_MAX = 1024;
@@ -11,7 +22,13 @@ const uuid: Field<string> = {
   minSize: 16,
   decode: (input) => {
     const digits = bytesToJson(input.borrow(16));
-    return [digits.slice(0, 8), digits.slice(8, 12), digits.slice(12, 16), digits.slice(16, 20), digits.slice(20)].join('-');
+    return [
+      digits.slice(0, 8),
+      digits.slice(8, 12),
+      digits.slice(12, 16),
+      digits.slice(16, 20),
+      digits.slice(20),
+    ].join('-');
   },
   encode: (output, value) => {
     const digits = value.replaceAll('-', '');
@@ -31,7 +48,11 @@ export const configuration = vmstate('configuration', 1)
   // target page size in bits, where it is variable and not the smallest
   .subsection('targetPageBits', 'configuration/target-page-bits', u32)
   // migration capabilities that both sides must have alike
-  .subsection('capabilities', 'configuration/capabilities', counted(u32, countedText(u8, 255), CAPABILITIES_MAX, 'capabilities'))
+  .subsection(
+    'capabilities',
+    'configuration/capabilities',
+    counted(u32, countedText(u8, 255), CAPABILITIES_MAX, 'capabilities'),
+  )
   // capability validate-uuid is on
   .subsection('uuid', 'configuration/uuid', uuid);
 

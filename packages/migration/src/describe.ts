@@ -72,7 +72,14 @@ function readField(input: Reader, trace: Trace, field: DescField): void {
   }
 }
 
-function readOne(input: Reader, trace: Trace, field: DescField, name: string, type: string, size: number): void {
+function readOne(
+  input: Reader,
+  trace: Trace,
+  field: DescField,
+  name: string,
+  type: string,
+  size: number,
+): void {
   const end = input.offset + size;
   trace.enter(name, field.name ?? '', type, input.position);
   const nested = field.struct ?? (field.fields !== undefined ? field : undefined);
@@ -92,14 +99,21 @@ function nests(type: string, vmsd: DescVmsd, size: number): boolean {
 }
 
 function sizeOf(vmsd: DescVmsd): number {
-  const fields = (vmsd.fields ?? []).reduce((sum, field) => sum + (field.size ?? 0) * (field.array_len ?? 1), 0);
-  return (vmsd.subsections ?? []).reduce((sum, sub) => sum + 6 + (sub.vmsd_name ?? '').length + sizeOf(sub), fields);
+  const fields = (vmsd.fields ?? []).reduce(
+    (sum, field) => sum + (field.size ?? 0) * (field.array_len ?? 1),
+    0,
+  );
+  return (vmsd.subsections ?? []).reduce(
+    (sum, sub) => sum + 6 + (sub.vmsd_name ?? '').length + sizeOf(sub),
+    fields,
+  );
 }
 
 function readScalar(input: Reader, type: string, size: number): unknown {
   const signed = type.startsWith('int') || type === 'timer';
   const number = signed || type.startsWith('uint') || type === 'bool' || type === 'uint64_t';
-  if (number && size === 1) return type === 'bool' ? input.u8() !== 0 : signed ? (input.u8() << 24) >> 24 : input.u8();
+  if (number && size === 1)
+    return type === 'bool' ? input.u8() !== 0 : signed ? (input.u8() << 24) >> 24 : input.u8();
   if (number && size === 2) return signed ? (input.u16() << 16) >> 16 : input.u16();
   if (number && size === 4) return signed ? input.s32() : input.u32();
   if (number && size === 8) return signed ? input.s64() : input.u64();
@@ -108,8 +122,12 @@ function readScalar(input: Reader, type: string, size: number): unknown {
 
 /** A value for people: numbers in hex behind the decimal where that helps, bytes as hex digits. */
 export function showValue(value: unknown, type = ''): string {
-  if (value instanceof Uint8Array) return value.length > 64 ? `${bytesToJson(value.subarray(0, 64))}… (${value.length} bytes)` : bytesToJson(value);
+  if (value instanceof Uint8Array)
+    return value.length > 64
+      ? `${bytesToJson(value.subarray(0, 64))}… (${value.length} bytes)`
+      : bytesToJson(value);
   if (typeof value === 'bigint') return hex(value);
-  if (typeof value === 'number') return Math.abs(value) > 9 && type !== 'bool' ? `${value} (${hex(value)})` : String(value);
+  if (typeof value === 'number')
+    return Math.abs(value) > 9 && type !== 'bool' ? `${value} (${hex(value)})` : String(value);
   return String(value);
 }

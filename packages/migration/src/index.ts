@@ -8,7 +8,14 @@
  */
 export { type Configuration, configuration } from './configuration.ts';
 export { byVmdesc, describeSection, showValue } from './describe.ts';
-export { type MappedRam, NullSink, type RamBlock, type SectionHeader, type SectionKind, type StreamSink } from './events.ts';
+export {
+  type MappedRam,
+  NullSink,
+  type RamBlock,
+  type SectionHeader,
+  type SectionKind,
+  type StreamSink,
+} from './events.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
 export {
   type ByteSource,

@@ -42,14 +42,30 @@ export function readLibvirt(input: Reader): LibvirtHeader {
   const word = (index: number): number => view.getUint32(at + 4 * index, little);
   const [version, dataLength, wasRunning, compressed] = [word(0), word(1), word(2), word(3)];
   if (dataLength > DATA_MAX) {
-    throw new StateError('count', `libvirt header announces ${dataLength} bytes of XML, at most ${DATA_MAX} believed`, { count: dataLength, limit: DATA_MAX }, { layer: 'stream', offset: input.base + at + 4 });
+    throw new StateError(
+      'count',
+      `libvirt header announces ${dataLength} bytes of XML, at most ${DATA_MAX} believed`,
+      { count: dataLength, limit: DATA_MAX },
+      { layer: 'stream', offset: input.base + at + 4 },
+    );
   }
   const data = input.borrow(dataLength);
   if (compressed !== 0 && compressed !== 6) {
     const format = COMPRESSIONS[compressed] ?? String(compressed);
-    throw new StateError('libvirt-compressed', `the stream behind the libvirt header is compressed (${format}): decompress it first`, { format }, { layer: 'stream', offset: input.position });
+    throw new StateError(
+      'libvirt-compressed',
+      `the stream behind the libvirt header is compressed (${format}): decompress it first`,
+      { format },
+      { layer: 'stream', offset: input.position },
+    );
   }
   const end = data.indexOf(0);
   const xml = latin1(end < 0 ? data : data.subarray(0, end));
-  return { bytes: input.bytes.slice(start, input.offset), version, wasRunning: wasRunning !== 0, compressed, xml };
+  return {
+    bytes: input.bytes.slice(start, input.offset),
+    version,
+    wasRunning: wasRunning !== 0,
+    compressed,
+    xml,
+  };
 }

@@ -102,7 +102,8 @@ export class StreamCollector extends NullSink {
   override ramPage(flags: number, _offset: number, index: number): void {
     const block = this.#blocks[index];
     if (block === undefined) return;
-    const counter: Counter = (flags & RAM.PAGE) !== 0 ? 'pages' : (flags & RAM.ZERO) !== 0 ? 'zeroPages' : 'encodedPages';
+    const counter: Counter =
+      (flags & RAM.PAGE) !== 0 ? 'pages' : (flags & RAM.ZERO) !== 0 ? 'zeroPages' : 'encodedPages';
     block[counter]++;
   }
 
@@ -126,7 +127,9 @@ export class StreamCollector extends NullSink {
       ...(this.#configuration !== undefined && { configuration: this.#configuration }),
       sections: describeSections(this.#sections, this.#vmdesc),
       commands: this.#commands,
-      ...(this.#total !== undefined && { ram: { total: this.#total, blocks: this.#blocks, sections: this.#ramSections } }),
+      ...(this.#total !== undefined && {
+        ram: { total: this.#total, blocks: this.#blocks, sections: this.#ramSections },
+      }),
       ...(this.#vmdesc !== undefined && { vmdesc: this.#vmdesc }),
       complete: this.#complete,
       trailing: this.#trailing,

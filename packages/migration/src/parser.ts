@@ -4,7 +4,13 @@ import type { SectionHeader, StreamSink } from './events.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
 import { RamParser } from './ram.ts';
 import { findFooter, plausibleNext } from './split.ts';
-import { readCommand, readFooter, readPreamble, readSectionHeader, type StreamContext } from './structures.ts';
+import {
+  readCommand,
+  readFooter,
+  readPreamble,
+  readSectionHeader,
+  type StreamContext,
+} from './structures.ts';
 import { findEnd, splitTail } from './tail.ts';
 import { TYPE } from './wire.ts';
 
@@ -73,7 +79,12 @@ export class StreamParser {
   #ended = false;
 
   constructor(sink: StreamSink, options: ParserOptions = {}) {
-    this.#context = { sink, started: new Map(), footers: undefined, accepts: options.accepts ?? (() => undefined) };
+    this.#context = {
+      sink,
+      started: new Map(),
+      footers: undefined,
+      accepts: options.accepts ?? (() => undefined),
+    };
     this.#maxDeviceState = options.maxDeviceState ?? 32 << 20;
     this.#pageBits = options.pageBits;
   }
@@ -88,7 +99,13 @@ export class StreamParser {
    * @throws StateError with the offset in the stream; the parser is of no use afterwards
    */
   push(chunk: Uint8Array): void {
-    if (this.#ended) throw new StateError('ended', 'the stream has ended: no more bytes can be pushed', {}, { layer: 'stream' });
+    if (this.#ended)
+      throw new StateError(
+        'ended',
+        'the stream has ended: no more bytes can be pushed',
+        {},
+        { layer: 'stream' },
+      );
     const base = this.#received;
     this.#received += chunk.length;
     const from = this.#carry.length > 0 ? this.#bridge(chunk, base) : 0;
@@ -108,8 +125,16 @@ export class StreamParser {
       splitTail(bytes, this.#keptBase, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
       return;
     }
-    const where = mode === 'ram' || mode === 'footer' ? 'in the middle of section "ram"' : 'where a section, a command or its end should begin';
-    throw new StateError('truncated', `the stream ends ${where}`, { available: left }, { layer: 'stream', offset: this.#received });
+    const where =
+      mode === 'ram' || mode === 'footer'
+        ? 'in the middle of section "ram"'
+        : 'where a section, a command or its end should begin';
+    throw new StateError(
+      'truncated',
+      `the stream ends ${where}`,
+      { available: left },
+      { layer: 'stream', offset: this.#received },
+    );
   }
 
   /** Joins what was left over with the beginning of `chunk`. Answers where to go on in it, or -1 if it is used up. */
@@ -244,7 +269,9 @@ export class StreamParser {
   #beginRam(): void {
     const capabilities = this.#configuration?.capabilities ?? [];
     this.#ram ??= new RamParser(this.#context.sink, {
-      pageBits: checkPageBits(this.#configuration?.targetPageBits ?? this.#pageBits ?? pageBitsOf(this.#configuration?.name)),
+      pageBits: checkPageBits(
+        this.#configuration?.targetPageBits ?? this.#pageBits ?? pageBitsOf(this.#configuration?.name),
+      ),
       ignoreShared: capabilities.includes('x-ignore-shared'),
       mappedRam: capabilities.includes('mapped-ram'),
     });
@@ -256,7 +283,12 @@ export class StreamParser {
     const wanted = this.#keptBytes + count;
     if (this.#keptBytes === 0) this.#keptBase = base + from;
     if (wanted > this.#maxDeviceState) {
-      throw new StateError('limit', `more than ${this.#maxDeviceState} bytes of device state`, { bytes: wanted, limit: this.#maxDeviceState }, { layer: 'stream', offset: this.#keptBase });
+      throw new StateError(
+        'limit',
+        `more than ${this.#maxDeviceState} bytes of device state`,
+        { bytes: wanted, limit: this.#maxDeviceState },
+        { layer: 'stream', offset: this.#keptBase },
+      );
     }
     if (wanted > this.#kept.length) {
       const larger = new Uint8Array(Math.max(wanted, 2 * this.#kept.length));
@@ -297,7 +329,12 @@ const NOTHING = new Uint8Array(0);
 function checkPageBits(bits: number): number {
   // below 10 bits the flags would have no room, above 16 no target is
   if (bits >= 10 && bits <= 16) return bits;
-  throw new StateError('page-bits', `target pages of ${bits} bits, 10 to 16 are known`, { bits }, { layer: 'stream', path: 'configuration.targetPageBits' });
+  throw new StateError(
+    'page-bits',
+    `target pages of ${bits} bits, 10 to 16 are known`,
+    { bits },
+    { layer: 'stream', path: 'configuration.targetPageBits' },
+  );
 }
 
 /** Machines whose target pages are not of 4 KiB, and not told in the configuration section. */

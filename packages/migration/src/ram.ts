@@ -114,7 +114,14 @@ export class RamParser {
   }
 
   /** One record that begins at `at`; -1 if not enough of it is there. */
-  #record(bytes: Uint8Array, at: number, flags: number, offset: number, base: number, final: boolean): number {
+  #record(
+    bytes: Uint8Array,
+    at: number,
+    flags: number,
+    offset: number,
+    base: number,
+    final: boolean,
+  ): number {
     const kind = flags & ~RAM.CONTINUE;
     switch (kind) {
       case RAM.EOS:
@@ -133,13 +140,20 @@ export class RamParser {
       case RAM.COMPRESS_PAGE:
         return this.#page(bytes, at, flags, offset, base, final);
       default:
-        throw this.#error('ram-flags', `RAM record with flags 0x${flags.toString(16)}, which no QEMU writes`, { flags }, base + at);
+        throw this.#error(
+          'ram-flags',
+          `RAM record with flags 0x${flags.toString(16)}, which no QEMU writes`,
+          { flags },
+          base + at,
+        );
     }
   }
 
   #memSize(at: number, total: number, base: number): number {
-    if (this.#blocks.length > 0) throw this.#error('ram-blocks', 'the list of RAM blocks comes twice', {}, base + at);
-    if (!Number.isSafeInteger(total)) throw this.#error('ram-size', `${total} bytes of RAM`, { total }, base + at);
+    if (this.#blocks.length > 0)
+      throw this.#error('ram-blocks', 'the list of RAM blocks comes twice', {}, base + at);
+    if (!Number.isSafeInteger(total))
+      throw this.#error('ram-size', `${total} bytes of RAM`, { total }, base + at);
     this.#sink.ramSize(BigInt(total));
     this.#unlisted = total;
     return at + 8;
@@ -152,13 +166,29 @@ export class RamParser {
     const wanted = payload + (HEAD_BYTES[flags & ~RAM.CONTINUE] ?? 0);
     if (wanted > bytes.length) {
       if (!final) return -1;
-      throw this.#error('truncated', `${wanted - at} bytes wanted, ${bytes.length - at} left`, { wanted: wanted - at, available: bytes.length - at }, base + at);
+      throw this.#error(
+        'truncated',
+        `${wanted - at} bytes wanted, ${bytes.length - at} left`,
+        { wanted: wanted - at, available: bytes.length - at },
+        base + at,
+      );
     }
     if (named) this.#select(latin1(bytes.subarray(at + 9, payload)), base + at + 8);
-    else if (this.#block < 0) throw this.#error('ram-continue', 'a page of "the same block", and there was none before', { flags }, base + at);
+    else if (this.#block < 0)
+      throw this.#error(
+        'ram-continue',
+        'a page of "the same block", and there was none before',
+        { flags },
+        base + at,
+      );
     if (!(offset < this.#blockLength)) {
       const name = this.#blocks[this.#block]?.name ?? '';
-      throw this.#error('ram-offset', `page at 0x${offset.toString(16)} of block "${name}", which has 0x${this.#blockLength.toString(16)} bytes`, { offset, length: this.#blockLength, block: name }, base + at);
+      throw this.#error(
+        'ram-offset',
+        `page at 0x${offset.toString(16)} of block "${name}", which has 0x${this.#blockLength.toString(16)} bytes`,
+        { offset, length: this.#blockLength, block: name },
+        base + at,
+      );
     }
     this.#data = this.#payloadBytes(bytes, payload, flags & ~RAM.CONTINUE, base);
     this.#sink.ramPage(flags, offset, this.#block);
@@ -170,16 +200,34 @@ export class RamParser {
     const byte = (index: number): number => bytes[at + index] ?? 0;
     if (kind === RAM.PAGE) return this.#pageSize;
     if (kind === RAM.ZERO) {
-      if (byte(0) !== 0) throw this.#error('ram-fill', `"zero" page filled with 0x${byte(0).toString(16)}`, { fill: byte(0) }, base + at);
+      if (byte(0) !== 0)
+        throw this.#error(
+          'ram-fill',
+          `"zero" page filled with 0x${byte(0).toString(16)}`,
+          { fill: byte(0) },
+          base + at,
+        );
       return 1;
     }
     if (kind === RAM.XBZRLE) {
       const length = (byte(1) << 8) | byte(2);
-      if (byte(0) !== 1 || length > this.#pageSize) throw this.#error('ram-xbzrle', `XBZRLE record with flag ${byte(0)} and ${length} bytes`, { flag: byte(0), length }, base + at);
+      if (byte(0) !== 1 || length > this.#pageSize)
+        throw this.#error(
+          'ram-xbzrle',
+          `XBZRLE record with flag ${byte(0)} and ${length} bytes`,
+          { flag: byte(0), length },
+          base + at,
+        );
       return 3 + length;
     }
     const length = byte(0) * 0x100_0000 + ((byte(1) << 16) | (byte(2) << 8) | byte(3));
-    if (length > 2 * this.#pageSize) throw this.#error('ram-compressed', `compressed page of ${length} bytes`, { length, limit: 2 * this.#pageSize }, base + at);
+    if (length > 2 * this.#pageSize)
+      throw this.#error(
+        'ram-compressed',
+        `compressed page of ${length} bytes`,
+        { length, limit: 2 * this.#pageSize },
+        base + at,
+      );
     return 4 + length;
   }
 
@@ -187,7 +235,12 @@ export class RamParser {
     const index = this.#byName.get(name);
     const block = index === undefined ? undefined : this.#blocks[index];
     if (index === undefined || block === undefined) {
-      throw this.#error('ram-block', `page of RAM block "${name}", which the list does not have`, { block: name }, position);
+      throw this.#error(
+        'ram-block',
+        `page of RAM block "${name}", which the list does not have`,
+        { block: name },
+        position,
+      );
     }
     this.#block = index;
     this.#blockLength = block.length;
@@ -204,8 +257,15 @@ export class RamParser {
     input.offset = at;
     try {
       const block = this.#decodeBlock(input);
-      if (this.#blocks.length >= BLOCKS_MAX) throw this.#error('count', `more than ${BLOCKS_MAX} RAM blocks`, { limit: BLOCKS_MAX }, base + at);
-      if (block.length > this.#unlisted) throw this.#error('ram-size', `block "${block.name}" of 0x${block.length.toString(16)} bytes, 0x${this.#unlisted.toString(16)} are left of the total`, { length: block.length, left: this.#unlisted }, base + at);
+      if (this.#blocks.length >= BLOCKS_MAX)
+        throw this.#error('count', `more than ${BLOCKS_MAX} RAM blocks`, { limit: BLOCKS_MAX }, base + at);
+      if (block.length > this.#unlisted)
+        throw this.#error(
+          'ram-size',
+          `block "${block.name}" of 0x${block.length.toString(16)} bytes, 0x${this.#unlisted.toString(16)} are left of the total`,
+          { length: block.length, left: this.#unlisted },
+          base + at,
+        );
       this.#byName.set(block.name, this.#blocks.length);
       this.#blocks.push(block);
       this.#unlisted -= block.length;
@@ -220,12 +280,15 @@ export class RamParser {
     const start = input.position;
     const name = latin1(input.borrow(input.u8()));
     const length = Number(input.u64());
-    if (name === '' || !Number.isSafeInteger(length)) throw this.#error('ram-block', `block "${name}" of ${length} bytes`, { block: name, length }, start);
+    if (name === '' || !Number.isSafeInteger(length))
+      throw this.#error('ram-block', `block "${name}" of ${length} bytes`, { block: name, length }, start);
     const head = { name, length };
     const { ignoreShared, mappedRam } = this.#options;
     if (ignoreShared || mappedRam) {
       const address = ignoreShared ? { address: input.u64() } : {};
-      return mappedRam ? { ...head, ...address, mapped: this.#decodeMapped(input, length) } : { ...head, ...address };
+      return mappedRam
+        ? { ...head, ...address, mapped: this.#decodeMapped(input, length) }
+        : { ...head, ...address };
     }
     const pageSize = this.#peekPageSize(input, length);
     if (pageSize === undefined) return head;
@@ -247,10 +310,20 @@ export class RamParser {
 
   #decodeMapped(input: Reader, length: number): MappedRam {
     const at = input.position;
-    const mapped = { version: input.u32(), pageSize: input.u64(), bitmapOffset: input.u64(), pagesOffset: input.u64() };
+    const mapped = {
+      version: input.u32(),
+      pageSize: input.u64(),
+      bitmapOffset: input.u64(),
+      pagesOffset: input.u64(),
+    };
     const gap = Number(mapped.pagesOffset - mapped.bitmapOffset);
     if (mapped.version !== MAPPED_RAM_VERSION || gap < 0 || !Number.isSafeInteger(gap)) {
-      throw this.#error('mapped-ram', `mapped-ram header of version ${mapped.version}, bitmap at ${mapped.bitmapOffset}, pages at ${mapped.pagesOffset}`, mapped, at);
+      throw this.#error(
+        'mapped-ram',
+        `mapped-ram header of version ${mapped.version}, bitmap at ${mapped.bitmapOffset}, pages at ${mapped.pagesOffset}`,
+        mapped,
+        at,
+      );
     }
     // the bitmap begins right here, wherever in the file the stream began
     this.#region = gap + length;
@@ -263,4 +336,9 @@ export class RamParser {
 }
 
 /** Bytes of each kind of record behind name and offset that say how long it is. */
-const HEAD_BYTES: Readonly<Record<number, number>> = { [RAM.PAGE]: 0, [RAM.ZERO]: 1, [RAM.XBZRLE]: 3, [RAM.COMPRESS_PAGE]: 4 };
+const HEAD_BYTES: Readonly<Record<number, number>> = {
+  [RAM.PAGE]: 0,
+  [RAM.ZERO]: 1,
+  [RAM.XBZRLE]: 3,
+  [RAM.COMPRESS_PAGE]: 4,
+};

@@ -8,7 +8,11 @@ export type Plausible = 'yes' | 'no' | 'unknown';
  * A section's body has no length in front: a reader that does not know the device cannot skip it. But its footer repeats
  * the section's id, and something has to begin behind that.
  */
-export function plausibleNext(bytes: Uint8Array, at: number, started: ReadonlyMap<number, SectionHeader>): Plausible {
+export function plausibleNext(
+  bytes: Uint8Array,
+  at: number,
+  started: ReadonlyMap<number, SectionHeader>,
+): Plausible {
   const type = bytes[at];
   if (type === undefined) return 'unknown';
   switch (type) {
@@ -21,7 +25,11 @@ export function plausibleNext(bytes: Uint8Array, at: number, started: ReadonlyMa
     case TYPE.END:
       return at + 5 > bytes.length ? 'unknown' : started.has(be32(bytes, at + 1)) ? 'yes' : 'no';
     case TYPE.COMMAND:
-      return at + 5 > bytes.length ? 'unknown' : bytes[at + 1] === 0 && (bytes[at + 2] ?? 0) < COMMANDS.length ? 'yes' : 'no';
+      return at + 5 > bytes.length
+        ? 'unknown'
+        : bytes[at + 1] === 0 && (bytes[at + 2] ?? 0) < COMMANDS.length
+          ? 'yes'
+          : 'no';
     default:
       return 'no';
   }
@@ -57,7 +65,11 @@ export function findFooter(bytes: Uint8Array, from: number, id: number): number 
 }
 
 /** Without footers (machine types up to 2.3): the next place where a section header or the end could stand. */
-export function findHeader(bytes: Uint8Array, from: number, started: ReadonlyMap<number, SectionHeader>): number {
+export function findHeader(
+  bytes: Uint8Array,
+  from: number,
+  started: ReadonlyMap<number, SectionHeader>,
+): number {
   for (let at = from; at < bytes.length; at++) {
     const type = bytes[at] ?? -1;
     if (type !== TYPE.EOF && type !== TYPE.FULL && type !== TYPE.START) continue;
@@ -67,5 +79,8 @@ export function findHeader(bytes: Uint8Array, from: number, started: ReadonlyMap
 }
 
 export function be32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] ?? 0) * 0x100_0000 + (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0));
+  return (
+    (bytes[at] ?? 0) * 0x100_0000 +
+    (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
+  );
 }

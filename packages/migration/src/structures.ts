@@ -25,11 +25,21 @@ export function readPreamble(input: Reader): number {
   const at = input.position;
   const magic = input.u32();
   if (magic !== MAGIC) {
-    throw new StateError('magic', `not a migration stream: ${hex(magic)} found, ${hex(MAGIC)} ("QEVM") expected`, { found: magic, expected: MAGIC }, { layer: 'stream', offset: at });
+    throw new StateError(
+      'magic',
+      `not a migration stream: ${hex(magic)} found, ${hex(MAGIC)} ("QEVM") expected`,
+      { found: magic, expected: MAGIC },
+      { layer: 'stream', offset: at },
+    );
   }
   const version = input.u32();
   if (version !== VERSION) {
-    throw new StateError('version', `migration stream version ${version}, only ${VERSION} is known`, { found: version, expected: VERSION }, { layer: 'stream', path: 'version', offset: at + 4 });
+    throw new StateError(
+      'version',
+      `migration stream version ${version}, only ${VERSION} is known`,
+      { found: version, expected: VERSION },
+      { layer: 'stream', path: 'version', offset: at + 4 },
+    );
   }
   return version;
 }
@@ -39,21 +49,44 @@ export function readSectionHeader(input: Reader, started: ReadonlyMap<number, Se
   const offset = input.position;
   const type = input.u8();
   const kind = KINDS[type];
-  if (kind === undefined) throw new StateError('section-type', `section type ${hex(type)} is not known`, { type }, { layer: 'stream', offset });
+  if (kind === undefined)
+    throw new StateError(
+      'section-type',
+      `section type ${hex(type)} is not known`,
+      { type },
+      { layer: 'stream', offset },
+    );
   const id = input.u32();
   if (kind === 'part' || kind === 'end') {
     const start = started.get(id);
-    if (start === undefined) throw new StateError('section-id', `section id ${id} was never started`, { id }, { layer: 'stream', offset: offset + 1 });
+    if (start === undefined)
+      throw new StateError(
+        'section-id',
+        `section id ${id} was never started`,
+        { id },
+        { layer: 'stream', offset: offset + 1 },
+      );
     return { ...start, kind, offset };
   }
   const length = input.u8();
-  if (length === 0) throw new StateError('idstr', `section id ${id} has no name`, { id, length }, { layer: 'stream', offset: offset + 5 });
+  if (length === 0)
+    throw new StateError(
+      'idstr',
+      `section id ${id} has no name`,
+      { id, length },
+      { layer: 'stream', offset: offset + 5 },
+    );
   const idstr = latin1(input.borrow(length));
   const instanceId = input.u32();
   const at = input.position;
   const versionId = input.u32();
   if (idstr === 'ram' && (versionId !== RAM_VERSION || kind === 'full')) {
-    throw new StateError('version', `section "ram" of version ${versionId} as ${kind}: only version ${RAM_VERSION} in parts is known`, { found: versionId, expected: RAM_VERSION }, { layer: 'stream', path: 'ram', offset: at });
+    throw new StateError(
+      'version',
+      `section "ram" of version ${versionId} as ${kind}: only version ${RAM_VERSION} in parts is known`,
+      { found: versionId, expected: RAM_VERSION },
+      { layer: 'stream', path: 'ram', offset: at },
+    );
   }
   return { kind, id, idstr, instanceId, versionId, offset };
 }
@@ -64,7 +97,12 @@ export function readCommand(input: Reader): { readonly command: number; readonly
   const at = input.position;
   const command = input.u16();
   if (command === 0 || command >= COMMANDS.length) {
-    throw new StateError('command', `command ${command}, 1 to ${COMMANDS.length - 1} are known`, { command, limit: COMMANDS.length - 1 }, { layer: 'stream', offset: at });
+    throw new StateError(
+      'command',
+      `command ${command}, 1 to ${COMMANDS.length - 1} are known`,
+      { command, limit: COMMANDS.length - 1 },
+      { layer: 'stream', offset: at },
+    );
   }
   return { command, payload: input.borrow(input.u16()) };
 }
@@ -77,7 +115,12 @@ export function readFooter(input: Reader, header: SectionHeader, context: Stream
   const place = { layer: 'stream', path: header.idstr } as const;
   if (found !== TYPE.FOOTER) {
     if (found < 0) throw input.truncated(5);
-    throw new StateError('footer', `no footer behind the section (id ${header.id}): 0x7e expected, ${hex(found)} found`, { expected: TYPE.FOOTER, found, section: header.idstr }, { ...place, offset: input.position });
+    throw new StateError(
+      'footer',
+      `no footer behind the section (id ${header.id}): 0x7e expected, ${hex(found)} found`,
+      { expected: TYPE.FOOTER, found, section: header.idstr },
+      { ...place, offset: input.position },
+    );
   }
   const start = input.offset;
   input.take(1);
@@ -87,7 +130,12 @@ export function readFooter(input: Reader, header: SectionHeader, context: Stream
   }
   const id = input.u32();
   if (id !== header.id) {
-    throw new StateError('footer', `footer of section id ${id} behind the section with id ${header.id}`, { expected: header.id, found: id, section: header.idstr }, { ...place, offset: input.position - 4 });
+    throw new StateError(
+      'footer',
+      `footer of section id ${id} behind the section with id ${header.id}`,
+      { expected: header.id, found: id, section: header.idstr },
+      { ...place, offset: input.position - 4 },
+    );
   }
   context.sink.footer(id);
 }

@@ -25,7 +25,13 @@ export function splitTail(
   if (open !== undefined) readBody(input, open, context, sizes);
   for (;;) {
     const type = input.peek();
-    if (type < 0) throw new StateError('truncated', 'the stream ends where a section, a command or its end should begin', { available: 0 }, { layer: 'stream', offset: input.position });
+    if (type < 0)
+      throw new StateError(
+        'truncated',
+        'the stream ends where a section, a command or its end should begin',
+        { available: 0 },
+        { layer: 'stream', offset: input.position },
+      );
     if (type === TYPE.EOF) break;
     inside('', 'stream', () => {
       if (type === TYPE.COMMAND) {
@@ -67,7 +73,12 @@ function readBody(input: Reader, header: SectionHeader, context: StreamContext, 
   const start = input.offset;
   const end = findEnd(input.bytes, start, header, context, sizes);
   if (end < 0) {
-    throw new StateError('truncated', `the end of the section is missing: ${input.remaining} bytes of it are there`, { available: input.remaining, section: header.idstr }, { layer: 'stream', path: header.idstr, offset: input.base + input.bytes.length });
+    throw new StateError(
+      'truncated',
+      `the end of the section is missing: ${input.remaining} bytes of it are there`,
+      { available: input.remaining, section: header.idstr },
+      { layer: 'stream', path: header.idstr, offset: input.base + input.bytes.length },
+    );
   }
   context.sink.body(input.borrow(end - start), header, input.base + start);
   readFooter(input, header, context);
@@ -77,7 +88,13 @@ function readBody(input: Reader, header: SectionHeader, context: StreamContext, 
  * Where the body that begins at `start` ends: where the vmdesc says, if that fits; else at the first place that looks
  * like it and that whoever knows the device agrees with. -1 if there is none.
  */
-export function findEnd(bytes: Uint8Array, start: number, header: SectionHeader, context: StreamContext, sizes?: Sizes): number {
+export function findEnd(
+  bytes: Uint8Array,
+  start: number,
+  header: SectionHeader,
+  context: StreamContext,
+  sizes?: Sizes,
+): number {
   let fallback = -1;
   for (const end of candidates(bytes, start, header, context, sizes)) {
     if (context.accepts(header, bytes.subarray(start, end)) !== false) return end;
@@ -86,12 +103,21 @@ export function findEnd(bytes: Uint8Array, start: number, header: SectionHeader,
   return fallback;
 }
 
-function* candidates(bytes: Uint8Array, start: number, header: SectionHeader, context: StreamContext, sizes: Sizes | undefined): Generator<number> {
+function* candidates(
+  bytes: Uint8Array,
+  start: number,
+  header: SectionHeader,
+  context: StreamContext,
+  sizes: Sizes | undefined,
+): Generator<number> {
   const { footers, started } = context;
   const size = sizes?.get(keyOf(header))?.shift();
   if (size !== undefined) {
     const end = start + size;
-    const isEnd = footers === false ? plausibleNext(bytes, end, started) === 'yes' : bytes[end] === TYPE.FOOTER && be32(bytes, end + 1) === header.id;
+    const isEnd =
+      footers === false
+        ? plausibleNext(bytes, end, started) === 'yes'
+        : bytes[end] === TYPE.FOOTER && be32(bytes, end + 1) === header.id;
     if (end <= bytes.length && isEnd) yield end;
   }
   if (footers !== false) {
@@ -100,7 +126,8 @@ function* candidates(bytes: Uint8Array, start: number, header: SectionHeader, co
     }
   }
   if (footers !== true) {
-    for (let at = findHeader(bytes, start, started); at >= 0; at = findHeader(bytes, at + 1, started)) yield at;
+    for (let at = findHeader(bytes, start, started); at >= 0; at = findHeader(bytes, at + 1, started))
+      yield at;
   }
 }
 

@@ -49,6 +49,11 @@ export class RoundTripCheck {
 
   #compare(bytes: Uint8Array, at: number, expected: Uint8Array, count: number): void {
     const from = this.#at;
+    // a page that the writer passes on is the very memory that came in
+    if (bytes === expected && at === from) {
+      this.compared += count;
+      return;
+    }
     for (let i = 0; i < count; i++) {
       if (bytes[at + i] !== expected[from + i]) {
         this.difference = this.compared + i;

@@ -1,4 +1,12 @@
-import { type DeviceLayer, opaqueDevice, type TransportLayer, type TransportParts, type VirtioCodec, type VirtioState, virtioDevice } from '@virtkit/core';
+import {
+  type DeviceLayer,
+  opaqueDevice,
+  type TransportLayer,
+  type TransportParts,
+  type VirtioCodec,
+  type VirtioState,
+  virtioDevice,
+} from '@virtkit/core';
 import { type Field, inside, Reader, StateError, Trace, type TraceNode } from '@virtkit/vmstate';
 import type { SectionHeader } from './events.ts';
 import type { StreamSection } from './model.ts';
@@ -44,13 +52,20 @@ export function findVirtio(section: StreamSection, registry: Registry): VirtioDe
   let best: { readonly transport: TransportLayer; readonly virtioId: number | undefined } | undefined;
   for (const transport of registry.transports) {
     const found = transport.recognize(input);
-    if (found === undefined || (found.confidence === 'possible' && (!looksVirtio || best !== undefined))) continue;
+    if (found === undefined || (found.confidence === 'possible' && (!looksVirtio || best !== undefined)))
+      continue;
     best = { transport, virtioId: found.virtioId };
     if (found.confidence === 'certain') break;
   }
   if (best === undefined) return undefined;
   const device = registered ?? opaqueDevice(name, best.virtioId);
-  return { section, path, name, codec: virtioDevice(best.transport, device), known: registered !== undefined };
+  return {
+    section,
+    path,
+    name,
+    codec: virtioDevice(best.transport, device),
+    known: registered !== undefined,
+  };
 }
 
 /** A virtio device's state, with where each field lies in the stream. */
@@ -69,7 +84,12 @@ export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
     const { version, minimum } = codec.device;
     if (versionId < minimum || versionId > version) {
       const known = minimum === version ? `${version}` : `${minimum} to ${version}`;
-      throw new StateError('version', `section version ${versionId}, known: ${known}`, { version: versionId, minimum, maximum: version }, { layer: 'device', path: 'versionId', offset: offset + 6 + section.header.idstr.length + 4 });
+      throw new StateError(
+        'version',
+        `section version ${versionId}, known: ${known}`,
+        { version: versionId, minimum, maximum: version },
+        { layer: 'device', path: 'versionId', offset: offset + 6 + section.header.idstr.length + 4 },
+      );
     }
     const trace = new Trace(titleOf(device), section.offset);
     const state = codec.decode(section.body, section.offset, { trace });
@@ -84,7 +104,9 @@ export function titleOf({ name, path }: Pick<VirtioDevice, 'name' | 'path'>): st
 }
 
 /** Answers {@link import('./parser.ts').ParserOptions.accepts} for the devices in a registry. */
-export function acceptVirtio(registry: Registry): (header: SectionHeader, body: Uint8Array) => boolean | undefined {
+export function acceptVirtio(
+  registry: Registry,
+): (header: SectionHeader, body: Uint8Array) => boolean | undefined {
   return (header, body) => {
     const device = findVirtio({ header, body, offset: 0 }, registry);
     if (device?.known !== true) return undefined;

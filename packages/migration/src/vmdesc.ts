@@ -44,11 +44,21 @@ export function parseVmdesc(text: Uint8Array): Vmdesc {
   try {
     json = JSON.parse(textOf(text));
   } catch {
-    throw new StateError('vmdesc', 'the vmdesc is not JSON', { bytes: text.length }, { layer: 'stream', path: 'vmdesc' });
+    throw new StateError(
+      'vmdesc',
+      'the vmdesc is not JSON',
+      { bytes: text.length },
+      { layer: 'stream', path: 'vmdesc' },
+    );
   }
   const devices = isObject(json) && Array.isArray(json['devices']) ? json['devices'] : undefined;
   if (!isObject(json) || devices === undefined || !devices.every(isObject)) {
-    throw new StateError('vmdesc', 'the vmdesc has no list of devices', { bytes: text.length }, { layer: 'stream', path: 'vmdesc' });
+    throw new StateError(
+      'vmdesc',
+      'the vmdesc has no list of devices',
+      { bytes: text.length },
+      { layer: 'stream', path: 'vmdesc' },
+    );
   }
   return { ...json, devices } as Vmdesc;
 }

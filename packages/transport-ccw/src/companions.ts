@@ -1,4 +1,16 @@
-import { array, bool, list, nullable, u8, u16, u32, u64, type ValueOf, type VMState, vmstate } from '@virtkit/vmstate';
+import {
+  array,
+  bool,
+  list,
+  nullable,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  type VMState,
+  vmstate,
+} from '@virtkit/vmstate';
 import { channelSubsystemImage } from './subchannel.ts';
 
 /** A channel report word that the guest has not fetched. */

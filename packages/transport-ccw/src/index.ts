@@ -8,4 +8,15 @@
  */
 export { type FlicState, s390Css, s390Flic } from './companions.ts';
 export { type CcwParts, ccw } from './layer.ts';
-export { type CcwConfigState, type CcwQueueState, ccwConfigState, ccwQueueState, orb, pmcw, schib, scsw, senseId, subchannel } from './subchannel.ts';
+export {
+  type CcwConfigState,
+  type CcwQueueState,
+  ccwConfigState,
+  ccwQueueState,
+  orb,
+  pmcw,
+  schib,
+  scsw,
+  senseId,
+  subchannel,
+} from './subchannel.ts';

@@ -39,30 +39,62 @@ function recognize(input: Reader): Recognition | undefined {
 function check(state: VirtioState<CcwParts>, report: Report): void {
   const { sch, thinintIsc, revision, configVector } = state.transport;
   if (sch.currStatus.pmcw.devno !== sch.devno) {
-    report({ code: 'devno', severity: 'warning', path: 'transport.sch.currStatus.pmcw.devno', reason: `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`, facts: { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno } });
+    report({
+      code: 'devno',
+      severity: 'warning',
+      path: 'transport.sch.currStatus.pmcw.devno',
+      reason: `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`,
+      facts: { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno },
+    });
   }
   if (thinintIsc > ISC_MAX) {
-    report({ code: 'isc', severity: 'error', path: 'transport.thinintIsc', reason: `interruption subclass ${thinintIsc}, at most ${ISC_MAX} allowed`, facts: { isc: thinintIsc, limit: ISC_MAX } });
+    report({
+      code: 'isc',
+      severity: 'error',
+      path: 'transport.thinintIsc',
+      reason: `interruption subclass ${thinintIsc}, at most ${ISC_MAX} allowed`,
+      facts: { isc: thinintIsc, limit: ISC_MAX },
+    });
   }
   if (revision < -1 || revision > 2) {
-    report({ code: 'revision', severity: 'error', path: 'transport.revision', reason: `revision ${revision}, -1 to 2 known`, facts: { revision } });
+    report({
+      code: 'revision',
+      severity: 'error',
+      path: 'transport.revision',
+      reason: `revision ${revision}, -1 to 2 known`,
+      facts: { revision },
+    });
   }
   checkVector(configVector, 'transport.configVector', report);
-  state.queues.forEach((queue, index) => checkVector(queue.transport.vector, `queues[${index}].transport.vector`, report));
+  state.queues.forEach((queue, index) =>
+    checkVector(queue.transport.vector, `queues[${index}].transport.vector`, report),
+  );
   checkIndicators(state.transport, report);
 }
 
 /** QEMU loads any vector and trips over an assertion at the next notification. */
 function checkVector(vector: number, path: string, report: Report): void {
   if (vector <= CONFIG_VECTOR || vector === NO_VECTOR) return;
-  report({ code: 'vector', severity: 'error', path, reason: `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`, facts: { vector, limit: CONFIG_VECTOR } });
+  report({
+    code: 'vector',
+    severity: 'error',
+    path,
+    reason: `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`,
+    facts: { vector, limit: CONFIG_VECTOR },
+  });
 }
 
 function checkIndicators(config: CcwConfigState, report: Report): void {
   for (const key of ['indicators', 'indicators2', 'summaryIndicator'] as const) {
     const { len, addr } = config[key];
     if ((len === 0) !== (addr === 0n)) {
-      report({ code: 'indicator', severity: 'error', path: `transport.${key}.len`, reason: `length ${len} with address 0x${addr.toString(16)}`, facts: { len, addr } });
+      report({
+        code: 'indicator',
+        severity: 'error',
+        path: `transport.${key}.len`,
+        reason: `length ${len} with address 0x${addr.toString(16)}`,
+        facts: { len, addr },
+      });
     }
   }
 }

@@ -1,4 +1,17 @@
-import { array, bool, buffer, refine, s32, sparseArray, u8, u16, u32, u64, type ValueOf, vmstate } from '@virtkit/vmstate';
+import {
+  array,
+  bool,
+  buffer,
+  refine,
+  s32,
+  sparseArray,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  vmstate,
+} from '@virtkit/vmstate';
 
 /** Path management control word of a subchannel. Principles of Operation, chapter 15; QEMU `PMCW`. */
 export const pmcw = vmstate('s390_pmcw', 1).fields({

@@ -6,7 +6,14 @@
  * Not here:   registers that a running guest can reach. They come with the live devices.
  * @packageDocumentation
  */
-import { lowHigh, QUEUE_MAX, type Recognition, type Report, type TransportLayer, type VirtioState } from '@virtkit/core';
+import {
+  lowHigh,
+  QUEUE_MAX,
+  type Recognition,
+  type Report,
+  type TransportLayer,
+  type VirtioState,
+} from '@virtkit/core';
 import { bool, named, type Reader, sparseArray, u16, u32, type ValueOf, vmstate } from '@virtkit/vmstate';
 
 /** `virtio_mmio_save_config`. */
@@ -82,7 +89,13 @@ function check(state: VirtioState<MmioParts>, report: Report): void {
     ['guestPageShift', guestPageShift, 31],
   ] as const) {
     if (value > limit) {
-      report({ code: 'range', severity: 'error', path: `transport.${key}`, reason: `${value}, at most ${limit} expected`, facts: { value, limit } });
+      report({
+        code: 'range',
+        severity: 'error',
+        path: `transport.${key}`,
+        reason: `${value}, at most ${limit} expected`,
+        facts: { value, limit },
+      });
     }
   }
 }

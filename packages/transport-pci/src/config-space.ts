@@ -64,7 +64,18 @@ function isExpress(config: Uint8Array): boolean {
   return capabilities(config).some(({ id }) => id === CAPABILITY.EXPRESS);
 }
 
-const VIRTIO_CAPABILITIES = ['', 'common', 'notify', 'isr', 'device', 'pci-cfg', '', '', 'shared-memory', 'vendor'];
+const VIRTIO_CAPABILITIES = [
+  '',
+  'common',
+  'notify',
+  'isr',
+  'device',
+  'pci-cfg',
+  '',
+  '',
+  'shared-memory',
+  'vendor',
+];
 
 /** Configuration space by the names of the PCI specification. */
 export function describeConfigSpace(config: Uint8Array): Json {
@@ -95,7 +106,11 @@ function describeBars(config: Uint8Array): Json {
     const is64 = !isIo && (low & 6) === 4;
     const high = is64 ? BigInt(u32(config, 0x14 + 4 * index)) << 32n : 0n;
     const address = (high | BigInt(low)) & ~(isIo ? 3n : 15n);
-    bars.push({ bar: index, kind: isIo ? 'io' : is64 ? 'memory64' : 'memory32', address: `0x${address.toString(16)}` });
+    bars.push({
+      bar: index,
+      kind: isIo ? 'io' : is64 ? 'memory64' : 'memory32',
+      address: `0x${address.toString(16)}`,
+    });
     if (is64) index++;
   }
   return bars;
@@ -131,7 +146,9 @@ function describeCapability(config: Uint8Array, { id, at }: Capability): Json {
 }
 
 function bits(value: number, names: Readonly<Record<number, string>>): Json {
-  return Object.entries(names).filter(([bit]) => ((value >> Number(bit)) & 1) === 1).map(([, name]) => name);
+  return Object.entries(names)
+    .filter(([bit]) => ((value >> Number(bit)) & 1) === 1)
+    .map(([, name]) => name);
 }
 
 function u16(bytes: Uint8Array, at: number): number {

@@ -1,7 +1,14 @@
 import type { Recognition, Report, TransportLayer, VirtioState } from '@virtkit/core';
 import type { Json, Reader } from '@virtkit/vmstate';
 import { describeConfigSpace, msixVectors } from './config-space.ts';
-import { type PciConfigState, type PciExtraState, type PciQueueState, pciConfigState, pciExtraState, pciQueueState } from './state.ts';
+import {
+  type PciConfigState,
+  type PciExtraState,
+  type PciQueueState,
+  pciConfigState,
+  pciExtraState,
+  pciQueueState,
+} from './state.ts';
 
 /** The state types of virtio over PCI. */
 export interface PciParts {
@@ -34,23 +41,40 @@ function recognize(input: Reader): Recognition | undefined {
   if (view.getUint32(at) > 2 || view.getUint16(at + 4, true) !== VIRTIO_VENDOR) return undefined;
   // Virtio 1.3 §4.1.2.1: 0x1040 + device id, or a transitional id and the device id as subsystem
   if (device < 0x1000 || device > 0x107f) return undefined;
-  return { confidence: 'certain', virtioId: device >= 0x1040 ? device - 0x1040 : view.getUint16(at + 4 + 0x2e, true) };
+  return {
+    confidence: 'certain',
+    virtioId: device >= 0x1040 ? device - 0x1040 : view.getUint16(at + 4 + 0x2e, true),
+  };
 }
 
 function check(state: VirtioState<PciParts>, report: Report): void {
   const { config, irqState, configVector } = state.transport;
   irqState.forEach((level, index) => {
     if (level > 1) {
-      report({ code: 'irq-state', severity: 'error', path: `transport.irqState[${index}]`, reason: `level ${level}, 0 or 1 expected`, facts: { level } });
+      report({
+        code: 'irq-state',
+        severity: 'error',
+        path: `transport.irqState[${index}]`,
+        reason: `level ${level}, 0 or 1 expected`,
+        facts: { level },
+      });
     }
   });
   const vectors = msixVectors(config);
   const checkVector = (vector: number | undefined, path: string): void => {
     if (vector === undefined || vector === NO_VECTOR || vector < vectors) return;
-    report({ code: 'vector', severity: 'error', path, reason: `vector ${vector} of ${vectors}`, facts: { vector, vectors } });
+    report({
+      code: 'vector',
+      severity: 'error',
+      path,
+      reason: `vector ${vector} of ${vectors}`,
+      facts: { vector, vectors },
+    });
   };
   checkVector(configVector, 'transport.configVector');
-  state.queues.forEach((queue, index) => checkVector(queue.transport.vector, `queues[${index}].transport.vector`));
+  state.queues.forEach((queue, index) =>
+    checkVector(queue.transport.vector, `queues[${index}].transport.vector`),
+  );
   checkModern(state, report);
 }
 
@@ -61,9 +85,21 @@ function checkModern(state: VirtioState<PciParts>, report: Report): void {
     const queue = state.queues[index];
     const path = `subsections.extraState.modernState.vqs[${index}]`;
     if (vq.enabled && queue === undefined) {
-      report({ code: 'queue-absent', severity: 'warning', path: `${path}.enabled`, reason: `queue ${index} is enabled, and the device has ${state.queues.length} queues`, facts: { index, queues: state.queues.length } });
+      report({
+        code: 'queue-absent',
+        severity: 'warning',
+        path: `${path}.enabled`,
+        reason: `queue ${index} is enabled, and the device has ${state.queues.length} queues`,
+        facts: { index, queues: state.queues.length },
+      });
     } else if (vq.enabled && queue !== undefined && queue.desc !== 0n && vq.desc !== queue.desc) {
-      report({ code: 'ring-address', severity: 'warning', path: `${path}.desc`, reason: `descriptor table at 0x${vq.desc.toString(16)} here, at 0x${queue.desc.toString(16)} in the queue`, facts: { modern: vq.desc, queue: queue.desc } });
+      report({
+        code: 'ring-address',
+        severity: 'warning',
+        path: `${path}.desc`,
+        reason: `descriptor table at 0x${vq.desc.toString(16)} here, at 0x${queue.desc.toString(16)} in the queue`,
+        facts: { modern: vq.desc, queue: queue.desc },
+      });
     }
   });
 }

@@ -1,5 +1,20 @@
 import { lowHigh, QUEUE_MAX } from '@virtkit/core';
-import { array, bool, type Field, hex, named, refine, s32, sparseArray, typed, u16, u32, u64, type ValueOf, vmstate } from '@virtkit/vmstate';
+import {
+  array,
+  bool,
+  type Field,
+  hex,
+  named,
+  refine,
+  s32,
+  sparseArray,
+  typed,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  vmstate,
+} from '@virtkit/vmstate';
 import { configSpace, msixVectors } from './config-space.ts';
 
 /** The MSI-X table lies in the stream as the guest sees it: little-endian. */
@@ -41,7 +56,10 @@ export const msixEntry = vmstate('msix_entry', 1).fields({
 export const pciConfigState = vmstate('PCIDevice', 2)
   .fields({
     /** Version of `PCIDevice`; 2 since QEMU 0.12. */
-    versionId: typed('int32 le', refine(s32, (value) => value >= 0 && value <= 2, '0 to 2')),
+    versionId: typed(
+      'int32 le',
+      refine(s32, (value) => value >= 0 && value <= 2, '0 to 2'),
+    ),
     /** Configuration space, 256 or 4096 bytes. */
     config: configSpace,
     /** Levels of INTA to INTD, each 0 or 1. */
@@ -105,7 +123,11 @@ export const modernState = vmstate('virtio_pci/modern_state', 1)
   .subsection('features128', 'virtio_pci/modern_state/features128', named('guest_features', lowHigh));
 
 /** `virtio/extra_state`: vmsd `virtio_pci`, empty for a legacy-only device. */
-export const pciExtraState = vmstate('virtio_pci', 1).subsection('modernState', 'virtio_pci/modern_state', modernState);
+export const pciExtraState = vmstate('virtio_pci', 1).subsection(
+  'modernState',
+  'virtio_pci/modern_state',
+  modernState,
+);
 
 /** {@link pciExtraState}'s value. */
 export type PciExtraState = ValueOf<typeof pciExtraState>;

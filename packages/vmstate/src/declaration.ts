@@ -123,10 +123,21 @@ export function vmstate<C>(
 }
 
 function build<C>(shape: Shape<C>): VMState<object, C> {
-  const add = (...parts: readonly Part<C>[]): VMState<object, C> => build({ ...shape, parts: [...shape.parts, ...parts] });
+  const add = (...parts: readonly Part<C>[]): VMState<object, C> =>
+    build({ ...shape, parts: [...shape.parts, ...parts] });
   const expand = (fields: Fields<C>, condition: Partial<Part<C>>): Part<C>[] =>
-    Object.entries(fields).map(([key, field]) => ({ ...condition, key, wire: field.wire ?? snakeCase(key), field }));
-  const computed = (key: string, type: string, resolve: (state: Loose) => AnyField<C>, element?: AnyField<C>): Part<C> => ({
+    Object.entries(fields).map(([key, field]) => ({
+      ...condition,
+      key,
+      wire: field.wire ?? snakeCase(key),
+      field,
+    }));
+  const computed = (
+    key: string,
+    type: string,
+    resolve: (state: Loose) => AnyField<C>,
+    element?: AnyField<C>,
+  ): Part<C> => ({
     key,
     wire: snakeCase(key),
     field: { ...(element === undefined ? buffer(0) : array(element, 0)), type },
@@ -134,7 +145,8 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
   });
   const methods = {
     fields: (fields: Fields<C>) => add(...expand(fields, {})),
-    when: (present: (state: Loose, context: C) => boolean, fields: Fields<C>) => add(...expand(fields, { present })),
+    when: (present: (state: Loose, context: C) => boolean, fields: Fields<C>) =>
+      add(...expand(fields, { present })),
     since: (since: number, fields: Fields<C>) => add(...expand(fields, { since })),
     array: (key: string, element: AnyField<C>, count: (state: Loose) => number) =>
       add(computed(key, element.type, (state) => array(element, count(state)), element)),
@@ -142,7 +154,12 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
       add(computed(key, 'buffer', (state) => buffer(length(state)))),
     unused: (length: number) =>
       add({ key: `unused${shape.parts.length}`, wire: 'unused', field: unusedBytes(length), hidden: true }),
-    subsection: (key: string, name: string, field: AnyField<C>, options: SubsectionOptions<Loose, C> = {}) => {
+    subsection: (
+      key: string,
+      name: string,
+      field: AnyField<C>,
+      options: SubsectionOptions<Loose, C> = {},
+    ) => {
       const own: { version?: number; minimum?: number } = isDeclaration(field) ? field : {};
       const version = options.version ?? own.version ?? 1;
       const minimum = options.minimum ?? own.minimum ?? version;
@@ -155,7 +172,10 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
     name: shape.name,
     version: shape.version,
     minimum: shape.minimum,
-    minSize: shape.parts.reduce((sum, part) => sum + (part.present || part.since || part.resolve ? 0 : part.field.minSize), 0),
+    minSize: shape.parts.reduce(
+      (sum, part) => sum + (part.present || part.since || part.resolve ? 0 : part.field.minSize),
+      0,
+    ),
     decode: (input: Reader, context: C) => decode(shape, input, shape.version, context),
     decodeVersion: (input: Reader, version: number, context: C) => decode(shape, input, version, context),
     encode: (output: Writer, state: object, context: C) => encode(shape, output, state as Loose, context),
@@ -177,7 +197,13 @@ function unusedBytes(length: number): Field<undefined> {
   };
 }
 
-function isDeclaration(field: object): field is { readonly version: number; readonly minimum: number; readonly decodeVersion: VMState<object, unknown>['decodeVersion'] } {
+function isDeclaration(
+  field: object,
+): field is {
+  readonly version: number;
+  readonly minimum: number;
+  readonly decodeVersion: VMState<object, unknown>['decodeVersion'];
+} {
   return 'decodeVersion' in field;
 }
 
@@ -220,10 +246,20 @@ function decodeSubsections<C>(shape: Shape<C>, input: Reader, state: Loose, cont
     if (found === undefined) return;
     const part = shape.subsections.find((candidate) => candidate.name === found);
     if (part === undefined) {
-      throw new StateError('unknown-subsection', `subsection "${found}" is not known in "${shape.name}"`, { subsection: found, vmsd: shape.name }, { offset: start });
+      throw new StateError(
+        'unknown-subsection',
+        `subsection "${found}" is not known in "${shape.name}"`,
+        { subsection: found, vmsd: shape.name },
+        { offset: start },
+      );
     }
     if (state[part.key] !== undefined) {
-      throw new StateError('duplicate-subsection', `subsection "${found}" comes twice`, { subsection: found }, { offset: start });
+      throw new StateError(
+        'duplicate-subsection',
+        `subsection "${found}" comes twice`,
+        { subsection: found },
+        { offset: start },
+      );
     }
     input.trace?.enter(part.key, found, part.field.type, start, true);
     try {
@@ -265,7 +301,8 @@ function encode<C>(shape: Shape<C>, output: Writer, state: Loose, context: C): v
   const { parts } = shape;
   let at = 0;
   try {
-    if (version > shape.version || version < shape.minimum) throw versionError(shape, version, output.offset).within('version');
+    if (version > shape.version || version < shape.minimum)
+      throw versionError(shape, version, output.offset).within('version');
     for (; at < parts.length; at++) {
       const part = parts[at] as Part<C>;
       const value = state[part.key];
@@ -329,13 +366,15 @@ function toJSON<C>(shape: Shape<C>, state: Loose): Json {
 }
 
 function fromJSON<C>(shape: Shape<C>, json: Json): object {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw jsonError(`object (${shape.name})`, json);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw jsonError(`object (${shape.name})`, json);
   const source = json as Readonly<Record<string, Json>>;
   const state: Loose = {};
   const known = new Set<string>();
   if (shape.ranged) {
     known.add('version');
-    if (typeof source['version'] !== 'number') throw jsonError('version number', source['version']).within('version');
+    if (typeof source['version'] !== 'number')
+      throw jsonError('version number', source['version']).within('version');
     state['version'] = source['version'];
   }
   for (const part of [...shape.parts, ...shape.subsections] as readonly Part<C>[]) {
@@ -352,7 +391,8 @@ function fromJSON<C>(shape: Shape<C>, json: Json): object {
     }
   }
   for (const key of Object.keys(source)) {
-    if (!known.has(key)) throw new StateError('json', `"${key}" is not a field of "${shape.name}"`, { key }, { path: key });
+    if (!known.has(key))
+      throw new StateError('json', `"${key}" is not a field of "${shape.name}"`, { key }, { path: key });
   }
   return state;
 }

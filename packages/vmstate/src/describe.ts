@@ -54,7 +54,9 @@ function describeOne(node: TraceNode, name: string, size: number): FieldDescript
 export function vmdescText(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(vmdescText).join(', ')}]`;
   if (typeof value === 'object' && value !== null) {
-    return `{${Object.entries(value).map(([key, item]) => `${JSON.stringify(key)}: ${vmdescText(item)}`).join(', ')}}`;
+    return `{${Object.entries(value)
+      .map(([key, item]) => `${JSON.stringify(key)}: ${vmdescText(item)}`)
+      .join(', ')}}`;
   }
   return JSON.stringify(value);
 }

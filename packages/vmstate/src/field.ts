@@ -54,13 +54,41 @@ function integer(
 }
 
 /** One byte, unsigned. */
-export const u8: Integer = integer('uint8', 1, 0, 0xff, (r) => r.u8(), (w, v) => w.u8(v));
+export const u8: Integer = integer(
+  'uint8',
+  1,
+  0,
+  0xff,
+  (r) => r.u8(),
+  (w, v) => w.u8(v),
+);
 /** Two bytes, unsigned, big-endian. */
-export const u16: Integer = integer('uint16', 2, 0, 0xffff, (r) => r.u16(), (w, v) => w.u16(v));
+export const u16: Integer = integer(
+  'uint16',
+  2,
+  0,
+  0xffff,
+  (r) => r.u16(),
+  (w, v) => w.u16(v),
+);
 /** Four bytes, unsigned, big-endian. */
-export const u32: Integer = integer('uint32', 4, 0, 0xffffffff, (r) => r.u32(), (w, v) => w.u32(v));
+export const u32: Integer = integer(
+  'uint32',
+  4,
+  0,
+  0xffffffff,
+  (r) => r.u32(),
+  (w, v) => w.u32(v),
+);
 /** Four bytes, signed, big-endian. */
-export const s32: Integer = integer('int32', 4, -0x80000000, 0x7fffffff, (r) => r.s32(), (w, v) => w.u32(v >>> 0));
+export const s32: Integer = integer(
+  'int32',
+  4,
+  -0x80000000,
+  0x7fffffff,
+  (r) => r.s32(),
+  (w, v) => w.u32(v >>> 0),
+);
 
 function integer64(type: string, low: bigint, high: bigint, read: (input: Reader) => bigint): Field<bigint> {
   return {
@@ -118,11 +146,11 @@ export const macAddress: Field<Uint8Array> = {
   ...buffer(6),
   toJSON: (value) => Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(':'),
   fromJSON: (json) => {
-    if (typeof json !== 'string' || !/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(json)) throw jsonError('MAC address', json);
+    if (typeof json !== 'string' || !/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(json))
+      throw jsonError('MAC address', json);
     return bytesFromJson(json.replaceAll(':', ''));
   },
 };
-
 
 /** `count` elements one after the other, without framing. */
 export function array<T, C = unknown>(element: Field<T, C>, count: number): Field<readonly T[], C> {
@@ -209,7 +237,11 @@ export function countedText(length: Field<number>, limit: number): Field<string>
  * A byte 1 before each element, a byte 0 behind the last: QEMU's `qtailq` and `qlist`.
  * Any byte but 0 announces an element.
  */
-export function list<T, C = unknown>(element: Field<T, C>, limit: number, type = 'qtailq'): Field<readonly T[], C> {
+export function list<T, C = unknown>(
+  element: Field<T, C>,
+  limit: number,
+  type = 'qtailq',
+): Field<readonly T[], C> {
   return {
     type,
     minSize: 1,
@@ -265,7 +297,12 @@ export function refine<T extends number | bigint, C = unknown>(
 ): Field<T, C> {
   const verify = (value: T, offset?: number): T => {
     if (test(value)) return value;
-    throw new StateError('value', `${hex(value)} found, ${expected} expected`, { value, expected }, { offset });
+    throw new StateError(
+      'value',
+      `${hex(value)} found, ${expected} expected`,
+      { value, expected },
+      { offset },
+    );
   };
   return {
     ...field,
@@ -328,7 +365,13 @@ function encodeElements<T, C>(output: Writer, element: Field<T, C>, values: read
   for (let i = 0; i < values.length; i++) encodeElement(output, element, values[i] as T, i, context);
 }
 
-export function encodeElement<T, C>(output: Writer, element: Field<T, C>, value: T, index: number, context: C): void {
+export function encodeElement<T, C>(
+  output: Writer,
+  element: Field<T, C>,
+  value: T,
+  index: number,
+  context: C,
+): void {
   output.trace?.enter(`[${index}]`, String(index), element.type, output.offset);
   try {
     element.encode(output, value, context);

@@ -9,7 +9,16 @@
  */
 export { type SubsectionOptions, snakeCase, type VMState, versionError, vmstate } from './declaration.ts';
 export { describe, type FieldDescription, type VmsdDescription, vmdescText } from './describe.ts';
-export { type Facts, hex, inside, isStateError, joinPath, type Layer, type Place, StateError } from './errors.ts';
+export {
+  type Facts,
+  hex,
+  inside,
+  isStateError,
+  joinPath,
+  type Layer,
+  type Place,
+  StateError,
+} from './errors.ts';
 export {
   array,
   bool,

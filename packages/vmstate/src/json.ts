@@ -36,5 +36,7 @@ export function bytesFromJson(json: Json): Uint8Array {
   if (typeof json !== 'string' || json.length % 2 !== 0 || /[^0-9a-f]/i.test(json)) {
     throw jsonError('bytes as hex digits', json);
   }
-  return Uint8Array.from({ length: json.length / 2 }, (_, i) => Number.parseInt(json.slice(2 * i, 2 * i + 2), 16));
+  return Uint8Array.from({ length: json.length / 2 }, (_, i) =>
+    Number.parseInt(json.slice(2 * i, 2 * i + 2), 16),
+  );
 }

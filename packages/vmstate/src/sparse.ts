@@ -17,7 +17,10 @@ export function sparseArray<T>(element: Field<T>, count: number, absent: Uint8Ar
   const used = absent.some((byte) => byte !== 0) ? patternUsed(template) : zeroUsed;
   const demandCount = (length: number): void => {
     if (length > count) {
-      throw new StateError('count', `${length} entries, at most ${count} allowed`, { count: length, limit: count });
+      throw new StateError('count', `${length} entries, at most ${count} allowed`, {
+        count: length,
+        limit: count,
+      });
     }
   };
   return {
@@ -63,7 +66,11 @@ function traceAbsent(input: Reader, start: number, live: number, count: number):
 function zeroUsed(view: DataView, start: number, end: number): number {
   let at = end;
   while (at - start >= 16) {
-    const any = view.getInt32(at - 4, true) | view.getInt32(at - 8, true) | view.getInt32(at - 12, true) | view.getInt32(at - 16, true);
+    const any =
+      view.getInt32(at - 4, true) |
+      view.getInt32(at - 8, true) |
+      view.getInt32(at - 12, true) |
+      view.getInt32(at - 16, true);
     if (any !== 0) break;
     at -= 16;
   }

@@ -69,7 +69,10 @@ export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
 }
 
 /** Every node without children, with its path, in order of the bytes. */
-export function* leaves(root: TraceNode, path = ''): Generator<{ readonly path: string; readonly node: TraceNode }> {
+export function* leaves(
+  root: TraceNode,
+  path = '',
+): Generator<{ readonly path: string; readonly node: TraceNode }> {
   for (const child of root.children) {
     const here = path === '' || child.name.startsWith('[') ? path + child.name : `${path}.${child.name}`;
     if (child.children.length === 0) yield { path: here, node: child };

@@ -29,7 +29,9 @@ const noExtraState: Field<never> = {
 const declarations = new WeakMap<object, CoreSubsectionsDeclaration<unknown>>();
 
 /** Core's subsections with the transport's extra state in them; made once a transport. */
-export function subsectionsOf<T extends TransportParts>(transport: TransportLayer<T>): CoreSubsectionsDeclaration<T['extra']> {
+export function subsectionsOf<T extends TransportParts>(
+  transport: TransportLayer<T>,
+): CoreSubsectionsDeclaration<T['extra']> {
   let found = declarations.get(transport);
   if (found === undefined) {
     found = coreSubsections<unknown>(transport.extraState ?? noExtraState);

@@ -1,4 +1,13 @@
-import { type Field, isStateError, joinPath, type Layer, type Reader, rest, StateError, Trace } from '@virtkit/vmstate';
+import {
+  type Field,
+  isStateError,
+  joinPath,
+  type Layer,
+  type Reader,
+  rest,
+  StateError,
+  Trace,
+} from '@virtkit/vmstate';
 import type { EarlyState, QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import type { StepObserver } from '../contract/step.ts';
 import { commonFields, coreQueue } from '../state/common.ts';
@@ -29,7 +38,12 @@ export function virtioLoad<T extends TransportParts, D>(
 }
 
 /** Everything in front of the device's own state. */
-function loadEarly<T extends TransportParts>(input: Reader, { transport }: Layers<T, unknown>, steps: Steps, origin: number): EarlyState<T> {
+function loadEarly<T extends TransportParts>(
+  input: Reader,
+  { transport }: Layers<T, unknown>,
+  steps: Steps,
+  origin: number,
+): EarlyState<T> {
   let start = input.offset;
   const done = (): [number, number] => {
     const range: [number, number] = [start - origin, input.offset - origin];
@@ -38,7 +52,9 @@ function loadEarly<T extends TransportParts>(input: Reader, { transport }: Layer
   };
   steps.tell('core', 'virtio_load()', 0, 0);
   const config: T['config'] = decodeAs(input, 'transport', 'transport', transport.config);
-  steps.tell('transport', 'proxy device and transport-specific device fields', ...done(), { call: 'load_config' });
+  steps.tell('transport', 'proxy device and transport-specific device fields', ...done(), {
+    call: 'load_config',
+  });
   const common = labelled('core', () => commonFields.decode(input, undefined));
   steps.tell('core', 'common device fields', ...done());
   const count = loadQueueCount(input);
@@ -51,9 +67,17 @@ function loadEarly<T extends TransportParts>(input: Reader, { transport }: Layer
     input.trace?.enter(name, name, 'virtqueue', at);
     const core = labelled('core', () => coreFields.decode(input, undefined), name, at);
     steps.tell('core', 'common virtqueue fields', ...done(), { queue: i });
-    const own: T['queue'] = labelled('transport', () => decodeAs(input, 'transport', 'transport', transportFields), name, at);
+    const own: T['queue'] = labelled(
+      'transport',
+      () => decodeAs(input, 'transport', 'transport', transportFields),
+      name,
+      at,
+    );
     const [from, to] = done();
-    steps.tell('transport', 'transport-specific virtqueue fields', from, to, { call: 'load_queue', queue: i });
+    steps.tell('transport', 'transport-specific virtqueue fields', from, to, {
+      call: 'load_queue',
+      queue: i,
+    });
     const queue = { ...core, transport: own };
     input.trace?.leave(input.position, queue);
     queues.push(queue);
@@ -68,7 +92,12 @@ function loadQueueCount(input: Reader): number {
   const count = labelled('core', () => input.u32(), 'numQueues', at);
   input.trace?.leave(input.position, count);
   if (count > QUEUE_MAX) {
-    throw new StateError('count', `${count} virtqueues, at most ${QUEUE_MAX} allowed`, { count, limit: QUEUE_MAX }, { layer: 'core', path: 'numQueues', offset: at });
+    throw new StateError(
+      'count',
+      `${count} virtqueues, at most ${QUEUE_MAX} allowed`,
+      { count, limit: QUEUE_MAX },
+      { layer: 'core', path: 'numQueues', offset: at },
+    );
   }
   // the smallest queue has 14 bytes: refuse before 1024 of them are looked for
   if (count * 14 > input.remaining) throw input.truncated(count * 14).within('queues', 'core', at);
@@ -81,7 +110,12 @@ type Late<T extends TransportParts, D> = Pick<VirtioState<T, D>, 'device' | 'sub
  * The device's state and core's subsections. The device may name several layouts; the first with which everything
  * up to the end can be read is the one. If none is, the error of the one that came furthest tells most.
  */
-function loadLate<T extends TransportParts, D>(input: Reader, layers: Layers<T, D>, early: EarlyState<T>, steps: Steps): Late<T, D> {
+function loadLate<T extends TransportParts, D>(
+  input: Reader,
+  layers: Layers<T, D>,
+  early: EarlyState<T>,
+  steps: Steps,
+): Late<T, D> {
   const start = input.offset;
   const mark = input.trace?.mark();
   let best: StateError | undefined;
@@ -95,23 +129,48 @@ function loadLate<T extends TransportParts, D>(input: Reader, layers: Layers<T, 
     input.offset = start;
     if (mark !== undefined) input.trace?.rewind(mark);
   }
-  throw best ?? new StateError('layout', `${layers.device.name} names no layout for this state`, {}, { layer: 'device', path: 'device', offset: input.position });
+  throw (
+    best ??
+    new StateError(
+      'layout',
+      `${layers.device.name} names no layout for this state`,
+      {},
+      { layer: 'device', path: 'device', offset: input.position },
+    )
+  );
 }
 
-function attempt<T extends TransportParts, D>(input: Reader, layers: Layers<T, D>, layout: Field<D>, steps: Steps): Late<T, D> {
+function attempt<T extends TransportParts, D>(
+  input: Reader,
+  layers: Layers<T, D>,
+  layout: Field<D>,
+  steps: Steps,
+): Late<T, D> {
   const start = input.offset;
   const device = decodeAs(input, 'device', 'device', layout);
   const middle = input.offset;
   const at = input.position;
   const known = input.trace?.current.children.length ?? 0;
-  const subsections = labelled('core', () => subsectionsOf(layers.transport).decode(input, undefined), 'subsections', at);
+  const subsections = labelled(
+    'core',
+    () => subsectionsOf(layers.transport).decode(input, undefined),
+    'subsections',
+    at,
+  );
   const behind = input.remaining;
   if (behind > 0 && layers.device.hasRest !== true) {
-    throw new StateError('trailing', `${behind} bytes behind the last subsection that belong to nothing`, { bytes: behind }, { layer: 'core', path: 'subsections', offset: input.position });
+    throw new StateError(
+      'trailing',
+      `${behind} bytes behind the last subsection that belong to nothing`,
+      { bytes: behind },
+      { layer: 'core', path: 'subsections', offset: input.position },
+    );
   }
   steps.tell('device', 'device-specific fields', start, middle, { call: 'load_device' });
   steps.subsections(input.trace?.current.children.slice(known) ?? [], input.base);
-  return behind > 0 ? { device, subsections, rest: decodeAs(input, 'rest', 'device', rest) } : { device, subsections };
+  return behind > 0
+    ? { device, subsections, rest: decodeAs(input, 'rest', 'device', rest) }
+    : { device, subsections };
 }
 
 function decodeAs<V>(input: Reader, name: string, layer: Layer, field: Field<V>): V {
@@ -128,7 +187,12 @@ function labelled<V>(layer: Layer, body: () => V, name = '', start?: number): V 
     return body();
   } catch (error) {
     if (!isStateError(error)) throw error;
-    if (name === '') throw new StateError(error.code, error.reason, error.facts, { layer: error.layer ?? layer, path: joinPath('', error.path), offset: error.offset });
+    if (name === '')
+      throw new StateError(error.code, error.reason, error.facts, {
+        layer: error.layer ?? layer,
+        path: joinPath('', error.path),
+        offset: error.offset,
+      });
     throw error.within(name, layer, start);
   }
 }

@@ -29,9 +29,13 @@ export function virtioSave<T extends TransportParts, D>(
   steps.tell('device', 'save() through the VMState wrapper of the section', 0, 0, { call: 'save' });
   steps.tell('core', 'virtio_save()', 0, 0);
   encodeAs(output, 'transport', 'transport', transport.config, state.transport);
-  steps.tell('transport', 'proxy device and transport-specific device fields', ...done(), { call: 'save_config' });
+  steps.tell('transport', 'proxy device and transport-specific device fields', ...done(), {
+    call: 'save_config',
+  });
   const { status, isr, queueSel, guestFeatures, config } = state;
-  inside('', 'core', () => commonFields.encode(output, { status, isr, queueSel, guestFeatures, config }, undefined));
+  inside('', 'core', () =>
+    commonFields.encode(output, { status, isr, queueSel, guestFeatures, config }, undefined),
+  );
   steps.tell('core', 'common device fields', ...done());
   saveQueues(output, state, layers, steps, done);
   encodeAs(output, 'device', 'device', device.saveDevice(state.device), state.device);
@@ -61,7 +65,10 @@ function saveQueues<T extends TransportParts, D>(
     steps.tell('core', 'common virtqueue fields', ...done(), { queue: i });
     inside(name, 'transport', () => encodeAs(output, 'transport', 'transport', transportFields, own));
     const [from, to] = done();
-    steps.tell('transport', 'transport-specific virtqueue fields', from, to, { call: 'save_queue', queue: i });
+    steps.tell('transport', 'transport-specific virtqueue fields', from, to, {
+      call: 'save_queue',
+      queue: i,
+    });
   }
 }
 

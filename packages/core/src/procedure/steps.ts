@@ -15,7 +15,13 @@ export class Steps {
     return this.#observer !== undefined;
   }
 
-  tell(column: Column, action: string, start: number, end: number, more: { call?: string; queue?: number } = {}): void {
+  tell(
+    column: Column,
+    action: string,
+    start: number,
+    end: number,
+    more: { call?: string; queue?: number } = {},
+  ): void {
     this.#observer?.({ procedure: this.#procedure, column, action, ...more, start, end });
   }
 

@@ -36,5 +36,7 @@ export interface CoreQueueFields {
 /** Core's part of a queue, as this transport has it. */
 export function coreQueue(hasVariableVringAlignment: boolean): VMState<CoreQueueFields> {
   // with `align` required in one and absent in the other, the wire form is the only difference
-  return (hasVariableVringAlignment ? alignedQueueFields : queueFields) as unknown as VMState<CoreQueueFields>;
+  return (hasVariableVringAlignment
+    ? alignedQueueFields
+    : queueFields) as unknown as VMState<CoreQueueFields>;
 }

@@ -1,4 +1,16 @@
-import { array, type Field, hex, type Json, type Reader, StateError, u32, u64, type ValueOf, vmstate, type Writer } from '@virtkit/vmstate';
+import {
+  array,
+  type Field,
+  hex,
+  type Json,
+  type Reader,
+  StateError,
+  u32,
+  u64,
+  type ValueOf,
+  vmstate,
+  type Writer,
+} from '@virtkit/vmstate';
 import type { Endian } from '../contract/device.ts';
 
 /** `VIRTQUEUE_MAX_SIZE`: most segments of one direction in a request. */
@@ -43,7 +55,11 @@ export function elementField(order: Endian): Field<VirtQueueElement> {
     minSize: ELEMENT_BYTES,
     decode: (input) => decodeElement(input, little),
     encode: (output, element) => encodeElement(output, element, little),
-    toJSON: ({ index, out, in: into }) => ({ index, out: out.map((s) => segment.toJSON(s)), in: into.map((s) => segment.toJSON(s)) }),
+    toJSON: ({ index, out, in: into }) => ({
+      index,
+      out: out.map((s) => segment.toJSON(s)),
+      in: into.map((s) => segment.toJSON(s)),
+    }),
     fromJSON: elementFromJSON,
   };
 }
@@ -63,7 +79,12 @@ function decodeElement(input: Reader, little: boolean): VirtQueueElement {
     const found = view.getUint32(base + at, little);
     if (found <= ELEMENT_SEGMENTS_MAX) return found;
     // QEMU aborts here
-    throw new StateError('count', `${found} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`, { count: found, limit: ELEMENT_SEGMENTS_MAX }, { path, offset: input.base + base + at });
+    throw new StateError(
+      'count',
+      `${found} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`,
+      { count: found, limit: ELEMENT_SEGMENTS_MAX },
+      { path, offset: input.base + base + at },
+    );
   };
   const outNum = count(4, 'outNum');
   const inNum = count(8, 'inNum');
@@ -82,7 +103,10 @@ function decodeElement(input: Reader, little: boolean): VirtQueueElement {
 function encodeElement(output: Writer, element: VirtQueueElement, little: boolean): void {
   for (const list of [element.out, element.in]) {
     if (list.length > ELEMENT_SEGMENTS_MAX) {
-      throw new StateError('count', `${list.length} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`, { count: list.length, limit: ELEMENT_SEGMENTS_MAX });
+      throw new StateError('count', `${list.length} segments, at most ${ELEMENT_SEGMENTS_MAX} allowed`, {
+        count: list.length,
+        limit: ELEMENT_SEGMENTS_MAX,
+      });
     }
   }
   const base = output.reserve(ELEMENT_BYTES);
@@ -107,7 +131,11 @@ function elementFromJSON(json: Json): VirtQueueElement {
 }
 
 /** The JSON form as a declaration, for its checks. The counts on the wire are the arrays' lengths here. */
-const elementJson = vmstate('VirtQueueElement', 1).fields({ index: u32, out: anyLength(segment), in: anyLength(segment) });
+const elementJson = vmstate('VirtQueueElement', 1).fields({
+  index: u32,
+  out: anyLength(segment),
+  in: anyLength(segment),
+});
 
 function anyLength<T>(element: Field<T>): Field<readonly T[]> {
   return {

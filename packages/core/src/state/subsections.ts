@@ -1,4 +1,15 @@
-import { bool, type Field, sparseArray, u8, u16, u32, u64, type VMState, type ValueOf, vmstate } from '@virtkit/vmstate';
+import {
+  bool,
+  type Field,
+  sparseArray,
+  u8,
+  u16,
+  u32,
+  u64,
+  type ValueOf,
+  type VMState,
+  vmstate,
+} from '@virtkit/vmstate';
 
 /** `VIRTIO_QUEUE_MAX`: each per-queue subsection has this many entries, whatever the device has. */
 export const QUEUE_MAX = 1024;

@@ -1,0 +1,102 @@
+import {
+  type Endian,
+  FEATURE,
+  type Finding,
+  hasFeature,
+  nameFeatures,
+  nameStatus,
+  negotiated,
+} from '@virtkit/core';
+import {
+  type DecodedVirtio,
+  decodeVirtio,
+  describeSection,
+  findVirtio,
+  type MigrationStream,
+  type StreamSection,
+  titleOf,
+  type VirtioDevice,
+} from '@virtkit/migration';
+import { isStateError, type Json, nodeAt, type StateError, type TraceNode } from '@virtkit/vmstate';
+import { registry } from './registry.ts';
+
+/** A virtio device in a stream: decoded, or why not. */
+export interface Examined {
+  readonly device: VirtioDevice;
+  readonly decoded?: DecodedVirtio;
+  readonly error?: StateError;
+  readonly findings: readonly (Finding & { readonly offset?: number })[];
+}
+
+/** All virtio devices of a stream. */
+export function examine(stream: MigrationStream): Examined[] {
+  return stream.sections.flatMap((section) => {
+    const device = findVirtio(section, registry);
+    return device === undefined ? [] : [examineDevice(device)];
+  });
+}
+
+function examineDevice(device: VirtioDevice): Examined {
+  try {
+    const decoded = decodeVirtio(device);
+    const findings = device.codec.check(decoded.state).map((finding) => {
+      const offset = nodeAt(decoded.root, finding.path)?.start;
+      return offset === undefined ? finding : { ...finding, offset };
+    });
+    return { device, decoded, findings };
+  } catch (error) {
+    if (isStateError(error)) return { device, error, findings: [] };
+    throw error;
+  }
+}
+
+/** Does the section's name or the device's title have this in it? */
+export function matches(section: StreamSection, wanted: string | undefined): boolean {
+  return (
+    wanted === undefined ||
+    section.header.idstr.includes(wanted) ||
+    titleOf(splitTitle(section)).includes(wanted)
+  );
+}
+
+function splitTitle(section: StreamSection): { readonly name: string; readonly path: string } {
+  const slash = section.header.idstr.lastIndexOf('/');
+  return {
+    path: section.header.idstr.slice(0, Math.max(slash, 0)),
+    name: section.header.idstr.slice(slash + 1),
+  };
+}
+
+/** Fields of a section that is not virtio. */
+export function fieldsOf(section: StreamSection): TraceNode | undefined {
+  return describeSection(section, registry);
+}
+
+/** Byte order of the configuration space: little-endian with VERSION_1, else the guest's. */
+export function configEndian({ state, device }: DecodedVirtio, machine: string): Endian {
+  if (hasFeature(negotiated(state), FEATURE.VERSION_1)) return 'little';
+  const said = state.subsections.deviceEndian;
+  if (said !== undefined) return said === 2 ? 'big' : 'little';
+  return device.codec.transport.name === 'ccw' ||
+    /^(s390|pseries|powernv|g3beige|mac99|q800|virt-m68k)/.test(machine)
+    ? 'big'
+    : 'little';
+}
+
+/** Names that go with the numbers of a device's state. */
+export function summarize(decoded: DecodedVirtio, machine: string): { readonly [key: string]: Json } {
+  const { device, state } = decoded;
+  const { transport, device: type } = device.codec;
+  return {
+    statusBits: nameStatus(state.status),
+    negotiatedFeatures: `0x${negotiated(state).toString(16)}`,
+    features: nameFeatures(negotiated(state), type.features).map(({ bit, name }) => ({
+      bit,
+      name: name ?? null,
+    })),
+    ...(type.describeConfig !== undefined && {
+      configSpace: type.describeConfig(state.config, configEndian(decoded, machine)),
+    }),
+    ...(transport.describe !== undefined && { transport: transport.describe(state.transport) }),
+  };
+}

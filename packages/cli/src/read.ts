@@ -1,0 +1,50 @@
+import {
+  acceptVirtio,
+  type MigrationStream,
+  RoundTripCheck,
+  StreamCollector,
+  StreamParser,
+  type StreamSink,
+  StreamWriter,
+  TeeSink,
+} from '@virtkit/migration';
+import { isStateError, type StateError } from '@virtkit/vmstate';
+import { openInput, Progress } from './input.ts';
+import { registry } from './registry.ts';
+
+/** A stream as far as it could be read. */
+export interface Read {
+  readonly stream: MigrationStream;
+  /** Why it could not be read to its end. */
+  readonly error: StateError | undefined;
+  readonly bytes: number;
+  /** Comparison with what the writer makes of it, if that was asked for. */
+  readonly check: RoundTripCheck | undefined;
+}
+
+/** Reads a stream in one pass. Errors of the stream are part of the answer; those of the file are thrown. */
+export async function readInput(file: string, compare: boolean): Promise<Read> {
+  const collector = new StreamCollector();
+  const check = compare ? new RoundTripCheck() : undefined;
+  const sink: StreamSink =
+    check === undefined
+      ? collector
+      : new TeeSink(collector, new StreamWriter((bytes, start, end) => check.output(bytes, start, end)));
+  const parser = new StreamParser(sink, { accepts: acceptVirtio(registry) });
+  const progress = new Progress(file);
+  try {
+    for await (const chunk of openInput(file)) {
+      // Node gives each chunk its own memory
+      check?.input(chunk, true);
+      parser.push(chunk);
+      progress.add(chunk.length);
+    }
+    parser.end();
+    return { stream: collector.partial(), error: undefined, bytes: parser.received, check };
+  } catch (error) {
+    if (!isStateError(error)) throw error;
+    return { stream: collector.partial(), error, bytes: parser.received, check };
+  } finally {
+    progress.end();
+  }
+}

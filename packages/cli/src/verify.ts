@@ -1,0 +1,67 @@
+import { titleOf } from '@virtkit/migration';
+import { hex } from '@virtkit/vmstate';
+import { type Examined, examine } from './device.ts';
+import { errorJson } from './inspect.ts';
+import type { Read } from './read.ts';
+
+/** What `verify` found. */
+export interface Verification {
+  readonly text: string;
+  /** True if everything came back and nothing was found. */
+  readonly clean: boolean;
+}
+
+/** Decodes, encodes, compares; and checks what the fields promise each other. */
+export function verify(read: Read, json: boolean): Verification {
+  const devices = examine(read.stream).map((examined) => ({ examined, identical: reencodes(examined) }));
+  const { check } = read;
+  const whole = check?.complete === true && read.error === undefined;
+  const clean =
+    whole && devices.every(({ examined, identical }) => identical && examined.findings.length === 0);
+  if (json) return { clean, text: `${JSON.stringify(toJson(read, devices, whole), null, 2)}\n` };
+  const lines = devices.flatMap(({ examined, identical }) => [
+    `${titleOf(examined.device)}: ${examined.error === undefined ? (identical ? 'encodes to the same bytes' : 'DIFFERS when encoded') : examined.error.message}`,
+    ...examined.findings.map(
+      ({ severity, layer, path, reason, offset }) =>
+        `  ${severity}: ${layer}: ${path}: ${reason}${offset === undefined ? '' : ` (at byte ${hex(offset)})`}`,
+    ),
+  ]);
+  const summary = whole
+    ? `whole stream: ${read.bytes} bytes, encoded to the same bytes`
+    : `whole stream: ${check !== undefined && check.difference >= 0 ? `first difference at byte ${hex(check.difference)}` : 'not readable to its end'}`;
+  return { clean, text: `${[...lines, summary].join('\n')}\n` };
+}
+
+function reencodes({ device, decoded }: Examined): boolean {
+  if (decoded === undefined) return false;
+  const bytes = device.codec.encode(decoded.state);
+  const { body } = device.section;
+  return bytes.length === body.length && bytes.every((byte, index) => byte === body[index]);
+}
+
+function toJson(
+  read: Read,
+  devices: readonly { readonly examined: Examined; readonly identical: boolean }[],
+  whole: boolean,
+): unknown {
+  return {
+    format: 1,
+    bytes: read.bytes,
+    identical: whole,
+    ...(read.error !== undefined && { error: errorJson(read.error) }),
+    devices: devices.map(({ examined, identical }) => ({
+      name: examined.device.name,
+      path: examined.device.path,
+      identical,
+      findings: examined.findings.map(({ code, severity, layer, path, reason, offset }) => ({
+        code,
+        severity,
+        layer,
+        path,
+        reason,
+        offset,
+      })),
+      ...(examined.error !== undefined && { error: errorJson(examined.error) }),
+    })),
+  };
+}
