@@ -9,7 +9,7 @@ import {
   TeeSink,
 } from '@virtkit/migration';
 import { isStateError, type StateError } from '@virtkit/vmstate';
-import { openInput, Progress } from './input.ts';
+import { Progress, readFileOrPipe } from './input.ts';
 import { registry } from './registry.ts';
 
 /** A stream as far as it could be read. */
@@ -33,12 +33,11 @@ export async function readInput(file: string, compare: boolean): Promise<Read> {
   const parser = new StreamParser(sink, { accepts: acceptVirtio(registry) });
   const progress = new Progress(file);
   try {
-    for await (const chunk of openInput(file)) {
-      // Node gives each chunk its own memory
+    await readFileOrPipe(file, compare, (chunk) => {
       check?.input(chunk, true);
       parser.push(chunk);
       progress.add(chunk.length);
-    }
+    });
     parser.end();
     return { stream: collector.partial(), error: undefined, bytes: parser.received, check };
   } catch (error) {

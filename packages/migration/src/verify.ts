@@ -1,7 +1,6 @@
 import type { Configuration } from './configuration.ts';
 import type { RamBlock, SectionHeader, StreamSink } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
-import { StreamWriter } from './writer.ts';
 
 /**
  * Compares what a writer makes of a stream with the stream itself, while both go by. Give it the chunks with

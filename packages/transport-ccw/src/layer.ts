@@ -66,9 +66,8 @@ function check(state: VirtioState<CcwParts>, report: Report): void {
     });
   }
   checkVector(configVector, 'transport.configVector', report);
-  state.queues.forEach((queue, index) =>
-    checkVector(queue.transport.vector, `queues[${index}].transport.vector`, report),
-  );
+  for (const [index, queue] of state.queues.entries())
+    checkVector(queue.transport.vector, `queues[${index}].transport.vector`, report);
   checkIndicators(state.transport, report);
 }
 

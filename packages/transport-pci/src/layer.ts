@@ -72,9 +72,8 @@ function check(state: VirtioState<PciParts>, report: Report): void {
     });
   };
   checkVector(configVector, 'transport.configVector');
-  state.queues.forEach((queue, index) =>
-    checkVector(queue.transport.vector, `queues[${index}].transport.vector`),
-  );
+  for (const [index, queue] of state.queues.entries())
+    checkVector(queue.transport.vector, `queues[${index}].transport.vector`);
   checkModern(state, report);
 }
 

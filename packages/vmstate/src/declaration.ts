@@ -197,9 +197,7 @@ function unusedBytes(length: number): Field<undefined> {
   };
 }
 
-function isDeclaration(
-  field: object,
-): field is {
+function isDeclaration(field: object): field is {
   readonly version: number;
   readonly minimum: number;
   readonly decodeVersion: VMState<object, unknown>['decodeVersion'];
