@@ -41,7 +41,8 @@ for (let round = 0; round < 40; round++) {
   for (const [name, run] of Object.entries(cases)) {
     const start = process.hrtime.bigint();
     for (let i = 0; i < 500; i++) run();
-    if (round >= 10) (times[name] ??= []).push(Number(process.hrtime.bigint() - start) / 500_000);
+    if (round >= 10)
+      times[name] = [...(times[name] ?? []), Number(process.hrtime.bigint() - start) / 500_000];
   }
 }
 const median = (name: string): number => (times[name] ?? []).sort((a, b) => a - b)[15] ?? 0;

@@ -66,8 +66,11 @@ const REPORT = `data:text/javascript,${encodeURIComponent(
 )}`;
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 const bare = 'let n = 0; for await (const chunk of process.stdin) n += chunk.length; console.log(n);';
+const bareSync =
+  "const fs = require('node:fs'); const b = new Uint8Array(1 << 18); let n = 0; for (let c; (c = fs.readSync(0, b)) > 0; ) n += c; console.log(n);";
 const commands = {
   'bare loop': ['--input-type=module', '-e', bare],
+  'bare readSync': ['-e', bareSync],
   'virtkit inspect': [cli, 'inspect', '--json', '-'],
 };
 
@@ -86,7 +89,8 @@ try {
   makeStream();
   const results: Record<string, { cpu: number; rss: number }[]> = {};
   for (let round = 0; round < 5; round++) {
-    for (const [name, args] of Object.entries(commands)) (results[name] ??= []).push(run(args));
+    for (const [name, args] of Object.entries(commands))
+      results[name] = [...(results[name] ?? []), run(args)];
   }
   const median = (name: string, key: 'cpu' | 'rss'): number =>
     (results[name] ?? []).map((result) => result[key]).sort((a, b) => a - b)[2] ?? 0;
