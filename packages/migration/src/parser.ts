@@ -272,7 +272,7 @@ export class StreamParser {
       pageBits: checkPageBits(
         this.#configuration?.targetPageBits ?? this.#pageBits ?? pageBitsOf(this.#configuration?.name),
       ),
-      ignoreShared: capabilities.includes('x-ignore-shared'),
+      ignoreShared: this.#configuration === undefined ? undefined : capabilities.includes('x-ignore-shared'),
       mappedRam: capabilities.includes('mapped-ram'),
     });
     this.#ram.begin();

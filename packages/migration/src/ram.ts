@@ -6,8 +6,8 @@ import { RAM } from './wire.ts';
 export interface RamOptions {
   /** Target page size in bits: 12 but for a few targets. */
   readonly pageBits: number;
-  /** x-ignore-shared: each block is followed by its address. */
-  readonly ignoreShared: boolean;
+  /** x-ignore-shared: each block is followed by its address. Undefined: the stream has no configuration section. */
+  readonly ignoreShared: boolean | undefined;
   /** mapped-ram: each block is followed by a header, its bitmap and its pages. */
   readonly mappedRam: boolean;
 }
@@ -284,28 +284,30 @@ export class RamParser {
       throw this.#error('ram-block', `block "${name}" of ${length} bytes`, { block: name, length }, start);
     const head = { name, length };
     const { ignoreShared, mappedRam } = this.#options;
-    if (ignoreShared || mappedRam) {
-      const address = ignoreShared ? { address: input.u64() } : {};
+    if (ignoreShared === true || mappedRam) {
+      const address = ignoreShared === true ? { address: input.u64() } : {};
       return mappedRam
         ? { ...head, ...address, mapped: this.#decodeMapped(input, length) }
         : { ...head, ...address };
     }
-    const pageSize = this.#peekPageSize(input, length);
-    if (pageSize === undefined) return head;
+    const extra = this.#peekExtra(input, length);
+    if (extra === undefined) return head;
     input.take(8);
-    return { ...head, pageSize };
+    if (this.#options.ignoreShared === undefined) return { ...head, address: BigInt(extra) };
+    return { ...head, pageSize: extra };
   }
 
   /**
-   * With postcopy, a block on huge pages is followed by its page size. Nothing announces that; but a block name never
-   * begins with 0, and a page record's first word never is a bare power of two.
+   * A word between this block and the next that nothing announces: the page size of a block on huge pages (with postcopy),
+   * or the block's address where x-ignore-shared was on and the machine is too old for a configuration section.
+   * It begins with 0, which no block name does; and behind the last block no record has all flags clear.
    */
-  #peekPageSize(input: Reader, length: number): number | undefined {
-    if (input.remaining < 8) return undefined;
+  #peekExtra(input: Reader, length: number): number | undefined {
+    if (input.remaining < 8 || input.peek() !== 0) return undefined;
     const high = input.view.getUint32(input.offset);
     const low = input.view.getUint32(input.offset + 4);
-    const isPageSize = high === 0 && low > this.#pageSize && (low & (low - 1)) === 0;
-    return isPageSize && length % low === 0 ? low : undefined;
+    const isLast = length === this.#unlisted;
+    return isLast && (low & (this.#pageSize - 1)) !== 0 ? undefined : high * 0x1_0000_0000 + low;
   }
 
   #decodeMapped(input: Reader, length: number): MappedRam {
@@ -325,8 +327,9 @@ export class RamParser {
         at,
       );
     }
-    // the bitmap begins right here, wherever in the file the stream began
-    this.#region = gap + length;
+    // a block that stays shared (x-ignore-shared) has a header and no region; otherwise the bitmap begins right here,
+    // wherever in the file the stream began
+    this.#region = mapped.pagesOffset === 0n ? 0 : gap + length;
     return mapped;
   }
 

@@ -1,5 +1,5 @@
 /** Compares decoded devices with what QEMU (`x-query-virtio-*`, the PCI bus, guest memory) and the guest (sysfs) said of them. */
-import { hasFeature, FEATURE, nameFeatures, nameStatus, negotiated, isModern } from '@virtkit/core';
+import { deviceNames, FEATURE, hasFeature, isModern, nameFeatures, nameStatus, negotiated } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { CaseInfo, GuestSysfsDevice, InflightQueue, Truth, VirtioDeviceTruth, VirtioFeatures, VirtioQueueTruth, VirtioStatus } from '@virtkit/lab';
 import type { PciConfigState } from '@virtkit/transport-pci';
@@ -36,6 +36,14 @@ export interface Difference {
 /** Names of QEMU's devices whose section is called otherwise. */
 const SECTION_NAMES: Readonly<Record<string, string>> = { 'virtio-serial': 'virtio-console' };
 
+/** Device types without a vmsd: QEMU saves nothing of them. */
+const NOT_SAVED: ReadonlySet<string> = new Set(['virtio-pmem']);
+
+/** The devices of QEMU's answer that have a section. */
+export function savedDevices({ truth }: StreamTruth): VirtioDeviceTruth[] {
+  return truth.virtio.filter(({ name }) => !NOT_SAVED.has(name));
+}
+
 /** Everything in which the decoded devices and the truth differ. */
 export function compareWithTruth(devices: readonly DecodedVirtio[], info: StreamTruth): Difference[] {
   const later = info.virtio_after_migration ?? [];
@@ -48,7 +56,7 @@ export function compareWithTruth(devices: readonly DecodedVirtio[], info: Stream
       const alsoAfter = new Set(compareDevice(decoded, after, info.arch).map(({ path }) => path));
       return now.filter(({ path }) => alsoAfter.has(path));
     }),
-    ...unpaired(pairs, info.truth.virtio),
+    ...unpaired(pairs, savedDevices(info)),
     ...(info.truth.blk_inflight ?? []).flatMap((queue) => compareInflight(pairs, queue)),
     ...(info.truth.pci ?? []).flatMap((pci) => comparePci(devices, pci)),
     ...(info.guest_sysfs ?? []).filter(({ driver }) => driver !== '').flatMap((sysfs) => compareSysfs(devices, sysfs)),
@@ -111,10 +119,13 @@ function textNames(texts: readonly string[], prefix = ''): string[] {
   return texts.map((text) => (text.split(':')[0] ?? '').slice(prefix.length)).sort();
 }
 
+/** `arch` of corpus files, QEMU's directory names, and of captures. */
+const BIG_ENDIAN_TARGETS: ReadonlySet<string> = new Set(['s390x', 'm68k', 'ppc', 'ppc64']);
+
 /** The subsection, or what its absence stands for: little with VERSION_1, else the target's byte order. */
 function endianOf(features: bigint, deviceEndian: number | undefined, arch: string): string {
   if (deviceEndian !== undefined) return ['unknown', 'little', 'big'][deviceEndian] ?? `${deviceEndian}`;
-  return isModern(features) || !arch.startsWith('s390') ? 'little' : 'big';
+  return isModern(features) || !BIG_ENDIAN_TARGETS.has(arch) ? 'little' : 'big';
 }
 
 /** QEMU's names of bits that the specification calls otherwise: 33, and 30 in the lists of every device. */
@@ -205,7 +216,8 @@ function compareFunction({ config, msixTable }: PciConfigState, truth: PciTruth,
 
 /** Status and negotiated features as the guest's kernel shows them, against the section of that type that is most like it. */
 function compareSysfs(devices: readonly DecodedVirtio[], sysfs: GuestSysfsDevice): Difference[] {
-  const candidates = devices.filter(({ device }) => device.codec.device.virtioId === Number(sysfs.device));
+  const name = deviceNames[Number(sysfs.device)];
+  const candidates = devices.filter(({ device }) => device.name === name);
   const bits = BigInt(`0b${[...sysfs.features_bit0_first].reverse().join('')}`);
   const compare = ({ state }: DecodedVirtio): Difference[] => [
     ...differs(`${sysfs.path} status`, Number(sysfs.status), state.status),
