@@ -60,12 +60,15 @@ export class Trace {
 
 /** The node at `path` (as in errors: `queues[1].desc`), or undefined. */
 export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
-  let at: TraceNode | undefined = root;
-  for (const segment of path.split(/\.|(?=\[)/)) {
-    if (segment === '') continue;
-    at = at?.children.find((child) => child.name === segment);
+  if (path === '') return root;
+  for (const child of root.children) {
+    if (!path.startsWith(child.name)) continue;
+    const rest = path.slice(child.name.length);
+    if (rest !== '' && rest[0] !== '.' && rest[0] !== '[') continue;
+    const found = nodeAt(child, rest[0] === '.' ? rest.slice(1) : rest);
+    if (found !== undefined) return found;
   }
-  return at;
+  return undefined;
 }
 
 /** Every node without children, with its path, in order of the bytes. */
