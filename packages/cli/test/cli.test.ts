@@ -9,9 +9,18 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 const pci = `${root}packages/lab/streams/10.0.13/q100-q35-inflight-mq.mig.gz`;
 const ccw = `${root}packages/lab/streams/10.0.13/q100-s390-io.mig.gz`;
 
-function virtkit(args: readonly string[], input?: Uint8Array): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
+function virtkit(
+  args: readonly string[],
+  input?: Uint8Array,
+): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
   const node = ['--import', 'tsx', '--conditions=@virtkit/source', main, ...args];
-  return spawnSync(process.execPath, node, { cwd: root, encoding: 'utf8', input, env: { ...process.env, NO_COLOR: '1' }, maxBuffer: 1 << 28 });
+  return spawnSync(process.execPath, node, {
+    cwd: root,
+    encoding: 'utf8',
+    input,
+    env: { ...process.env, NO_COLOR: '1' },
+    maxBuffer: 1 << 28,
+  });
 }
 
 describe('virtkit', () => {
@@ -19,32 +28,66 @@ describe('virtkit', () => {
     const { status, stdout, stderr } = virtkit(['inspect', pci]);
     expect(status).toBe(0);
     expect(stderr).toBe('');
-    for (const text of ['pc-q35-10.0', 'virtio-blk@0000:00:01.0', 'VIRTIO_BLK_F_MQ', 'VIRTIO_F_VERSION_1', 'FEATURES_OK', 'last_avail_idx', '12 requests']) {
+    for (const text of [
+      'pc-q35-10.0',
+      'virtio-blk@0000:00:01.0',
+      'VIRTIO_BLK_F_MQ',
+      'VIRTIO_F_VERSION_1',
+      'FEATURES_OK',
+      'last_avail_idx',
+      '12 requests',
+    ]) {
       expect(stdout).toContain(text);
     }
   });
 
   it('answers JSON that has what the schema requires', () => {
-    const schema = JSON.parse(readFileSync(new URL('../schema/inspect.schema.json', import.meta.url), 'utf8')) as { readonly required: readonly string[] };
+    const schema = JSON.parse(
+      readFileSync(new URL('../schema/inspect.schema.json', import.meta.url), 'utf8'),
+    ) as { readonly required: readonly string[] };
     const { status, stdout } = virtkit(['inspect', '--json', ccw]);
     expect(status).toBe(0);
-    const json = JSON.parse(stdout) as Readonly<Record<string, unknown>> & { readonly devices: readonly { readonly transport: string; readonly state: { readonly queues: readonly unknown[] } }[] };
+    const json = JSON.parse(stdout) as Readonly<Record<string, unknown>> & {
+      readonly devices: readonly {
+        readonly transport: string;
+        readonly state: { readonly queues: readonly unknown[] };
+      }[];
+    };
     for (const key of schema.required) expect(json).toHaveProperty(key);
     expect(json.devices.map(({ transport }) => transport)).toEqual(['ccw', 'ccw']);
     expect(json.devices[1]?.state.queues).toHaveLength(3);
   });
 
-  it('takes a pipe, and a path in QEMU\'s spelling', () => {
-    const { status, stdout } = virtkit(['inspect', '--device', 'virtio-blk', '--path', 'queues[1].last_avail_idx', '-'], gunzipSync(readFileSync(pci)));
+  it("takes a pipe, and a path in QEMU's spelling", () => {
+    const { status, stdout } = virtkit(
+      ['inspect', '--device', 'virtio-blk', '--path', 'queues[1].last_avail_idx', '-'],
+      gunzipSync(readFileSync(pci)),
+    );
     expect(status).toBe(0);
     expect(stdout).toMatch(/0x[0-9a-f]+\.\.0x[0-9a-f]+ {2}queues\[1\]\.lastAvailIdx = 5/);
   });
 
   it('verifies, and prints the three columns', () => {
-    expect(virtkit(['verify', ccw])).toMatchObject({ status: 0, stdout: expect.stringContaining('encoded to the same bytes') });
+    expect(virtkit(['verify', ccw])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining('encoded to the same bytes'),
+    });
     const { stdout } = virtkit(['steps', ccw, '--device', 'virtio-net']);
     const calls = [...stdout.matchAll(/> (\w+)\(\)/g)].map(([, call]) => call);
-    expect(calls).toEqual(['save', 'save_config', 'save_queue', 'save_queue', 'save_queue', 'save_device', 'load', 'load_config', 'load_queue', 'load_queue', 'load_queue', 'load_device']);
+    expect(calls).toEqual([
+      'save',
+      'save_config',
+      'save_queue',
+      'save_queue',
+      'save_queue',
+      'save_device',
+      'load',
+      'load_config',
+      'load_queue',
+      'load_queue',
+      'load_queue',
+      'load_device',
+    ]);
   });
 
   it('says 1 for findings, 2 for usage, 3 for what it cannot read', () => {
@@ -53,7 +96,10 @@ describe('virtkit', () => {
     // the interruption subclass of the first device: byte 0x1ea of its body
     const name = Buffer.from(damaged).indexOf('/fe.0.0100/virtio-blk');
     damaged[name + '/fe.0.0100/virtio-blk'.length + 8 + 0x1ea] = 9;
-    expect(virtkit(['verify', '-'], damaged)).toMatchObject({ status: 1, stdout: expect.stringMatching(/interruption subclass 9.*at byte 0x/) });
+    expect(virtkit(['verify', '-'], damaged)).toMatchObject({
+      status: 1,
+      stdout: expect.stringMatching(/interruption subclass 9.*at byte 0x/),
+    });
     expect(virtkit(['frobnicate']).status).toBe(2);
     const cut = virtkit(['inspect', '-'], bytes.subarray(0, bytes.length / 2));
     expect(cut.status).toBe(3);

@@ -1,4 +1,4 @@
-import { inside, isStateError, Reader, StateError } from '@virtkit/vmstate';
+import { inside, isStateError, plainBytes, Reader, StateError } from '@virtkit/vmstate';
 import { type Configuration, configuration } from './configuration.ts';
 import type { SectionHeader, StreamSink } from './events.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
@@ -98,7 +98,8 @@ export class StreamParser {
    * The next bytes of the stream, which are lent: they may be used again after the call.
    * @throws StateError with the offset in the stream; the parser is of no use afterwards
    */
-  push(chunk: Uint8Array): void {
+  push(lent: Uint8Array): void {
+    const chunk = plainBytes(lent);
     if (this.#ended)
       throw new StateError(
         'ended',

@@ -1,3 +1,4 @@
+import { plainBytes } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
 import type { RamBlock, SectionHeader, StreamSink } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
@@ -18,7 +19,7 @@ export class RoundTripCheck {
 
   /** Bytes of the original. They are copied unless `owned`. */
   input(chunk: Uint8Array, owned = false): void {
-    if (chunk.length > 0) this.#expected.push(owned ? chunk : chunk.slice());
+    if (chunk.length > 0) this.#expected.push(owned ? plainBytes(chunk) : plainBytes(chunk).slice());
   }
 
   /** Bytes of the encoding. */

@@ -6,11 +6,13 @@ import { describe, expect, test } from 'vitest';
 import { titleOf } from '../src/index.ts';
 import { decodeDevices } from './registry.ts';
 import { firstDifference, reencode, rewriteStream } from './roundtrip.ts';
-import { compareWithTruth, savedDevices, type StreamTruth } from './truth.ts';
+import { compareWithTruth, type StreamTruth, savedDevices } from './truth.ts';
 
 const corpus = fileURLToPath(new URL('../../lab/streams', import.meta.url));
 const SUFFIX = '.mig.gz';
 const CHUNKS = [65_536, 997];
+// dirty bitmaps of 1 MiB, whose end is searched for, take some seconds
+const TIMEOUT_MS = 60_000;
 
 const streams = readdirSync(corpus).flatMap((version) =>
   readdirSync(join(corpus, version))
@@ -19,7 +21,7 @@ const streams = readdirSync(corpus).flatMap((version) =>
 );
 
 describe.each(streams)('$version $name', ({ version, name }) => {
-  test('is written as it was read, is consistent, and says what QEMU said', () => {
+  test('is written as it was read, is consistent, and says what QEMU said', { timeout: TIMEOUT_MS }, () => {
     const stream = gunzipSync(readFileSync(join(corpus, version, `${name}${SUFFIX}`)));
     const info = JSON.parse(readFileSync(join(corpus, version, `${name}.json`), 'utf8')) as StreamTruth;
     for (const chunk of [stream.length, ...CHUNKS]) {
@@ -32,7 +34,10 @@ describe.each(streams)('$version $name', ({ version, name }) => {
       const { fromState, fromJson } = reencode(decoded);
       expect(firstDifference(fromState, device.section.body), titleOf(device)).toBe(-1);
       expect(firstDifference(fromJson, device.section.body), `${titleOf(device)} by JSON`).toBe(-1);
-      expect(device.codec.check(state).filter(({ severity }) => severity === 'error'), titleOf(device)).toEqual([]);
+      expect(
+        device.codec.check(state).filter(({ severity }) => severity === 'error'),
+        titleOf(device),
+      ).toEqual([]);
     }
     expect(compareWithTruth(devices, info)).toEqual([]);
   });

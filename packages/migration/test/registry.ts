@@ -3,10 +3,22 @@ import { net } from '@virtkit/device-net';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
-import { acceptVirtio, type DecodedVirtio, decodeVirtio, findVirtio, parseStream, type ParserOptions, type Registry } from '../src/index.ts';
+import {
+  acceptVirtio,
+  type DecodedVirtio,
+  decodeVirtio,
+  findVirtio,
+  type ParserOptions,
+  parseStream,
+  type Registry,
+} from '../src/index.ts';
 
 /** Every layer there is. */
-export const registry: Registry = { transports: [pci, ccw, mmio], devices: [net, blk], sections: { s390_css: s390Css } };
+export const registry: Registry = {
+  transports: [pci, ccw, mmio],
+  devices: [net, blk],
+  sections: { s390_css: s390Css },
+};
 
 /** How a program with that registry reads a stream. */
 export const parserOptions: ParserOptions = { accepts: acceptVirtio(registry) };

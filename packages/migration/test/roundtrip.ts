@@ -3,9 +3,15 @@ import { type DecodedVirtio, RoundTripCheck, StreamParser, StreamWriter } from '
 import { parserOptions } from './registry.ts';
 
 /** Pipes a stream through parser and writer in chunks of that size; what comes out must be what went in. */
-export function rewriteStream(stream: Uint8Array, chunkBytes = stream.length): { readonly difference: number; readonly complete: boolean } {
+export function rewriteStream(
+  stream: Uint8Array,
+  chunkBytes = stream.length,
+): { readonly difference: number; readonly complete: boolean } {
   const check = new RoundTripCheck();
-  const parser = new StreamParser(new StreamWriter((bytes, start, end) => check.output(bytes, start, end)), parserOptions);
+  const parser = new StreamParser(
+    new StreamWriter((bytes, start, end) => check.output(bytes, start, end)),
+    parserOptions,
+  );
   for (let at = 0; at < stream.length; at += chunkBytes) {
     const chunk = stream.subarray(at, at + chunkBytes);
     check.input(chunk);
@@ -16,7 +22,10 @@ export function rewriteStream(stream: Uint8Array, chunkBytes = stream.length): {
 }
 
 /** The section's body made again: from the state, and from its JSON text. */
-export function reencode({ device: { codec }, state }: DecodedVirtio): { readonly fromState: Uint8Array; readonly fromJson: Uint8Array } {
+export function reencode({ device: { codec }, state }: DecodedVirtio): {
+  readonly fromState: Uint8Array;
+  readonly fromJson: Uint8Array;
+} {
   const fromState = codec.encode(state);
   const json = JSON.parse(JSON.stringify(codec.toJSON(state))) as Json;
   return { fromState, fromJson: codec.encode(codec.fromJSON(json)) };

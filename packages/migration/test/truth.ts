@@ -1,7 +1,24 @@
 /** Compares decoded devices with what QEMU (`x-query-virtio-*`, the PCI bus, guest memory) and the guest (sysfs) said of them. */
-import { deviceNames, FEATURE, hasFeature, isModern, nameFeatures, nameStatus, negotiated } from '@virtkit/core';
+import {
+  deviceNames,
+  FEATURE,
+  hasFeature,
+  isModern,
+  nameFeatures,
+  nameStatus,
+  negotiated,
+} from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
-import type { CaseInfo, GuestSysfsDevice, InflightQueue, Truth, VirtioDeviceTruth, VirtioFeatures, VirtioQueueTruth, VirtioStatus } from '@virtkit/lab';
+import type {
+  CaseInfo,
+  GuestSysfsDevice,
+  InflightQueue,
+  Truth,
+  VirtioDeviceTruth,
+  VirtioFeatures,
+  VirtioQueueTruth,
+  VirtioStatus,
+} from '@virtkit/lab';
 import type { PciConfigState } from '@virtkit/transport-pci';
 import type { DecodedVirtio } from '../src/index.ts';
 
@@ -59,7 +76,9 @@ export function compareWithTruth(devices: readonly DecodedVirtio[], info: Stream
     ...unpaired(pairs, savedDevices(info)),
     ...(info.truth.blk_inflight ?? []).flatMap((queue) => compareInflight(pairs, queue)),
     ...(info.truth.pci ?? []).flatMap((pci) => comparePci(devices, pci)),
-    ...(info.guest_sysfs ?? []).filter(({ driver }) => driver !== '').flatMap((sysfs) => compareSysfs(devices, sysfs)),
+    ...(info.guest_sysfs ?? [])
+      .filter(({ driver }) => driver !== '')
+      .flatMap((sysfs) => compareSysfs(devices, sysfs)),
   ];
 }
 
@@ -73,7 +92,10 @@ function pairDevices(devices: readonly DecodedVirtio[], { truth: { virtio }, arc
   const left = new Set(devices);
   return virtio.flatMap((truth) => {
     const name = SECTION_NAMES[truth.name] ?? truth.name;
-    const decoded = closest([...left].filter(({ device }) => device.name === name), (one) => compareDevice(one, truth, arch));
+    const decoded = closest(
+      [...left].filter(({ device }) => device.name === name),
+      (one) => compareDevice(one, truth, arch),
+    );
     if (decoded === undefined) return [];
     left.delete(decoded);
     return [{ decoded, truth }];
@@ -82,17 +104,25 @@ function pairDevices(devices: readonly DecodedVirtio[], { truth: { virtio }, arc
 
 function unpaired(pairs: readonly Pair[], virtio: readonly VirtioDeviceTruth[]): Difference[] {
   const paired = new Set(pairs.map(({ truth }) => truth));
-  return virtio.filter((truth) => !paired.has(truth)).map(({ path, name }) => ({ path, expected: name, found: 'no such section' }));
+  return virtio
+    .filter((truth) => !paired.has(truth))
+    .map(({ path, name }) => ({ path, expected: name, found: 'no such section' }));
 }
 
-function closest(candidates: readonly DecodedVirtio[], compare: (one: DecodedVirtio) => readonly Difference[]): DecodedVirtio | undefined {
-  return candidates.map((one) => ({ one, count: compare(one).length })).sort((a, b) => a.count - b.count)[0]?.one;
+function closest(
+  candidates: readonly DecodedVirtio[],
+  compare: (one: DecodedVirtio) => readonly Difference[],
+): DecodedVirtio | undefined {
+  return candidates.map((one) => ({ one, count: compare(one).length })).sort((a, b) => a.count - b.count)[0]
+    ?.one;
 }
 
 function compareDevice(decoded: DecodedVirtio, truth: VirtioDeviceTruth, arch: string): Difference[] {
   return [
     ...(truth.status === undefined ? [] : compareStatus(decoded, truth.status, arch)),
-    ...truth.queues.filter((queue) => queue['vring-num'] !== 0).flatMap((queue) => compareQueue(decoded, queue)),
+    ...truth.queues
+      .filter((queue) => queue['vring-num'] !== 0)
+      .flatMap((queue) => compareQueue(decoded, queue)),
   ].map(({ path, ...values }) => ({ path: `${truth.path} ${path}`, ...values }));
 }
 
@@ -103,14 +133,22 @@ function differs(path: string, expected: unknown, found: unknown): Difference[] 
 function compareStatus({ device, state }: DecodedVirtio, truth: VirtioStatus, arch: string): Difference[] {
   const { subsections: sub } = state;
   return [
-    ...differs('status', textNames(truth.status.statuses, 'VIRTIO_CONFIG_S_'), nameStatus(state.status).sort()),
+    ...differs(
+      'status',
+      textNames(truth.status.statuses, 'VIRTIO_CONFIG_S_'),
+      nameStatus(state.status).sort(),
+    ),
     ...differs('isr', truth.isr, state.isr),
     ...differs('queue-sel', truth['queue-sel'], state.queueSel),
     ...differs('broken', truth.broken, sub.broken ?? false),
     ...differs('disabled', truth.disabled, sub.disabled ?? false),
     ...differs('started', truth.started, sub.started ?? false),
     ...differs('device-endian', truth['device-endian'], endianOf(negotiated(state), sub.deviceEndian, arch)),
-    ...compareFeatures(negotiated(state), truth['guest-features'], device.known ? device.codec.device.features : undefined),
+    ...compareFeatures(
+      negotiated(state),
+      truth['guest-features'],
+      device.known ? device.codec.device.features : undefined,
+    ),
   ];
 }
 
@@ -119,8 +157,8 @@ function textNames(texts: readonly string[], prefix = ''): string[] {
   return texts.map((text) => (text.split(':')[0] ?? '').slice(prefix.length)).sort();
 }
 
-/** `arch` of corpus files, QEMU's directory names, and of captures. */
-const BIG_ENDIAN_TARGETS: ReadonlySet<string> = new Set(['s390x', 'm68k', 'ppc', 'ppc64']);
+/** `arch` of targets whose byte order is big; corpus files call s390x `s390`. */
+const BIG_ENDIAN_TARGETS: ReadonlySet<string> = new Set(['s390', 's390x', 'm68k', 'ppc64']);
 
 /** The subsection, or what its absence stands for: little with VERSION_1, else the target's byte order. */
 function endianOf(features: bigint, deviceEndian: number | undefined, arch: string): string {
@@ -135,12 +173,18 @@ const QEMU_FEATURE_NAMES: Readonly<Record<string, string>> = {
 };
 
 /** Names and `unknown-dev-features` (each QEMU version knows other names) together must be the 64-bit value. */
-function compareFeatures(features: bigint, truth: VirtioFeatures, names: Readonly<Record<number, string>> | undefined): Difference[] {
+function compareFeatures(
+  features: bigint,
+  truth: VirtioFeatures,
+  names: Readonly<Record<number, string>> | undefined,
+): Difference[] {
   const unknown = BigInt(truth['unknown-dev-features'] ?? 0);
   const texts = [...truth.transports, ...(names === undefined ? [] : (truth['dev-features'] ?? []))];
   const expected = textNames(texts).map((name) => QEMU_FEATURE_NAMES[name] ?? name);
   // of a device without a package, only the bits of rings and transports have names here
-  const found = nameFeatures(features, names ?? {}).filter(({ bit, name }) => !hasFeature(unknown, bit) && (names !== undefined || name !== undefined));
+  const found = nameFeatures(features, names ?? {}).filter(
+    ({ bit, name }) => !hasFeature(unknown, bit) && (names !== undefined || name !== undefined),
+  );
   const missing = names === undefined ? 0n : unknown & ~features;
   return [
     ...differs('guest-features', expected.sort(), found.map(({ bit, name }) => name ?? `bit ${bit}`).sort()),
@@ -152,16 +196,22 @@ function compareQueue({ state }: DecodedVirtio, truth: VirtioQueueTruth): Differ
   const index = truth['queue-index'];
   const queue = state.queues[index];
   const path = (name: string): string => `queue ${index} ${name}`;
-  if (queue === undefined) return [{ path: path('vring-num'), expected: truth['vring-num'], found: 'no such queue' }];
+  if (queue === undefined)
+    return [{ path: path('vring-num'), expected: truth['vring-num'], found: 'no such queue' }];
   const ring = state.subsections.virtqueues?.[index] ?? { avail: 0n, used: 0n };
-  const address = (name: 'vring-desc' | 'vring-avail' | 'vring-used', found: bigint): Difference[] => differs(path(name), BigInt(truth[name]).toString(), found.toString());
+  const address = (name: 'vring-desc' | 'vring-avail' | 'vring-used', found: bigint): Difference[] =>
+    differs(path(name), BigInt(truth[name]).toString(), found.toString());
   return [
     ...differs(path('vring-num'), truth['vring-num'], queue.num),
     ...address('vring-desc', queue.desc),
     // a device that cannot be modern saves the descriptor table's address alone: the others follow from it
-    ...(state.subsections.virtqueues === undefined ? [] : [...address('vring-avail', ring.avail), ...address('vring-used', ring.used)]),
+    ...(state.subsections.virtqueues === undefined
+      ? []
+      : [...address('vring-avail', ring.avail), ...address('vring-used', ring.used)]),
     // absent where vhost has the queue
-    ...(truth['last-avail-idx'] === undefined ? [] : differs(path('last-avail-idx'), truth['last-avail-idx'], queue.lastAvailIdx)),
+    ...(truth['last-avail-idx'] === undefined
+      ? []
+      : differs(path('last-avail-idx'), truth['last-avail-idx'], queue.lastAvailIdx)),
     ...comparePacked(state, truth),
   ];
 }
@@ -182,7 +232,8 @@ function comparePacked(state: DecodedVirtio['state'], truth: VirtioQueueTruth): 
 function compareInflight(pairs: readonly Pair[], truth: InflightQueue): Difference[] {
   const path = `${truth.device} queue ${truth.queue} requests`;
   const decoded = pairs.find((pair) => pair.truth.path === truth.device)?.decoded;
-  if (decoded?.device.name !== 'virtio-blk') return [{ path, expected: 'virtio-blk', found: 'no such section' }];
+  if (decoded?.device.name !== 'virtio-blk')
+    return [{ path, expected: 'virtio-blk', found: 'no such section' }];
   const { requests } = decoded.state.device as BlkState;
   const heads = requests.filter(({ queue = 0 }) => queue === truth.queue).map(({ element }) => element.index);
   return differs(path, truth.requests.map(({ head }) => head).sort(), heads.sort());
@@ -194,20 +245,34 @@ const INTERRUPT_STATUS = { at: 0x06, bit: 0x08 } as const;
 /** Devices whose path ends with that slot and function; behind bridges there may be more than one. */
 function comparePci(devices: readonly DecodedVirtio[], truth: PciTruth): Difference[] {
   const address = `${truth.slot.toString(16).padStart(2, '0')}.${truth.function}`;
-  const candidates = devices.filter(({ device }) => device.codec.transport.name === 'pci' && device.path.endsWith(address));
-  const compare = (one: DecodedVirtio): Difference[] => compareFunction(one.state.transport as PciConfigState, truth, address);
+  const candidates = devices.filter(
+    ({ device }) => device.codec.transport.name === 'pci' && device.path.endsWith(address),
+  );
+  const compare = (one: DecodedVirtio): Difference[] =>
+    compareFunction(one.state.transport as PciConfigState, truth, address);
   const decoded = closest(candidates, compare);
-  return decoded === undefined ? [{ path: `pci ${address}`, expected: 'virtio', found: 'no such section' }] : compare(decoded);
+  return decoded === undefined
+    ? [{ path: `pci ${address}`, expected: 'virtio', found: 'no such section' }]
+    : compare(decoded);
 }
 
-function compareFunction({ config, msixTable }: PciConfigState, truth: PciTruth, address: string): Difference[] {
+function compareFunction(
+  { config, msixTable }: PciConfigState,
+  truth: PciTruth,
+  address: string,
+): Difference[] {
   const expected = Buffer.from(truth.config, 'hex');
   const found = Buffer.from(config.subarray(0, expected.length));
   for (const bytes of [expected, found]) {
     bytes.writeUInt8(bytes.readUInt8(INTERRUPT_STATUS.at) & ~INTERRUPT_STATUS.bit, INTERRUPT_STATUS.at);
     for (const at of truth.config_not_read) bytes.fill(0, at, at + 4);
   }
-  const table = msixTable.map(({ address: at, data, control }) => [Number(at & 0xffffffffn), Number(at >> 32n), data, control]);
+  const table = msixTable.map(({ address: at, data, control }) => [
+    Number(at & 0xffffffffn),
+    Number(at >> 32n),
+    data,
+    control,
+  ]);
   return [
     ...differs(`pci ${address} config`, expected.toString('hex'), found.toString('hex')),
     ...(truth.msix_table === undefined ? [] : differs(`pci ${address} msix_table`, truth.msix_table, table)),
@@ -224,5 +289,7 @@ function compareSysfs(devices: readonly DecodedVirtio[], sysfs: GuestSysfsDevice
     ...differs(`${sysfs.path} features`, bits.toString(16), negotiated(state).toString(16)),
   ];
   const decoded = closest(candidates, compare);
-  return decoded === undefined ? [{ path: sysfs.path, expected: sysfs.driver, found: 'no such section' }] : compare(decoded);
+  return decoded === undefined
+    ? [{ path: sysfs.path, expected: sysfs.driver, found: 'no such section' }]
+    : compare(decoded);
 }

@@ -46,7 +46,7 @@ export {
   withContext,
 } from './field.ts';
 export { bigFromJson, bigToJson, bytesFromJson, bytesToJson, type Json, jsonError } from './json.ts';
-export { Reader } from './reader.ts';
+export { plainBytes, Reader } from './reader.ts';
 export { sparseArray } from './sparse.ts';
 export { peekSubsection, SUBSECTION, type SubsectionHeader } from './subsection.ts';
 export { leaves, nodeAt, Trace, type TraceNode } from './trace.ts';

@@ -2,6 +2,15 @@ import { StateError } from './errors.ts';
 import type { Trace } from './trace.ts';
 
 /**
+ * The same memory as a plain `Uint8Array`. Node's `Buffer` is one by type, but its `slice` does not copy: whoever keeps
+ * a slice of a lent buffer would see it change.
+ */
+export function plainBytes(bytes: Uint8Array): Uint8Array {
+  if (bytes.constructor === Uint8Array) return bytes;
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
  * A cursor over bytes that came from a stranger. All integers are big-endian, as everywhere in QEMU's migration format.
  *
  * Every read checks the end first and throws {@link StateError} `truncated`; nothing is ever allocated from a length
@@ -18,7 +27,7 @@ export class Reader {
   trace: Trace | undefined;
 
   constructor(bytes: Uint8Array, base = 0) {
-    this.bytes = bytes;
+    this.bytes = plainBytes(bytes);
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.base = base;
   }
