@@ -171,16 +171,35 @@ export class StreamParser {
   #run(bytes: Uint8Array, from: number, base: number): number {
     let at = from;
     while (at < bytes.length) {
-      if (this.#mode === 'tail' || this.#mode === 'body') {
+      if (this.#mode === 'tail') {
         this.#keep(bytes, at, base);
-        if (this.#mode === 'body') this.#endBody();
         return bytes.length;
+      }
+      if (this.#mode === 'body') {
+        at = this.#runBody(bytes, at, base);
+        continue;
       }
       const next = this.#mode === 'ram' ? this.#runRam(bytes, at, base) : this.#step(bytes, at, base);
       if (next < 0) return at;
       at = next;
     }
     return at;
+  }
+
+  /** Keeps some bytes of a section that is not RAM, and looks whether it has ended. Answers where to go on. */
+  #runBody(bytes: Uint8Array, at: number, base: number): number {
+    // in growing pieces: with thousands of small sections in a chunk, none may cost a copy of the rest of it
+    const next = Math.min(bytes.length, at + Math.max(LOOKAHEAD, this.#keptBytes));
+    this.#keep(bytes.subarray(at, next), 0, base + at);
+    const behind = this.#endBody();
+    if (behind === undefined) return next;
+    if (behind.length <= next) return next - behind.length;
+    // the section ended in an earlier chunk: what is behind it comes again, in front of the rest of this one
+    const joined = new Uint8Array(behind.length + bytes.length - next);
+    joined.set(behind);
+    joined.set(bytes.subarray(next), behind.length);
+    this.#pushback = { bytes: joined, base: base + next - behind.length };
+    return bytes.length;
   }
 
   #runRam(bytes: Uint8Array, at: number, base: number): number {
@@ -300,28 +319,28 @@ export class StreamParser {
     this.#keptBytes = wanted;
   }
 
-  /** Mode `body`: has the section's end come? */
-  #endBody(): void {
+  /** Mode `body`: has the section's end come? Answers the kept bytes behind it, if so. */
+  #endBody(): Uint8Array | undefined {
     const [header, context] = [this.#header, this.#context];
-    if (header === undefined || this.#ended || context.footers === false) return;
+    if (header === undefined || this.#ended || context.footers === false) return undefined;
     const bytes = this.#kept.subarray(0, this.#keptBytes);
     const at = findFooter(bytes, this.#scanned, header.id);
     this.#scanned = at < 0 ? Math.max(0, bytes.length - 4) : at;
     // wait until what begins behind the footer can be judged
-    if (at < 0 || plausibleNext(bytes, at + 5, context.started) === 'unknown') return;
+    if (at < 0 || plausibleNext(bytes, at + 5, context.started) === 'unknown') return undefined;
     const end = findEnd(bytes, 0, header, context);
     if (end < 0) {
       this.#scanned = at + 1;
-      return;
+      return undefined;
     }
     context.sink.body(bytes.subarray(0, end), header, this.#keptBase);
     const input = new Reader(bytes, this.#keptBase);
     input.offset = end;
     readFooter(input, header, context);
-    this.#pushback = { bytes: bytes.slice(input.offset), base: input.position };
     this.#keptBytes = 0;
     this.#scanned = 0;
     this.#mode = 'between';
+    return bytes.slice(input.offset);
   }
 }
 
