@@ -1,9 +1,13 @@
 /**
  * The contract between core, transports and devices: types only. Read these files and you can write a layer;
- * `transport.ts` and `device.ts` are what you implement, `state.ts` is what you are given.
+ * `transport.ts` and `device.ts` are what you implement for saved state, `state.ts` is what you are given there;
+ * `model.ts` is what you implement for a live device or transport, `queue.ts` and `memory.ts` what you work with.
  */
 export type { DeviceLayer, Endian, FeatureNames } from './device.ts';
 export type { Finding, Report } from './finding.ts';
+export type { Gpa, GuestMemory } from './memory.ts';
+export type { ConfigChange, DeviceEvent, DeviceHost, DeviceModel, TransportModel } from './model.ts';
+export type { Chain, Spans, Virtqueue } from './queue.ts';
 export type { CoreSubsections, EarlyState, QueueState, TransportParts, VirtioState } from './state.ts';
 export type { Column, Step, StepObserver } from './step.ts';
 export type { PartsOf, Recognition, TransportLayer } from './transport.ts';
