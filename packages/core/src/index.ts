@@ -10,6 +10,8 @@
 export { type CodecOptions, type StateOf, type VirtioCodec, virtioDevice } from './codec.ts';
 export type * from './contract/index.ts';
 export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
+export type { LiveDevice, LiveOptions, RingFeatures } from './live/device.ts';
+export type { QueueOwner, QueueSetup, Ring, RingIndices } from './live/ring.ts';
 export { type OpaqueDeviceState, opaqueDevice } from './opaque.ts';
 export { checkVirtio } from './procedure/check.ts';
 export type { Layers } from './procedure/layers.ts';

@@ -1,0 +1,238 @@
+import { hex, StateError } from '@virtkit/vmstate';
+import type { Finding, Report } from '../contract/finding.ts';
+import type { QueueState, TransportParts, VirtioState } from '../contract/state.ts';
+import { nameFeatures, negotiated } from '../features.ts';
+import { checkVirtio } from '../procedure/check.ts';
+import { FEATURE } from '../spec.ts';
+import type { LiveDevice } from './device.ts';
+import { QueueSlot } from './queue-slot.ts';
+import { freshIndices, type QueueSetup, type RingIndices } from './ring.ts';
+import { checkSplitIndices, splitIndices } from './ring-map.ts';
+
+/** Everything that speaks against a restore: the state in itself, against this device, against guest memory. */
+export function checkRestore<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+): Finding[] {
+  const { transport, model } = live;
+  const findings = checkVirtio(state, { transport: transport.layer, device: model.layer });
+  // the other checks read what these found wrong
+  if (findings.some(({ severity }) => severity === 'error')) return findings;
+  const to =
+    (layer: Finding['layer']): Report =>
+    (finding) =>
+      findings.push({ ...finding, layer });
+  checkFeatures(live, state, to('core'));
+  checkConfig(live, state, to('core'));
+  checkQueueCount(live, state, to('core'));
+  transport.check(state, to('transport'));
+  model.check(state, to('device'));
+  if (!findings.some(({ severity }) => severity === 'error')) checkRings(live, state, to('core'));
+  return findings;
+}
+
+/**
+ * Checks all, then applies all. Nothing is touched before the last check has passed.
+ *
+ * @param stop is called between the two
+ */
+export function restoreState<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  stop: () => void,
+): void {
+  const fatal = checkRestore(live, state).find(({ severity }) => severity === 'error');
+  if (fatal !== undefined) throw new StateError(fatal.code, fatal.reason, fatal.facts, fatal);
+  stop();
+  live.model.reset();
+  applyCommon(live, state);
+  applyQueues(live, state);
+  live.transport.apply(state);
+  live.model.apply(state);
+}
+
+function checkFeatures<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  report: Report,
+): void {
+  const features = negotiated(state);
+  const missing = features & ~live.hostFeatures;
+  if (missing === 0n) return;
+  const names = nameFeatures(missing, live.model.layer.features).map(({ bit, name }) => name ?? `bit ${bit}`);
+  report({
+    code: 'features',
+    severity: 'error',
+    path: state.subsections.features64 === undefined ? 'guestFeatures' : 'subsections.features64',
+    reason: `Features ${hex(features)} unsupported. Allowed features: ${hex(live.hostFeatures)}; not offered: ${names.join(', ')}`,
+    facts: { features, allowed: live.hostFeatures, missing },
+  });
+}
+
+function checkConfig<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  { config }: VirtioState<T, D>,
+  report: Report,
+): void {
+  if (config.length === live.configLength) return;
+  // QEMU copies what both have
+  report({
+    code: 'config-length',
+    severity: 'warning',
+    path: 'config',
+    reason: `${config.length} bytes of configuration space, and this device has ${live.configLength}`,
+    facts: { found: config.length, expected: live.configLength },
+  });
+}
+
+function checkQueueCount<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  { queues }: VirtioState<T, D>,
+  report: Report,
+): void {
+  // a device type that makes as many queues as the state has checks the number itself
+  if (live.model.prepareQueues !== undefined || queues.length <= live.model.queueSizes.length) return;
+  report({
+    code: 'queue-count',
+    severity: 'error',
+    path: 'queues',
+    reason: `${queues.length} queues, and this device has ${live.model.queueSizes.length}`,
+    facts: { found: queues.length, limit: live.model.queueSizes.length },
+  });
+}
+
+/** Ring indices against guest memory. What QEMU only breaks the device over is a warning: the load is accepted. */
+function checkRings<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  report: Report,
+): void {
+  if (((negotiated(state) >> BigInt(FEATURE.RING_PACKED)) & 1n) === 1n) return;
+  state.queues.forEach((queue, index) => {
+    if (queue.desc === 0n) return;
+    const finding = checkSplitIndices(setupFor(live, state, queue, index), queue.lastAvailIdx);
+    if (finding === undefined) return;
+    const { fatal, reason, facts } = finding;
+    report({
+      code: 'queue-index',
+      severity: fatal ? 'error' : 'warning',
+      path: `queues[${index}].lastAvailIdx`,
+      reason,
+      facts,
+    });
+  });
+}
+
+/** The ring as it will be, from the state alone. */
+function setupFor<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  queue: QueueState<T>,
+  index: number,
+): QueueSetup {
+  const features = negotiated(state);
+  const has = (bit: number): boolean => ((features >> BigInt(bit)) & 1n) === 1n;
+  const slot = new QueueSlot(index, queue.align ?? 4096);
+  placeAddresses(slot, queue, state, has(FEATURE.VERSION_1));
+  const { deviceEndian } = state.subsections;
+  const endian = deviceEndian === undefined ? live.targetEndian : deviceEndian === 2 ? 'big' : 'little';
+  return {
+    ...live.setupOf(slot),
+    littleEndian: has(FEATURE.VERSION_1) || endian === 'little',
+    eventIdx: has(FEATURE.EVENT_IDX),
+  };
+}
+
+function placeAddresses(slot: QueueSlot, queue: QueueState, state: VirtioState, modern: boolean): void {
+  slot.num = queue.num;
+  slot.desc = queue.desc;
+  if (queue.align !== undefined) slot.align = queue.align;
+  const rings = state.subsections.virtqueues?.[slot.index];
+  slot.avail = rings?.avail ?? 0n;
+  slot.used = rings?.used ?? 0n;
+  if (!modern) slot.layOutLegacy();
+}
+
+function applyCommon<T extends TransportParts, D>(live: LiveDevice<T, D>, state: VirtioState<T, D>): void {
+  const { subsections: sub } = state;
+  live.model.prepareQueues?.(state.queues.length);
+  live.status = 0;
+  live.broken = false;
+  live.startOnKick = false;
+  live.deviceEndian =
+    sub.deviceEndian === undefined ? live.targetEndian : sub.deviceEndian === 2 ? 'big' : 'little';
+  live.applyFeatures(negotiated(state));
+  // setting features may have changed the queues that exist: the state's number is what counts
+  live.model.prepareQueues?.(state.queues.length);
+  live.status = state.status;
+  live.isr = state.isr;
+  live.queueSel = state.queueSel;
+  live.started = sub.started ?? false;
+  live.disabled = sub.disabled ?? false;
+  live.configSpace.bytes.set(state.config.subarray(0, live.configLength));
+  if (!live.isStarted && !live.has(FEATURE.VERSION_1)) live.startOnKick = true;
+}
+
+function applyQueues<T extends TransportParts, D>(live: LiveDevice<T, D>, state: VirtioState<T, D>): void {
+  const { subsections: sub } = state;
+  const modern = live.has(FEATURE.VERSION_1);
+  for (const slot of live.slots) {
+    const queue = state.queues[slot.index];
+    if (queue === undefined) {
+      live.clearQueue(slot);
+      continue;
+    }
+    slot.numDefault = sub.ringsize?.[slot.index] || slot.numDefault;
+    placeAddresses(slot, queue, state, modern);
+    slot.indices = indicesFor(live, state, queue, slot.index);
+    slot.ring = undefined;
+  }
+  live.broken = sub.broken ?? false;
+  for (const slot of live.slots) if (slot.desc !== 0n) placeRing(live, state, slot);
+}
+
+/** Sets the running queue up. One that makes no sense breaks the device, as in QEMU, and the load is accepted. */
+function placeRing<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  slot: QueueSlot,
+): void {
+  const queue = state.queues[slot.index];
+  if (queue === undefined) return;
+  if (!live.has(FEATURE.RING_PACKED)) {
+    const finding = checkSplitIndices(setupFor(live, state, queue, slot.index), queue.lastAvailIdx);
+    if (finding !== undefined) {
+      slot.indices = { ...slot.indices, usedIdx: 0, inuse: 0 };
+      live.fault(finding.reason, finding.facts);
+      return;
+    }
+  }
+  live.placeQueue(slot);
+}
+
+function indicesFor<T extends TransportParts, D>(
+  live: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+  queue: QueueState<T>,
+  index: number,
+): RingIndices {
+  const packed = state.subsections.packedVirtqueues?.[index];
+  if (live.has(FEATURE.RING_PACKED)) {
+    return {
+      lastAvailIdx: packed?.lastAvailIdx ?? queue.lastAvailIdx,
+      lastAvailWrap: packed?.lastAvailWrapCounter ?? true,
+      usedIdx: packed?.usedIdx ?? 0,
+      usedWrap: packed?.usedWrapCounter ?? true,
+      inuse: packed?.inuse ?? 0,
+    };
+  }
+  const fresh = {
+    ...freshIndices(),
+    lastAvailIdx: queue.lastAvailIdx,
+    lastAvailWrap: packed?.lastAvailWrapCounter ?? true,
+    usedWrap: packed?.usedWrapCounter ?? true,
+  };
+  if (queue.desc === 0n) return { ...fresh, usedIdx: packed?.usedIdx ?? 0, inuse: packed?.inuse ?? 0 };
+  // Split rings say themselves what was used: used_idx and inuse are never on the wire
+  return splitIndices(setupFor(live, state, queue, index), fresh);
+}
