@@ -149,9 +149,9 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
       add(...expand(fields, { present })),
     since: (since: number, fields: Fields<C>) => add(...expand(fields, { since })),
     array: (key: string, element: AnyField<C>, count: (state: Loose) => number) =>
-      add(computed(key, element.type, (state) => array(element, count(state)), element)),
+      add(computed(key, element.type, (state) => array(element, demandCount(count(state))), element)),
     bytes: (key: string, length: (state: Loose) => number) =>
-      add(computed(key, 'buffer', (state) => buffer(length(state)))),
+      add(computed(key, 'buffer', (state) => buffer(demandCount(length(state))))),
     unused: (length: number) =>
       add({ key: `unused${shape.parts.length}`, wire: 'unused', field: unusedBytes(length), hidden: true }),
     subsection: (
@@ -184,6 +184,12 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
   };
   // The methods above are untyped inside; VMState's signatures are what callers see, and what the type tests hold.
   return { ...codec, ...methods } as unknown as VMState<object, C>;
+}
+
+/** A length that was computed from the fields before: a signed one may be anything. */
+function demandCount(count: number): number {
+  if (Number.isSafeInteger(count) && count >= 0) return count;
+  throw new StateError('count', `${count} elements, 0 or more expected`, { count });
 }
 
 function unusedBytes(length: number): Field<undefined> {
@@ -296,11 +302,11 @@ function encode<C>(shape: Shape<C>, output: Writer, state: Loose, context: C): v
   const version = shape.ranged ? (state['version'] as number) : shape.version;
   const vmsd = output.trace?.current;
   if (vmsd !== undefined) vmsd.vmsd = { name: shape.name, version };
+  if (!Number.isInteger(version) || version > shape.version || version < shape.minimum)
+    throw versionError(shape, version, output.offset).within('version');
   const { parts } = shape;
   let at = 0;
   try {
-    if (version > shape.version || version < shape.minimum)
-      throw versionError(shape, version, output.offset).within('version');
     for (; at < parts.length; at++) {
       const part = parts[at] as Part<C>;
       const value = state[part.key];

@@ -205,7 +205,7 @@ export function countedBytes(length: Field<number>, limit: number): Field<Uint8A
     decode: (input) => {
       const at = input.position;
       const size = length.decode(input, undefined);
-      if (size > limit) throw countError('bytes', size, limit, at);
+      if (size > limit || size < 0) throw countError('bytes', size, limit, at);
       return input.copy(size);
     },
     encode: (output, value) => {
@@ -267,7 +267,9 @@ export function list<T, C = unknown>(
   };
 }
 
-/** An element, or nothing when QEMU's null-pointer marker (byte 0x30) stands in its place. */
+/**
+ * An element, or nothing when QEMU's null-pointer marker (byte 0x30) stands in its place: no element can begin with it.
+ */
 export function nullable<T, C = unknown>(element: Field<T, C>): Field<T | null, C> {
   return {
     type: element.type,
@@ -278,8 +280,18 @@ export function nullable<T, C = unknown>(element: Field<T, C>): Field<T | null, 
       return null;
     },
     encode: (output, value, context) => {
+      const at = output.offset;
       if (value === null) output.u8(NULL_MARKER);
       else element.encode(output, value, context);
+      // the format has no way to tell the two apart
+      if (value !== null && output.bytes[at] === NULL_MARKER)
+        throw new StateError(
+          'value',
+          `the element begins with ${hex(NULL_MARKER)}, which stands for no element`,
+          {
+            value: NULL_MARKER,
+          },
+        );
     },
     toJSON: (value) => (value === null ? null : element.toJSON(value)),
     fromJSON: (json) => (json === null ? null : element.fromJSON(json)),
