@@ -46,6 +46,8 @@ export interface DeviceModel<D = unknown> {
   readonly legacyFeatures: bigint;
   /** What a legacy driver means that acknowledges BAD_FEATURE (bit 30). QEMU: `bad_features`. */
   readonly badFeatures: bigint;
+  /** The last word on the offered features, those of rings and transport among them. QEMU: `get_features`. */
+  getFeatures?(features: bigint): bigint;
   /** Bytes of the configuration space. */
   readonly configLength: number;
   /** Ring size of each queue as created (QEMU: `num_default`). Read again after {@link DeviceHost.queuesChanged}. */

@@ -108,7 +108,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.memory = options.memory;
     this.targetEndian = options.targetEndian ?? 'little';
     this.deviceEndian = this.targetEndian;
-    this.hostFeatures = model.features | transport.features | ringFeatures(options);
+    const offered = model.features | transport.features | ringFeatures(options);
+    this.hostFeatures = model.getFeatures?.(offered) ?? offered;
     this.configSpace = new ConfigSpace(model.configLength);
     const align = options.align ?? 4096;
     this.slots = Array.from({ length: QUEUE_MAX }, (_, index) => new QueueSlot(index, align));
