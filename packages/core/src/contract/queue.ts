@@ -72,6 +72,16 @@ export interface Virtqueue {
   /** Is nothing available? Also where the device must not look. */
   isEmpty(): boolean;
   /**
+   * Do the available chains together have this many bytes to write and to read? Takes nothing; a ring that makes no sense
+   * breaks the device. QEMU: `virtqueue_avail_bytes`.
+   */
+  availBytes(inBytes: number, outBytes: number): boolean;
+  /**
+   * Chains that were pushed and wait for earlier ones (IN_ORDER): the driver has not seen them, so they are still requests
+   * in flight for a saved state. Always empty without IN_ORDER.
+   */
+  held(): readonly Chain[];
+  /**
    * A chain from saved state, in flight again; its slot in the ring was counted when the queue was restored.
    * Undefined if a buffer is not in guest memory.
    */

@@ -490,8 +490,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   placeQueue(slot: QueueSlot): void {
     slot.ring = undefined;
     if (this.broken) return;
+    // a new ring's first completion interrupts whatever the driver's event index says
     this.#startRing(slot);
-    slot.ring?.forgetSignalled();
   }
 
   /** A slot that a state does not mention stays as a fresh device has it. */

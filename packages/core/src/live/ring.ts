@@ -18,6 +18,9 @@ export interface RingIndices {
 export interface QueueOwner {
   /** False while the device is broken, disabled (no bus mastering) or paused: then nothing is taken. */
   readonly live: boolean;
+  /** While one of these is set, what devices give back is forgotten instead of written. QEMU: `virtio_device_disabled`. */
+  readonly broken: boolean;
+  readonly disabled: boolean;
   /** Breaks the device; told once, however often it is called. */
   fault(reason: string, facts?: Facts): void;
   /** `isr` and an interrupt for this queue. */

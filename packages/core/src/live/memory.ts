@@ -1,0 +1,197 @@
+import type { Gpa, GuestMemory } from '../contract/memory.ts';
+import { DirtyLog } from './dirty-log.ts';
+import { HostError } from './errors.ts';
+import { Mapping, type Region } from './mapping.ts';
+
+/**
+ * Guest memory made of regions, each over an array of the host program. Between them are holes. Addresses are numbers;
+ * nothing lies at or above 2^53.
+ *
+ * @throws HostError if regions overlap or are no regions
+ */
+export class MappedMemory implements GuestMemory {
+  epoch = 0;
+  /** By address. Their order never changes: chains keep the index. */
+  readonly mappings: readonly Mapping[];
+  /** Pages that devices wrote, if somebody listens. */
+  log: DirtyLog | undefined;
+  #last: Mapping;
+  readonly #moving: readonly Mapping[];
+
+  constructor(regions: readonly Region[]) {
+    const mappings = regions.map((region) => new Mapping(region)).sort((a, b) => a.gpa - b.gpa);
+    mappings.forEach((mapping, index) => {
+      mapping.index = index;
+    });
+    this.mappings = mappings;
+    this.#moving = mappings.filter(({ source }) => !(source instanceof Uint8Array));
+    this.#last = mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
+    this.#checkOverlap();
+  }
+
+  sync(): void {
+    let moved = false;
+    for (const mapping of this.#moving) if (mapping.refresh()) moved = true;
+    if (!moved) return;
+    this.epoch++;
+    this.#checkOverlap();
+    this.#sizeLog();
+  }
+
+  /** The region that an address lies in. */
+  at(gpa: number): Mapping | undefined {
+    const last = this.#last;
+    if (gpa >= last.gpa && gpa < last.end) return last;
+    const { mappings } = this;
+    let low = 0;
+    let high = mappings.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const mapping = mappings[middle] as Mapping;
+      if (gpa < mapping.gpa) high = middle;
+      else if (gpa >= mapping.end) low = middle + 1;
+      else {
+        this.#last = mapping;
+        return mapping;
+      }
+    }
+    return undefined;
+  }
+
+  /** The region that holds all of these bytes. */
+  find(gpa: number, length: number): Mapping | undefined {
+    const mapping = this.at(gpa);
+    return mapping !== undefined && length <= mapping.end - gpa ? mapping : undefined;
+  }
+
+  covers(gpa: Gpa, length: number, writable = false): boolean {
+    let at: number = gpa;
+    let left = length;
+    while (left > 0) {
+      const mapping = this.at(at);
+      if (mapping === undefined || (writable && mapping.readonly)) return false;
+      left -= mapping.end - at;
+      at = mapping.end;
+    }
+    return true;
+  }
+
+  read(gpa: Gpa, target: Uint8Array, offset = 0, length: number = target.length - offset): boolean {
+    checkRange(target, offset, length);
+    if (!this.covers(gpa, length)) return false;
+    let at: number = gpa;
+    for (let done = 0; done < length; ) {
+      const { bytes, gpa: base, end } = this.at(at) as Mapping;
+      const piece = Math.min(length - done, end - at);
+      target.set(bytes.subarray(at - base, at - base + piece), offset + done);
+      done += piece;
+      at += piece;
+    }
+    return true;
+  }
+
+  write(gpa: Gpa, source: Uint8Array, offset = 0, length: number = source.length - offset): boolean {
+    checkRange(source, offset, length);
+    if (!this.covers(gpa, length, true)) return false;
+    let at: number = gpa;
+    for (let done = 0; done < length; ) {
+      const mapping = this.at(at) as Mapping;
+      const piece = Math.min(length - done, mapping.end - at);
+      mapping.bytes.set(source.subarray(offset + done, offset + done + piece), at - mapping.gpa);
+      this.log?.mark(mapping.index, at - mapping.gpa, piece);
+      done += piece;
+      at += piece;
+    }
+    return true;
+  }
+
+  readU8(gpa: Gpa): number {
+    const mapping = this.at(gpa);
+    return mapping === undefined ? -1 : (mapping.bytes[gpa - mapping.gpa] as number);
+  }
+
+  readU16(gpa: Gpa, littleEndian: boolean): number {
+    const first = this.readU8(gpa);
+    const second = this.readU8((gpa + 1) as Gpa);
+    if (first < 0 || second < 0) return -1;
+    return littleEndian ? first | (second << 8) : (first << 8) | second;
+  }
+
+  readU32(gpa: Gpa, littleEndian: boolean): number {
+    const first = this.readU16(gpa, littleEndian);
+    const second = this.readU16((gpa + 2) as Gpa, littleEndian);
+    if (first < 0 || second < 0) return -1;
+    return (littleEndian ? first | (second << 16) : (first << 16) | second) >>> 0;
+  }
+
+  writeU8(gpa: Gpa, value: number): boolean {
+    const mapping = this.at(gpa);
+    if (mapping === undefined || mapping.readonly) return false;
+    mapping.bytes[gpa - mapping.gpa] = value;
+    this.log?.mark(mapping.index, gpa - mapping.gpa, 1);
+    return true;
+  }
+
+  writeU16(gpa: Gpa, value: number, littleEndian: boolean): boolean {
+    if (!this.covers(gpa, 2, true)) return false;
+    this.writeU8(gpa, littleEndian ? value & 0xff : (value >>> 8) & 0xff);
+    return this.writeU8((gpa + 1) as Gpa, littleEndian ? (value >>> 8) & 0xff : value & 0xff);
+  }
+
+  writeU32(gpa: Gpa, value: number, littleEndian: boolean): boolean {
+    if (!this.covers(gpa, 4, true)) return false;
+    this.writeU16(gpa, littleEndian ? value & 0xffff : value >>> 16, littleEndian);
+    return this.writeU16((gpa + 2) as Gpa, littleEndian ? value >>> 16 : value & 0xffff, littleEndian);
+  }
+
+  markDirty(gpa: Gpa, length: number): void {
+    const { log } = this;
+    if (log === undefined) return;
+    let at: number = gpa;
+    for (let left = length; left > 0; ) {
+      const mapping = this.at(at);
+      if (mapping === undefined) return;
+      const piece = Math.min(left, mapping.end - at);
+      log.mark(mapping.index, at - mapping.gpa, piece);
+      left -= piece;
+      at += piece;
+    }
+  }
+
+  /** From now on, pages that devices write are remembered. */
+  startDirtyLog(): void {
+    if (this.log !== undefined) return;
+    this.log = new DirtyLog();
+    this.#sizeLog();
+  }
+
+  stopDirtyLog(): void {
+    this.log = undefined;
+  }
+
+  /**
+   * Visits runs of pages of 4 KiB that were written since the log was started or taken last, and forgets them. Answers how
+   * many pages; 0 if the log is off. A page that two regions share is in both.
+   */
+  takeDirty(visit: (gpa: Gpa, length: number) => void): number {
+    return this.log?.take(visit) ?? 0;
+  }
+
+  #sizeLog(): void {
+    for (const { index, gpa, size } of this.mappings) this.log?.setRegion(index, gpa, size);
+  }
+
+  #checkOverlap(): void {
+    for (const [index, mapping] of this.mappings.entries()) {
+      const next = this.mappings[index + 1];
+      if (next === undefined || mapping.end <= next.gpa) continue;
+      const [a, b] = [mapping, next].map(({ gpa, size }) => `0x${gpa.toString(16)} (${size} bytes)`);
+      throw new HostError(`regions overlap: ${a} and ${b}`);
+    }
+  }
+}
+
+function checkRange(array: Uint8Array, offset: number, length: number): void {
+  if (offset >= 0 && length >= 0 && offset + length <= array.length) return;
+  throw new HostError(`bytes ${offset} to ${offset + length} of an array of ${array.length}`);
+}

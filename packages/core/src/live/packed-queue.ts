@@ -1,0 +1,375 @@
+import type { Facts } from '@virtkit/vmstate';
+import type { Gpa } from '../contract/memory.ts';
+import type { Chain } from '../contract/queue.ts';
+import type { VirtQueueElement } from '../state/element.ts';
+import { packedAvailBytes, tableProblem } from './avail-bytes.ts';
+import { FILLED, PIECE, PIECES_MAX, type RingChain, TAKEN } from './chain.ts';
+import { HostError } from './errors.ts';
+import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, PackedRing } from './packed-ring.ts';
+import type { QueueSetup, Ring, RingIndices } from './ring.ts';
+import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
+
+/** A packed virtqueue, Virtio 1.3 §2.8. What is written to the ring, and when, is what QEMU writes. */
+export class PackedQueue extends RingBase implements Ring {
+  readonly format = 'packed';
+  private readonly ring: PackedRing;
+  /** Ring slots. */
+  private lastAvail: number;
+  private lastWrap: boolean;
+  private usedIdx: number;
+  private usedWrap: boolean;
+  private signalledUsed = 0;
+  private signalledValid = false;
+  /** Slots. */
+  private inuse: number;
+  /** Chains. */
+  private taken = 0;
+  /** Filled elements, by how far they are ahead. */
+  private readonly usedId: Uint16Array;
+  private readonly usedLength: Uint32Array;
+  private readonly usedSlots: Uint16Array;
+
+  constructor(setup: QueueSetup) {
+    super(setup);
+    const { size, indices } = setup;
+    this.lastAvail = indices.lastAvailIdx % size;
+    this.lastWrap = indices.lastAvailWrap;
+    this.usedIdx = indices.usedIdx % size;
+    this.usedWrap = indices.usedWrap;
+    this.inuse = indices.inuse;
+    this.usedId = new Uint16Array(size);
+    this.usedLength = new Uint32Array(size);
+    this.usedSlots = new Uint16Array(size);
+    this.ring = new PackedRing(setup, this.memory);
+    this.ring.shadowIdx = this.lastAvail;
+    this.ring.shadowWrap = this.lastWrap;
+    if (this.order !== undefined) this.expectInFlight();
+  }
+
+  /** Chains that were in flight at a save go back in ring order; their descriptors are still there. */
+  private expectInFlight(): void {
+    const { ring, size } = this;
+    for (let done = 0; done < this.inuse && done < size; ) {
+      ring.readDesc(ring.desc, (this.usedIdx + done) % size);
+      this.order?.expect(ring.id);
+      const indirect = (ring.flags & DESC_INDIRECT) !== 0;
+      for (done++; !indirect && (ring.flags & DESC_NEXT) !== 0 && done < this.inuse; done++)
+        ring.readDesc(ring.desc, (this.usedIdx + done) % size);
+    }
+  }
+
+  get inFlight(): number {
+    return this.taken;
+  }
+
+  pop(): Chain | undefined {
+    if (!this.owner.live) return undefined;
+    const { ring } = this;
+    ring.refresh();
+    if (!ring.isAvail(this.lastAvail, this.lastWrap)) return undefined;
+    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+    const chain = this.take();
+    if (!(ring.fast ? this.walk(chain) : this.walkSlow(chain))) {
+      this.give(chain);
+      return undefined;
+    }
+    chain.state = TAKEN;
+    this.inuse += chain.ndescs;
+    this.taken++;
+    this.lastAvail += chain.ndescs;
+    if (this.lastAvail >= this.size) {
+      this.lastAvail -= this.size;
+      this.lastWrap = !this.lastWrap;
+    }
+    ring.shadowIdx = this.lastAvail;
+    ring.shadowWrap = this.lastWrap;
+    if (this.order !== undefined) this.order.append(chain);
+    return chain;
+  }
+
+  unpop(chain: Chain): void {
+    const ours = this.own(chain);
+    this.order?.unpop(ours);
+    this.lastAvail -= ours.ndescs;
+    if (this.lastAvail < 0) {
+      this.lastAvail += this.size;
+      this.lastWrap = !this.lastWrap;
+    }
+    this.forget(ours);
+  }
+
+  detach(chain: Chain): void {
+    const ours = this.own(chain);
+    this.order?.remove(ours);
+    this.forget(ours);
+  }
+
+  private forget(chain: RingChain): void {
+    this.inuse -= chain.ndescs;
+    this.taken--;
+    this.give(chain);
+  }
+
+  push(chain: Chain, written: number): void {
+    this.fill(chain, written, 0);
+    this.flush(1);
+  }
+
+  fill(chain: Chain, written: number, ahead: number): void {
+    const ours = this.own(chain);
+    if (this.memory.log !== undefined) ours.in.markDirty(written);
+    this.filled++;
+    if (this.order !== undefined) {
+      ours.state = FILLED;
+      ours.written = written;
+      return;
+    }
+    if (ahead < 0 || ahead >= this.size) throw new HostError(`queue ${this.index}: filled ${ahead} ahead`);
+    this.note(ahead, ours, written);
+    this.give(ours);
+  }
+
+  private note(ahead: number, chain: RingChain, written: number): void {
+    this.usedId[ahead] = chain.index;
+    this.usedLength[ahead] = written;
+    this.usedSlots[ahead] = chain.ndescs;
+  }
+
+  flush(count: number): void {
+    if (count > this.filled)
+      throw new HostError(`queue ${this.index}: ${count} flushed, ${this.filled} filled`);
+    this.filled -= count;
+    const published = this.order === undefined ? count : this.finished(count);
+    if (published === 0) return;
+    this.taken -= published;
+    this.publish(published, this.owner.broken || this.owner.disabled);
+  }
+
+  /** IN_ORDER: notes the chains that are finished, from the oldest on; answers how many. */
+  private finished(count: number): number {
+    const { order } = this;
+    if (order === undefined) return 0;
+    order.credit += count;
+    let finished = 0;
+    for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
+      // Virtio 1.3 §2.8.9 MUST: buffers are used in the order in which they were made available
+      this.note(finished++, chain, chain.written);
+      order.shift();
+      this.give(chain);
+    }
+    return finished;
+  }
+
+  /** Writes used descriptors, the first one last: it makes all of them visible. QEMU: `virtqueue_packed_flush`. */
+  private publish(count: number, dead: boolean): void {
+    this.ring.refresh();
+    let slots = this.usedSlots[0] as number;
+    for (let i = 1; i < count; i++) {
+      if (!dead) this.writeUsed(i, slots);
+      slots += this.usedSlots[i] as number;
+    }
+    this.inuse -= slots;
+    if (dead) return;
+    this.writeUsed(0, 0);
+    this.usedIdx += slots;
+    if (this.usedIdx >= this.size) {
+      this.usedIdx -= this.size;
+      this.usedWrap = !this.usedWrap;
+    }
+  }
+
+  private writeUsed(i: number, slots: number): void {
+    let slot = this.usedIdx + slots;
+    let wrap = this.usedWrap;
+    if (slot >= this.size) {
+      slot -= this.size;
+      wrap = !wrap;
+    }
+    this.ring.setUsed(slot, this.usedId[i] as number, this.usedLength[i] as number, wrap);
+  }
+
+  notify(): void {
+    if (this.shouldNotify()) this.owner.interrupt(this.index);
+  }
+
+  /** QEMU: `virtio_packed_should_notify`. */
+  private shouldNotify(): boolean {
+    this.ring.refresh();
+    const event = this.ring.event();
+    const flags = event >>> 16;
+    const valid = this.signalledValid;
+    const old = this.signalledUsed;
+    const now = this.usedIdx;
+    this.signalledValid = true;
+    this.signalledUsed = now;
+    // Virtio 1.3 §2.8.14: flags 0 and 1 decide alone
+    if (flags === EVENT_DISABLE) return false;
+    if (flags === EVENT_ENABLE || !valid) return true;
+    const wrapped = ((event >>> 15) & 1) === (this.usedWrap ? 1 : 0);
+    const offset = (event & 0x7fff) - (wrapped ? 0 : this.size);
+    return ((now - offset - 1) & 0xffff) < ((now - old) & 0xffff);
+  }
+
+  setNotification(wanted: boolean): void {
+    const { ring } = this;
+    ring.refresh();
+    if (wanted && this.eventIdx) {
+      // Virtio 1.3 §2.8.14: the offset is in place before the flags point to it
+      ring.setEventOffset(ring.shadowIdx | (ring.shadowWrap ? 0x8000 : 0));
+      ring.setEventFlags(EVENT_DESC);
+    } else ring.setEventFlags(wanted ? EVENT_ENABLE : EVENT_DISABLE);
+  }
+
+  isEmpty(): boolean {
+    if (!this.owner.live) return true;
+    this.ring.refresh();
+    return !this.ring.isAvail(this.lastAvail, this.lastWrap);
+  }
+
+  availBytes(inBytes: number, outBytes: number): boolean {
+    const { ring, memory, lastAvail, lastWrap } = this;
+    ring.refresh();
+    const answer = packedAvailBytes(ring, memory, lastAvail, lastWrap, inBytes, outBytes);
+    if (typeof answer === 'string') this.fail(answer);
+    return answer === true;
+  }
+
+  adopt(element: VirtQueueElement, ndescs: number): Chain | undefined {
+    const chain = this.mapElement(element, ndescs);
+    if (chain === undefined) return undefined;
+    if (this.order !== undefined && !this.order.adopt(chain)) {
+      this.give(chain);
+      return undefined;
+    }
+    this.taken++;
+    return chain;
+  }
+
+  indices(): RingIndices {
+    return {
+      lastAvailIdx: this.lastAvail,
+      lastAvailWrap: this.lastWrap,
+      usedIdx: this.usedIdx,
+      usedWrap: this.usedWrap,
+      inuse: this.inuse,
+    };
+  }
+
+  forgetSignalled(): void {
+    this.signalledValid = false;
+  }
+
+  setShadowAvail(index: number): void {
+    this.ring.shadowIdx = index & 0x7fff;
+    this.ring.shadowWrap = (index & 0x8000) !== 0;
+  }
+
+  /**
+   * Collects a chain's buffers; false if the device broke. Anything out of the ordinary goes to {@link walkSlow}, which
+   * reads the chain anew and judges it.
+   */
+  private walk(chain: RingChain): boolean {
+    const { ring, size } = this;
+    let words = ring.words;
+    let end = ring.descBase + (size << 2);
+    let at = ring.descBase + (this.lastAvail << 2);
+    let tail = words[at + 3] as number;
+    chain.index = tail & 0xffff;
+    const indirect = ((tail >>> 16) & DESC_INDIRECT) !== 0;
+    let hit = this.hit;
+    if (indirect) {
+      const bytes = words[at + 2] as number;
+      const mapping = this.locate(words[at] as number, words[at + 1] as number, bytes);
+      if (mapping === undefined || (bytes & 15) !== 0) return this.walkSlow(chain);
+      const offset = ((words[at] as number) - mapping.lo) >>> 0;
+      if ((offset & 3) !== 0 || mapping.words.length === 0) return this.walkSlow(chain);
+      words = mapping.words;
+      at = offset >>> 2;
+      end = at + (bytes >>> 2);
+      hit = mapping;
+      tail = words[at + 3] as number;
+    }
+    let { list } = chain;
+    let count = 0;
+    let out = 0;
+    let entries = 0;
+    for (;;) {
+      const length = words[at + 2] as number;
+      let offset = ((words[at] as number) - hit.lo) >>> 0;
+      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const mapping = this.locate(words[at] as number, words[at + 1] as number, length);
+        if (mapping === undefined) return this.walkSlow(chain);
+        hit = mapping;
+        offset = ((words[at] as number) - hit.lo) >>> 0;
+      }
+      if (((tail >>> 16) & DESC_WRITE) !== 0) {
+        if (hit.readonly) return this.walkSlow(chain);
+      } else if (out++ !== count) return this.walkSlow(chain);
+      if (count * PIECE === list.length) {
+        if (count === PIECES_MAX) return this.walkSlow(chain);
+        chain.grow();
+        list = chain.list;
+      }
+      list[count * PIECE] = offset;
+      list[count * PIECE + 1] = length;
+      list[count * PIECE + 2] = hit.index;
+      count++;
+      entries++;
+      at += 4;
+      if (indirect) {
+        // Virtio 1.3 §2.8.8: the length of the table, not NEXT, says where it ends
+        if (at === end) break;
+      } else {
+        if (entries > size) return this.walkSlow(chain);
+        if (((tail >>> 16) & DESC_NEXT) === 0) break;
+        if (at === end) at -= size << 2;
+      }
+      tail = words[at + 3] as number;
+    }
+    chain.ndescs = indirect ? 1 : entries;
+    chain.split(out, count);
+    return true;
+  }
+
+  /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_packed_pop`. */
+  private walkSlow(chain: RingChain): boolean {
+    const { ring, size } = this;
+    let table = ring.desc;
+    let max = size;
+    let at = this.lastAvail;
+    ring.readDesc(table, at);
+    // QEMU takes the id of the first descriptor; a driver that it works with sets it in all
+    chain.index = ring.id;
+    const indirect = (ring.flags & DESC_INDIRECT) !== 0;
+    if (indirect) {
+      const problem = tableProblem(this.memory, ring.addr, ring.length);
+      if (problem !== '') return this.bad(problem, { addr: ring.addr, bytes: ring.length });
+      table = ring.addr as Gpa;
+      max = ring.length / 16;
+      at = 0;
+      ring.readDesc(table, 0);
+    }
+    let count = 0;
+    let out = 0;
+    for (let entries = 1; ; entries++) {
+      const writable = (ring.flags & DESC_WRITE) !== 0;
+      // Virtio 1.3 §2.8.5: what the device writes comes behind what it reads
+      if (!writable && count > out) return this.bad('Incorrect order for descriptors');
+      count = chain.map(count, ring.addr, ring.length, writable);
+      if (count < 0) return this.bad(chain.problem, { addr: ring.addr, length: ring.length });
+      if (!writable) out = count;
+      if (entries > max) return this.bad('Looped descriptor');
+      chain.ndescs = indirect ? 1 : entries;
+      if (indirect ? ++at === max : (ring.flags & DESC_NEXT) === 0) break;
+      if (!indirect && ++at === size) at = 0;
+      ring.readDesc(table, at);
+    }
+    chain.split(out, count);
+    return true;
+  }
+
+  private bad(reason: string, facts: Facts = {}): false {
+    this.fail(reason, facts);
+    return false;
+  }
+}

@@ -1,0 +1,149 @@
+import type { Gpa } from '../contract/memory.ts';
+import type { MappedMemory } from './memory.ts';
+import type { QueueSetup } from './ring.ts';
+import { fence } from './split-ring.ts';
+
+/** Descriptor flags of packed rings, Virtio 1.3 §2.8.1. */
+export const DESC_AVAIL = 1 << 7;
+export const DESC_USED = 1 << 15;
+/** Event flags, Virtio 1.3 §2.8.14. */
+export const EVENT_ENABLE = 0;
+export const EVENT_DISABLE = 1;
+export const EVENT_DESC = 2;
+
+/**
+ * A packed ring and its two event structures in guest memory. Virtio 1.3 §2.8.13, §2.8.14
+ *
+ * If the descriptors are aligned, in RAM and in the host's byte order, they are read through words (`fast`); else number
+ * by number. What is not there reads as 0 and takes no writes, as in QEMU.
+ */
+export class PackedRing {
+  fast = false;
+  shared = false;
+  readonly size: number;
+  readonly desc: Gpa;
+  /** Driver and device event suppression structures. */
+  readonly driverEvent: Gpa;
+  readonly deviceEvent: Gpa;
+  words: Int32Array = new Int32Array(0);
+  descBase = 0;
+  /** Where the device has looked to. QEMU: `shadow_avail_idx`. */
+  shadowIdx = 0;
+  shadowWrap = true;
+  /** The descriptor that {@link readDesc} read. */
+  addr = 0;
+  length = 0;
+  id = 0;
+  flags = 0;
+  private readonly memory: MappedMemory;
+  private readonly little: boolean;
+  private epoch = -1;
+  private eventWords: Int32Array = new Int32Array(0);
+  /** Word of the driver's event structure; -1: number by number. */
+  private eventAt = -1;
+
+  constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
+    this.size = size;
+    this.desc = desc;
+    this.driverEvent = avail;
+    this.deviceEvent = used;
+    this.little = littleEndian;
+    this.memory = memory;
+    this.refresh();
+  }
+
+  /** Makes the views anew if memory has moved. */
+  refresh(): void {
+    if (this.epoch !== this.memory.epoch) this.look();
+  }
+
+  private look(): void {
+    const { memory, little } = this;
+    this.epoch = memory.epoch;
+    const desc = memory.find(this.desc, 16 * this.size);
+    const event = memory.find(this.driverEvent, 4);
+    const at = desc === undefined ? -1 : this.desc - desc.gpa;
+    this.shared = desc?.shared === true || event?.shared === true;
+    this.fast = little && desc !== undefined && !desc.readonly && desc.words.length > 0 && at % 4 === 0;
+    if (this.fast && desc !== undefined) {
+      this.words = desc.words;
+      this.descBase = at / 4;
+    }
+    const eventOffset = event === undefined ? -1 : this.driverEvent - event.gpa;
+    this.eventAt = -1;
+    if (!little || event === undefined || event.words.length === 0 || eventOffset % 4 !== 0) return;
+    this.eventWords = event.words;
+    this.eventAt = eventOffset / 4;
+  }
+
+  /** Is the descriptor in this slot available, in a lap with this wrap counter? */
+  isAvail(slot: number, wrap: boolean): boolean {
+    // Virtio 1.3 §2.8.1: available when AVAIL is the wrap counter and USED is not
+    return (this.readFlags(slot) & (DESC_AVAIL | DESC_USED)) === (wrap ? DESC_AVAIL : DESC_USED);
+  }
+
+  private readFlags(slot: number): number {
+    if (!this.fast) return this.read16(this.desc, 16 * slot + 14);
+    const at = this.descBase + (slot << 2) + 3;
+    return (this.shared ? Atomics.load(this.words, at) : (this.words[at] as number)) >>> 16;
+  }
+
+  /** Reads descriptor `i` of a table into the fields. */
+  readDesc(table: Gpa, i: number): void {
+    const { memory, little } = this;
+    const at = table + 16 * i;
+    this.flags = this.read16(table, 16 * i + 14);
+    const first = Math.max(0, memory.readU32(at as Gpa, little));
+    const second = Math.max(0, memory.readU32((at + 4) as Gpa, little));
+    this.addr = little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
+    this.length = Math.max(0, memory.readU32((at + 8) as Gpa, little));
+    this.id = this.read16(table, 16 * i + 12);
+  }
+
+  /** Makes the descriptor in this slot a used one. */
+  setUsed(slot: number, id: number, length: number, wrap: boolean): void {
+    const flags = wrap ? DESC_AVAIL | DESC_USED : 0;
+    if (!this.fast) {
+      const { memory, little } = this;
+      const at = this.desc + 16 * slot;
+      memory.writeU16((at + 12) as Gpa, id, little);
+      memory.writeU32((at + 8) as Gpa, length, little);
+      this.write16(this.desc, 16 * slot + 14, flags);
+      return;
+    }
+    // Virtio 1.3 §2.8.18 MUST: the flags come last
+    const at = this.descBase + (slot << 2);
+    this.words[at + 2] = length;
+    if (this.shared) Atomics.store(this.words, at + 3, (id & 0xffff) | (flags << 16));
+    else this.words[at + 3] = (id & 0xffff) | (flags << 16);
+    if (this.memory.log !== undefined) this.memory.markDirty((this.desc + 16 * slot + 8) as Gpa, 8);
+  }
+
+  /** The driver's event structure: `off_wrap` in the low half, flags in the high one. */
+  event(): number {
+    const { eventAt } = this;
+    if (eventAt >= 0)
+      return this.shared ? Atomics.load(this.eventWords, eventAt) : (this.eventWords[eventAt] as number);
+    const flags = this.read16(this.driverEvent, 2);
+    return this.read16(this.driverEvent, 0) | (flags << 16);
+  }
+
+  setEventOffset(offWrap: number): void {
+    this.write16(this.deviceEvent, 0, offWrap);
+  }
+
+  setEventFlags(flags: number): void {
+    this.write16(this.deviceEvent, 2, flags);
+  }
+
+  private read16(base: Gpa, offset: number): number {
+    if (this.shared) fence();
+    return Math.max(0, this.memory.readU16((base + offset) as Gpa, this.little));
+  }
+
+  private write16(base: Gpa, offset: number, value: number): void {
+    if (this.shared) fence();
+    this.memory.writeU16((base + offset) as Gpa, value, this.little);
+    if (this.shared) fence();
+  }
+}

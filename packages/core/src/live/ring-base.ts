@@ -1,0 +1,121 @@
+import type { Facts } from '@virtkit/vmstate';
+import type { GuestMemory } from '../contract/memory.ts';
+import type { Chain, Virtqueue } from '../contract/queue.ts';
+import type { VirtQueueElement } from '../state/element.ts';
+import { FREE, RingChain, TAKEN } from './chain.ts';
+import { HostError } from './errors.ts';
+import { InOrder } from './in-order.ts';
+import type { Mapping } from './mapping.ts';
+import { MappedMemory } from './memory.ts';
+import type { QueueOwner, QueueSetup } from './ring.ts';
+
+/** Descriptor flags, Virtio 1.3 §2.7.5, §2.8.1. */
+export const DESC_NEXT = 1;
+export const DESC_WRITE = 2;
+export const DESC_INDIRECT = 4;
+
+/** What both ring formats have: chains that are used again and again, the device they belong to, order if it is asked for. */
+export abstract class RingBase {
+  readonly index: number;
+  readonly size: number;
+  readonly littleEndian: boolean;
+  readonly eventIdx: boolean;
+  protected readonly memory: MappedMemory;
+  protected readonly owner: QueueOwner;
+  /** Region of the last buffer. */
+  protected hit: Mapping;
+  /** Filled, not flushed. */
+  protected filled = 0;
+  protected readonly order: InOrder | undefined;
+  private readonly pool: RingChain[] = [];
+  private spare = 0;
+
+  constructor(setup: QueueSetup) {
+    this.index = setup.index;
+    this.size = setup.size;
+    this.littleEndian = setup.littleEndian;
+    this.eventIdx = setup.eventIdx;
+    this.memory = mapped(setup.memory);
+    this.owner = setup.owner;
+    const [first] = this.memory.mappings;
+    if (first === undefined) throw new HostError('guest memory without a region');
+    this.hit = first;
+    this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
+  }
+
+  /** Chains that were pushed and wait for one that was taken before them. */
+  held(): Chain[] {
+    return this.order?.held() ?? [];
+  }
+
+  /** A chain to fill in. */
+  protected take(): RingChain {
+    const { spare } = this;
+    if (spare === 0) return new RingChain(this as unknown as Virtqueue, this.memory);
+    this.spare = spare - 1;
+    return this.pool[spare - 1] as RingChain;
+  }
+
+  /** The chain may be used again. */
+  protected give(chain: RingChain): void {
+    chain.state = FREE;
+    this.pool[this.spare] = chain;
+    this.spare++;
+  }
+
+  /** A chain that a device gives back must be one that it has. */
+  protected own(chain: Chain): RingChain {
+    const ours = chain as RingChain;
+    if (ours.queue !== (this as unknown as Virtqueue)) {
+      throw new HostError(`queue ${this.index}: this chain is not of this queue`);
+    }
+    if (ours.state !== TAKEN) throw new HostError(`queue ${this.index}: this chain is not in flight`);
+    return ours;
+  }
+
+  /** The region of a buffer that lies in one as the fast path wants it. */
+  protected locate(lo: number, hi: number, length: number): Mapping | undefined {
+    const size = length >>> 0;
+    const gpa = (hi >>> 0) * 2 ** 32 + (lo >>> 0);
+    const mapping = this.memory.find(gpa, size);
+    if (mapping === undefined || size === 0 || gpa - mapping.gpa + size > mapping.span) return undefined;
+    this.hit = mapping;
+    return mapping;
+  }
+
+  /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */
+  protected mapElement(element: VirtQueueElement, ndescs: number): RingChain | undefined {
+    const chain = this.take();
+    let count = 0;
+    for (const [list, writable] of [
+      [element.out, false],
+      [element.in, true],
+    ] as const) {
+      for (const { addr, len } of list) {
+        count = len > 0xffffffffn ? -1 : chain.map(count, Number(addr), Number(len), writable);
+        if (count < 0) {
+          this.give(chain);
+          return undefined;
+        }
+      }
+      if (!writable) chain.out.count = count;
+    }
+    chain.split(chain.out.count, count);
+    chain.index = element.index;
+    chain.ndescs = ndescs;
+    chain.state = TAKEN;
+    return chain;
+  }
+
+  /** Breaks the device: the guest's ring makes no sense. Once; then it is not live, and nothing is taken. */
+  protected fail(reason: string, facts: Facts = {}): undefined {
+    this.owner.fault(reason, { queue: this.index, ...facts });
+    return undefined;
+  }
+}
+
+/** Rings need the arrays behind guest memory. */
+function mapped(memory: GuestMemory): MappedMemory {
+  if (memory instanceof MappedMemory) return memory;
+  throw new HostError('guest memory must be a MappedMemory');
+}

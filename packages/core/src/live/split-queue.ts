@@ -1,0 +1,316 @@
+import type { Facts } from '@virtkit/vmstate';
+import type { Gpa } from '../contract/memory.ts';
+import type { Chain } from '../contract/queue.ts';
+import type { VirtQueueElement } from '../state/element.ts';
+import { splitAvailBytes, tableProblem } from './avail-bytes.ts';
+import { FILLED, PIECE, PIECES_MAX, type RingChain, TAKEN } from './chain.ts';
+import { HostError } from './errors.ts';
+import type { QueueSetup, Ring, RingIndices } from './ring.ts';
+import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
+import { SplitRing } from './split-ring.ts';
+
+const NO_INTERRUPT = 1;
+
+/**
+ * A split virtqueue, Virtio 1.3 §2.7. What is written to the ring, and when, is what QEMU writes.
+ *
+ * ```
+ * free ── pop() ──► in flight ── push() / fill() + flush() ──► used, seen by the driver
+ *   ▲                   │
+ *   └── unpop(), detach()
+ * ```
+ */
+export class SplitQueue extends RingBase implements Ring {
+  readonly format = 'split';
+  private readonly ring: SplitRing;
+  private readonly notifyOnEmpty: boolean;
+  /** Free-running, 16 bits, all of these. */
+  private lastAvail: number;
+  private shadowAvail: number;
+  private usedIdx: number;
+  private signalledUsed = 0;
+  private signalledValid = false;
+  private inuse: number;
+  private notification = true;
+
+  constructor(setup: QueueSetup) {
+    super(setup);
+    const { lastAvailIdx, usedIdx, inuse } = setup.indices;
+    this.ring = new SplitRing(setup, this.memory);
+    this.notifyOnEmpty = setup.notifyOnEmpty;
+    this.lastAvail = lastAvailIdx & 0xffff;
+    this.shadowAvail = this.lastAvail;
+    this.usedIdx = usedIdx & 0xffff;
+    this.inuse = inuse;
+    // chains that were in flight at a save go back in the order of the avail ring
+    for (let i = inuse; this.order !== undefined && i > 0; i--) {
+      this.order.expect(this.ring.availEntry((this.lastAvail - i) & 0xffff));
+    }
+  }
+
+  get inFlight(): number {
+    return this.inuse;
+  }
+
+  pop(): Chain | undefined {
+    if (!this.owner.live) return undefined;
+    const { ring } = this;
+    ring.refresh();
+    const last = this.lastAvail;
+    if (this.shadowAvail === last) {
+      this.shadowAvail = ring.availIdx();
+      if (this.shadowAvail === last) return undefined;
+    }
+    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+    const next = (last + 1) & 0xffff;
+    this.lastAvail = next;
+    const head = ring.availEntry(last);
+    if (head >= this.size) return this.fail(`Guest says index ${head} is available`, { head });
+    // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
+    if (this.eventIdx && this.notification) ring.setAvailEvent(next);
+    const chain = this.take();
+    if (!(ring.fast ? this.walk(chain, head) : this.walkSlow(chain, head))) {
+      this.give(chain);
+      return undefined;
+    }
+    chain.index = head;
+    chain.state = TAKEN;
+    this.inuse++;
+    if (this.order !== undefined) this.order.append(chain);
+    return chain;
+  }
+
+  unpop(chain: Chain): void {
+    const ours = this.own(chain);
+    this.order?.unpop(ours);
+    this.lastAvail = (this.lastAvail - 1) & 0xffff;
+    this.inuse--;
+    this.give(ours);
+  }
+
+  detach(chain: Chain): void {
+    const ours = this.own(chain);
+    this.order?.remove(ours);
+    this.inuse--;
+    this.give(ours);
+  }
+
+  push(chain: Chain, written: number): void {
+    this.fill(chain, written, 0);
+    this.flush(1);
+  }
+
+  fill(chain: Chain, written: number, ahead: number): void {
+    const ours = this.own(chain);
+    if (this.memory.log !== undefined) ours.in.markDirty(written);
+    this.filled++;
+    if (this.order !== undefined) {
+      ours.state = FILLED;
+      ours.written = written;
+      return;
+    }
+    if (!this.owner.broken && !this.owner.disabled) {
+      this.ring.refresh();
+      this.ring.setUsed((this.usedIdx + ahead) & 0xffff, ours.index, written);
+    }
+    this.give(ours);
+  }
+
+  flush(count: number): void {
+    if (count > this.filled)
+      throw new HostError(`queue ${this.index}: ${count} flushed, ${this.filled} filled`);
+    this.filled -= count;
+    const dead = this.owner.broken || this.owner.disabled;
+    const published = this.order === undefined ? count : this.publishInOrder(count, dead);
+    this.inuse -= published;
+    if (dead || published === 0) return;
+    const now = (this.usedIdx + published) & 0xffff;
+    this.usedIdx = now;
+    this.ring.refresh();
+    this.ring.setUsedIdx(now);
+    // so much was published since the last decision that the driver's event index says nothing any more
+    if (((now - this.signalledUsed) << 16) >> 16 < published) this.signalledValid = false;
+  }
+
+  /** Writes used elements for as many chains as are finished, from the oldest on. */
+  private publishInOrder(count: number, dead: boolean): number {
+    const order = this.order;
+    if (order === undefined) return 0;
+    order.credit += count;
+    let published = 0;
+    this.ring.refresh();
+    for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
+      // Virtio 1.3 §2.7.9 MUST: buffers are used in the order in which they were made available
+      if (!dead) this.ring.setUsed((this.usedIdx + published) & 0xffff, chain.index, chain.written);
+      order.shift();
+      this.give(chain);
+      published++;
+    }
+    return published;
+  }
+
+  notify(): void {
+    if (this.shouldNotify()) this.owner.interrupt(this.index);
+  }
+
+  /** QEMU: `virtio_split_should_notify`. */
+  private shouldNotify(): boolean {
+    const { ring } = this;
+    ring.refresh();
+    if (this.notifyOnEmpty && this.inuse === 0 && this.isEmpty()) return true;
+    // Virtio 1.3 §2.7.7.2 MUST: without EVENT_IDX the flag of the avail ring decides
+    if (!this.eventIdx) return (ring.availFlags() & NO_INTERRUPT) === 0;
+    const valid = this.signalledValid;
+    const old = this.signalledUsed;
+    const now = this.usedIdx;
+    this.signalledValid = true;
+    this.signalledUsed = now;
+    // Virtio 1.3 §2.7.7.2 MUST: with it, used_event does, and the flag is ignored
+    return !valid || ((now - ring.usedEvent() - 1) & 0xffff) < ((now - old) & 0xffff);
+  }
+
+  setNotification(wanted: boolean): void {
+    const { ring } = this;
+    ring.refresh();
+    this.notification = wanted;
+    if (this.eventIdx) {
+      this.shadowAvail = ring.availIdx();
+      if (wanted) ring.setAvailEvent(this.shadowAvail);
+    } else {
+      ring.setNoNotify(!wanted);
+    }
+  }
+
+  isEmpty(): boolean {
+    if (!this.owner.live) return true;
+    if (this.shadowAvail !== this.lastAvail) return false;
+    this.ring.refresh();
+    this.shadowAvail = this.ring.availIdx();
+    return this.shadowAvail === this.lastAvail;
+  }
+
+  availBytes(inBytes: number, outBytes: number): boolean {
+    const { ring } = this;
+    ring.refresh();
+    const answer = splitAvailBytes(ring, this.memory, this.lastAvail, inBytes, outBytes);
+    if (typeof answer === 'string') this.fail(answer);
+    return answer === true;
+  }
+
+  adopt(element: VirtQueueElement, _ndescs: number): Chain | undefined {
+    if (element.index >= this.size) return undefined;
+    const chain = this.mapElement(element, 1);
+    if (chain === undefined || this.order === undefined || this.order.adopt(chain)) return chain;
+    this.give(chain);
+    return undefined;
+  }
+
+  indices(): RingIndices {
+    const { lastAvail, usedIdx, inuse } = this;
+    return { lastAvailIdx: lastAvail, lastAvailWrap: true, usedIdx, usedWrap: true, inuse };
+  }
+
+  forgetSignalled(): void {
+    this.signalledValid = false;
+  }
+
+  setShadowAvail(index: number): void {
+    this.shadowAvail = index & 0xffff;
+  }
+
+  /**
+   * Collects a chain's buffers; false if the device broke. Anything out of the ordinary goes to {@link walkSlow}, which
+   * reads the chain anew and judges it.
+   */
+  private walk(chain: RingChain, head: number): boolean {
+    let words = this.ring.words;
+    let base = this.ring.descBase;
+    let max = this.size;
+    let at = base + (head << 2);
+    let hit = this.hit;
+    let { list } = chain;
+    let tail = words[at + 3] as number;
+    if ((tail & DESC_INDIRECT) !== 0) {
+      const size = words[at + 2] as number;
+      const mapping = this.locate(words[at] as number, words[at + 1] as number, size);
+      if (mapping === undefined || (size & 15) !== 0) return this.walkSlow(chain, head);
+      const offset = ((words[at] as number) - mapping.lo) >>> 0;
+      if ((offset & 3) !== 0 || mapping.words.length === 0) return this.walkSlow(chain, head);
+      words = mapping.words;
+      base = offset >>> 2;
+      at = base;
+      max = size >>> 4;
+      hit = mapping;
+      tail = words[at + 3] as number;
+    }
+    let count = 0;
+    let out = 0;
+    for (let left = max; ; ) {
+      const length = words[at + 2] as number;
+      let offset = ((words[at] as number) - hit.lo) >>> 0;
+      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const mapping = this.locate(words[at] as number, words[at + 1] as number, length);
+        if (mapping === undefined) return this.walkSlow(chain, head);
+        hit = mapping;
+        offset = ((words[at] as number) - hit.lo) >>> 0;
+      }
+      if ((tail & DESC_WRITE) !== 0) {
+        if (hit.readonly) return this.walkSlow(chain, head);
+      } else if (out++ !== count) return this.walkSlow(chain, head);
+      if (count * PIECE === list.length) {
+        if (count === PIECES_MAX) return this.walkSlow(chain, head);
+        chain.grow();
+        list = chain.list;
+      }
+      list[count * PIECE] = offset;
+      list[count * PIECE + 1] = length;
+      list[count * PIECE + 2] = hit.index;
+      count++;
+      if (--left < 0) return this.walkSlow(chain, head);
+      if ((tail & DESC_NEXT) === 0) break;
+      const next = tail >>> 16;
+      if (next >= max) return this.walkSlow(chain, head);
+      at = base + (next << 2);
+      tail = words[at + 3] as number;
+    }
+    chain.split(out, count);
+    return true;
+  }
+
+  /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_split_pop`. */
+  private walkSlow(chain: RingChain, head: number): boolean {
+    const { ring } = this;
+    let table = ring.desc;
+    let max = this.size;
+    ring.readDesc(table, head);
+    if ((ring.flags & DESC_INDIRECT) !== 0) {
+      // Virtio 1.3 §2.7.5.3.2: a table is read as one, whatever else the flags say
+      const problem = tableProblem(this.memory, ring.addr, ring.length);
+      if (problem !== '') return this.bad(problem, { addr: ring.addr, bytes: ring.length });
+      table = ring.addr as Gpa;
+      max = ring.length / 16;
+      ring.readDesc(table, 0);
+    }
+    let count = 0;
+    let out = 0;
+    for (let entries = 1; ; entries++) {
+      const writable = (ring.flags & DESC_WRITE) !== 0;
+      // Virtio 1.3 §2.7.4.2: what the device writes comes behind what it reads
+      if (!writable && count > out) return this.bad('Incorrect order for descriptors');
+      count = chain.map(count, ring.addr, ring.length, writable);
+      if (count < 0) return this.bad(chain.problem, { addr: ring.addr, length: ring.length });
+      if (!writable) out = count;
+      if (entries > max) return this.bad('Looped descriptor', { head });
+      if ((ring.flags & DESC_NEXT) === 0) break;
+      if (ring.next >= max) return this.bad(`Desc next is ${ring.next}`, { next: ring.next });
+      ring.readDesc(table, ring.next);
+    }
+    chain.split(out, count);
+    return true;
+  }
+
+  private bad(reason: string, facts: Facts = {}): false {
+    this.fail(reason, facts);
+    return false;
+  }
+}

@@ -1,0 +1,179 @@
+import type { Gpa } from '../contract/memory.ts';
+import type { Mapping } from './mapping.ts';
+import type { MappedMemory } from './memory.ts';
+import type { QueueSetup } from './ring.ts';
+
+const NO_NOTIFY = 1;
+
+/**
+ * The three parts of a split ring in guest memory. Virtio 1.3 §2.7.5, §2.7.6, §2.7.8
+ *
+ * If they are aligned, in RAM and in the host's byte order, they are read through views (`fast`); else number by number.
+ * What is not there reads as 0 and takes no writes, as in QEMU.
+ */
+export class SplitRing {
+  /** Views can be used. */
+  fast = false;
+  readonly desc: Gpa;
+  readonly avail: Gpa;
+  readonly used: Gpa;
+  /** The region of the descriptor table, and where in it the table begins, in words. */
+  words: Int32Array = new Int32Array(0);
+  descBase = 0;
+  /** The descriptor that {@link readDesc} read. */
+  addr = 0;
+  length = 0;
+  flags = 0;
+  next = 0;
+  readonly size: number;
+  /** Ring slots - 1 if they are a power of two, else -1. */
+  private readonly mask: number;
+  private readonly memory: MappedMemory;
+  private readonly little: boolean;
+  private epoch = -1;
+  private shared = false;
+  private availHalves: Uint16Array = new Uint16Array(0);
+  private usedHalves: Uint16Array = new Uint16Array(0);
+  private usedWords: Int32Array = new Int32Array(0);
+
+  constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
+    this.size = size;
+    this.mask = (size & (size - 1)) === 0 ? size - 1 : -1;
+    this.desc = desc;
+    this.avail = avail;
+    this.used = used;
+    this.little = littleEndian;
+    this.memory = memory;
+    this.refresh();
+  }
+
+  /** Makes the views anew if memory has moved. */
+  refresh(): void {
+    if (this.epoch !== this.memory.epoch) this.look();
+  }
+
+  private look(): void {
+    const { memory, size } = this;
+    this.epoch = memory.epoch;
+    const desc = memory.find(this.desc, 16 * size);
+    const avail = memory.find(this.avail, 6 + 2 * size) ?? memory.find(this.avail, 4 + 2 * size);
+    const used = memory.find(this.used, 6 + 8 * size) ?? memory.find(this.used, 4 + 8 * size);
+    this.fast = false;
+    this.shared = desc?.shared === true || avail?.shared === true || used?.shared === true;
+    if (desc === undefined || avail === undefined || used === undefined || used.readonly || !this.little)
+      return;
+    if ([desc, avail, used].some(({ words }) => words.length === 0)) return;
+    const at = this.desc - desc.gpa;
+    if (at % 4 !== 0 || (this.avail - avail.gpa) % 2 !== 0 || (this.used - used.gpa) % 4 !== 0) return;
+    this.words = desc.words;
+    this.descBase = at / 4;
+    this.availHalves = halves(avail, this.avail, 3 + size);
+    this.usedHalves = halves(used, this.used, 3 + 4 * size);
+    this.usedWords = new Int32Array(used.bytes.buffer, this.usedHalves.byteOffset, 1 + 2 * size);
+    this.fast = true;
+  }
+
+  private slot(index: number): number {
+    return this.mask >= 0 ? index & this.mask : index % this.size;
+  }
+
+  availFlags(): number {
+    if (!this.fast) return this.read16(this.avail, 0);
+    return this.shared ? Atomics.load(this.availHalves, 0) : (this.availHalves[0] as number);
+  }
+
+  availIdx(): number {
+    if (!this.fast) return this.read16(this.avail, 2);
+    return this.shared ? Atomics.load(this.availHalves, 1) : (this.availHalves[1] as number);
+  }
+
+  /** The head at a free-running index. */
+  availEntry(index: number): number {
+    const slot = this.slot(index);
+    return this.fast ? (this.availHalves[2 + slot] as number) : this.read16(this.avail, 4 + 2 * slot);
+  }
+
+  usedEvent(): number {
+    const at = 2 + this.size;
+    if (!this.fast) return this.read16(this.avail, 2 * at);
+    return this.shared ? Atomics.load(this.availHalves, at) : (this.availHalves[at] as number);
+  }
+
+  setAvailEvent(index: number): void {
+    const at = 2 + 4 * this.size;
+    if (!this.fast) this.write16(this.used, 2 * at, index);
+    else if (this.shared) Atomics.store(this.usedHalves, at, index);
+    else this.usedHalves[at] = index;
+    if (this.fast) this.written(2 * at, 2);
+  }
+
+  /** Used element at a free-running index. */
+  setUsed(index: number, id: number, length: number): void {
+    const slot = this.slot(index);
+    if (!this.fast) {
+      this.memory.writeU32((this.used + 4 + 8 * slot) as Gpa, id, this.little);
+      this.memory.writeU32((this.used + 8 + 8 * slot) as Gpa, length, this.little);
+      return;
+    }
+    this.usedWords[1 + 2 * slot] = id;
+    this.usedWords[2 + 2 * slot] = length;
+    this.written(4 + 8 * slot, 8);
+  }
+
+  setUsedIdx(index: number): void {
+    // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
+    if (!this.fast) this.write16(this.used, 2, index);
+    else if (this.shared) Atomics.store(this.usedHalves, 1, index);
+    else this.usedHalves[1] = index;
+    if (this.fast) this.written(2, 2);
+  }
+
+  /** `used.flags`: kicks are not wanted. Other bits stay. */
+  setNoNotify(on: boolean): void {
+    const flags = Math.max(0, this.memory.readU16(this.used, this.little));
+    this.write16(this.used, 0, on ? flags | NO_NOTIFY : flags & ~NO_NOTIFY);
+  }
+
+  /** Reads descriptor `i` of a table into the fields. */
+  readDesc(table: Gpa, i: number): void {
+    const { memory, little } = this;
+    const at = table + 16 * i;
+    const first = Math.max(0, memory.readU32(at as Gpa, little));
+    const second = Math.max(0, memory.readU32((at + 4) as Gpa, little));
+    this.addr = little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
+    this.length = Math.max(0, memory.readU32((at + 8) as Gpa, little));
+    this.flags = this.read16(table, 16 * i + 12);
+    this.next = this.read16(table, 16 * i + 14);
+  }
+
+  private read16(base: Gpa, offset: number): number {
+    if (this.shared) fence();
+    return Math.max(0, this.memory.readU16((base + offset) as Gpa, this.little));
+  }
+
+  private write16(base: Gpa, offset: number, value: number): void {
+    if (this.shared) fence();
+    this.memory.writeU16((base + offset) as Gpa, value, this.little);
+    if (this.shared) fence();
+  }
+
+  /** Tells the dirty log, if there is one, of bytes of the used ring. */
+  private written(offset: number, length: number): void {
+    if (this.memory.log !== undefined) this.memory.markDirty((this.used + offset) as Gpa, length);
+  }
+}
+
+/** A view of a ring's part; shorter if the region ends in front of the event index. */
+function halves({ bytes, gpa }: Mapping, start: Gpa, length: number): Uint16Array {
+  const offset = start - gpa;
+  const fit = Math.min(length, Math.floor((bytes.length - offset) / 2));
+  return new Uint16Array(bytes.buffer, bytes.byteOffset + offset, fit);
+}
+
+const fenceWord =
+  typeof SharedArrayBuffer === 'undefined' ? undefined : new Int32Array(new SharedArrayBuffer(4));
+
+/** Orders what is read and written number by number, for a ring that another thread sees. */
+export function fence(): void {
+  if (fenceWord !== undefined) Atomics.add(fenceWord, 0, 0);
+}
