@@ -28,6 +28,11 @@ export interface GuestMemory {
   writeU8(gpa: Gpa, value: number): boolean;
   writeU16(gpa: Gpa, value: number, littleEndian: boolean): boolean;
   writeU32(gpa: Gpa, value: number, littleEndian: boolean): boolean;
+  /**
+   * Sets bits of a byte, in one step where another thread may change it at the same time. Answers what it was before, or
+   * -1 where there is no writable RAM. Optional: without it, devices read and write.
+   */
+  orU8?(gpa: Gpa, bits: number): number;
   /** Tells the dirty log, if one is on, of bytes that were written through views. */
   markDirty(gpa: Gpa, length: number): void;
 }
