@@ -10,11 +10,13 @@
 export { type CodecOptions, type StateOf, type VirtioCodec, virtioDevice } from './codec.ts';
 export type * from './contract/index.ts';
 export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
-export type { LiveDevice, LiveOptions, RingFeatures } from './live/device.ts';
+export { LiveDevice, type LiveOptions, type RingFeatures } from './live/device.ts';
 export { HostError, isHostError } from './live/errors.ts';
 export type { Region, RegionBytes } from './live/mapping.ts';
 export { MappedMemory } from './live/memory.ts';
-export type { QueueOwner, QueueSetup, Ring, RingIndices } from './live/ring.ts';
+export { PackedQueue } from './live/packed-queue.ts';
+export { freshIndices, type QueueOwner, type QueueSetup, type Ring, type RingIndices } from './live/ring.ts';
+export { SplitQueue } from './live/split-queue.ts';
 export { type OpaqueDeviceState, opaqueDevice } from './opaque.ts';
 export { checkVirtio } from './procedure/check.ts';
 export type { Layers } from './procedure/layers.ts';

@@ -132,6 +132,13 @@ export class MappedMemory implements GuestMemory {
     return true;
   }
 
+  orU8(gpa: Gpa, bits: number): number {
+    const mapping = this.at(gpa);
+    if (mapping === undefined || mapping.readonly) return -1;
+    this.log?.mark(mapping.index, gpa - mapping.gpa, 1);
+    return Atomics.or(mapping.bytes, gpa - mapping.gpa, bits);
+  }
+
   writeU16(gpa: Gpa, value: number, littleEndian: boolean): boolean {
     if (!this.covers(gpa, 2, true)) return false;
     this.writeU8(gpa, littleEndian ? value & 0xff : (value >>> 8) & 0xff);
