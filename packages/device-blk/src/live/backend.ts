@@ -1,0 +1,54 @@
+import type { Spans } from '@virtkit/core';
+
+/** Nothing: it is done. A promise: it will be. Errors are thrown, or the promise is rejected. */
+export type Pending = void | Promise<void>;
+
+/**
+ * What a block device reads from and writes to. Positions and lengths are bytes, multiples of 512, and in range: the
+ * device has checked them.
+ *
+ * Every operation has a synchronous fast path: one that is done when it returns answers `undefined`. One that takes
+ * longer answers a promise; many may be under way at a time, and they may finish in any order.
+ *
+ * An operation fails by throwing, or by rejecting its promise. The error's `code` decides what the device does about it:
+ * `ENOSPC` is what the policy `enospc` stops for, everything else is an I/O error (see `BlkOptions.werror`).
+ */
+export interface BlkBackend {
+  /** Bytes. Rounded up to a whole sector of 512. */
+  readonly size: number;
+  /** Logical block size, bytes; default 512. */
+  readonly blockSize?: number;
+  /** The driver is told so (VIRTIO_BLK_F_RO), and writes fail without asking the back end. */
+  readonly readOnly?: boolean;
+  /** False: what is written must be stable at once, so the device flushes after every write. Default true. */
+  readonly writeCache?: boolean;
+  /** The first 512 bytes, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
+  readonly firstSector?: Uint8Array;
+  /**
+   * Reads `length` bytes at `position` into bytes `[from, from + length)` of `target`.
+   *
+   * Until it returns it may write straight into the arrays behind `target`. Later, before its promise settles, only
+   * through `copyFrom` and `fill` of this very object: they do nothing once the driver has reset the device and the memory is not
+   * the device's any more.
+   */
+  read(position: number, target: Spans, from: number, length: number): Pending;
+  /**
+   * Writes bytes `[from, from + length)` of `source` to `position`. The bytes must have been taken out of `source` when it
+   * returns: it does not last longer than the call.
+   */
+  write(position: number, source: Spans, from: number, length: number): Pending;
+  /** Makes everything stable whose write was done before. Absent: it always is. */
+  flush?(): Pending;
+  /** These bytes are not needed any more. Absent: nothing is done about it, as QEMU's `discard=ignore`. */
+  discard?(position: number, length: number): Pending;
+  /** These bytes are zero now. With `mayUnmap` they may be given back. Absent: the device writes zeros. */
+  writeZeroes?(position: number, length: number, mayUnmap: boolean): Pending;
+  /** These bytes can never be read again. Needed for VIRTIO_BLK_F_SECURE_ERASE. */
+  secureErase?(position: number, length: number): Pending;
+}
+
+/** The `code` of what a back end threw: `EIO`, `ENOSPC`, … `EIO` where it has none. */
+export function errorCode(error: unknown): string {
+  const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
+  return typeof code === 'string' ? code : 'EIO';
+}

@@ -1,0 +1,224 @@
+import {
+  type DeviceHost,
+  type DeviceModel,
+  FEATURE,
+  type Gpa,
+  HostError,
+  hasFeature,
+  type Report,
+  STATUS,
+  type TransportParts,
+  type VirtioState,
+  type Virtqueue,
+} from '@virtkit/core';
+import { BLK_FEATURE } from '../features.ts';
+import { blk } from '../layer.ts';
+import type { BlkRequest, BlkState } from '../state.ts';
+import { configLength, fillConfig, offeredFeatures, WRITEBACK_OFFSET } from './config.ts';
+import { Engine } from './engine.ts';
+import { type BlkOptions, settle } from './options.ts';
+import type { ParkedRequest } from './request.ts';
+
+/**
+ * virtio-blk, live: Virtio 1.3 §5.2; QEMU `hw/block/virtio-blk.c`.
+ *
+ * ```ts
+ * const disk = new BlkDevice({ backend: memoryDisk(64 * 1024 * 1024), serial: 'disk-0' });
+ * const device = new LiveDevice(disk, transport, { memory });
+ * ```
+ *
+ * A save needs no drain: what is in flight is in the state, and is done from the start where the state is restored. Before
+ * another program opens the same disk, wait for {@link idle}.
+ */
+export class BlkDevice implements DeviceModel<BlkState> {
+  readonly layer: typeof blk = blk;
+  readonly features: bigint;
+  readonly legacyFeatures: bigint = 1n << BigInt(BLK_FEATURE.SCSI);
+  readonly badFeatures: bigint = 0n;
+  readonly configLength: number;
+  readonly queueSizes: readonly number[];
+  /** Mass storage, SCSI: what QEMU's function says. */
+  readonly pciClass = 0x010000;
+  readonly #engine: Engine;
+
+  /** @throws HostError that names the option */
+  constructor(options: BlkOptions) {
+    const settings = settle(options);
+    this.features = offeredFeatures(settings);
+    this.configLength = configLength(settings);
+    this.queueSizes = Array.from({ length: settings.queues }, () => settings.queueSize);
+    this.#engine = new Engine(settings);
+  }
+
+  /** Size that the driver sees, in sectors of 512 bytes. */
+  get capacity(): number {
+    return this.#engine.capacity;
+  }
+
+  /** Is the write cache on? The driver may switch it (CONFIG_WCE). */
+  get writeCache(): boolean {
+    return this.#engine.writeCache;
+  }
+
+  /** Requests in flight, with those that wait to be tried again. */
+  get inFlight(): number {
+    return this.#engine.requests.all().length + this.#engine.parked.length;
+  }
+
+  /** Resolves when the back end has nothing to do any more, whatever became of the requests. */
+  idle(): Promise<void> {
+    return this.#engine.idle();
+  }
+
+  /**
+   * The disk has another size: tells the driver. Default: what the back end says now.
+   *
+   * @param sectors of 512 bytes, not more than the back end has
+   */
+  resize(sectors?: number): void {
+    const engine = this.#engine;
+    const most = Math.ceil(engine.settings.backend.size / 512);
+    const capacity = sectors ?? most;
+    if (!Number.isInteger(capacity) || capacity < 0 || capacity > most)
+      throw new HostError(`resize: ${capacity} is not a number of sectors; the back end has ${most}`);
+    if (capacity === engine.capacity) return;
+    engine.capacity = capacity;
+    // Virtio 1.3 §5.2.6.2 SHOULD: a configuration change notification when the capacity changes
+    engine.host.notifyConfig();
+  }
+
+  attach(host: DeviceHost): void {
+    this.#engine.attach(host);
+  }
+
+  /** A device without VERSION_1 has SCSI, and does not say that it takes any layout. QEMU: `virtio_blk_get_features`. */
+  getFeatures(features: bigint): bigint {
+    if (hasFeature(features, FEATURE.VERSION_1)) return features;
+    return (features & ~(1n << BigInt(FEATURE.ANY_LAYOUT))) | this.legacyFeatures;
+  }
+
+  getConfig(config: DataView, littleEndian: boolean): void {
+    const { settings, capacity, writeCache } = this.#engine;
+    fillConfig(config, littleEndian, settings, capacity, writeCache);
+  }
+
+  /** Only the write cache is the driver's to set. */
+  setConfig(config: DataView, _littleEndian: boolean): void {
+    this.#engine.writeCache = config.getUint8(WRITEBACK_OFFSET) !== 0;
+  }
+
+  setFeatures(_features: bigint): void {
+    // Virtio 1.3 §5.2.5.3 MUST NOT: features alone do not change the cache mode
+  }
+
+  setStatus(status: number): void {
+    const { host } = this.#engine;
+    // Virtio 1.3 §5.2.5.3 MUST NOT: change the cache mode, unless with DRIVER_OK and without CONFIG_WCE
+    if ((status & STATUS.DRIVER_OK) === 0 || host.has(BLK_FEATURE.CONFIG_WCE)) return;
+    // Virtio 1.3 §5.2.6.2 MUST: writes are stable at once for a driver that knows neither CONFIG_WCE nor FLUSH
+    this.#engine.writeCache = host.has(BLK_FEATURE.FLUSH);
+  }
+
+  reset(): void {
+    this.#engine.forget();
+    this.#engine.writeCache = this.#engine.settings.writeCache;
+  }
+
+  resetQueue(index: number): void {
+    this.#engine.forget(index);
+  }
+
+  handleQueue(queue: Virtqueue): void {
+    this.#engine.handleQueue(queue);
+  }
+
+  pause(): void {
+    this.#engine.pause();
+  }
+
+  resume(): void {
+    this.#engine.resume();
+  }
+
+  capture(): BlkState {
+    const { requests, parked, settings, host } = this.#engine;
+    const many = settings.queues > 1;
+    const packed = host.offers(FEATURE.RING_PACKED);
+    const state = ({ queue, ndescs, element }: ParkedRequest): BlkRequest => ({
+      ...(many && { queue }),
+      ...(packed && { ndescs }),
+      element,
+    });
+    const list = [...parked].map(state);
+    for (const { chain } of requests.all()) {
+      if (chain === undefined) continue;
+      const { queue, ndescs } = chain;
+      list.push(state({ queue: queue.index, ndescs, element: chain.element() }));
+    }
+    if (list.length === 0) return { requests: [] };
+    const layout = {
+      queue: many,
+      ndescs: packed ? settings.ndescs : 'none',
+      byteOrder: settings.hostEndian,
+    } as const;
+    // the last comes first, as in QEMU
+    return { requests: list.reverse(), layout };
+  }
+
+  check(state: VirtioState<TransportParts, BlkState>, report: Report): void {
+    const { settings, host } = this.#engine;
+    state.device.requests.forEach(({ queue = 0, element }, index) => {
+      const path = `device.requests[${index}]`;
+      if (queue >= settings.queues) {
+        report({
+          code: 'request-queue',
+          severity: 'error',
+          path: `${path}.queue`,
+          reason: `Invalid virtqueue index in request list: 0x${queue.toString(16)}; this device has ${settings.queues}`,
+          facts: { queue, queues: settings.queues },
+        });
+      }
+      if (state.queues[queue]?.desc === 0n) {
+        report({
+          code: 'request-queue-idle',
+          severity: 'error',
+          path: `${path}.queue`,
+          reason: `a request of queue ${queue}, which is not set up`,
+          facts: { queue },
+        });
+      }
+      for (const direction of ['out', 'in'] as const) {
+        element[direction].forEach(({ addr, len }, segment) => {
+          const known = addr + len <= BigInt(Number.MAX_SAFE_INTEGER) && len > 0n;
+          if (known && host.memory.covers(Number(addr) as Gpa, Number(len), direction === 'in')) return;
+          // QEMU exits here
+          report({
+            code: 'request-memory',
+            severity: 'error',
+            path: `${path}.element.${direction}[${segment}]`,
+            reason: `${len} bytes at 0x${addr.toString(16)} are not ${direction === 'in' ? 'writable ' : ''}guest memory`,
+            facts: { addr, len },
+          });
+        });
+      }
+    });
+  }
+
+  apply(state: VirtioState<TransportParts, BlkState>): void {
+    const engine = this.#engine;
+    const { host, requests } = engine;
+    engine.pause();
+    const parked: ParkedRequest[] = [];
+    for (const { queue = 0, ndescs = 1, element } of [...state.device.requests].reverse()) {
+      const chain = host.queue(queue)?.adopt(element, ndescs);
+      if (chain === undefined) parked.push({ queue, ndescs, element });
+      else requests.add(chain);
+    }
+    engine.parked = parked;
+    this.setStatus(state.status);
+    // The driver's choice is not in the stream, but the bytes are that it read last, or wrote. (QEMU forgets it.)
+    const seen = state.config.some((byte) => byte !== 0);
+    if (seen && host.has(BLK_FEATURE.CONFIG_WCE) && state.config.length > WRITEBACK_OFFSET)
+      engine.writeCache = state.config[WRITEBACK_OFFSET] !== 0;
+  }
+}

@@ -1,0 +1,349 @@
+import { type Chain, type DeviceHost, HostError, type Virtqueue } from '@virtkit/core';
+import { BLK_FEATURE } from '../features.ts';
+import { errorCode, type Pending } from './backend.ts';
+import { operate } from './operate.ts';
+import type { Settings } from './options.ts';
+import { field32, malformed, parseRanges, parseTransfer } from './parse.ts';
+import { actionFor } from './policy.ts';
+import { type ParkedRequest, type Request, RequestList } from './request.ts';
+import { BLK_S, BLK_T, ID_BYTES, LIFETIME_BYTES } from './wire.ts';
+
+/** Direction and barrier are no part of the command, for QEMU. */
+const COMMAND = ~(BLK_T.OUT | BLK_T.BARRIER);
+const DISCARD = BLK_T.DISCARD & COMMAND;
+const WRITE_ZEROES = BLK_T.WRITE_ZEROES & COMMAND;
+const { IN, SCSI_CMD, FLUSH, GET_ID, SECURE_ERASE } = BLK_T;
+
+/**
+ * Takes requests from rings, has the back end do them, and gives them back. Knows all that are in flight at any moment.
+ *
+ * While an operation of before a reset is still under way, no new one is begun: a late write must not overtake what the
+ * driver writes after the reset. (QEMU waits inside the reset, for which there is no way here.)
+ */
+export class Engine {
+  readonly settings: Settings;
+  readonly requests: RequestList;
+  /** Restored into a device that came back broken. */
+  parked: readonly ParkedRequest[] = [];
+  /** Sectors of 512 bytes. */
+  capacity: number;
+  /** False: writes are flushed before they are reported. */
+  writeCache: boolean;
+  #host: DeviceHost | undefined;
+  #paused = false;
+  /** The queue whose requests are being taken now: it is told of all of them at once. */
+  #batch: Virtqueue | undefined;
+  #batched = false;
+  /** Operations whose promise has not settled. */
+  #pending = 0;
+  /** Those among them that the driver's reset has left without a request. */
+  #lost = 0;
+  #idle: (() => void)[] = [];
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+    this.capacity = Math.ceil(settings.backend.size / 512);
+    this.writeCache = settings.writeCache;
+    this.requests = new RequestList((request, failed, error) => this.#settled(request, failed, error));
+  }
+
+  attach(host: DeviceHost): void {
+    if (this.#host !== undefined) throw new HostError('this BlkDevice is in another device already');
+    this.#host = host;
+  }
+
+  get host(): DeviceHost {
+    if (this.#host === undefined) throw new HostError('this BlkDevice is in no device yet');
+    return this.#host;
+  }
+
+  /** Takes what is available. The order is QEMU's: kicks off, take all, kicks on, look again. */
+  handleQueue(queue: Virtqueue): void {
+    if (this.#lost > 0 || this.#paused) return;
+    // the driver may put in chains while we take them out, and one that knows how may do so for ever
+    let budget = queue.size;
+    const outer = this.#batch;
+    const outerBatched = this.#batched;
+    this.#batch = queue;
+    this.#batched = false;
+    try {
+      do {
+        queue.setNotification(false);
+        budget = this.#takeAll(queue, budget);
+        queue.setNotification(true);
+      } while (budget > 0 && !queue.isEmpty());
+      if (this.#batched) queue.notify();
+    } finally {
+      this.#batch = outer;
+      this.#batched = outerBatched;
+    }
+    if (budget === 0 && !queue.isEmpty()) this.settings.defer?.(() => this.#proceed(queue));
+  }
+
+  /** Answers what is left of the budget. */
+  #takeAll(queue: Virtqueue, budget: number): number {
+    let left = budget;
+    while (left > 0) {
+      const chain = queue.pop();
+      if (chain === undefined) break;
+      left--;
+      if (!this.#start(this.requests.add(chain), chain)) break;
+    }
+    return left;
+  }
+
+  #proceed(queue: Virtqueue): void {
+    const { host } = this;
+    if (!host.running || host.queue(queue.index) !== queue) return;
+    host.memory.sync();
+    this.handleQueue(queue);
+  }
+
+  /** Does what a request says, from its first byte on. False if the guest broke the device with it. */
+  #start(request: Request, chain: Chain): boolean {
+    const reason = malformed(chain);
+    if (reason !== undefined) return this.#broken(request, chain, reason);
+    const { littleEndian } = this.host;
+    const type = field32(chain.out, 0, littleEndian);
+    const outward = (type & BLK_T.OUT) !== 0;
+    switch (type & COMMAND) {
+      case IN: {
+        const { settings, capacity } = this;
+        const status = parseTransfer(request, chain, outward, littleEndian, settings, capacity);
+        if (status !== BLK_S.OK || request.length === 0) this.#finish(request, status);
+        else this.#issue(request);
+        return true;
+      }
+      case FLUSH:
+        request.operation = 'flush';
+        request.sector = 0;
+        this.#issue(request);
+        return true;
+      case DISCARD:
+        if (outward) return this.#ranges(request, chain, 'discard');
+        this.#finish(request, this.#lifetime(chain));
+        return true;
+      case WRITE_ZEROES:
+        if (outward) return this.#ranges(request, chain, 'write-zeroes');
+        break;
+      case SECURE_ERASE:
+        if (!outward && this.settings.secureErase.offered)
+          return this.#ranges(request, chain, 'secure-erase');
+        break;
+      case GET_ID:
+        this.#finish(request, this.#getId(chain));
+        return true;
+      case SCSI_CMD:
+        this.#finish(request, this.#scsi(chain));
+        return true;
+    }
+    // Virtio 1.3 §5.2.6.2 MUST: zone commands are UNSUPP where ZONED is not negotiated
+    this.#finish(request, BLK_S.UNSUPP);
+    return true;
+  }
+
+  #ranges(request: Request, chain: Chain, operation: 'discard' | 'write-zeroes' | 'secure-erase'): boolean {
+    request.operation = operation;
+    const status = parseRanges(request, chain, this.host.littleEndian, this.settings, this.capacity);
+    if (status < 0) return this.#broken(request, chain, 'virtio-blk discard/write_zeroes header too short');
+    if (status === BLK_S.OK) this.#issue(request);
+    else this.#finish(request, status);
+    return true;
+  }
+
+  #lifetime({ in: into }: Chain): number {
+    const { lifetime } = this.settings;
+    if (lifetime === undefined || !this.host.has(BLK_FEATURE.LIFETIME)) return BLK_S.UNSUPP;
+    if (into.total - 1 < LIFETIME_BYTES) return BLK_S.IOERR;
+    const { preEolInfo, typA, typB } = lifetime();
+    const bytes = new Uint8Array(LIFETIME_BYTES);
+    const view = new DataView(bytes.buffer);
+    const { littleEndian } = this.host;
+    // Virtio 1.3 §5.2.6.2 MUST NOT: send reserved values
+    view.setUint16(0, preEolInfo <= 3 ? preEolInfo : 0, littleEndian);
+    view.setUint16(2, typA <= 11 ? typA : 0, littleEndian);
+    view.setUint16(4, typB <= 11 ? typB : 0, littleEndian);
+    into.copyFrom(0, bytes);
+    return BLK_S.OK;
+  }
+
+  #getId({ in: into }: Chain): number {
+    const { serial } = this.settings;
+    into.copyFrom(0, serial, 0, Math.min(serial.length, into.total - 1, ID_BYTES));
+    return BLK_S.OK;
+  }
+
+  /** There is no SCSI device behind this one: `errors` is set so that the driver sees it. QEMU: `virtio_blk_handle_scsi_req`. */
+  #scsi({ out, in: into }: Chain): number {
+    if (out.count < 2 || into.count < 3) return BLK_S.IOERR;
+    const header = into.count - 2;
+    // QEMU 7.2 writes its four bytes wherever that ends
+    if (into.length(header) < 4) return BLK_S.IOERR;
+    const { littleEndian } = this.host;
+    const at = into.offset(header);
+    for (let i = 0; i < 4; i++) into.bytes(header)[at + i] = i === (littleEndian ? 0 : 3) ? 255 : 0;
+    return BLK_S.UNSUPP;
+  }
+
+  #broken(request: Request, chain: Chain, reason: string): false {
+    this.host.fault(reason, { queue: chain.queue.index, index: chain.index });
+    // a fault may have been answered with a reset
+    if (request.chain === chain) {
+      chain.queue.detach(chain);
+      this.#drop(request);
+    }
+    return false;
+  }
+
+  #drop(request: Request): void {
+    this.requests.remove(request);
+    this.requests.release(request);
+  }
+
+  #issue(request: Request): void {
+    request.stage = 'running';
+    let pending: Pending;
+    try {
+      pending = operate(this.settings.backend, request, !this.writeCache);
+    } catch (error) {
+      this.#completed(request, true, error);
+      return;
+    }
+    if (pending === undefined) {
+      this.#completed(request, false, undefined);
+      return;
+    }
+    this.#pending++;
+    if (request.operation === 'read') request.lent.outlive(this.host.memory);
+    pending.then(request.resolve, request.reject);
+  }
+
+  /** A promise of the back end has settled. */
+  #settled(request: Request, failed: boolean, error: unknown): void {
+    this.host.memory.sync();
+    this.#pending--;
+    this.#completed(request, failed, error);
+    if (this.#pending > 0) return;
+    for (const tell of this.#idle.splice(0)) tell();
+  }
+
+  #completed(request: Request, failed: boolean, error: unknown): void {
+    if (request.stage === 'lost') {
+      this.requests.release(request);
+      this.#lost--;
+      if (this.#lost === 0 && !this.#paused) this.#goOn();
+    } else if (request.operation === 'read' && request.lent.missed) {
+      request.stage = 'stopped';
+      if (!this.#paused) this.#again(request);
+    } else if (failed) this.#failed(request, error);
+    else this.#finish(request, BLK_S.OK);
+  }
+
+  #failed(request: Request, error: unknown): void {
+    const { operation, sector, chain } = request;
+    const { rerror, werror, onStop } = this.settings;
+    const code = errorCode(error);
+    const action = actionFor(operation === 'read' ? rerror : werror, code);
+    const queue = chain?.queue.index ?? 0;
+    const reason = error instanceof Error ? error.message : String(error);
+    if (action === 'stop') request.stage = 'stopped';
+    else this.#finish(request, action === 'ignore' ? BLK_S.OK : BLK_S.IOERR);
+    this.host.event('io-error', { operation, action, code, sector, queue, reason });
+    if (action === 'stop') onStop?.({ queue, operation, sector, code });
+  }
+
+  /** The driver is told, now or when the machine runs again. */
+  #finish(request: Request, status: number): void {
+    const { chain } = request;
+    if (chain === undefined) return;
+    if (this.#paused) {
+      request.stage = 'done';
+      request.status = status;
+      return;
+    }
+    const { queue, in: into } = chain;
+    const last = into.count - 1;
+    into.bytes(last)[into.offset(last) + into.length(last) - 1] = status;
+    // QEMU reports all that it may have written, also where it wrote only the status
+    queue.push(chain, into.total);
+    this.#drop(request);
+    if (this.#batch === queue) this.#batched = true;
+    else queue.notify();
+  }
+
+  /** Starts a request once more. False if the guest broke the device with it. */
+  #again(request: Request): boolean {
+    request.stage = 'taken';
+    return request.chain === undefined || this.#start(request, request.chain);
+  }
+
+  pause(): void {
+    this.#paused = true;
+    for (let request = this.requests.first; request !== undefined; request = request.next) {
+      if (request.stage === 'running') request.lent.hold(true);
+    }
+  }
+
+  resume(): void {
+    this.#paused = false;
+    for (let request = this.requests.first; request !== undefined; request = request.next) {
+      if (request.stage === 'running') request.lent.hold(false);
+    }
+    if (this.#lost === 0) this.#restart();
+  }
+
+  /** What is left of before a reset is gone now: begins what has waited for that. */
+  #goOn(): void {
+    const { host } = this;
+    this.#restart();
+    for (let index = 0; index < this.settings.queues && host.running; index++) {
+      const queue = host.queue(index);
+      if (queue !== undefined) this.handleQueue(queue);
+    }
+  }
+
+  /** Delivers what has finished, and starts what waits: restored and stopped requests, oldest first. */
+  #restart(): void {
+    // their device is broken, and stays so until a reset forgets them
+    this.parked = [];
+    for (const request of this.requests.all()) {
+      if (this.#paused) return;
+      if (request.stage === 'done') this.#finish(request, request.status);
+      else if ((request.stage === 'taken' || request.stage === 'stopped') && !this.#again(request)) {
+        this.#purge();
+        return;
+      }
+    }
+  }
+
+  /** The device is broken: what waits is lost. QEMU: `virtio_blk_process_queued_requests`. */
+  #purge(): void {
+    for (const request of this.requests.all()) {
+      if (request.stage !== 'taken' && request.stage !== 'stopped') continue;
+      if (request.chain !== undefined) request.chain.queue.detach(request.chain);
+      this.#drop(request);
+    }
+  }
+
+  /** Forgets requests in flight: of one queue, or of all. */
+  forget(queue?: number): void {
+    for (const request of this.requests.all()) {
+      const { chain, stage } = request;
+      if (chain === undefined || (queue !== undefined && chain.queue.index !== queue)) continue;
+      chain.queue.detach(chain);
+      this.requests.remove(request);
+      if (stage === 'running') {
+        request.stage = 'lost';
+        request.lent.takeBack();
+        this.#lost++;
+      } else this.requests.release(request);
+    }
+    this.parked = queue === undefined ? [] : this.parked.filter((parked) => parked.queue !== queue);
+  }
+
+  /** Resolves when the back end has nothing to do any more. */
+  idle(): Promise<void> {
+    if (this.#pending === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+}

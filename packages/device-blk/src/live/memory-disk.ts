@@ -1,0 +1,65 @@
+import { HostError, type Spans } from '@virtkit/core';
+import type { BlkBackend, Pending } from './backend.ts';
+
+export interface MemoryDiskOptions {
+  readonly blockSize?: number;
+  readonly readOnly?: boolean;
+  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  readonly discard?: 'ignore' | 'unmap';
+}
+
+/**
+ * A disk in memory.
+ *
+ * @param content its bytes, which the disk works on, or how many zeros it begins with
+ */
+export function memoryDisk(content: Uint8Array | number, options: MemoryDiskOptions = {}): MemoryDisk {
+  return new MemoryDisk(typeof content === 'number' ? new Uint8Array(content) : content, options);
+}
+
+/** Made by {@link memoryDisk}. */
+export class MemoryDisk implements BlkBackend {
+  /** All of it. */
+  bytes: Uint8Array;
+  readonly blockSize: number;
+  readonly readOnly: boolean;
+  readonly discard?: (position: number, length: number) => Pending;
+
+  constructor(
+    bytes: Uint8Array,
+    { blockSize = 512, readOnly = false, discard = 'ignore' }: MemoryDiskOptions,
+  ) {
+    this.bytes = checked(bytes);
+    this.blockSize = blockSize;
+    this.readOnly = readOnly;
+    if (discard === 'unmap') this.discard = (position, length) => this.writeZeroes(position, length);
+  }
+
+  get size(): number {
+    return this.bytes.length;
+  }
+
+  /** Another size; what remains is kept. Then tell the device: `BlkDevice.resize`. */
+  resize(size: number): void {
+    const bytes = checked(new Uint8Array(size));
+    bytes.set(this.bytes.subarray(0, size));
+    this.bytes = bytes;
+  }
+
+  read(position: number, target: Spans, from: number, length: number): void {
+    target.copyFrom(from, this.bytes, position, length);
+  }
+
+  write(position: number, source: Spans, from: number, length: number): void {
+    source.copyTo(from, this.bytes, position, length);
+  }
+
+  writeZeroes(position: number, length: number): void {
+    this.bytes.fill(0, position, position + length);
+  }
+}
+
+function checked(bytes: Uint8Array): Uint8Array {
+  if (bytes.length % 512 === 0) return bytes;
+  throw new HostError(`a disk of ${bytes.length} bytes: not a multiple of 512`);
+}

@@ -1,0 +1,84 @@
+import type { BlkBackend, Pending } from './backend.ts';
+import type { Request } from './request.ts';
+import { HostSpans } from './spans.ts';
+import { HEADER_BYTES } from './wire.ts';
+
+const ZEROS = new HostSpans(new Uint8Array(65536));
+
+/**
+ * Asks the back end for what a request wants. Throws what the back end throws.
+ *
+ * @param stable the write cache is off: what was written is flushed
+ */
+export function operate(backend: BlkBackend, request: Request, stable: boolean): Pending {
+  const { chain, length } = request;
+  const position = request.sector * 512;
+  if (chain === undefined) return undefined;
+  switch (request.operation) {
+    case 'read':
+      request.lent.lend(chain.in);
+      return backend.read(position, request.lent, 0, length);
+    case 'write': {
+      const pending = backend.write(position, chain.out, HEADER_BYTES, length);
+      return stable ? flushAfter(backend, pending) : pending;
+    }
+    case 'flush':
+      return backend.flush?.();
+    default: {
+      const pending = operateRanges(backend, request, position);
+      return stable && request.operation === 'write-zeroes' ? flushAfter(backend, pending) : pending;
+    }
+  }
+}
+
+/** Virtio 1.3 §5.2.6.2 MUST: with the write cache off, writes are stable before they are reported complete. */
+function flushAfter(backend: BlkBackend, pending: Pending): Pending {
+  if (backend.flush === undefined) return pending;
+  return pending === undefined ? backend.flush() : pending.then(() => backend.flush?.());
+}
+
+/** One range after the other; the next begins when the one before has worked. */
+function operateRanges(backend: BlkBackend, request: Request, position: number): Pending {
+  const { operation, length, more } = request;
+  const pending = operateRange(backend, operation, position, length, request.mayUnmap);
+  if (more === undefined) return pending;
+  const rest = (from: number): Pending => {
+    for (let i = from; i < more.length; i += 3) {
+      const [sector = 0, bytes = 0, unmap = 0] = more.slice(i, i + 3);
+      const step = operateRange(backend, operation, sector * 512, bytes, unmap !== 0);
+      if (step !== undefined) return step.then(() => rest(i + 3));
+    }
+    return undefined;
+  };
+  return pending === undefined ? rest(0) : pending.then(() => rest(0));
+}
+
+function operateRange(
+  backend: BlkBackend,
+  operation: Request['operation'],
+  position: number,
+  length: number,
+  mayUnmap: boolean,
+): Pending {
+  if (length === 0) return undefined;
+  switch (operation) {
+    case 'discard':
+      return backend.discard?.(position, length);
+    case 'secure-erase':
+      return backend.secureErase?.(position, length);
+    default:
+      if (backend.writeZeroes !== undefined) return backend.writeZeroes(position, length, mayUnmap);
+      return fillWithZeros(backend, position, length);
+  }
+}
+
+function fillWithZeros(backend: BlkBackend, position: number, length: number): Pending {
+  for (let done = 0; done < length; ) {
+    const piece = Math.min(ZEROS.total, length - done);
+    const pending = backend.write(position + done, ZEROS, 0, piece);
+    done += piece;
+    const at = done;
+    if (pending !== undefined) return pending.then(() => fillWithZeros(backend, position + at, length - at));
+  }
+  return undefined;
+}

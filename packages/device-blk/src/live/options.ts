@@ -1,0 +1,224 @@
+import { type Endian, HostError } from '@virtkit/core';
+import { type BlkBackend, errorCode } from './backend.ts';
+import { type Geometry, guessGeometry } from './geometry.ts';
+import type { BlkStop, ErrorPolicy } from './policy.ts';
+import { HostSpans } from './spans.ts';
+import { ID_BYTES, REQUEST_SECTORS_MAX } from './wire.ts';
+
+/** Limits of DISCARD, WRITE_ZEROES or SECURE_ERASE. */
+export interface RangeOptions {
+  /** Most sectors of a segment; default and most 0x3fffff. */
+  readonly maxSectors?: number;
+  /** Most segments of a request; default 1. */
+  readonly maxSegments?: number;
+}
+
+/** {@link RangeOptions}, and what the driver is told to align to. */
+export interface AlignedRangeOptions extends RangeOptions {
+  /** Bytes; default the logical block size. QEMU property `discard_granularity`. */
+  readonly granularity?: number;
+}
+
+/** `struct virtio_blk_lifetime`, Virtio 1.3 §5.2.6. */
+export interface Lifetime {
+  /** 0 undefined, 1 normal, 2 warning (80% of the reserve used), 3 urgent (90%). */
+  readonly preEolInfo: number;
+  /** In steps of 10%: 0 undefined, 1 up to 10% used, … 11 exceeded. */
+  readonly typA: number;
+  readonly typB: number;
+}
+
+/** How a block device is made. What is left out is as QEMU 7.2 makes its `virtio-blk-pci`. */
+export interface BlkOptions {
+  readonly backend: BlkBackend;
+  /** Request queues, 1 to 1024; default 1. QEMU property `num-queues`. */
+  readonly queues?: number;
+  /** Ring size of each, a power of two from 4 to 1024; default 256 (machines up to 4.2: 128). */
+  readonly queueSize?: number;
+  /** Logical block size, bytes: a power of two from 512 to 2 MiB; default the back end's, else 512. */
+  readonly blockSize?: number;
+  /** Logical blocks of a physical block, as a power of two; default 0. */
+  readonly physicalBlockExp?: number;
+  /** Bytes, a multiple of the block size; default 0. QEMU properties `min_io_size`, `opt_io_size`. */
+  readonly minIoSize?: number;
+  readonly optIoSize?: number;
+  /** Answer to GET_ID: ASCII, of which the driver gets 20 characters. */
+  readonly serial?: string;
+  /** Default: what the back end says. */
+  readonly readOnly?: boolean;
+  /** Let the driver switch the write cache (CONFIG_WCE); default true. */
+  readonly configWce?: boolean;
+  /** Is the write cache on? Default: what the back end says, else true. */
+  readonly writeCache?: boolean;
+  /** Offer FLUSH wherever CONFIG_WCE is; machines up to 4.2 did not. QEMU property `x-enable-wce-if-config-wce`. */
+  readonly flushIfConfigWce?: boolean;
+  /** Default on, as for machines since 4.0. */
+  readonly discard?: boolean | AlignedRangeOptions;
+  readonly writeZeroes?: boolean | RangeOptions;
+  /** Default off; needs `secureErase` of the back end. */
+  readonly secureErase?: boolean | AlignedRangeOptions;
+  /** Default off; a function is asked at each GET_LIFETIME. */
+  readonly lifetime?: Lifetime | (() => Lifetime);
+  /** `seg_max` is the ring size less 2; false: 126, as machines up to 4.2. QEMU property `seg-max-adjust`. */
+  readonly segMaxAdjust?: boolean;
+  /** Most bytes of a segment; default 0: not offered. The device does not insist. */
+  readonly sizeMax?: number;
+  /** Default: guessed as QEMU does. */
+  readonly geometry?: Geometry;
+  /** What happens if the back end fails to read; default `report`. */
+  readonly rerror?: ErrorPolicy;
+  /** What happens if it fails to write, flush, discard, …; default `enospc`. */
+  readonly werror?: ErrorPolicy;
+  /** A request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see to it, and resume. */
+  readonly onStop?: (stop: BlkStop) => void;
+  /**
+   * Calls back later, say with `setTimeout`. For drivers that run on another thread, and can fill a ring as fast as it is
+   * emptied: after one ring's worth of requests the device lets others run. Without it, it waits for the next kick then.
+   */
+  readonly defer?: (proceed: () => void) => void;
+  /** Where saved requests of a device that offers RING_PACKED have `ndescs`: where QEMU looks for it, or where it writes it. */
+  readonly ndescs?: 'after' | 'before';
+  /** Byte order of the host that saved requests are written for; default little. */
+  readonly hostEndian?: Endian;
+}
+
+/** Limits in the units of the configuration space. */
+export interface RangeLimits {
+  readonly offered: boolean;
+  readonly maxSectors: number;
+  readonly maxSegments: number;
+  /** Sectors. */
+  readonly alignment: number;
+}
+
+/** {@link BlkOptions}, checked and complete. */
+export interface Settings {
+  readonly backend: BlkBackend;
+  readonly queues: number;
+  readonly queueSize: number;
+  readonly blockSize: number;
+  readonly physicalBlockExp: number;
+  readonly minIoSize: number;
+  readonly optIoSize: number;
+  /** With its NUL. */
+  readonly serial: Uint8Array;
+  readonly readOnly: boolean;
+  readonly configWce: boolean;
+  readonly writeCache: boolean;
+  readonly flushIfConfigWce: boolean;
+  readonly discard: RangeLimits;
+  readonly writeZeroes: RangeLimits;
+  readonly secureErase: RangeLimits;
+  readonly lifetime: (() => Lifetime) | undefined;
+  readonly segMax: number;
+  readonly sizeMax: number;
+  readonly geometry: Geometry;
+  readonly rerror: ErrorPolicy;
+  readonly werror: ErrorPolicy;
+  readonly onStop: ((stop: BlkStop) => void) | undefined;
+  readonly defer: ((proceed: () => void) => void) | undefined;
+  readonly ndescs: 'after' | 'before';
+  readonly hostEndian: Endian;
+}
+
+/** @throws HostError that names the option */
+export function settle(options: BlkOptions): Settings {
+  const { backend, lifetime } = options;
+  const blockSize = powerOfTwo('blockSize', options.blockSize ?? backend.blockSize ?? 512, 512, 2 ** 21);
+  const queueSize = powerOfTwo('queueSize', options.queueSize ?? 256, 4, 1024);
+  integer('backend.size', backend.size, 0, Number.MAX_SAFE_INTEGER);
+  const secureErase = limits('secureErase', options.secureErase ?? false, blockSize);
+  if (secureErase.offered && backend.secureErase === undefined) {
+    throw new HostError('secureErase: the back end cannot');
+  }
+  return {
+    backend,
+    queues: integer('queues', options.queues ?? 1, 1, 1024),
+    queueSize,
+    blockSize,
+    physicalBlockExp: integer('physicalBlockExp', options.physicalBlockExp ?? 0, 0, 31),
+    minIoSize: blocks('minIoSize', options.minIoSize ?? 0, blockSize, 0xffff),
+    optIoSize: blocks('optIoSize', options.optIoSize ?? 0, blockSize, 0xffffffff),
+    serial: serialBytes(options.serial ?? ''),
+    readOnly: options.readOnly ?? backend.readOnly ?? false,
+    configWce: options.configWce ?? true,
+    writeCache: options.writeCache ?? backend.writeCache ?? true,
+    flushIfConfigWce: options.flushIfConfigWce ?? true,
+    discard: limits('discard', options.discard ?? true, blockSize),
+    writeZeroes: limits('writeZeroes', options.writeZeroes ?? true, blockSize),
+    secureErase,
+    lifetime: typeof lifetime === 'object' ? () => lifetime : lifetime,
+    segMax: (options.segMaxAdjust ?? true) ? queueSize - 2 : 126,
+    sizeMax: integer('sizeMax', options.sizeMax ?? 0, 0, 0xffffffff),
+    geometry: geometryOf(options),
+    rerror: options.rerror ?? 'report',
+    werror: options.werror ?? 'enospc',
+    onStop: options.onStop,
+    defer: options.defer,
+    ndescs: options.ndescs ?? 'after',
+    hostEndian: options.hostEndian ?? 'little',
+  };
+}
+
+function integer(name: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new HostError(`${name}: ${value} is not an integer from ${least} to ${most}`);
+}
+
+function powerOfTwo(name: string, value: number, least: number, most: number): number {
+  if (value >= least && value <= most && Number.isInteger(Math.log2(value))) return value;
+  throw new HostError(`${name}: ${value} is not a power of two from ${least} to ${most}`);
+}
+
+/** Bytes that the configuration space has as a number of logical blocks. */
+function blocks(name: string, bytes: number, blockSize: number, most: number): number {
+  if (bytes % blockSize === 0 && bytes >= 0 && bytes / blockSize <= most) return bytes;
+  throw new HostError(`${name}: ${bytes} is not a multiple of ${blockSize}, at most ${most} times`);
+}
+
+/** A command that is not offered works all the same, within QEMU's limits, where QEMU knows it. */
+function limits(name: string, option: boolean | AlignedRangeOptions, blockSize: number): RangeLimits {
+  const {
+    maxSectors = REQUEST_SECTORS_MAX,
+    maxSegments = 1,
+    granularity = blockSize,
+  }: AlignedRangeOptions = typeof option === 'object' ? option : {};
+  return {
+    offered: option !== false,
+    maxSectors: integer(`${name}.maxSectors`, maxSectors, 1, REQUEST_SECTORS_MAX),
+    maxSegments: integer(`${name}.maxSegments`, maxSegments, 1, 256),
+    alignment: blocks(`${name}.granularity`, granularity, blockSize, 0xffffffff) / 512,
+  };
+}
+
+function serialBytes(serial: string): Uint8Array {
+  const bytes = Uint8Array.from([...serial].slice(0, ID_BYTES), (character) => character.codePointAt(0) ?? 0);
+  if (serial.length !== [...serial].length || [...serial].some((c) => c < ' ' || c > '~'))
+    throw new HostError(`serial: ${JSON.stringify(serial)} is not printable ASCII`);
+  const terminated = new Uint8Array(bytes.length + 1);
+  terminated.set(bytes);
+  return terminated;
+}
+
+function geometryOf({ backend, geometry }: BlkOptions): Geometry {
+  if (geometry === undefined)
+    return guessGeometry(Math.ceil(backend.size / 512), backend.firstSector ?? readFirst(backend));
+  integer('geometry.cylinders', geometry.cylinders, 1, 65535);
+  integer('geometry.heads', geometry.heads, 1, 255);
+  integer('geometry.sectors', geometry.sectors, 1, 255);
+  return geometry;
+}
+
+/** Undefined if it cannot be had at once: then the size has to do. */
+function readFirst(backend: BlkBackend): Uint8Array | undefined {
+  if (backend.size < 512) return undefined;
+  const sector = new Uint8Array(512);
+  try {
+    const pending = backend.read(0, new HostSpans(sector), 0, 512);
+    if (pending === undefined) return sector;
+    pending.then(undefined, errorCode);
+  } catch {
+    // QEMU guesses from the size then, too
+  }
+  return undefined;
+}

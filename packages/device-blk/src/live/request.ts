@@ -1,0 +1,105 @@
+import type { Chain, VirtQueueElement } from '@virtkit/core';
+import { LentSpans } from './spans.ts';
+
+/** What is asked of the back end. */
+export type Operation = 'read' | 'write' | 'flush' | 'discard' | 'write-zeroes' | 'secure-erase';
+
+/**
+ * Where a request is:
+ *
+ * ```
+ *   pop ──► taken ──► running ──► (pushed)
+ *             ▲          ├──► done      finished while the machine was stopped: pushed at resume
+ *             └──────────┴──► stopped   failed, policy "stop"; or its data did not arrive: taken again at resume
+ *   reset: lost, while the back end is still at it; else free
+ * ```
+ */
+export type Stage = 'free' | 'taken' | 'running' | 'done' | 'stopped' | 'lost';
+
+/** A request in flight. Objects are reused. */
+export class Request {
+  stage: Stage = 'free';
+  /** The driver's buffers; undefined when free or lost. */
+  chain: Chain | undefined;
+  operation: Operation = 'read';
+  /** First sector, of 512 bytes. */
+  sector = 0;
+  /** Bytes. */
+  length = 0;
+  mayUnmap = false;
+  /** Segments behind the first one, as sector, bytes, mayUnmap (0 or 1). */
+  more: readonly number[] | undefined;
+  /** What the driver will be told, when done. */
+  status = 0;
+  readonly lent: LentSpans = new LentSpans();
+  /** In the list of requests in flight. */
+  previous: Request | undefined;
+  next: Request | undefined;
+  /** Handlers of its promise, made once. */
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+
+  constructor(settle: (request: Request, failed: boolean, error: unknown) => void) {
+    this.resolve = () => settle(this, false, undefined);
+    this.reject = (error) => settle(this, true, error);
+  }
+}
+
+/** The requests in flight, oldest first, and a pool of free ones. */
+export class RequestList {
+  first: Request | undefined;
+  last: Request | undefined;
+  #free: Request | undefined;
+  readonly #settle: (request: Request, failed: boolean, error: unknown) => void;
+
+  constructor(settle: (request: Request, failed: boolean, error: unknown) => void) {
+    this.#settle = settle;
+  }
+
+  add(chain: Chain): Request {
+    const request = this.#free ?? new Request(this.#settle);
+    this.#free = request.next;
+    request.next = undefined;
+    request.stage = 'taken';
+    request.chain = chain;
+    request.previous = this.last;
+    if (this.last === undefined) this.first = request;
+    else this.last.next = request;
+    this.last = request;
+    return request;
+  }
+
+  /** Takes a request out of the list, for {@link release} now or later. */
+  remove(request: Request): void {
+    const { previous, next } = request;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    request.previous = undefined;
+    request.next = undefined;
+    request.chain = undefined;
+    request.more = undefined;
+  }
+
+  /** Gives back the object of a request that was removed. */
+  release(request: Request): void {
+    request.stage = 'free';
+    request.next = this.#free;
+    this.#free = request;
+  }
+
+  /** A copy, oldest first: for loops that change the list. */
+  all(): Request[] {
+    const list: Request[] = [];
+    for (let request = this.first; request !== undefined; request = request.next) list.push(request);
+    return list;
+  }
+}
+
+/** A restored request whose ring does not run: the device came back broken. It is kept for the next save. */
+export interface ParkedRequest {
+  readonly queue: number;
+  readonly ndescs: number;
+  readonly element: VirtQueueElement;
+}

@@ -1,0 +1,159 @@
+import fs from 'node:fs';
+import { HostError, type Spans } from '@virtkit/core';
+import type { BlkBackend, Pending } from '../live/backend.ts';
+import { AsyncFile } from './async-file.ts';
+
+export interface FileDiskOptions {
+  /** Default false. */
+  readonly readOnly?: boolean;
+  /**
+   * `writeback` (the default): stable when the driver flushes. `writethrough`: the driver finds its write cache off, and
+   * the device flushes after each write. `unsafe`: never, for disks that nobody will miss. As QEMU's `cache`.
+   */
+  readonly cache?: 'writeback' | 'writethrough' | 'unsafe';
+  /**
+   * False (the default): straight between file and guest memory, and the program waits. True: in the background, by way of
+   * a copy, since guest memory can change hands while an operation is under way.
+   */
+  readonly async?: boolean;
+  /** Logical block size, bytes; default 512. */
+  readonly blockSize?: number;
+  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. Node cannot punch holes. */
+  readonly discard?: 'ignore' | 'unmap';
+}
+
+/** A disk in a file, made by {@link fileDisk}. */
+export interface FileDisk extends BlkBackend {
+  /** Looks how long the file is now. Then tell the device: `BlkDevice.resize`. */
+  refreshSize(): number;
+  /** Closes the file. Wait for `BlkDevice.idle` first. */
+  close(): void;
+}
+
+/** Zeros are written in pieces of this many bytes. */
+const ZERO_CHUNK = 1 << 20;
+const ZEROS = new Uint8Array(ZERO_CHUNK);
+
+/**
+ * A raw disk image, or a block device.
+ *
+ * @throws the error of `fs.openSync`
+ */
+export function fileDisk(path: string, options: FileDiskOptions = {}): FileDisk {
+  const { readOnly = false, cache = 'writeback', blockSize = 512, discard = 'ignore' } = options;
+  const fd = fs.openSync(path, readOnly ? 'r' : 'r+');
+  const file = options.async === true ? new AsyncFile(fd) : new SyncFile(fd);
+  const writeZeroes = (position: number, length: number): Pending => file.writeZeroes(position, length);
+  let size = sizeOf(fd, path);
+  return {
+    get size() {
+      return size;
+    },
+    blockSize,
+    readOnly,
+    writeCache: cache !== 'writethrough',
+    firstSector: firstSector(fd),
+    read: (position, target, from, length) => file.read(position, target, from, length),
+    write: (position, source, from, length) => file.write(position, source, from, length),
+    writeZeroes,
+    ...(cache !== 'unsafe' && { flush: () => file.flush() }),
+    ...(discard === 'unmap' && { discard: writeZeroes }),
+    refreshSize: () => {
+      size = sizeOf(fd, path);
+      return size;
+    },
+    close: () => fs.closeSync(fd),
+  };
+}
+
+/** Bytes of a file, or of a block device, which `stat` calls empty. */
+function sizeOf(fd: number, path: string): number {
+  const stat = fs.fstatSync(fd);
+  if (stat.isFile()) return stat.size;
+  if (!stat.isBlockDevice()) throw new HostError(`${path} is neither a file nor a block device`);
+  const byte = new Uint8Array(1);
+  let low = 0;
+  let high = 2 ** 50;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (fs.readSync(fd, byte, 0, 1, middle) === 1) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function firstSector(fd: number): Uint8Array {
+  const sector = new Uint8Array(512);
+  fs.readSync(fd, sector, 0, 512, 0);
+  return sector;
+}
+
+/** Straight from and to guest memory. */
+class SyncFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  read(position: number, target: Spans, from: number, length: number): void {
+    let skip = from;
+    let done = 0;
+    for (let i = 0; i < target.count && done < length; i++) {
+      const size = target.length(i);
+      if (skip >= size) {
+        skip -= size;
+        continue;
+      }
+      const piece = Math.min(size - skip, length - done);
+      this.#readPiece(target.bytes(i), target.offset(i) + skip, piece, position + done);
+      done += piece;
+      skip = 0;
+    }
+  }
+
+  #readPiece(bytes: Uint8Array, offset: number, length: number, position: number): void {
+    for (let done = 0; done < length; ) {
+      const count = fs.readSync(this.#fd, bytes, offset + done, length - done, position + done);
+      // behind the end of the file its last sector is zeros, as QEMU reads it
+      if (count === 0) {
+        bytes.fill(0, offset + done, offset + length);
+        return;
+      }
+      done += count;
+    }
+  }
+
+  write(position: number, source: Spans, from: number, length: number): void {
+    let skip = from;
+    let done = 0;
+    for (let i = 0; i < source.count && done < length; i++) {
+      const size = source.length(i);
+      if (skip >= size) {
+        skip -= size;
+        continue;
+      }
+      const piece = Math.min(size - skip, length - done);
+      this.#writePiece(source.bytes(i), source.offset(i) + skip, piece, position + done);
+      done += piece;
+      skip = 0;
+    }
+  }
+
+  #writePiece(bytes: Uint8Array, offset: number, length: number, position: number): void {
+    for (let done = 0; done < length; )
+      done += fs.writeSync(this.#fd, bytes, offset + done, length - done, position + done);
+  }
+
+  writeZeroes(position: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const piece = Math.min(ZERO_CHUNK, length - done);
+      this.#writePiece(ZEROS, 0, piece, position + done);
+      done += piece;
+    }
+  }
+
+  flush(): void {
+    fs.fdatasyncSync(this.#fd);
+  }
+}
