@@ -198,6 +198,12 @@ export class MappedMemory implements GuestMemory {
   }
 }
 
+/** Rings need the arrays behind guest memory. */
+export function mappedMemory(memory: GuestMemory): MappedMemory {
+  if (memory instanceof MappedMemory) return memory;
+  throw new HostError('guest memory must be a MappedMemory');
+}
+
 function checkRange(array: Uint8Array, offset: number, length: number): void {
   if (offset >= 0 && length >= 0 && offset + length <= array.length) return;
   throw new HostError(`bytes ${offset} to ${offset + length} of an array of ${array.length}`);

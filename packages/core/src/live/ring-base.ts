@@ -1,12 +1,11 @@
 import type { Facts } from '@virtkit/vmstate';
-import type { GuestMemory } from '../contract/memory.ts';
 import type { Chain, Virtqueue } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { FREE, RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';
 import { InOrder } from './in-order.ts';
-import type { Mapping } from './mapping.ts';
-import { MappedMemory } from './memory.ts';
+import { Mapping } from './mapping.ts';
+import { type MappedMemory, mappedMemory } from './memory.ts';
 import type { QueueOwner, QueueSetup } from './ring.ts';
 
 /** Descriptor flags, Virtio 1.3 §2.7.5, §2.8.1. */
@@ -35,11 +34,9 @@ export abstract class RingBase {
     this.size = setup.size;
     this.littleEndian = setup.littleEndian;
     this.eventIdx = setup.eventIdx;
-    this.memory = mapped(setup.memory);
+    this.memory = mappedMemory(setup.memory);
     this.owner = setup.owner;
-    const [first] = this.memory.mappings;
-    if (first === undefined) throw new HostError('guest memory without a region');
-    this.hit = first;
+    this.hit = this.memory.mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
     this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
   }
 
@@ -112,10 +109,4 @@ export abstract class RingBase {
     this.owner.fault(reason, { queue: this.index, ...facts });
     return undefined;
   }
-}
-
-/** Rings need the arrays behind guest memory. */
-function mapped(memory: GuestMemory): MappedMemory {
-  if (memory instanceof MappedMemory) return memory;
-  throw new HostError('guest memory must be a MappedMemory');
 }

@@ -1,34 +1,32 @@
 import type { Facts } from '@virtkit/vmstate';
 import { hex } from '@virtkit/vmstate';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
+import { mappedMemory } from './memory.ts';
 import type { QueueSetup, RingIndices } from './ring.ts';
 
 /** What a ring's three parts look like in guest memory. */
 export type Mapping =
-  /** All RAM. */
+  /** Each in one region, or nowhere: what is not there reads as 0 and takes no writes, as ROM does. No error in QEMU either. */
   | { readonly kind: 'mapped' }
-  /** Nothing there: reads as zeros, so nothing is ever available. Not an error in QEMU either. */
-  | { readonly kind: 'absent' }
-  /** Begins in RAM and does not end there: breaks the device. */
+  /** Begins in a region and does not end in it: breaks the device. */
   | { readonly kind: 'cut'; readonly part: 'desc' | 'avail' | 'used' };
 
 /** Are the parts of a ring in guest memory? QEMU: `virtio_init_region_cache`. */
 export function mapRing(setup: QueueSetup, packed: boolean): Mapping {
-  const { size, desc, avail, used, memory } = setup;
+  const { size, desc, avail, used } = setup;
+  const memory = mappedMemory(setup.memory);
   const event = setup.eventIdx ? 2 : 0;
   const availBytes = packed ? 4 : 4 + 2 * size + event;
   const usedBytes = packed ? 4 : 4 + 8 * size + event;
-  let absent = false;
-  for (const [part, gpa, length, writable] of [
-    ['desc', desc, 16 * size, packed],
-    ['used', used, usedBytes, true],
-    ['avail', avail, availBytes, false],
+  for (const [part, gpa, length] of [
+    ['desc', desc, 16 * size],
+    ['used', used, usedBytes],
+    ['avail', avail, availBytes],
   ] as const) {
-    if (memory.covers(gpa, length, writable)) continue;
-    if (memory.covers(gpa, 1)) return { kind: 'cut', part };
-    absent = true;
+    const region = memory.at(gpa);
+    if (region !== undefined && length > region.end - gpa) return { kind: 'cut', part };
   }
-  return absent ? { kind: 'absent' } : { kind: 'mapped' };
+  return { kind: 'mapped' };
 }
 
 /** A split ring whose indices make no sense. */
