@@ -1,0 +1,94 @@
+import type { DeviceKind } from './control.ts';
+import { rules } from './rules.ts';
+
+/** What one line of QEMU's means. */
+export interface Explanation {
+  /** The line, without the program's name and time in front. */
+  readonly line: string;
+  /** Stable, for programs: `features`, `ring-index`, `pci-config`, … */
+  readonly code: string;
+  /** The load has failed for this reason (`cause`), or the line only says where or that it failed (`context`). */
+  readonly role: 'cause' | 'context' | 'warning';
+  /** In whole sentences. */
+  readonly meaning: string;
+  /** What to change, most likely first. */
+  readonly advice: readonly string[];
+  /** The values of the line by name. */
+  readonly facts: Readonly<Record<string, string | number>>;
+  /** The feature bits that the line is about. */
+  readonly features?: readonly ExplainedFeature[];
+}
+
+/** A feature bit, and what decides over it. */
+export interface ExplainedFeature {
+  readonly bit: number;
+  readonly name: string;
+  readonly property?: string;
+  readonly machine?: string;
+  readonly needs?: string;
+  readonly spec: string;
+}
+
+/** What the whole text tells about where it happened. */
+export interface LogContext {
+  /** The device of the section, if a line names it: `virtio-net`. */
+  readonly device?: DeviceKind;
+  /** Its path: `0000:00:02.0`. */
+  readonly path?: string;
+  readonly lines: readonly string[];
+}
+
+/** QEMU's messages are shorter; patterns need not look at more. */
+const LINE_MAX = 1000;
+
+/** Answers what QEMU's messages mean: one line, or a whole log. Lines that are none of QEMU's about a load are left out. */
+export function explain(text: string): Explanation[] {
+  const lines = text
+    .split(/\r?\n|\\n/)
+    .map((line) => stripPrefix(line.slice(0, LINE_MAX)))
+    .filter((line) => line !== '');
+  const context = contextOf(lines);
+  return lines.flatMap((line) => {
+    const parts = partsOf(line);
+    return parts.flatMap((part) => {
+      for (const rule of rules) {
+        const match = rule.pattern.exec(part);
+        if (match !== null) return [{ line: part, ...rule.explain(match, context) }];
+      }
+      return [];
+    });
+  });
+}
+
+/** `2026-01-01T10:00:00.1Z qemu-system-x86_64: -incoming tcp:…: text` → `text`. */
+function stripPrefix(line: string): string {
+  return line
+    .trim()
+    .replace(/^\d{4}-\d\d-\d\d[T ][\d:.]+(Z|[+-]\d\d:?\d\d)?:?\s*/, '')
+    .replace(/^(?:\S*\/)?(?:qemu[\w.-]*|kvm)(?:\[\d+\])?: /, '')
+    .replace(/^-(?:incoming|device|loadvm) \S+: /, '')
+    .replace(
+      /^(?:error: )?internal error: (?:qemu unexpectedly closed the monitor: |QEMU unexpectedly closed the monitor[^:]*: )?/,
+      '',
+    )
+    .trim();
+}
+
+/** QEMU 11.1 puts the whole chain into one line: `load of migration failed: <strerror>: <outermost>: … : <innermost>`. */
+function partsOf(line: string): string[] {
+  const [, head, rest] = /^(load of migration failed: [^:]+): (.+)$/.exec(line) ?? [];
+  return head === undefined || rest === undefined ? [line] : [head, ...rest.split(/: (?=[A-Z])/)];
+}
+
+function contextOf(lines: readonly string[]): LogContext {
+  const text = lines.join('\n');
+  const [, path, name] =
+    /(?:of device|instance|footer for) '?([^\s']*?)\/?(virtio-(?:net|blk))'?/.exec(text) ??
+    /Failed to load ()(virtio-(?:net|blk)):/.exec(text) ??
+    [];
+  return {
+    lines,
+    ...((name === 'virtio-net' || name === 'virtio-blk') && { device: name }),
+    ...(path !== undefined && path !== '' && { path }),
+  };
+}

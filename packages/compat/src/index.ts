@@ -1,0 +1,11 @@
+/**
+ * What QEMU's versions and machine types accept, as data; and answers from it.
+ *
+ * You bring:  QEMU's error messages, or the feature bits of a device.
+ * You get:    what they mean, bit by bit, and which property or machine version decides.
+ * Not here:   files and printing. The command `virtkit` (`@virtkit/cli`) has them.
+ * @packageDocumentation
+ */
+export { bitsOf, type DeviceKind, type FeatureControl, featureControl, guessDevice } from './control.ts';
+export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
+export { type PciByte, pciByte } from './pci-byte.ts';

@@ -1,0 +1,64 @@
+import { bitsOf, type FeatureControl, featureControl, guessDevice } from './control.ts';
+import type { Explanation, LogContext } from './explain.ts';
+import { group, listed, type Rule } from './rules.ts';
+
+/** `Features 0x… unsupported. Allowed features: 0x…` */
+export const featureRules: readonly Rule[] = [
+  {
+    pattern: /Features (0x[0-9a-f]+) unsupported\. Allowed features: (0x[0-9a-f]+)/i,
+    explain: (match, context) => unsupported(group(match, 1), group(match, 2), context),
+  },
+  {
+    pattern: /VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device/,
+    explain: () => ({
+      code: 'iommu-platform',
+      role: 'cause',
+      meaning:
+        'iommu_platform=on was given to a device that also has the legacy interface, and legacy drivers cannot honour it.',
+      advice: ['Add disable-legacy=on (and the same on the source).', 'Or leave iommu_platform off.'],
+      facts: { bit: 33 },
+    }),
+  },
+];
+
+function unsupported(guest: string, allowed: string, context: LogContext): Omit<Explanation, 'line'> {
+  const [features, host] = [BigInt(guest), BigInt(allowed)];
+  const device = context.device ?? guessDevice(features, host);
+  const missing = bitsOf(features & ~host).map((bit) => featureControl(bit, device));
+  const facts = { features: guest, allowed, ...(device !== undefined && { device }) };
+  if (missing.length === 0) {
+    return {
+      code: 'features-masked',
+      role: 'cause',
+      meaning:
+        'The guest has negotiated features that this QEMU does not offer. QEMU 10.2 and later print the set after removing them, so the two numbers look compatible; the missing bits are not in this line.',
+      advice: [
+        'Compare with the stream: virtkit inspect FILE shows the negotiated features by name.',
+        'virtkit check FILE --target names the ones that the destination lacks.',
+      ],
+      facts,
+      features: [],
+    };
+  }
+  const names = listed(missing.map(({ bit, name }) => `${name} (bit ${bit})`));
+  return {
+    code: 'features',
+    role: 'cause',
+    meaning: `The guest runs with ${names}, which this ${device ?? 'device'} does not offer. A guest cannot give up a feature without a reset of its driver, so QEMU refuses the state.`,
+    advice: missing.map(adviceFor),
+    facts,
+    features: missing,
+  };
+}
+
+function adviceFor({ name, bit, property, machine, needs, qemu }: FeatureControl): string {
+  if (property === undefined)
+    return `${name} (bit ${bit}): ${needs === undefined ? 'no property of QEMU switches it' : `depends on ${needs}`}.`;
+  const since =
+    machine === undefined
+      ? ''
+      : ` It is on by default from machine version ${machine} on: use the same machine type on both sides.`;
+  const wants = needs === undefined ? '' : ` It needs ${needs}: compare the hosts.`;
+  const known = qemu === undefined ? '' : ` QEMU before ${qemu} does not have it.`;
+  return `${name} (bit ${bit}): property ${property} of the device is off at the destination, or was forced on at the source.${since}${wants}${known}`;
+}
