@@ -1,4 +1,5 @@
 import {
+  type Chain,
   type DeviceHost,
   type DeviceModel,
   FEATURE,
@@ -149,12 +150,13 @@ export class BlkDevice implements DeviceModel<BlkState> {
       ...(packed && { ndescs }),
       element,
     });
+    const saved = (chain: Chain): BlkRequest =>
+      state({ queue: chain.queue.index, ndescs: chain.ndescs, element: chain.element() });
     const list = [...parked].map(state);
-    for (const { chain } of requests.all()) {
-      if (chain === undefined) continue;
-      const { queue, ndescs } = chain;
-      list.push(state({ queue: queue.index, ndescs, element: chain.element() }));
-    }
+    for (const { chain } of requests.all()) if (chain !== undefined) list.push(saved(chain));
+    // done, but the driver does not know yet (IN_ORDER): done once more where the state is restored
+    for (let queue = 0; queue < settings.queues; queue++)
+      list.push(...(host.queue(queue)?.held() ?? []).map(saved));
     if (list.length === 0) return { requests: [] };
     const layout = {
       queue: many,
