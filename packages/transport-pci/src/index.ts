@@ -1,13 +1,17 @@
 /**
- * Virtio over PCI: its part of a virtio device's saved state.
+ * Virtio over PCI: the function that an emulator embeds, and its part of a virtio device's saved state.
  *
- * You bring:  a device type (`@virtkit/device-*`) and `virtioDevice` of `@virtkit/core`.
- * You get:    configuration space, MSI-X table and pending bits, vectors, the modern registers; named, and back to bytes.
- * Not here:   registers that a running guest can reach. They come with the live devices.
+ * You bring:  a device type (`@virtkit/device-*`), guest memory, an interrupt line and a place for MSI-X messages.
+ * You get:    `PciFunction`: configuration space and BARs that a guest drives, stopped and moved at any moment;
+ *             `pci`: the saved state, named, and back to bytes.
+ * Not here:   the PCI bus and its bridges, routing of interrupts, an IOMMU.
  * @packageDocumentation
  */
 export { type Capability, capabilities, describeConfigSpace, msixVectors } from './config-space.ts';
 export { type PciParts, pci } from './layer.ts';
+export type { Bar, BarKind } from './live/bars.ts';
+export { PciFunction } from './live/function.ts';
+export type { PciIds, PciMode, PciOptions } from './live/options.ts';
 export {
   modernQueue,
   modernState,
@@ -16,5 +20,6 @@ export {
   type PciExtraState,
   type PciQueueState,
   pciConfigState,
+  pciDevice,
   pciExtraState,
 } from './state.ts';

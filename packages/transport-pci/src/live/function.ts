@@ -1,0 +1,144 @@
+import { type DeviceModel, LiveDevice } from '@virtkit/core';
+import type { PciParts } from '../layer.ts';
+import { allOnes, isAligned, type Region, readPieces, truncate, writePieces } from './access.ts';
+import type { Bar } from './bars.ts';
+import { BAR } from './capabilities.ts';
+import { CommonConfig } from './common-config.ts';
+import { ConfigAccess } from './config-access.ts';
+import { layOut } from './layout.ts';
+import { LegacyRegisters } from './legacy-registers.ts';
+import { ModernRegion } from './modern-region.ts';
+import { type PciOptions, shapeOf } from './options.ts';
+import { NotifyPioRegion, RomRegion } from './small-regions.ts';
+import { PciTransport } from './transport.ts';
+
+/**
+ * A virtio device as a PCI function: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. An emulator hands it the guest's accesses
+ * to configuration space and BARs, and takes interrupts and messages from it.
+ *
+ * Nothing here throws for what a guest does, whatever the offset, the size and the value.
+ */
+export class PciFunction<D = unknown> {
+  /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */
+  readonly device: LiveDevice<PciParts, D>;
+  readonly #transport: PciTransport;
+  readonly #config: ConfigAccess;
+  readonly #regions: (Region | undefined)[];
+  readonly #sizes: readonly number[];
+  readonly #reset: () => void;
+
+  /** @throws HostError for options that make no function */
+  constructor(model: DeviceModel<D>, options: PciOptions) {
+    const shape = shapeOf(model, options);
+    const { properties } = shape;
+    const layout = layOut(model, options, shape, (address, data) => {
+      // nothing is mapped at 2^53 and above, and a number does not hold such an address
+      if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
+    });
+    const transport = new PciTransport(layout, shape, (level) => options.setIntx?.(level));
+    this.#transport = transport;
+    const { ringReset, anyLayout } = properties;
+    this.device = new LiveDevice<PciParts, D>(model, transport, {
+      ...options,
+      rings: { ringReset, anyLayout, ...options.rings },
+      version1: shape.hasModern,
+      useStarted: properties.useStarted,
+    });
+    transport.attach(this.device as LiveDevice<PciParts>);
+    const device = this.device as LiveDevice<PciParts>;
+    this.#reset = () => this.#virtioReset();
+    const readIsr = (): number => this.#readIsr();
+    const { modern, vectors } = transport;
+    const common = modern && new CommonConfig(device, modern, vectors, this.#reset);
+    const modernRegion = common && new ModernRegion(device, common, shape.multiplier, readIsr);
+    this.#config = new ConfigAccess(device, transport, modernRegion, properties, {
+      reset: () => this.reset(),
+    });
+    this.#regions = [];
+    if (shape.hasLegacy) {
+      this.#regions[BAR.LEGACY] = new LegacyRegisters(device, layout.msix, vectors, {
+        reset: this.#reset,
+        enableBusMaster: () => this.#config.enableBusMaster(),
+        readIsr,
+      });
+    }
+    if (layout.msix.vectors > 0) this.#regions[BAR.MSIX] = layout.msix;
+    if (options.modernPioNotify) this.#regions[BAR.NOTIFY_PIO] = new NotifyPioRegion(device);
+    this.#regions[BAR.MODERN] = modernRegion;
+    if (options.rom !== undefined) this.#regions[BAR.ROM] = new RomRegion(options.rom);
+    this.#sizes = Array.from({ length: 7 }, (_, index) => layout.bars.sizeOf(index));
+  }
+
+  /** What the guest maps, lowest first. Those that are not `enabled` are nowhere now. */
+  get bars(): readonly Bar[] {
+    return this.#transport.layout.bars.all;
+  }
+
+  /** Level of the INTA line. */
+  get intx(): boolean {
+    return this.#transport.intx.level;
+  }
+
+  /** MSI-X vectors; 0 without the capability. */
+  get vectors(): number {
+    return this.#transport.layout.msix.vectors;
+  }
+
+  /** Bytes of configuration space: 256, or 4096 of a PCI Express function. */
+  get configSize(): number {
+    return this.#transport.layout.space.size;
+  }
+
+  /** Reads configuration space, 1, 2 or 4 bytes (any number to 8). All ones behind its end. */
+  configRead(offset: number, size: number): number {
+    return readPieces(this.#config, this.configSize, offset, size);
+  }
+
+  /** Writes configuration space. */
+  configWrite(offset: number, size: number, value: number): void {
+    writePieces(this.#config, this.configSize, offset, size, value);
+  }
+
+  /**
+   * Reads from a BAR (0 to 5, 6 is the ROM), whether or not it is mapped now: 1, 2 or 4 bytes, little-endian. Other
+   * sizes to 8 and offsets that are not a multiple are cut into accesses that are; all ones where there is nothing.
+   */
+  barRead(bar: number, offset: number, size: number): number {
+    const region = this.#regions[bar];
+    if (region === undefined) return allOnes(size);
+    const limit = this.#sizes[bar] ?? 0;
+    if (isAligned(offset, size) && offset >= 0 && offset < limit)
+      return truncate(region.read(offset, size), size);
+    return readPieces(region, limit, offset, size);
+  }
+
+  /** Writes to a BAR. */
+  barWrite(bar: number, offset: number, size: number, value: number): void {
+    const region = this.#regions[bar];
+    if (region === undefined) return;
+    const limit = this.#sizes[bar] ?? 0;
+    if (isAligned(offset, size) && offset >= 0 && offset < limit)
+      region.write(offset, size, truncate(value, size));
+    else writePieces(region, limit, offset, size, value);
+  }
+
+  /** Bus reset, and what a function level reset does: everything is as it was made. QEMU: `pci_device_reset`. */
+  reset(): void {
+    this.#virtioReset();
+    this.#config.reset();
+  }
+
+  /** A reset of the virtio device alone, by status 0 or PFN 0. QEMU: `virtio_pci_reset`. */
+  #virtioReset(): void {
+    this.device.reset();
+    this.#transport.updateIntx();
+    this.#transport.vectors.reset();
+    this.#transport.modern?.reset();
+  }
+
+  #readIsr(): number {
+    const isr = this.device.readAndClearIsr();
+    this.#transport.intx.set(false);
+    return isr;
+  }
+}

@@ -1,0 +1,70 @@
+import { COMMAND, type ConfigRegisters, HEADER, STATUS_BIT } from './config-registers.ts';
+
+const PINS = 4;
+
+/** The interrupt pins of a function. A saved state has the levels of all four, a function has one pin. */
+export class Intx {
+  readonly #space: ConfigRegisters;
+  readonly #set: (level: boolean) => void;
+  readonly #levels = new Uint8Array(PINS);
+  /** What the host was told last. */
+  #told = false;
+
+  constructor(space: ConfigRegisters, set: (level: boolean) => void) {
+    this.#space = space;
+    this.#set = set;
+  }
+
+  get levels(): number[] {
+    return [...this.#levels];
+  }
+
+  /** What the line carries: nothing while the guest has it disabled. */
+  get level(): boolean {
+    const disabled = (this.#space.u16(HEADER.COMMAND) & COMMAND.INTX_DISABLE) !== 0;
+    return !disabled && this.#levels.some((level) => level !== 0);
+  }
+
+  /** Sets the function's own pin. QEMU: `pci_set_irq`. */
+  set(level: boolean): void {
+    this.#setPin(level);
+    this.update();
+  }
+
+  #setPin(level: boolean): void {
+    // a saved state may name any pin, and none
+    const pin = (this.#space.u8(HEADER.INTERRUPT_PIN) - 1) & (PINS - 1);
+    this.#levels[pin] = level ? 1 : 0;
+  }
+
+  /** QEMU: `pci_device_deassert_intx`. */
+  deassert(): void {
+    this.#levels.fill(0);
+    this.update();
+  }
+
+  /**
+   * Takes over saved levels, and that of the function's own pin if it is known better. The host is told in any case:
+   * its idea of the line may be another one.
+   */
+  restore(levels: readonly number[], own: boolean | undefined): void {
+    this.#levels.set(levels.slice(0, PINS));
+    if (own !== undefined) this.#setPin(own);
+    this.#told = !this.level;
+    this.update();
+  }
+
+  /** The levels or the disable bit may be others now. */
+  update(): void {
+    const status = this.#space.u8(HEADER.STATUS);
+    const pending = this.#levels.some((level) => level !== 0);
+    // Virtio 1.3 §4.1.4.5.1 MUST: Interrupt Status in the PCI status register follows the ISR status
+    this.#space.bytes[HEADER.STATUS] = pending
+      ? status | STATUS_BIT.INTERRUPT
+      : status & ~STATUS_BIT.INTERRUPT;
+    const { level } = this;
+    if (level === this.#told) return;
+    this.#told = level;
+    this.#set(level);
+  }
+}

@@ -1,0 +1,159 @@
+import { FEATURE, type LiveDevice } from '@virtkit/core';
+import type { PciParts } from '../layer.ts';
+import type { Region } from './access.ts';
+import type { Msix } from './msix.ts';
+import type { Vectors } from './vectors.ts';
+
+/** Offsets in the legacy I/O BAR. Virtio 1.3 §4.1.4.10; the vectors are there only while MSI-X is enabled. */
+export const LEGACY = {
+  HOST_FEATURES: 0,
+  GUEST_FEATURES: 4,
+  QUEUE_PFN: 8,
+  QUEUE_SIZE: 12,
+  QUEUE_SELECT: 14,
+  QUEUE_NOTIFY: 16,
+  STATUS: 18,
+  ISR: 19,
+  CONFIG_VECTOR: 20,
+  QUEUE_VECTOR: 22,
+} as const;
+
+/** Where the device's configuration begins, without and with the two vectors. */
+const CONFIG = { WITHOUT_MSIX: 20, WITH_MSIX: 24 } as const;
+
+const PFN_SHIFT = 12n;
+const ACKNOWLEDGE_AND_DRIVER = 0x03;
+const ALL_ONES = 0xffffffff;
+/** `VIRTIO_QUEUE_MAX` */
+const QUEUES = 1024;
+
+/** Bytes of the legacy BAR before it is rounded up: it has room for the vectors if there is MSI-X at all. */
+export function legacyBytes(hasMsix: boolean, configLength: number): number {
+  return (hasMsix ? CONFIG.WITH_MSIX : CONFIG.WITHOUT_MSIX) + configLength;
+}
+
+/** What the registers do outside of themselves. */
+export interface LegacyActions {
+  /** A virtio reset. */
+  reset(): void;
+  /** Switches bus mastering on, as if the driver had. */
+  enableBusMaster(): void;
+  /** Reads and clears the ISR, and lowers INTx. */
+  readIsr(): number;
+}
+
+/**
+ * The legacy registers. QEMU: `virtio_ioport_read`, `virtio_ioport_write`. A register answers at its own offset only,
+ * whatever the width. Registers are little-endian; the configuration behind them has the byte order of the guest.
+ */
+export class LegacyRegisters implements Region {
+  readonly #device: LiveDevice<PciParts>;
+  readonly #msix: Msix;
+  readonly #vectors: Vectors;
+  readonly #actions: LegacyActions;
+  readonly #hostFeatures: number;
+
+  constructor(device: LiveDevice<PciParts>, msix: Msix, vectors: Vectors, actions: LegacyActions) {
+    this.#device = device;
+    this.#msix = msix;
+    this.#vectors = vectors;
+    this.#actions = actions;
+    this.#hostFeatures = Number(device.hostFeatures & 0xffffffffn);
+  }
+
+  get #configStart(): number {
+    return this.#msix.enabled ? CONFIG.WITH_MSIX : CONFIG.WITHOUT_MSIX;
+  }
+
+  read(offset: number, size: number): number {
+    const start = this.#configStart;
+    // the bytes stand in the guest's order already and pass as they are
+    if (offset >= start) return this.#device.readConfig(offset - start, size, true);
+    return this.#readRegister(offset);
+  }
+
+  #readRegister(offset: number): number {
+    const device = this.#device;
+    switch (offset) {
+      case LEGACY.HOST_FEATURES:
+        return this.#hostFeatures;
+      case LEGACY.GUEST_FEATURES:
+        return Number(device.guestFeatures & 0xffffffffn);
+      case LEGACY.QUEUE_PFN:
+        return Number((device.queueDesc(device.queueSel) >> PFN_SHIFT) & 0xffffffffn);
+      case LEGACY.QUEUE_SIZE:
+        return device.queueNum(device.queueSel);
+      case LEGACY.QUEUE_SELECT:
+        return device.queueSel;
+      case LEGACY.STATUS:
+        return device.status;
+      case LEGACY.ISR:
+        return this.#actions.readIsr();
+      case LEGACY.CONFIG_VECTOR:
+        return this.#vectors.config;
+      case LEGACY.QUEUE_VECTOR:
+        return this.#vectors.ofQueue(device.queueSel);
+      default:
+        return ALL_ONES;
+    }
+  }
+
+  write(offset: number, size: number, value: number): void {
+    const start = this.#configStart;
+    if (offset >= start) this.#device.writeConfig(offset - start, size, value, true);
+    else this.#writeRegister(offset, value);
+  }
+
+  #writeRegister(offset: number, value: number): void {
+    const device = this.#device;
+    switch (offset) {
+      case LEGACY.GUEST_FEATURES:
+        device.setFeatures(this.#negotiable(value));
+        break;
+      case LEGACY.QUEUE_PFN:
+        if (value === 0) this.#actions.reset();
+        else device.setQueueAddress(device.queueSel, BigInt(value) << PFN_SHIFT);
+        break;
+      case LEGACY.QUEUE_SELECT:
+        device.selectQueue(value);
+        break;
+      case LEGACY.QUEUE_NOTIFY:
+        this.#notify(value);
+        break;
+      case LEGACY.STATUS:
+        this.#setStatus(value);
+        break;
+      case LEGACY.CONFIG_VECTOR:
+        this.#vectors.mapConfig(value);
+        break;
+      case LEGACY.QUEUE_VECTOR:
+        this.#vectors.mapQueue(device.queueSel, value);
+        break;
+    }
+  }
+
+  /** A driver that takes every bit takes BAD_FEATURE too, and gets what such drivers can do. */
+  #negotiable(features: number): bigint {
+    const bad = (features & (1 << FEATURE.BAD_FEATURE)) !== 0;
+    return bad ? this.#device.model.badFeatures & 0xffffffffn : BigInt(features);
+  }
+
+  #notify(value: number): void {
+    const device = this.#device;
+    if (device.has(FEATURE.NOTIFICATION_DATA)) {
+      // Virtio 1.3 §4.1.5.2, §2.9: the queue, and where in the ring the driver is
+      device.kick(value & 0xffff, value >>> 16);
+    } else if (value < QUEUES) {
+      device.kick(value);
+    }
+  }
+
+  #setStatus(value: number): void {
+    const device = this.#device;
+    const status = value & 0xff;
+    if (status !== 0) device.setStatus(status);
+    if (status === 0 || device.status === 0) this.#actions.reset();
+    // Linux before 2.6.34 does not switch bus mastering on, and all drivers begin with this status
+    if (value === ACKNOWLEDGE_AND_DRIVER) this.#actions.enableBusMaster();
+  }
+}

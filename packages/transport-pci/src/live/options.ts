@@ -1,0 +1,145 @@
+import { type DeviceModel, HostError, type LiveOptions } from '@virtkit/core';
+import type { Bar } from './bars.ts';
+import { type MachineProperties, machineProperties } from './machine.ts';
+import type { SendMessage } from './msix.ts';
+
+/**
+ * Which drivers find their interface. `transitional`: old and new ones; `legacy`: old ones, as with QEMU's
+ * `disable-modern=on`; `modern`: new ones, as with `disable-legacy=on`.
+ */
+export type PciMode = 'transitional' | 'legacy' | 'modern';
+
+/** How a device is attached to a PCI bus. Names in brackets are QEMU's properties. */
+export interface PciOptions extends Omit<LiveOptions, 'version1' | 'align' | 'useStarted'> {
+  /** The INTA line: called when its level changes, and after a restore. */
+  setIntx?(level: boolean): void;
+  /**
+   * An MSI-X message: a 32-bit little-endian write to that guest address, which may be above 4 GiB. Without it the
+   * function has no MSI-X, as on a machine that does not know MSI.
+   */
+  sendMsi?: SendMessage;
+  /** A BAR is mapped now, elsewhere, or no more. */
+  onBarChange?(bar: Bar): void;
+  /** Default: as QEMU's `disable-legacy=auto`, modern if express, else transitional; machines up to 2.6 legacy. */
+  readonly mode?: PciMode;
+  /** The function sits behind a PCI Express port: 4096 bytes of configuration space, PCI Express capability. Default false. */
+  readonly express?: boolean;
+  /** MSI-X vectors, 0 to 2048 (`vectors`). Default: as QEMU's, one for each queue and one for the configuration. */
+  readonly vectors?: number;
+  /**
+   * The QEMU machine type whose function this is: `7.2`, `pc-q35-5.2`. Decides vectors, capability bytes, offered features,
+   * what is saved: a stream of that machine type fits. Default 7.2.
+   */
+  readonly machine?: string;
+  /** A page of notification addresses for each queue (`page-per-vq`). Default by machine. */
+  readonly pagePerVq?: boolean;
+  /** Notification by port I/O as well (`modern-pio-notify`). Default false. */
+  readonly modernPioNotify?: boolean;
+  /** Advanced error reporting (`aer`); express only. Default false. */
+  readonly aer?: boolean;
+  /** Address translation services (`ats`); express only. Default false. */
+  readonly ats?: boolean;
+  /** The function is one of several in its slot (`multifunction`). Default false. */
+  readonly multifunction?: boolean;
+  /** Content of the expansion ROM (`romfile`). Default: no ROM. */
+  readonly rom?: Uint8Array;
+  /** Identity; what is not given is as in QEMU. */
+  readonly ids?: PciIds;
+  /** Is 0 an address for a BAR? QEMU: `pci_allow_0_address`, of ARM, RISC-V and POWER machines. Default false. */
+  readonly allowAddressZero?: boolean;
+}
+
+/** Ids of a function. */
+export interface PciIds {
+  readonly vendor?: number;
+  readonly device?: number;
+  readonly revision?: number;
+  readonly subsystemVendor?: number;
+  readonly subsystem?: number;
+}
+
+const VENDOR = 0x1af4;
+const MODERN_DEVICES = 0x1040;
+const MODERN_SUBSYSTEM = 0x1100;
+/** Virtio 1.3 §4.1.2.1: device type → transitional PCI device id. */
+const TRANSITIONAL: Readonly<Record<number, number>> = {
+  1: 0x1000,
+  2: 0x1001,
+  5: 0x1002,
+  3: 0x1003,
+  8: 0x1004,
+  4: 0x1005,
+  9: 0x1009,
+};
+const MAX_VECTORS = 2048;
+
+/** {@link PciOptions}, decided. */
+export interface PciShape {
+  readonly properties: MachineProperties;
+  readonly mode: PciMode;
+  readonly hasLegacy: boolean;
+  readonly hasModern: boolean;
+  readonly express: boolean;
+  readonly vectors: number;
+  /** `notify_off_multiplier` */
+  readonly multiplier: number;
+  readonly ids: Required<PciIds>;
+}
+
+/** @throws HostError for options that contradict each other */
+export function shapeOf(model: DeviceModel, options: PciOptions): PciShape {
+  const properties = machineProperties(options.machine);
+  const express = (options.express ?? false) && properties.express;
+  const mode =
+    options.mode ?? (properties.legacyOnly ? 'legacy' : options.express ? 'modern' : 'transitional');
+  if (mode !== 'modern' && options.accessPlatform)
+    throw new HostError(`accessPlatform in mode '${mode}': only modern drivers know of it`);
+  if (mode === 'legacy' && options.modernPioNotify)
+    throw new HostError("modernPioNotify in mode 'legacy': there is nothing modern");
+  return {
+    properties,
+    mode,
+    hasLegacy: mode !== 'modern',
+    hasModern: mode !== 'legacy',
+    express: express && mode !== 'legacy',
+    vectors: vectorsOf(model, options, properties),
+    multiplier: (options.pagePerVq ?? properties.pagePerVq) ? 0x1000 : 4,
+    ids: idsOf(model, mode, options.ids ?? {}),
+  };
+}
+
+function vectorsOf(model: DeviceModel, options: PciOptions, { vectors }: MachineProperties): number {
+  if (options.sendMsi === undefined) {
+    if ((options.vectors ?? 0) > 0)
+      throw new HostError(`${options.vectors} vectors, and no sendMsi to send them`);
+    return 0;
+  }
+  const byMachine = vectors[model.layer.virtioId ?? 0];
+  const count = options.vectors ?? byMachine ?? model.queueSizes.length + 1;
+  if (!Number.isInteger(count) || count < 0 || count > MAX_VECTORS)
+    throw new HostError(`${count} MSI-X vectors, 0 to ${MAX_VECTORS} allowed`);
+  return count;
+}
+
+function idsOf(model: DeviceModel, mode: PciMode, given: PciIds): Required<PciIds> {
+  const { virtioId } = model.layer;
+  const device = given.device ?? deviceOf(virtioId, mode);
+  if (device === undefined)
+    throw new HostError(`${model.layer.name}: no PCI device id for mode '${mode}'; give one in ids.device`);
+  const modern = mode === 'modern';
+  return {
+    vendor: given.vendor ?? VENDOR,
+    device,
+    // Virtio 1.3 §4.1.2.1 SHOULD: 1 or higher; §4.1.2.3 MUST: 0 for transitional devices
+    revision: given.revision ?? (modern ? 1 : 0),
+    subsystemVendor: given.subsystemVendor ?? VENDOR,
+    // Virtio 1.3 §4.1.2.3 MUST: the device type for transitional devices; §4.1.2.1 SHOULD: 0x40 or higher otherwise
+    subsystem: given.subsystem ?? (modern ? MODERN_SUBSYSTEM : (virtioId ?? 0)),
+  };
+}
+
+function deviceOf(virtioId: number | undefined, mode: PciMode): number | undefined {
+  if (virtioId === undefined) return undefined;
+  // Virtio 1.3 §4.1.2.1 MUST: 0x1040 plus the device type, or a transitional id
+  return mode === 'modern' ? MODERN_DEVICES + virtioId : TRANSITIONAL[virtioId];
+}

@@ -1,0 +1,37 @@
+import type { LiveDevice } from '@virtkit/core';
+import type { PciParts } from '../layer.ts';
+import type { Region } from './access.ts';
+
+/** Notification by port I/O: the value is the queue. QEMU: `virtio_pci_notify_write_pio`. */
+export class NotifyPioRegion implements Region {
+  readonly #device: LiveDevice<PciParts>;
+
+  constructor(device: LiveDevice<PciParts>) {
+    this.#device = device;
+  }
+
+  read(): number {
+    return 0;
+  }
+
+  write(_offset: number, _size: number, value: number): void {
+    this.#device.kick(value);
+  }
+}
+
+/** The expansion ROM. Zeros behind its content. */
+export class RomRegion implements Region {
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  read(offset: number, size: number): number {
+    let value = 0;
+    for (let i = size - 1; i >= 0; i--) value = value * 256 + (this.#bytes[offset + i] ?? 0);
+    return value;
+  }
+
+  write(): void {}
+}

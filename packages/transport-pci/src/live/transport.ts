@@ -1,0 +1,151 @@
+import { FEATURE, type LiveDevice, type Report, type TransportModel, type VirtioState } from '@virtkit/core';
+import { hex } from '@virtkit/vmstate';
+import { type PciParts, pci } from '../layer.ts';
+import type { PciConfigState, PciExtraState, PciQueueState } from '../state.ts';
+import { COMMAND, HEADER, STATUS_BIT } from './config-registers.ts';
+import { Intx } from './intx.ts';
+import type { Layout } from './layout.ts';
+import { ModernState } from './modern-state.ts';
+import type { PciShape } from './options.ts';
+import { Vectors } from './vectors.ts';
+
+/** `PCIDevice.version_id` of every QEMU since 0.12. */
+const VERSION_ID = 2;
+
+/** PCI as core sees it: interrupts for queues and configuration changes, and the transport's part of the state. */
+export class PciTransport implements TransportModel<PciParts> {
+  readonly layer = pci;
+  readonly features: bigint = 1n << BigInt(FEATURE.BAD_FEATURE);
+  readonly layout: Layout;
+  readonly vectors: Vectors;
+  readonly intx: Intx;
+  /** Messages reach memory only while this is on. QEMU: `bus_master_enable_region`. */
+  busMaster = false;
+  readonly #shape: PciShape;
+  #device: LiveDevice<PciParts> | undefined;
+  #modern: ModernState | undefined;
+  #versionId = VERSION_ID;
+
+  constructor(layout: Layout, shape: PciShape, setIntx: (level: boolean) => void) {
+    this.layout = layout;
+    this.#shape = shape;
+    this.vectors = new Vectors(layout.msix);
+    this.intx = new Intx(layout.space, setIntx);
+  }
+
+  /** Core exists now. */
+  attach(device: LiveDevice<PciParts>): void {
+    this.#device = device;
+    if (this.#shape.hasModern) this.#modern = new ModernState(device.hostFeatures >> 64n === 0n ? 2 : 4);
+  }
+
+  get modern(): ModernState | undefined {
+    return this.#modern;
+  }
+
+  // Interrupts
+
+  /** QEMU: `virtio_pci_notify`. */
+  notify(queue: number): void {
+    const { msix } = this.layout;
+    if (!msix.enabled) {
+      this.updateIntx();
+      return;
+    }
+    const vector = queue < 0 ? this.vectors.config : this.vectors.ofQueue(queue);
+    // Virtio 1.3 §4.1.5.3.1, §4.1.5.4.1 MUST NOT: no interrupt without a vector (it has no uses)
+    msix.notify(vector);
+  }
+
+  /** Without MSI-X, the line follows bit 0 of the ISR; configuration changes set both bits. */
+  updateIntx(): void {
+    if (!this.layout.msix.enabled) this.intx.set(((this.#device?.isr ?? 0) & 1) !== 0);
+  }
+
+  resetQueue(queue: number): void {
+    this.vectors.unmapQueue(queue);
+  }
+
+  // State
+
+  captureConfig(): PciConfigState {
+    const { space, msix } = this.layout;
+    const config = space.bytes.slice();
+    // it follows from the levels; old versions never had it
+    config[HEADER.STATUS] = space.u8(HEADER.STATUS) & ~STATUS_BIT.INTERRUPT;
+    return {
+      versionId: this.#versionId,
+      config,
+      irqState: this.intx.levels,
+      msixTable: msix.entries(),
+      msixPba: msix.pendingSaved(),
+      ...(msix.vectors > 0 && { configVector: this.vectors.config }),
+    };
+  }
+
+  captureQueue(queue: number): PciQueueState {
+    return this.layout.msix.vectors > 0 ? { vector: this.vectors.ofQueue(queue) } : {};
+  }
+
+  captureExtra(): PciExtraState | undefined {
+    if (!this.#shape.properties.migrateExtra) return undefined;
+    return this.#modern === undefined ? {} : { modernState: this.#modern.capture() };
+  }
+
+  check(state: VirtioState<PciParts, unknown>, report: Report): void {
+    const { space } = this.layout;
+    const { config } = state.transport;
+    if (config.length !== space.size) {
+      report({
+        code: 'config-space-size',
+        severity: 'error',
+        path: 'transport.config',
+        reason: `${config.length} bytes of configuration space, and this function has ${space.size}: one of them is PCI Express`,
+        facts: { found: config.length, expected: space.size },
+      });
+      return;
+    }
+    const named = new Set<string>();
+    for (const { at, name, read, device, cmask, wmask, w1cmask } of space.mismatches(config)) {
+      // one finding for a field, whatever its bytes
+      if (named.has(name)) continue;
+      named.add(name);
+      report({
+        code: 'config-space',
+        severity: 'error',
+        path: `transport.config[${hex(at)}]`,
+        reason: `Bad config data: i=${hex(at)} read: ${hex(read)} device: ${hex(device)} cmask: ${hex(cmask)} wmask: ${hex(wmask)} w1cmask: ${hex(w1cmask)} (${name})`,
+        facts: { offset: at, name, read, device, cmask, wmask, w1cmask },
+      });
+    }
+    this.#checkExtra(state.subsections.extraState, report);
+  }
+
+  #checkExtra(extra: PciExtraState | undefined, report: Report): void {
+    if (extra?.modernState === undefined || this.#modern !== undefined) return;
+    report({
+      code: 'modern-state',
+      severity: 'warning',
+      path: 'subsections.extraState.modernState',
+      reason: 'registers of the modern interface, which this function does not have',
+      facts: {},
+    });
+  }
+
+  apply(state: VirtioState<PciParts, unknown>): void {
+    const { space, bars, msix } = this.layout;
+    const { config, irqState, msixTable, msixPba, configVector, versionId } = state.transport;
+    this.#versionId = versionId;
+    space.bytes.set(config);
+    bars.update();
+    this.busMaster = (space.u16(HEADER.COMMAND) & COMMAND.MASTER) !== 0;
+    msix.restore(msixTable, msixPba);
+    this.vectors.restore(
+      configVector ?? 0xffff,
+      state.queues.map(({ transport }) => transport.vector ?? 0xffff),
+    );
+    this.#modern?.restore(state.subsections.extraState?.modernState);
+    // an interrupt that the guest has not taken yet: the line goes up here as well
+    this.intx.restore(irqState, msix.enabled ? undefined : (state.isr & 1) !== 0);
+  }
+}
