@@ -102,7 +102,7 @@ export interface TransportModel<T extends TransportParts = TransportParts> {
   captureExtra(): T['extra'] | undefined;
   /** Reports what in this state does not fit this transport as it was made. The layer's own check was done. */
   check(state: VirtioState<T, unknown>, report: Report): void;
-  /** Takes over a checked state, after core and before the device. Must not fail. */
+  /** Takes over a checked state, after core's status and features, before its queues and the device. Must not fail. */
   apply(state: VirtioState<T, unknown>): void;
   /** A queue was reset, by a queue reset or with the device: no vector. */
   resetQueue(index: number): void;

@@ -46,8 +46,9 @@ export function restoreState<T extends TransportParts, D>(
   stop();
   live.model.reset();
   applyCommon(live, state);
-  applyQueues(live, state);
+  // before the queues: a ring that makes no sense breaks the device, and then there is an interrupt to be sent
   live.transport.apply(state);
+  applyQueues(live, state);
   live.model.apply(state);
 }
 
