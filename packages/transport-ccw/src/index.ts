@@ -1,11 +1,45 @@
 /**
- * Virtio over channel I/O (s390x): its part of a virtio device's saved state, and the sections that stand beside it.
+ * Virtio over channel I/O (s390x): a device on a subchannel, a channel subsystem for emulators that have none, and their
+ * part of the saved state.
  *
- * You bring:  a device type (`@virtkit/device-*`) and `virtioDevice` of `@virtkit/core`.
- * You get:    subchannel, indicators, adapter route, revision, vectors; the sections `s390_css` and `qemu-s390-flic`.
- * Not here:   channel programs that a running guest can start. They come with the live devices.
+ * You bring:  a device type (`@virtkit/device-*`), guest memory, and a CPU that decodes the I/O instructions.
+ * You get:    `CcwDevice`: subchannel, channel programs, virtio commands of revisions 0 to 2, classic and adapter
+ *             interrupts. `ChannelSubsystem`: the I/O instructions by condition code, pending interrupts, diagnose 0x500.
+ *             The layer `ccw` for `virtioDevice` of `@virtkit/core`; the sections `s390_css` and `qemu-s390-flic`.
+ * Not here:   CHSC, channel measurements, control units that are not virtio's.
  * @packageDocumentation
  */
+export { CcwDevice, type CcwOptions } from './ccw-device.ts';
+export type { DataStream } from './channel/data-stream.ts';
+export { type ChannelDevice, VIRTUAL_CSSID } from './channel/devices.ts';
+export type { ChannelHost, IoInterrupt } from './channel/host.ts';
+export { ADAPTER_WORD, InterruptQueue, type PendingInterrupt } from './channel/interrupts.ts';
+export {
+  type Ccw,
+  IRB_BYTES,
+  ORB_BYTES,
+  type Orb,
+  type Pmcw,
+  SCHIB_BYTES,
+  type Scsw,
+  type SenseId,
+} from './channel/structures.ts';
+export {
+  type CommandEnding,
+  type ConditionCode,
+  type ControlUnit,
+  Subchannel,
+  type SubchannelAddress,
+  type SubchannelState,
+} from './channel/subchannel.ts';
+export {
+  ChannelSubsystem,
+  type ChannelSubsystemOptions,
+  type CssState,
+  type InstructionEnding,
+  type OperandAccess,
+  type ProgramException,
+} from './channel/subsystem.ts';
 export { type FlicState, s390Css, s390Flic } from './companions.ts';
 export { type CcwParts, ccw } from './layer.ts';
 export {
@@ -20,3 +54,4 @@ export {
   senseId,
   subchannel,
 } from './subchannel.ts';
+export { type AdapterIndicators, type IndicatorAddress, Indicators } from './virtio/indicators.ts';

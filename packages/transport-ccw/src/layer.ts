@@ -86,14 +86,24 @@ function checkVector(vector: number, path: string, report: Report): void {
 function checkIndicators(config: CcwConfigState, report: Report): void {
   for (const key of ['indicators', 'indicators2', 'summaryIndicator'] as const) {
     const { len, addr } = config[key];
-    if ((len === 0) !== (addr === 0n)) {
+    if (len === 0 && addr !== 0n) {
       report({
         code: 'indicator',
         severity: 'error',
         path: `transport.${key}.len`,
-        reason: `length ${len} with address 0x${addr.toString(16)}`,
+        reason: `length 0 with address 0x${addr.toString(16)}`,
         facts: { len, addr },
       });
     }
+  }
+  // QEMU loads it, and dies at the first notification
+  if (config.sch.thinintActive && config.indicators.len !== 0 && config.summaryIndicator.len === 0) {
+    report({
+      code: 'indicator',
+      severity: 'error',
+      path: 'transport.summaryIndicator.len',
+      reason: 'adapter interrupts with queue indicators and without a summary indicator',
+      facts: { len: 0 },
+    });
   }
 }

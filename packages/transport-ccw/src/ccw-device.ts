@@ -1,0 +1,192 @@
+import {
+  type DeviceModel,
+  FEATURE,
+  LiveDevice,
+  type LiveOptions,
+  type Report,
+  type TransportModel,
+  type VirtioState,
+} from '@virtkit/core';
+import { hex } from '@virtkit/vmstate';
+import type { DataStream } from './channel/data-stream.ts';
+import { type ChannelDevice, VIRTUAL_CSSID } from './channel/devices.ts';
+import type { ChannelHost } from './channel/host.ts';
+import type { Ccw } from './channel/structures.ts';
+import { type CommandEnding, type ControlUnit, Subchannel } from './channel/subchannel.ts';
+import { type CcwParts, ccw } from './layer.ts';
+import { executeVirtio, type VirtioProxy } from './virtio/commands.ts';
+import { type IndicatorAddress, Indicators, NO_VECTOR } from './virtio/indicators.ts';
+
+/** Virtio 1.3 §4.3.1: control unit type of virtio devices. */
+const VIRTIO_CU_TYPE = 0x3832;
+
+/** How a virtio device on channel I/O is made. */
+export interface CcwOptions extends Omit<LiveOptions, 'targetEndian' | 'align'> {
+  /** Takes its interrupts: a `ChannelSubsystem`, or an emulator's own. */
+  readonly host: ChannelHost;
+  /** Device number, 0 to 0xffff. */
+  readonly devno: number;
+  /** Subchannel set, 0 to 3; default 0. */
+  readonly ssid?: number;
+  /** Subchannel number; default 0. A `ChannelSubsystem` that the device is attached to gives it one that is free. */
+  readonly schid?: number;
+  /** Channel subsystem; default 0xfe. */
+  readonly cssid?: number;
+  /** Highest revision; default 2, and 0 without VERSION_1. QEMU: `max_revision`, 0 for machines up to 2.4. */
+  readonly maxRevision?: number;
+  /** No legacy interface: revision 0 is rejected. QEMU: `force_revision_1`. Default false. */
+  readonly modernOnly?: boolean;
+  /** Save what machines since 2.10 save: the ORB and the summary offset. Default true. */
+  readonly saveOrb?: boolean;
+}
+
+/**
+ * A virtio device on channel I/O: the subchannel that a guest's instructions reach, the virtio commands of channel
+ * programs, and notifications. Virtio 1.3 §4.3; QEMU `VirtioCcwDevice`.
+ *
+ * An emulator with a channel subsystem of its own calls {@link CcwDevice.subchannel}'s instructions and
+ * {@link CcwDevice.kick}; one without makes a `ChannelSubsystem`, which is also the `host` here.
+ */
+export class CcwDevice<D = unknown>
+  implements TransportModel<CcwParts>, ControlUnit, VirtioProxy, ChannelDevice
+{
+  readonly layer: typeof ccw = ccw;
+  /** Channel I/O offers nothing of its own. */
+  readonly features = 0n;
+  readonly device: LiveDevice<CcwParts, D>;
+  readonly subchannel: Subchannel;
+  readonly indicators: Indicators;
+  readonly maxRevision: number;
+  readonly modernOnly: boolean;
+  /** Revision that the driver chose; -1 before it did. */
+  revision = -1;
+  readonly #saveOrb: boolean;
+
+  constructor(model: DeviceModel<D>, options: CcwOptions) {
+    const { host, cssid = VIRTUAL_CSSID, ssid = 0, schid = 0, devno, memory } = options;
+    const { maxRevision = 2, version1 = true } = options;
+    this.maxRevision = version1 ? maxRevision : 0;
+    this.modernOnly = options.modernOnly ?? false;
+    this.#saveOrb = options.saveOrb ?? true;
+    const id = {
+      reserved: 0xff,
+      cuType: VIRTIO_CU_TYPE,
+      cuModel: model.layer.virtioId ?? 0,
+      devType: 0,
+      devModel: 0,
+      unused: 0,
+      ciw: [],
+    };
+    this.subchannel = new Subchannel({ cssid, ssid, schid, devno }, id, this, memory, host);
+    this.indicators = new Indicators(memory, this.subchannel, host);
+    this.device = new LiveDevice(model, this, {
+      ...options,
+      version1: this.maxRevision > 0,
+      targetEndian: 'big',
+    });
+  }
+
+  queueExists(queue: number): boolean {
+    return this.device.queueExists(queue);
+  }
+
+  /** The guest notifies a queue; `position` counts if NOTIFICATION_DATA is negotiated. Virtio 1.3 §4.3.3.2 */
+  kick(queue: number, position?: number): void {
+    this.device.kick(queue, this.device.has(FEATURE.NOTIFICATION_DATA) ? position : undefined);
+  }
+
+  indicatorAreas(): Iterable<IndicatorAddress> {
+    return this.indicators.areas();
+  }
+
+  /** The machine is reset. */
+  reset(): void {
+    this.resetVirtio();
+    this.subchannel.reset();
+  }
+
+  /** Virtio reset. The revision stays: it belongs to the subchannel. QEMU: `virtio_ccw_reset_virtio`. */
+  resetVirtio(): void {
+    this.device.reset('big');
+    this.indicators.drop();
+  }
+
+  execute(command: Ccw, data: DataStream): CommandEnding {
+    return executeVirtio(this, command, data);
+  }
+
+  disabled(): void {
+    // Virtio 1.3 §4.3.2.1.1 MUST: the revision is unset from the time the subchannel is enabled
+    this.revision = -1;
+  }
+
+  notify(queue: number): void {
+    const { indicators, device } = this;
+    const vector = queue < 0 ? indicators.configVector : (indicators.vectors[queue] ?? NO_VECTOR);
+    if (!indicators.notify(vector)) device.event('indicator', { queue, vector });
+  }
+
+  captureConfig(): CcwParts['config'] {
+    return {
+      sch: this.subchannel.capture(this.#saveOrb),
+      ...this.indicators.capture(this.#saveOrb),
+      revision: this.revision,
+    };
+  }
+
+  captureQueue(index: number): CcwParts['queue'] {
+    return { vector: this.indicators.vectors[index] ?? NO_VECTOR };
+  }
+
+  captureExtra(): undefined {
+    return undefined;
+  }
+
+  check(state: VirtioState<CcwParts, unknown>, report: Report): void {
+    const { sch, revision } = state.transport;
+    for (const key of ['cssid', 'ssid', 'devno'] as const) {
+      const [found, expected] = [sch[key], this.subchannel[key]];
+      if (found === expected) continue;
+      report({
+        code: key,
+        severity: 'error',
+        path: `transport.sch.${key}`,
+        reason: `${hex(found)} != ${hex(expected)}: the state of another device`,
+        facts: { found, expected },
+      });
+    }
+    if (sch.id.cuModel !== this.subchannel.id.cuModel) {
+      const [found, expected] = [sch.id.cuModel, this.subchannel.id.cuModel];
+      report({
+        code: 'control-unit-model',
+        severity: 'warning',
+        path: 'transport.sch.id.cuModel',
+        reason: `control unit model ${found}, and this device has ${expected}`,
+        facts: { found, expected },
+      });
+    }
+    if (revision > this.maxRevision) {
+      report({
+        code: 'revision',
+        severity: 'error',
+        path: 'transport.revision',
+        reason: `revision ${revision}, at most ${this.maxRevision} here`,
+        facts: { revision, limit: this.maxRevision },
+      });
+    }
+  }
+
+  apply(state: VirtioState<CcwParts, unknown>): void {
+    this.subchannel.restore(state.transport.sch);
+    this.indicators.restore(state.transport);
+    this.indicators.vectors.fill(NO_VECTOR);
+    state.queues.forEach(({ transport }, index) => {
+      this.indicators.vectors[index] = transport.vector;
+    });
+    this.revision = state.transport.revision;
+  }
+
+  resetQueue(index: number): void {
+    this.indicators.vectors[index] = NO_VECTOR;
+  }
+}

@@ -1,0 +1,122 @@
+import type { Gpa, GuestMemory } from '@virtkit/core';
+import { CCW_FLAG, COMMAND, ORB0 } from './bits.ts';
+import type { Ccw, Orb } from './structures.ts';
+
+/**
+ * The data area of a channel command: one run of bytes at its data address, or the blocks that a list of indirect data
+ * addresses names. Whatever is wrong with it breaks it, and everything after that fails: a program check.
+ * QEMU: `ccw_dstream_*`.
+ */
+export class DataStream {
+  readonly #memory: GuestMemory;
+  #list = 0;
+  #at = 0;
+  #next = 0;
+  #done = 0;
+  #count = 0;
+  #indirect = false;
+  #wide = false;
+  #block = 0;
+  #limit = 0;
+  #skip = false;
+  #broken = false;
+
+  constructor(memory: GuestMemory) {
+    this.#memory = memory;
+  }
+
+  /** Begins with the data of a command. */
+  start(ccw: Ccw, orb: Orb): void {
+    this.#list = ccw.cda;
+    this.#count = ccw.count;
+    this.#indirect = (ccw.flags & CCW_FLAG.IDA) !== 0;
+    this.#wide = (orb.ctrl0 & ORB0.C64) !== 0;
+    this.#block = this.#wide && (orb.ctrl0 & ORB0.I2K) === 0 ? 4096 : 2048;
+    this.#limit = (orb.ctrl0 & ORB0.FMT) !== 0 ? 2 ** 31 : 2 ** 24;
+    this.#skip = (ccw.flags & CCW_FLAG.SKIP) !== 0 && storesData(ccw.cmdCode);
+    this.#broken = false;
+    this.rewind();
+  }
+
+  /** Back to the first byte. */
+  rewind(): void {
+    this.#at = this.#list;
+    this.#next = 0;
+    this.#done = 0;
+  }
+
+  /** Bytes of the command's count that were not moved. */
+  get residual(): number {
+    return this.#count - this.#done;
+  }
+
+  /** Takes the next bytes from the guest. */
+  read(target: Uint8Array): boolean {
+    return this.#move(target.length, (gpa, from, length) => this.#memory.read(gpa, target, from, length));
+  }
+
+  /** Gives the next bytes to the guest; with the SKIP flag they go nowhere. */
+  write(source: Uint8Array, length: number = source.length): boolean {
+    if (this.#skip) return this.advance(length);
+    return this.#move(length, (gpa, from, piece) => this.#memory.write(gpa, source, from, piece));
+  }
+
+  /** Steps over bytes. */
+  advance(length: number): boolean {
+    return this.#move(length, () => true);
+  }
+
+  #move(length: number, piece: (gpa: Gpa, from: number, length: number) => boolean): boolean {
+    if (this.#done + length > this.#count) this.#broken = true;
+    if (this.#broken) return false;
+    if (length === 0) return true;
+    const whole = this.#indirect ? this.#moveIndirect(length, piece) : this.#moveDirect(length, piece);
+    if (!whole) this.#broken = true;
+    return whole;
+  }
+
+  #moveDirect(length: number, piece: (gpa: Gpa, from: number, length: number) => boolean): boolean {
+    if (this.#at + length >= this.#limit) return false;
+    if (!piece(this.#at as Gpa, 0, length)) return false;
+    this.#at += length;
+    this.#done += length;
+    return true;
+  }
+
+  #moveIndirect(length: number, piece: (gpa: Gpa, from: number, length: number) => boolean): boolean {
+    for (let from = 0; from < length; ) {
+      const inBlock = this.#at % this.#block;
+      // a block ends where an address is a multiple of its size; only the first may begin elsewhere
+      if ((this.#next === 0 || inBlock === 0) && !this.#nextBlock()) return false;
+      const step = Math.min(length - from, this.#block - (this.#at % this.#block));
+      if (!piece(this.#at as Gpa, from, step)) return false;
+      from += step;
+      this.#at += step;
+      this.#done += step;
+    }
+    return true;
+  }
+
+  /** Fetches the next indirect data address word. */
+  #nextBlock(): boolean {
+    const size = this.#wide ? 8 : 4;
+    const word = this.#list + size * this.#next;
+    if (word % size !== 0 || word >= this.#limit) return false;
+    let high = 0;
+    if (this.#wide) high = this.#memory.readU32(word as Gpa, false);
+    const low = this.#memory.readU32((word + size - 4) as Gpa, false);
+    // beyond 2^53 there is no memory
+    if (low < 0 || high < 0 || high >= 2 ** 21) return false;
+    if (!this.#wide && low >= 2 ** 31) return false;
+    const first = this.#next === 0;
+    this.#next++;
+    this.#at = high * 2 ** 32 + low;
+    return first || this.#at % this.#block === 0;
+  }
+}
+
+/** Read, read backward and sense commands store; for the others the SKIP flag has no meaning. */
+function storesData(cmdCode: number): boolean {
+  const digit = cmdCode & 0x0f;
+  return digit === COMMAND.BASIC_SENSE || (digit & 0x03) === 0x02 || digit === 0x0c;
+}

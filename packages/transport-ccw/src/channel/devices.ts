@@ -1,0 +1,118 @@
+import { HostError } from '@virtkit/core';
+import type { Subchannel, SubchannelAddress } from './subchannel.ts';
+
+/** A device as the channel subsystem has it; `CcwDevice` is one. */
+export interface ChannelDevice {
+  readonly subchannel: Subchannel;
+  /** Is there a queue of this number? */
+  queueExists(queue: number): boolean;
+  /** The guest notifies a queue; with NOTIFICATION_DATA, `position` is where it stands in its ring. */
+  kick(queue: number, position: number): void;
+  /** Indicators in guest memory that are set. */
+  indicatorAreas(): Iterable<{ readonly len: number; readonly addr: bigint }>;
+  /** Machine reset. */
+  reset(): void;
+}
+
+/** Parts of a subchannel id word. */
+const ID = { ONE: 0x10000, SSID: 0x60000, M: 0x80000 } as const;
+const SSID_SHIFT = 17;
+const CSSID_SHIFT = 24;
+/** Channel subsystem of virtual devices. */
+export const VIRTUAL_CSSID = 0xfe;
+const SCHID_MAX = 0xffff;
+export const SSID_MAX = 3;
+export const CSSID_MAX = 0xff;
+
+/** What a subchannel id word leads to. */
+export type Found<T> =
+  /** The word is none. */
+  | 'operand'
+  /** No subchannel here, and none behind; or the guest cannot see it. */
+  | 'none'
+  /** No subchannel here, but there is one with a higher number. */
+  | 'gap'
+  | T;
+
+/** Devices by subchannel. */
+export class DeviceMap {
+  readonly #devices = new Map<number, ChannelDevice>();
+  /** Highest channel subsystem and subchannel set that the guest sees: 0 before it enables MCSS-E and MSS. */
+  maxCssid = 0;
+  maxSsid = 0;
+
+  /**
+   * Puts a device into its subchannel, or the first free one behind it.
+   *
+   * @throws HostError if the device number is taken, or the set is full
+   */
+  add(device: ChannelDevice): void {
+    const { subchannel } = device;
+    for (const { subchannel: other } of this.#devices.values()) {
+      const { cssid, ssid, devno } = other;
+      if (cssid === subchannel.cssid && ssid === subchannel.ssid && devno === subchannel.devno) {
+        throw new HostError(`device ${nameOf(subchannel)} already exists`);
+      }
+    }
+    while (this.#devices.has(keyOf(subchannel, subchannel.schid))) {
+      if (subchannel.schid === SCHID_MAX) throw new HostError(`no free subchannel for ${nameOf(subchannel)}`);
+      subchannel.schid++;
+    }
+    this.#devices.set(keyOf(subchannel, subchannel.schid), device);
+  }
+
+  /** False: it was not here. */
+  remove({ subchannel }: ChannelDevice): boolean {
+    const key = keyOf(subchannel, subchannel.schid);
+    return this.#devices.get(key)?.subchannel === subchannel && this.#devices.delete(key);
+  }
+
+  all(): Iterable<ChannelDevice> {
+    return this.#devices.values();
+  }
+
+  /** A restored state has moved a subchannel. QEMU: `subch_dev_post_load`. */
+  move(subchannel: Subchannel, from: number): void {
+    const before = keyOf(subchannel, from);
+    const device = [...this.#devices.values()].find((candidate) => candidate.subchannel === subchannel);
+    if (device === undefined) return;
+    // another one may have been moved here before
+    if (this.#devices.get(before) === device) this.#devices.delete(before);
+    this.#devices.set(keyOf(subchannel, subchannel.schid), device);
+  }
+
+  /** The device that general register 1 names. QEMU: `ioinst_disassemble_sch_ident`, `css_find_subch`. */
+  find(id: number): Found<ChannelDevice> {
+    if ((id & ID.ONE) === 0) return 'operand';
+    let cssid = id >>> CSSID_SHIFT;
+    if ((id & ID.M) === 0) {
+      if (cssid !== 0) return 'operand';
+      cssid = VIRTUAL_CSSID;
+    }
+    const ssid = (id & ID.SSID) >>> SSID_SHIFT;
+    const schid = id & SCHID_MAX;
+    const device = this.#devices.get(((cssid << 2) | ssid) * 0x10000 + schid);
+    if (device === undefined) return this.#isLast(cssid, ssid, schid) ? 'none' : 'gap';
+    return this.#visible(cssid, ssid) ? device : 'none';
+  }
+
+  #visible(cssid: number, ssid: number): boolean {
+    return ssid <= this.maxSsid && (cssid === VIRTUAL_CSSID || this.maxCssid > 0);
+  }
+
+  /** Is there nothing behind this subchannel? QEMU: `css_schid_final`. */
+  #isLast(cssid: number, ssid: number, schid: number): boolean {
+    for (const { subchannel } of this.#devices.values()) {
+      if (subchannel.cssid === cssid && subchannel.ssid === ssid && subchannel.schid >= schid) return false;
+    }
+    return true;
+  }
+}
+
+function keyOf({ cssid, ssid }: SubchannelAddress, schid: number): number {
+  return ((cssid << 2) | ssid) * 0x10000 + schid;
+}
+
+function nameOf({ cssid, ssid, devno }: SubchannelAddress): string {
+  return `${cssid.toString(16)}.${ssid}.${devno.toString(16).padStart(4, '0')}`;
+}

@@ -1,0 +1,393 @@
+import type { GuestMemory } from '@virtkit/core';
+import type { ValueOf } from '@virtkit/vmstate';
+import type { subchannel } from '../subchannel.ts';
+import { ACTL, CSTAT, DSTAT, FCTL, ISC_SHIFT, PATH, PMCW, PMCW_CHARS, SCSW_FLAGS, STCTL } from './bits.ts';
+import { DataStream } from './data-stream.ts';
+import type { ChannelHost } from './host.ts';
+import { startFunction } from './program.ts';
+import {
+  type Ccw,
+  IRB_BYTES,
+  type Orb,
+  orbValid,
+  type Pmcw,
+  readOrb,
+  readSchib,
+  type Scsw,
+  type SenseId,
+  schibValid,
+  writeSchib,
+  writeScsw,
+} from './structures.ts';
+
+/** Condition code of an I/O instruction. */
+export type ConditionCode = 0 | 1 | 2 | 3;
+
+/** How a channel command ended. */
+export type CommandEnding = 'done' | 'command-reject' | 'program-check';
+
+/** The device behind a subchannel. */
+export interface ControlUnit {
+  /** Runs a command that is not one of those that every control unit knows. `data` is at the start of its data area. */
+  execute(ccw: Ccw, data: DataStream): CommandEnding;
+  /** The subchannel was disabled. */
+  disabled(): void;
+}
+
+/** Where a subchannel is. */
+export interface SubchannelAddress {
+  /** Channel subsystem; 0xfe is that of virtual devices. */
+  readonly cssid: number;
+  /** Subchannel set, 0 to 3. */
+  readonly ssid: number;
+  /** Subchannel number in its set. */
+  readonly schid: number;
+  readonly devno: number;
+}
+
+/** A subchannel's saved state. */
+export type SubchannelState = ValueOf<typeof subchannel>;
+
+/** Device number valid and enabled, or "not operational". */
+const OPERATIONAL = PMCW.DNV | PMCW.ENA;
+/** What MSCH can change in the flags. */
+const PROGRAM_FLAGS = PMCW.ISC | PMCW.ENA | PMCW.LM | PMCW.MME | PMCW.MP;
+const PROGRAM_CHARS = PMCW_CHARS.MBFC | PMCW_CHARS.CSENSE;
+/** What ends when status is taken. */
+const PENDING = ACTL.RESUME_PEND | ACTL.START_PEND | ACTL.HALT_PEND | ACTL.CLEAR_PEND | ACTL.SUSP;
+
+/**
+ * A virtual subchannel: the instructions that work on it, each answering its condition code. Programs run to their end
+ * inside {@link ssch}, and then an I/O interrupt is pending. Principles of Operation, chapter 14; QEMU `css_do_*`.
+ */
+export class Subchannel {
+  readonly cssid: number;
+  readonly ssid: number;
+  schid: number;
+  readonly devno: number;
+  readonly memory: GuestMemory;
+  readonly unit: ControlUnit;
+  readonly pmcw: Pmcw;
+  readonly scsw: Scsw;
+  mba = 0n;
+  mda: Uint8Array = new Uint8Array(4);
+  readonly senseData: Uint8Array = new Uint8Array(32);
+  /** What SENSE ID answers. */
+  id: SenseId;
+  /** Address of the current channel command. */
+  channelProg = 0n;
+  lastCmd: Ccw = { cmdCode: 0, flags: 0, count: 0, cda: 0 };
+  lastCmdValid = false;
+  ccwFmt1 = false;
+  /** Commands without a data address in this program. */
+  ccwNoDataCnt = 0;
+  orb: Orb = { intparm: 0, ctrl0: 0, lpm: 0, ctrl1: 0, cpa: 0 };
+  /** The device behind it uses adapter interrupts. */
+  thinintActive = false;
+  readonly data: DataStream;
+  readonly #host: ChannelHost;
+
+  constructor(
+    address: SubchannelAddress,
+    id: SenseId,
+    unit: ControlUnit,
+    memory: GuestMemory,
+    host: ChannelHost,
+  ) {
+    this.cssid = address.cssid;
+    this.ssid = address.ssid;
+    this.schid = address.schid;
+    this.devno = address.devno;
+    this.id = id;
+    this.unit = unit;
+    this.memory = memory;
+    this.data = new DataStream(memory);
+    this.#host = host;
+    this.scsw = { flags: 0, ctrl: 0, cpa: 0, dstat: 0, cstat: 0, count: 0 };
+    this.pmcw = {
+      intparm: 0,
+      flags: PMCW.DNV,
+      devno: address.devno,
+      lpm: PATH,
+      pnom: 0,
+      lpum: 0,
+      pim: PATH,
+      mbi: 0,
+      pom: 0xff,
+      pam: PATH,
+      chpid: new Uint8Array(8),
+      chars: 0,
+    };
+  }
+
+  /** I/O system reset. QEMU: `css_reset_sch`. */
+  reset(): void {
+    if ((this.pmcw.flags & PMCW.ENA) !== 0) this.unit.disabled();
+    Object.assign(this.pmcw, {
+      intparm: 0,
+      flags: (this.pmcw.flags & ~(PROGRAM_FLAGS | PMCW.TF)) | PMCW.DNV,
+      devno: this.devno,
+      lpm: PATH,
+      pnom: 0,
+      lpum: 0,
+      pim: PATH,
+      mbi: 0,
+      pom: 0xff,
+      pam: PATH,
+      chars: this.pmcw.chars & ~(PROGRAM_CHARS | PMCW_CHARS.XMWME),
+    });
+    Object.assign(this.scsw, { flags: 0, ctrl: 0, cpa: 0, dstat: 0, cstat: 0, count: 0 });
+    this.mba = 0n;
+    this.channelProg = 0n;
+    this.lastCmdValid = false;
+    this.thinintActive = false;
+  }
+
+  /** Device number valid, and enabled. */
+  get operational(): boolean {
+    return (this.pmcw.flags & OPERATIONAL) === OPERATIONAL;
+  }
+
+  get statusPending(): boolean {
+    return (this.scsw.ctrl & STCTL.STATUS_PEND) !== 0;
+  }
+
+  /** Interruption subclass. */
+  get isc(): number {
+    return (this.pmcw.flags & PMCW.ISC) >> ISC_SHIFT;
+  }
+
+  /** Subchannel id as interrupts have it. QEMU: `css_build_subchannel_id`. */
+  get interruptId(): number {
+    const inSet = (this.ssid << 1) | 1;
+    return this.#host.mcsse === true ? (this.cssid << 8) | (1 << 3) | inSet : inSet;
+  }
+
+  /** STORE SUBCHANNEL: 52 bytes. */
+  stsch(target: Uint8Array): 0 {
+    writeSchib(target, this);
+    return 0;
+  }
+
+  /** MODIFY SUBCHANNEL, with the SCHIB's 52 bytes. */
+  msch(bytes: Uint8Array): ConditionCode | 'operand' {
+    const schib = readSchib(bytes);
+    if (!schibValid(schib)) return 'operand';
+    const { pmcw } = this;
+    if ((pmcw.flags & PMCW.DNV) === 0) return 0;
+    if (this.statusPending) return 1;
+    if ((this.scsw.ctrl & FCTL.MASK) !== 0) return 2;
+    const wasEnabled = (pmcw.flags & PMCW.ENA) !== 0;
+    const { intparm, flags, lpm, mbi, pom, chars } = schib.pmcw;
+    Object.assign(pmcw, { intparm, lpm, mbi, pom });
+    pmcw.flags = (pmcw.flags & ~PROGRAM_FLAGS) | (flags & PROGRAM_FLAGS);
+    pmcw.chars = (pmcw.chars & ~PROGRAM_CHARS) | (chars & PROGRAM_CHARS);
+    this.mba = schib.mba;
+    if (wasEnabled && (pmcw.flags & PMCW.ENA) === 0) this.unit.disabled();
+    return 0;
+  }
+
+  /** START SUBCHANNEL, with the ORB's 12 bytes: the channel program is run, and an I/O interrupt is pending. */
+  ssch(bytes: Uint8Array): ConditionCode | 'operand' {
+    const orb = readOrb(bytes);
+    if (!orbValid(orb)) return 'operand';
+    return this.start(orb);
+  }
+
+  /** {@link ssch} with a valid ORB. */
+  start(orb: Orb): ConditionCode {
+    if (!this.operational) return 3;
+    if (this.statusPending) return 1;
+    const { scsw } = this;
+    if ((scsw.ctrl & FCTL.MASK) !== 0) return 2;
+    this.memory.sync();
+    this.orb = orb;
+    this.channelProg = BigInt(orb.cpa);
+    scsw.ctrl |= FCTL.START | ACTL.START_PEND;
+    scsw.flags &= ~SCSW_FLAGS.PNO;
+    startFunction(this);
+    this.#interrupt();
+    return 0;
+  }
+
+  /** TEST SUBCHANNEL: stores the IRB's 64 bytes. {@link takeStatus} must follow when they are stored. */
+  irb(target: Uint8Array): 0 | 1 | 3 {
+    if (!this.operational) return 3;
+    const { scsw, pmcw } = this;
+    let { flags } = scsw;
+    const view = new DataView(target.buffer, target.byteOffset, IRB_BYTES);
+    target.fill(0, 0, IRB_BYTES);
+    if (this.statusPending) {
+      const checked = (scsw.cstat & (CSTAT.DATA_CHECK | CSTAT.CHN_CTRL_CHECK | CSTAT.INTF_CTRL_CHECK)) !== 0;
+      if (checked) flags |= SCSW_FLAGS.ESWF;
+      view.setUint32(12, checked ? 0x04804000 : 0x00800000);
+      if ((scsw.dstat & DSTAT.UNIT_CHECK) !== 0 && (pmcw.chars & PMCW_CHARS.CSENSE) !== 0) {
+        flags |= SCSW_FLAGS.ESWF | SCSW_FLAGS.ECTL;
+        view.setUint32(16, 0x01000000 | (this.senseData.length << 8));
+        target.set(this.senseData, 32);
+      }
+    }
+    writeScsw(target, 0, scsw, flags);
+    return this.statusPending ? 0 : 1;
+  }
+
+  /** The second half of TEST SUBCHANNEL: the status that {@link irb} told is taken. QEMU: `css_do_tsch_update_subch`. */
+  takeStatus(): void {
+    if (!this.statusPending) return;
+    const { scsw } = this;
+    const { ctrl } = scsw;
+    const suspended = (ctrl & ACTL.SUSP) !== 0;
+    scsw.ctrl &= ~STCTL.MASK;
+    if ((ctrl & STCTL.MASK) !== (STCTL.INTERMEDIATE | STCTL.STATUS_PEND)) {
+      scsw.ctrl &= ~(FCTL.MASK | PENDING);
+      scsw.flags &= ~SCSW_FLAGS.PNO;
+    } else if (suspended) {
+      const halted = (ctrl & FCTL.HALT) !== 0;
+      if (halted) scsw.ctrl &= ~FCTL.MASK;
+      if ((ctrl & FCTL.START) !== 0) {
+        scsw.flags &= ~SCSW_FLAGS.PNO;
+        scsw.ctrl &= ~(halted ? PENDING : ACTL.RESUME_PEND);
+      }
+    }
+    if ((this.pmcw.chars & PMCW_CHARS.CSENSE) !== 0) this.senseData.fill(0);
+  }
+
+  /** TEST SUBCHANNEL in one step. */
+  tsch(target: Uint8Array): 0 | 1 | 3 {
+    const cc = this.irb(target);
+    if (cc === 0) this.takeStatus();
+    return cc;
+  }
+
+  /** CLEAR SUBCHANNEL. */
+  csch(): 0 | 3 {
+    if (!this.operational) return 3;
+    const { scsw, pmcw } = this;
+    scsw.ctrl = (scsw.ctrl & ~(FCTL.MASK | ACTL.MASK)) | FCTL.CLEAR | STCTL.STATUS_PEND;
+    scsw.flags &= ~SCSW_FLAGS.PNO;
+    scsw.dstat = 0;
+    scsw.cstat = 0;
+    pmcw.pom = 0xff;
+    this.#forgetProgram();
+    this.#interrupt();
+    return 0;
+  }
+
+  /** HALT SUBCHANNEL. */
+  hsch(): ConditionCode {
+    if (!this.operational) return 3;
+    const { scsw } = this;
+    const { ctrl } = scsw;
+    if ((ctrl & STCTL.MASK) === STCTL.STATUS_PEND) return 1;
+    if ((ctrl & (STCTL.PRIMARY | STCTL.SECONDARY | STCTL.ALERT)) !== 0) return 1;
+    if ((ctrl & (FCTL.HALT | FCTL.CLEAR)) !== 0) return 2;
+    const active = (ctrl & (ACTL.SUBCH_ACTIVE | ACTL.DEVICE_ACTIVE)) !== 0;
+    const suspended = (ctrl & ACTL.SUSP) !== 0;
+    scsw.ctrl = (ctrl & ~(FCTL.START | ACTL.HALT_PEND)) | FCTL.HALT | STCTL.STATUS_PEND;
+    if (active || ((ctrl & ACTL.START_PEND) === 0 && !suspended)) scsw.dstat = DSTAT.DEVICE_END;
+    if (active || suspended) scsw.cpa = Number(BigInt.asUintN(32, this.channelProg + 8n));
+    scsw.cstat = 0;
+    this.#forgetProgram();
+    this.#interrupt();
+    return 0;
+  }
+
+  /** RESUME SUBCHANNEL: the suspended program goes on. */
+  rsch(): ConditionCode {
+    if (!this.operational) return 3;
+    if (this.statusPending) return 1;
+    const { scsw } = this;
+    if ((scsw.ctrl & FCTL.MASK) !== FCTL.START) return 2;
+    if ((scsw.ctrl & ACTL.RESUME_PEND) !== 0 || (scsw.ctrl & ACTL.SUSP) === 0) return 2;
+    this.memory.sync();
+    scsw.ctrl |= ACTL.RESUME_PEND;
+    startFunction(this);
+    this.#interrupt();
+    return 0;
+  }
+
+  /** CANCEL SUBCHANNEL: a start that has not begun, or is suspended. */
+  xsch(): ConditionCode {
+    if (!this.operational) return 3;
+    const { scsw } = this;
+    if ((scsw.ctrl & STCTL.MASK) !== 0) return 1;
+    const waiting = ACTL.RESUME_PEND | ACTL.START_PEND | ACTL.SUSP;
+    if ((scsw.ctrl & FCTL.MASK) !== FCTL.START || (scsw.ctrl & waiting) === 0) return 2;
+    if ((scsw.ctrl & ACTL.SUBCH_ACTIVE) !== 0) return 2;
+    scsw.ctrl &= ~(FCTL.START | waiting);
+    scsw.dstat = 0;
+    scsw.cstat = 0;
+    this.channelProg = 0n;
+    this.lastCmdValid = false;
+    return 0;
+  }
+
+  /** Alert status and an interrupt, unless status is pending already. QEMU: `css_conditional_io_interrupt`. */
+  alert(): void {
+    if ((this.pmcw.flags & PMCW.ENA) === 0 || this.statusPending) return;
+    this.scsw.ctrl = (this.scsw.ctrl & ~STCTL.MASK) | STCTL.ALERT | STCTL.STATUS_PEND;
+    this.#interrupt();
+  }
+
+  /** After a clear or a halt. */
+  #forgetProgram(): void {
+    this.channelProg = 0n;
+    this.lastCmdValid = false;
+    this.pmcw.lpum = PATH;
+  }
+
+  #interrupt(): void {
+    this.#host.ioInterrupt({
+      id: this.interruptId,
+      nr: this.schid,
+      intparm: this.pmcw.intparm,
+      isc: this.isc,
+    });
+  }
+
+  /** The saved state. Without `orb`: as machines before 2.10 wrote it. */
+  capture(withOrb: boolean): SubchannelState {
+    return {
+      cssid: this.cssid,
+      ssid: this.ssid,
+      migratedSchid: this.schid,
+      devno: this.devno,
+      thinintActive: this.thinintActive,
+      currStatus: {
+        pmcw: { ...this.pmcw, chpid: this.pmcw.chpid.slice() },
+        scsw: { ...this.scsw },
+        mba: this.mba,
+        mda: this.mda.slice(),
+      },
+      senseData: this.senseData.slice(),
+      channelProg: this.channelProg,
+      lastCmd: this.lastCmd,
+      lastCmdValid: this.lastCmdValid,
+      id: this.id,
+      ccwFmt1: this.ccwFmt1,
+      ccwNoDataCnt: this.ccwNoDataCnt,
+      ...(withOrb && { orb: this.orb }),
+    };
+  }
+
+  /** Takes over a checked state. */
+  restore(state: SubchannelState): void {
+    const from = this.schid;
+    const { pmcw, scsw, mba, mda } = state.currStatus;
+    Object.assign(this.pmcw, pmcw, { chpid: pmcw.chpid.slice() });
+    Object.assign(this.scsw, scsw);
+    this.mba = mba;
+    this.mda = mda.slice();
+    this.senseData.set(state.senseData);
+    this.channelProg = state.channelProg;
+    this.lastCmd = state.lastCmd;
+    this.lastCmdValid = state.lastCmdValid;
+    this.id = state.id;
+    this.ccwFmt1 = state.ccwFmt1;
+    this.ccwNoDataCnt = state.ccwNoDataCnt;
+    if (state.orb !== undefined) this.orb = state.orb;
+    this.thinintActive = state.thinintActive;
+    this.schid = state.migratedSchid;
+    if (from !== this.schid) this.#host.moved?.(this, from);
+  }
+}

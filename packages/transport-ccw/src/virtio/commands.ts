@@ -1,0 +1,289 @@
+import { FEATURE, type Gpa, type LiveDevice, QUEUE_MAX } from '@virtkit/core';
+import { ISC_MAX } from '../channel/bits.ts';
+import type { DataStream } from '../channel/data-stream.ts';
+import { checksLength } from '../channel/program.ts';
+import type { Ccw } from '../channel/structures.ts';
+import type { CommandEnding, Subchannel } from '../channel/subchannel.ts';
+import type { CcwParts } from '../layer.ts';
+import { CLASSIC_QUEUES, CONFIG_VECTOR, type Indicators, NO_VECTOR } from './indicators.ts';
+
+/** What the commands work on. */
+export interface VirtioProxy {
+  readonly device: LiveDevice<CcwParts, unknown>;
+  readonly subchannel: Subchannel;
+  readonly indicators: Indicators;
+  /** -1 before the driver set one. */
+  revision: number;
+  readonly maxRevision: number;
+  /** Legacy drivers are rejected. */
+  readonly modernOnly: boolean;
+  /** Virtio reset, and the indicators. */
+  resetVirtio(): void;
+}
+
+/** Virtio 1.3 §4.3.1.1 */
+export const VIRTIO_COMMAND = {
+  WRITE_FEAT: 0x11,
+  READ_FEAT: 0x12,
+  SET_VQ: 0x13,
+  WRITE_CONF: 0x21,
+  READ_CONF: 0x22,
+  WRITE_STATUS: 0x31,
+  READ_VQ_CONF: 0x32,
+  VDEV_RESET: 0x33,
+  SET_IND: 0x43,
+  SET_CONF_IND: 0x53,
+  READ_STATUS: 0x72,
+  SET_IND_ADAPTER: 0x73,
+  SET_VIRTIO_REV: 0x83,
+} as const;
+
+/** A command whose data has a fixed length. */
+interface FixedCommand {
+  length(proxy: VirtioProxy): number;
+  /** Rejected before the data is looked at. */
+  rejected?(proxy: VirtioProxy): boolean;
+  /** Residual count if it is not what the command was too long: QEMU says 0 after SET_VQ. */
+  readonly residual?: 0;
+  /** `data` is at its first byte. */
+  run(proxy: VirtioProxy, data: DataStream, ccw: Ccw): CommandEnding;
+}
+
+/** Ring alignment of legacy drivers. */
+const LEGACY_ALIGN = 4096;
+/** What revision 1 and later do not show. */
+const LEGACY_FEATURES =
+  (1n << BigInt(FEATURE.NOTIFY_ON_EMPTY)) |
+  (1n << BigInt(FEATURE.ANY_LAYOUT)) |
+  (1n << BigInt(FEATURE.BAD_FEATURE));
+const LOW = 0xffffffffn;
+
+/** A virtio command. QEMU: `virtio_ccw_cb`. */
+export function executeVirtio(proxy: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  if (proxy.revision < 0 && ccw.cmdCode !== VIRTIO_COMMAND.SET_VIRTIO_REV) {
+    // Virtio 1.3 §4.3.2.1.3 MUST: a device for modern drivers only rejects a driver that has not set a revision
+    if (proxy.modernOnly) return 'command-reject';
+    // Virtio 1.3 §4.3.2.1.3 MUST: a transitional device goes on as if the driver had selected revision 0
+    proxy.revision = 0;
+  }
+  const fixed = FIXED.get(ccw.cmdCode);
+  if (fixed !== undefined) return runFixed(proxy, fixed, ccw, data);
+  switch (ccw.cmdCode) {
+    case VIRTIO_COMMAND.SET_VIRTIO_REV:
+      return setRevision(proxy, ccw, data);
+    case VIRTIO_COMMAND.VDEV_RESET:
+      // Virtio 1.3 §4.3.3.3.1 MUST: the reset is over, and the status 0, when the command ends
+      proxy.resetVirtio();
+      return 'done';
+    case VIRTIO_COMMAND.READ_CONF:
+      return readConfig(proxy, ccw, data);
+    case VIRTIO_COMMAND.WRITE_CONF:
+      return writeConfig(proxy, ccw, data);
+    default:
+      // Virtio 1.3 §4.3.1.3 MUST: unit check with command reject for any command that is not supported
+      return 'command-reject';
+  }
+}
+
+function runFixed(proxy: VirtioProxy, command: FixedCommand, ccw: Ccw, data: DataStream): CommandEnding {
+  const length = command.length(proxy);
+  // Virtio 1.3 §4.3.1.3 MUST: a status that says so, if the length is checked and another, or too short to be used
+  if (checksLength(ccw) ? ccw.count !== length : ccw.count < length) return 'program-check';
+  if (command.rejected?.(proxy) === true) return 'command-reject';
+  if (ccw.cda === 0) return 'program-check';
+  const ending = command.run(proxy, data, ccw);
+  if (ending === 'done') proxy.subchannel.scsw.count = command.residual ?? ccw.count - length;
+  return ending;
+}
+
+const FIXED: ReadonlyMap<number, FixedCommand> = new Map<number, FixedCommand>([
+  [VIRTIO_COMMAND.SET_VQ, { length: ({ revision }) => (revision < 1 ? 16 : 32), residual: 0, run: setQueue }],
+  [VIRTIO_COMMAND.READ_FEAT, { length: () => 5, run: readFeatures }],
+  [VIRTIO_COMMAND.WRITE_FEAT, { length: () => 5, run: writeFeatures }],
+  [VIRTIO_COMMAND.READ_STATUS, { length: () => 1, run: readStatus }],
+  [VIRTIO_COMMAND.WRITE_STATUS, { length: () => 1, run: writeStatus }],
+  [VIRTIO_COMMAND.READ_VQ_CONF, { length: () => 4, run: readQueueConfig }],
+  [
+    VIRTIO_COMMAND.SET_IND,
+    {
+      length: () => 8,
+      // Virtio 1.3 §4.3.2.6.1 MUST: command reject, if indicators for adapter interrupts are set
+      rejected: ({ subchannel, device }) => subchannel.thinintActive || queuesInARow(device) > CLASSIC_QUEUES,
+      run: ({ indicators }, data) => withU64(data, (address) => indicators.setClassic(address)),
+    },
+  ],
+  [
+    VIRTIO_COMMAND.SET_CONF_IND,
+    {
+      length: () => 8,
+      run: ({ indicators }, data) => withU64(data, (address) => indicators.setConfig(address)),
+    },
+  ],
+  [VIRTIO_COMMAND.SET_IND_ADAPTER, { length: () => 25, run: setAdapterIndicators }],
+]);
+
+/** QEMU: `virtio_get_num_queues`, the queues before the first that does not exist. */
+function queuesInARow(device: VirtioProxy['device']): number {
+  let count = 0;
+  while (device.queueExists(count)) count++;
+  return count;
+}
+
+/** The next bytes of the data, or undefined where there are none. */
+function take(data: DataStream, length: number): DataView | undefined {
+  const bytes = new Uint8Array(length);
+  return data.read(bytes) ? new DataView(bytes.buffer) : undefined;
+}
+
+function withU64(data: DataStream, use: (value: bigint) => void): CommandEnding {
+  const view = take(data, 8);
+  if (view === undefined) return 'program-check';
+  use(view.getBigUint64(0));
+  return 'done';
+}
+
+function setRevision(proxy: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  if (ccw.count < 4 || ccw.cda === 0) return 'program-check';
+  const view = take(data, 4);
+  if (view === undefined) return 'program-check';
+  const revision = view.getUint16(0);
+  const length = 4 + view.getUint16(2);
+  if (ccw.count < length || (checksLength(ccw) && ccw.count > length)) return 'program-check';
+  // Virtio 1.3 §4.3.2.1.1 MUST: command reject for revisions that are not supported, for revision 0 without a legacy
+  // interface, and for another one after the first
+  const refused = proxy.revision >= 0 || revision > proxy.maxRevision || (proxy.modernOnly && revision === 0);
+  if (refused) return 'command-reject';
+  proxy.revision = revision;
+  return 'done';
+}
+
+function setQueue(proxy: VirtioProxy, data: DataStream): CommandEnding {
+  const legacy = proxy.revision < 1;
+  const view = take(data, legacy ? 16 : 32);
+  if (view === undefined) return 'program-check';
+  proxy.subchannel.scsw.count = 0;
+  return legacy ? placeLegacyQueue(proxy, view) : placeQueue(proxy, view);
+}
+
+function placeLegacyQueue({ device, indicators }: VirtioProxy, view: DataView): CommandEnding {
+  const queue = view.getBigUint64(0);
+  const index = view.getUint16(12);
+  if (index >= QUEUE_MAX) return 'program-check';
+  if (queue !== 0n && view.getUint32(8) !== LEGACY_ALIGN) return 'program-check';
+  device.setQueueAddress(index, queue);
+  // a legacy driver cannot make a ring smaller
+  if (queue !== 0n && device.queueNum(index) > view.getUint16(14)) return 'program-check';
+  setVector(indicators, index, queue);
+  return 'done';
+}
+
+function placeQueue({ device, indicators }: VirtioProxy, view: DataView): CommandEnding {
+  const desc = view.getBigUint64(0);
+  // Virtio 1.3 §4.3.2.2.1 MUST: res0, bytes 8 to 11, is ignored
+  const index = view.getUint16(12);
+  const num = view.getUint16(14);
+  if (index >= QUEUE_MAX) return 'program-check';
+  device.setQueueRings(index, desc, view.getBigUint64(16), view.getBigUint64(24));
+  if (desc !== 0n) {
+    if (num > device.queueNumDefault(index)) return 'program-check';
+    device.setQueueNum(index, num);
+  }
+  setVector(indicators, index, desc);
+  return 'done';
+}
+
+function setVector(indicators: Indicators, index: number, address: bigint): void {
+  indicators.vectors[index] = address === 0n ? NO_VECTOR : index;
+  indicators.configVector = CONFIG_VECTOR;
+}
+
+function readFeatures({ device, revision }: VirtioProxy, data: DataStream): CommandEnding {
+  if (!data.advance(4)) return 'program-check';
+  const selector = take(data, 1);
+  if (selector === undefined) return 'program-check';
+  const index = selector.getUint8(0);
+  let features = 0n;
+  if (index === 0) {
+    features = device.hostFeatures & LOW;
+    if (revision >= 1) features &= ~(LEGACY_FEATURES | device.model.legacyFeatures);
+  }
+  if (index === 1 && revision >= 1) features = (device.hostFeatures >> 32n) & LOW;
+  const answer = new Uint8Array(4);
+  new DataView(answer.buffer).setUint32(0, Number(features), true);
+  data.rewind();
+  return data.write(answer) ? 'done' : 'program-check';
+}
+
+function writeFeatures({ device, revision }: VirtioProxy, data: DataStream): CommandEnding {
+  const view = take(data, 5);
+  if (view === undefined) return 'program-check';
+  const half = BigInt(view.getUint32(0, true));
+  const index = view.getUint8(4);
+  const { guestFeatures } = device;
+  if (index === 0) device.setFeatures((guestFeatures & ~LOW) | half);
+  if (index === 1 && revision >= 1) device.setFeatures((guestFeatures & ~(LOW << 32n)) | (half << 32n));
+  return 'done';
+}
+
+function readStatus({ device, subchannel }: VirtioProxy, _data: DataStream, ccw: Ccw): CommandEnding {
+  // Virtio 1.3 §4.3.2.3.2 MUST: the current status. As QEMU: to the data address itself, indirect or not
+  subchannel.memory.writeU8(ccw.cda as Gpa, device.status);
+  return 'done';
+}
+
+function writeStatus(proxy: VirtioProxy, data: DataStream): CommandEnding {
+  const view = take(data, 1);
+  if (view === undefined) return 'program-check';
+  // Virtio 1.3 §4.3.2.3.2 MUST: a status that cannot be set is left unchanged, and the command is rejected
+  if (!proxy.device.setStatus(view.getUint8(0))) return 'command-reject';
+  if (proxy.device.status === 0) proxy.resetVirtio();
+  return 'done';
+}
+
+function readQueueConfig({ device }: VirtioProxy, data: DataStream): CommandEnding {
+  const index = take(data, 2)?.getUint16(0) ?? QUEUE_MAX;
+  if (index >= QUEUE_MAX) return 'program-check';
+  const answer = new Uint8Array(2);
+  new DataView(answer.buffer).setUint16(0, device.queueNum(index));
+  return data.write(answer) ? 'done' : 'program-check';
+}
+
+function setAdapterIndicators({ indicators, subchannel }: VirtioProxy, data: DataStream): CommandEnding {
+  // Virtio 1.3 §4.3.2.6.3.1 MUST: command reject, if classic indicators are set
+  if (indicators.queuesSet && !subchannel.thinintActive) return 'command-reject';
+  const view = take(data, 25);
+  if (view === undefined) return 'program-check';
+  const isc = view.getUint8(24);
+  if (isc > ISC_MAX) return 'command-reject';
+  const area = {
+    summary: view.getBigUint64(0),
+    indicators: view.getBigUint64(8),
+    bit: view.getBigUint64(16),
+    isc,
+  };
+  return indicators.setAdapter(area) ? 'done' : 'command-reject';
+}
+
+function readConfig({ device, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  const { configLength } = device;
+  if ((checksLength(ccw) && ccw.count > configLength) || ccw.cda === 0) return 'program-check';
+  const length = Math.min(ccw.count, configLength);
+  device.memory.sync();
+  device.refreshConfig();
+  if (data.write(device.configSpace.bytes, length)) return 'done';
+  // QEMU up to 10.2 says how much is left only when nothing was stored
+  subchannel.scsw.count = ccw.count - length;
+  return 'program-check';
+}
+
+function writeConfig({ device, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  const { configLength } = device;
+  if ((checksLength(ccw) && ccw.count > configLength) || ccw.cda === 0) return 'program-check';
+  const length = Math.min(ccw.count, configLength);
+  const bytes = new Uint8Array(length);
+  if (!data.read(bytes)) return 'program-check';
+  device.configSpace.bytes.set(bytes);
+  device.configWritten();
+  subchannel.scsw.count = ccw.count - length;
+  return 'done';
+}
