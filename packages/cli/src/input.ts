@@ -35,6 +35,20 @@ export async function readFileOrPipe(
   }
 }
 
+/** Most of a log that is read: what matters stands in a few lines. */
+const TEXT_MAX = 16 << 20;
+
+/** Standard input as text. */
+export async function readText(): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  await readFileOrPipe('-', true, (chunk) => {
+    if (total < TEXT_MAX) chunks.push(chunk);
+    total += chunk.length;
+  });
+  return Buffer.concat(chunks).toString('utf8');
+}
+
 function* chunksOf(fd: number, owned: boolean): Generator<Uint8Array, undefined> {
   let buffer = new Uint8Array(CHUNK_BYTES);
   for (;;) {

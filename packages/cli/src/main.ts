@@ -2,6 +2,8 @@
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
 import { examine, matches } from './device.ts';
+import { explainText } from './explain.ts';
+import { readText } from './input.ts';
 import { type InspectOptions, inspect } from './inspect.ts';
 import { type Read, readInput } from './read.ts';
 import { stepsText } from './steps.ts';
@@ -57,6 +59,19 @@ program
       else await write(`${stepsText(examined, 'save')}\n${stepsText(examined, 'load')}\n`);
     }
     finish(read, devices.every(({ error }) => error === undefined) ? EXIT.FINE : EXIT.UNREADABLE);
+  });
+
+program
+  .command('explain')
+  .argument('[text...]', "QEMU's messages, as many lines as there are; none or -: standard input")
+  .description("say what QEMU's messages about a failed load mean, and what to change")
+  .option('--json', 'machine-readable')
+  .action(async (words: readonly string[], options: { readonly json?: boolean }) => {
+    const text = words.length === 0 || words.join() === '-' ? await readText() : words.join('\n');
+    const explained = explainText(text, options.json === true);
+    await write(explained.text);
+    if (!explained.known) process.stderr.write('virtkit: no message of a QEMU that virtkit knows\n');
+    process.exitCode = explained.known ? EXIT.FINE : EXIT.FINDINGS;
   });
 
 function finish({ error }: Read, code: number): void {
