@@ -4,7 +4,9 @@ import {
   counted,
   countedText,
   type Field,
+  named,
   StateError,
+  typed,
   u8,
   u32,
   type ValueOf,
@@ -19,6 +21,7 @@ const CAPABILITIES_MAX = 256;
 /** A VM's UUID in its textual form. */
 const uuid: Field<string> = {
   type: 'uint8',
+  repeat: 16,
   minSize: 16,
   decode: (input) => {
     const digits = bytesToJson(input.borrow(16));
@@ -43,7 +46,7 @@ const uuid: Field<string> = {
 export const configuration = vmstate('configuration', 1)
   .fields({
     /** Concrete machine type, such as `pc-q35-7.2`; be32 length in front. */
-    name: countedText(u32, NAME_MAX),
+    name: countedText(u32, NAME_MAX, 'len'),
   })
   // target page size in bits, where it is variable and not the smallest
   .subsection('targetPageBits', 'configuration/target-page-bits', u32)
@@ -51,10 +54,10 @@ export const configuration = vmstate('configuration', 1)
   .subsection(
     'capabilities',
     'configuration/capabilities',
-    counted(u32, countedText(u8, 255), CAPABILITIES_MAX, 'capabilities'),
+    counted(u32, typed('capability', countedText(u8, 255)), CAPABILITIES_MAX, 'capabilities', 'caps_count'),
   )
   // capability validate-uuid is on
-  .subsection('uuid', 'configuration/uuid', uuid);
+  .subsection('uuid', 'configuration/uuid', named('uuid.data', uuid));
 
 /** {@link configuration}'s value. */
 export type Configuration = ValueOf<typeof configuration>;

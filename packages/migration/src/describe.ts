@@ -1,7 +1,20 @@
-import { bytesToJson, type Field, hex, isStateError, Reader, Trace, type TraceNode } from '@virtkit/vmstate';
+import {
+  bytesToJson,
+  type Field,
+  hex,
+  isStateError,
+  peekSubsection,
+  Reader,
+  Trace,
+  type TraceNode,
+} from '@virtkit/vmstate';
+import { globalState, timers } from './companions.ts';
 import type { StreamSection } from './model.ts';
 import { type Registry, splitIdstr } from './virtio.ts';
-import type { DescField, DescVmsd } from './vmdesc.ts';
+import { type DescField, type DescVmsd, vmsdSize } from './vmdesc.ts';
+
+/** Sections that every stream has, for streams without a vmdesc. */
+const COMMON_SECTIONS: Readonly<Record<string, Field<unknown>>> = { timer: timers, globalstate: globalState };
 
 /**
  * The fields of a section that is no virtio device: by its declaration in the registry, else by the stream's own vmdesc.
@@ -9,12 +22,18 @@ import type { DescField, DescVmsd } from './vmdesc.ts';
  */
 export function describeSection(section: StreamSection, registry: Registry): TraceNode | undefined {
   const { name } = splitIdstr(section.header.idstr);
-  const declared = registry.sections?.[name];
-  if (declared !== undefined) {
-    const root = byDeclaration(section, declared);
-    if (root !== undefined) return root;
-  }
-  return section.description === undefined ? undefined : byVmdesc(section, section.description);
+  const declared = ownMember(registry.sections, name);
+  const common = ownMember(COMMON_SECTIONS, name);
+  return (
+    (declared && byDeclaration(section, declared)) ??
+    (section.description && byVmdesc(section, section.description)) ??
+    (common && byDeclaration(section, common))
+  );
+}
+
+/** A section may be called `constructor`. */
+function ownMember<T>(table: Readonly<Record<string, T>> = {}, name: string): T | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
 }
 
 function byDeclaration(section: StreamSection, field: Field<unknown>): TraceNode | undefined {
@@ -31,12 +50,15 @@ function byDeclaration(section: StreamSection, field: Field<unknown>): TraceNode
   return input.remaining === 0 ? trace.root : undefined;
 }
 
-/** Decodes a body by what QEMU wrote about it. Undefined if the sizes do not add up. */
+/**
+ * Decodes a body by what QEMU wrote about it. Undefined if the sizes do not add up. What the text does not break down is
+ * one node with its bytes.
+ */
 export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNode | undefined {
   const input = new Reader(section.body, section.offset);
   const trace = new Trace(section.header.idstr, section.offset);
   try {
-    readVmsd(input, trace, description);
+    new DescReader(input, trace).vmsd(description);
   } catch (error) {
     if (isStateError(error)) return undefined;
     throw error;
@@ -45,78 +67,150 @@ export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNo
   return input.remaining === 0 ? trace.root : undefined;
 }
 
-function readVmsd(input: Reader, trace: Trace, vmsd: DescVmsd): void {
-  trace.current.vmsd = { name: vmsd.vmsd_name ?? '', version: vmsd.version ?? 1 };
-  for (const field of vmsd.fields ?? []) readField(input, trace, field);
-  for (const subsection of vmsd.subsections ?? []) {
-    const name = subsection.vmsd_name ?? '';
-    trace.enter(name, name, 'struct', input.position, true);
-    input.take(2 + name.length + 4);
-    readVmsd(input, trace, subsection);
-    trace.leave(input.position, undefined);
+/** Most fields of a section: a hostile text could ask for many that have no bytes. */
+const FIELDS_MAX = 1 << 20;
+
+/** Walks a body along its description. */
+class DescReader {
+  readonly #input: Reader;
+  readonly #trace: Trace;
+  #fields = 0;
+
+  constructor(input: Reader, trace: Trace) {
+    this.#input = input;
+    this.#trace = trace;
+  }
+
+  vmsd({ vmsd_name: name = '', version = 1, fields = [], subsections = [] }: DescVmsd): void {
+    this.#trace.current.vmsd = { name, version };
+    const runs = repeatedNames(fields);
+    for (const field of fields) this.#field(field, runs);
+    for (const subsection of subsections) {
+      const { vmsd_name: own = '' } = subsection;
+      this.#enter(own, own, 'struct', true);
+      this.#subsectionHeader(own);
+      this.vmsd(subsection);
+      this.#leave(undefined);
+    }
+  }
+
+  #subsectionHeader(name: string): void {
+    const input = this.#input;
+    if (peekSubsection(input, name.slice(0, -1)) !== name) throw input.truncated(6 + name.length);
+    input.take(6 + name.length);
+  }
+
+  /** @param runs how many elements of that name came before, for names that come again (null pointers split an array) */
+  #field(field: DescField, runs: Map<string, number>): void {
+    const { name = '', type = '', size = 0, array_len: count, index } = field;
+    const before = runs.get(name);
+    if (before !== undefined) runs.set(name, before + (count ?? 1));
+    if (count === undefined) {
+      const at = index ?? before;
+      this.#one(field, at === undefined ? name : `${name}[${at}]`, inside(field));
+      return;
+    }
+    this.#enter(name, name, type);
+    if (type === 'buffer' || size === 0) this.#leave(this.#input.copy(size * count));
+    else {
+      const within = inside(field);
+      for (let i = 0; i < count; i++) this.#one(field, `[${(before ?? 0) + i}]`, within);
+      this.#leave(undefined);
+    }
+  }
+
+  #one(field: DescField, name: string, within: Inside | undefined): void {
+    const { type = '', size = 0 } = field;
+    this.#enter(name, field.name ?? '', type);
+    if (within === undefined) this.#leave(readScalar(this.#input, type, size));
+    else {
+      if (within.list) this.#list(within.vmsds, type === 'gtree');
+      else for (const vmsd of within.vmsds) this.vmsd(vmsd);
+      this.#leave(undefined);
+    }
+  }
+
+  /** A byte 1 in front of each element, a byte 0 behind the last; a tree has their number in front, and keys. */
+  #list(vmsds: readonly DescVmsd[], tree: boolean): void {
+    const input = this.#input;
+    const count = tree ? input.u32() : vmsds.length;
+    const keys = tree && vmsds.length === 2 * count;
+    for (let i = 0; i < count; i++) {
+      this.#mark(true);
+      this.#enter(`[${i}]`, String(i), 'struct');
+      if (tree && !keys) {
+        this.#enter('key', 'key', 'uint64');
+        this.#leave(input.u64());
+      }
+      const pair = keys ? vmsds.slice(2 * i, 2 * i + 2) : vmsds.slice(i, i + 1);
+      for (const vmsd of pair) this.vmsd(vmsd);
+      this.#leave(undefined);
+    }
+    this.#mark(false);
+  }
+
+  /** The byte that says whether an element follows. */
+  #mark(more: boolean): void {
+    const input = this.#input;
+    if ((input.u8() !== 0) !== more) throw input.truncated(0);
+  }
+
+  #enter(name: string, wire: string, type: string, subsection = false): void {
+    if (++this.#fields > FIELDS_MAX) throw this.#input.truncated(0);
+    this.#trace.enter(name, wire, type, this.#input.position, subsection);
+  }
+
+  #leave(value: unknown): void {
+    this.#trace.leave(this.#input.position, value);
   }
 }
 
-function readField(input: Reader, trace: Trace, field: DescField): void {
-  const { name = '', type = '', size = 0, array_len: count, index } = field;
-  if (count === undefined) {
-    readOne(input, trace, field, index === undefined ? name : `${name}[${index}]`, type, size);
-    return;
-  }
-  // a compressed array of numbers is one node a number: a hostile count runs out of bytes first
-  trace.enter(name, name, type, input.position);
-  if (type === 'buffer' || size === 0) trace.leave(input.position, input.copy(size * count));
-  else {
-    for (let i = 0; i < count; i++) readOne(input, trace, field, `[${i}]`, type, size);
-    trace.leave(input.position, undefined);
-  }
+/** What is inside of a field, if its description accounts for exactly its bytes. */
+interface Inside {
+  readonly vmsds: readonly DescVmsd[];
+  readonly list: boolean;
 }
 
-function readOne(
-  input: Reader,
-  trace: Trace,
-  field: DescField,
-  name: string,
-  type: string,
-  size: number,
-): void {
-  const end = input.offset + size;
-  trace.enter(name, field.name ?? '', type, input.position);
-  const nested = field.struct ?? (field.fields !== undefined ? field : undefined);
-  if (nested !== undefined && nests(type, nested, size)) {
-    readVmsd(input, trace, nested);
-    input.offset = end;
-    trace.leave(input.position, undefined);
-    return;
+function inside({ type = '', size, struct, elements = [] }: DescField): Inside | undefined {
+  const vmsds = struct === undefined ? elements : [struct];
+  if (vmsds.length === 0) return undefined;
+  const bytes = vmsds.reduce((sum, vmsd) => sum + (vmsdSize(vmsd) ?? Number.NaN), 0);
+  const list = type === 'qtailq' || type === 'qlist' || type === 'gtree';
+  if (!list) return vmsds.length === 1 && bytes === size ? { vmsds, list } : undefined;
+  // marks and the end; of a tree the number, and keys of 8 bytes that have no description, or one each
+  const framed = bytes + vmsds.length + 1;
+  const fits =
+    type === 'gtree'
+      ? [4 + framed + 8 * vmsds.length, 4 + framed - vmsds.length / 2].includes(size ?? -1)
+      : framed === size;
+  return fits ? { vmsds, list } : undefined;
+}
+
+/** Names that several fields in a row have, each with 0: QEMU 10 and later write so what stands between null pointers. */
+function repeatedNames(fields: readonly DescField[]): Map<string, number> {
+  const seen = new Set<string>();
+  const repeated = new Map<string, number>();
+  for (const { name = '', index } of fields) {
+    if (index !== undefined) continue;
+    if (seen.has(name)) repeated.set(name, 0);
+    seen.add(name);
   }
-  trace.leave(input.position + size, readScalar(input, type, size));
-}
-
-/** Does the nested description account for exactly these bytes? */
-function nests(type: string, vmsd: DescVmsd, size: number): boolean {
-  if (type !== 'struct' && type !== 'vstruct') return false;
-  return sizeOf(vmsd) === size;
-}
-
-function sizeOf(vmsd: DescVmsd): number {
-  const fields = (vmsd.fields ?? []).reduce(
-    (sum, field) => sum + (field.size ?? 0) * (field.array_len ?? 1),
-    0,
-  );
-  return (vmsd.subsections ?? []).reduce(
-    (sum, sub) => sum + 6 + (sub.vmsd_name ?? '').length + sizeOf(sub),
-    fields,
-  );
+  return repeated;
 }
 
 function readScalar(input: Reader, type: string, size: number): unknown {
-  const signed = type.startsWith('int') || type === 'timer';
-  const number = signed || type.startsWith('uint') || type === 'bool' || type === 'uint64_t';
+  // QEMU compares unsigned numbers under the name `int64 equal`
+  const signed = (type.startsWith('int') && type !== 'int64 equal') || type === 'timer';
+  const number = signed || type.startsWith('uint') || type === 'bool' || type === 'int64 equal';
   if (number && size === 1)
     return type === 'bool' ? input.u8() !== 0 : signed ? (input.u8() << 24) >> 24 : input.u8();
   if (number && size === 2) return signed ? (input.u16() << 16) >> 16 : input.u16();
   if (number && size === 4) return signed ? input.s32() : input.u32();
   if (number && size === 8) return signed ? input.s64() : input.u64();
+  if (size === 1 && (type === 'nullptr' || type === 'ptr-marker')) {
+    input.take(1);
+    return null;
+  }
   return input.copy(size);
 }
 

@@ -6,6 +6,7 @@
  * Not here:   files and sockets. The command `virtkit` (`@virtkit/cli`) has them.
  * @packageDocumentation
  */
+export { type GlobalState, globalState, type TimerState, timers } from './companions.ts';
 export { type Configuration, configuration } from './configuration.ts';
 export { byVmdesc, describeSection, showValue } from './describe.ts';
 export {
@@ -39,6 +40,6 @@ export {
   titleOf,
   type VirtioDevice,
 } from './virtio.ts';
-export type { DescDevice, DescField, DescVmsd, Vmdesc } from './vmdesc.ts';
+export { type DescDevice, type DescField, type DescVmsd, parseVmdesc, type Vmdesc } from './vmdesc.ts';
 export { COMMANDS, RAM, TYPE } from './wire.ts';
 export { StreamWriter } from './writer.ts';

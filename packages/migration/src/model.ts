@@ -2,7 +2,7 @@ import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import { type ParserOptions, StreamParser } from './parser.ts';
-import { type DescDevice, isObject, parseVmdesc, type Vmdesc } from './vmdesc.ts';
+import { type DescDevice, parseVmdesc, type Vmdesc } from './vmdesc.ts';
 import { RAM } from './wire.ts';
 
 /** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
@@ -147,7 +147,7 @@ function describeSections(sections: readonly StreamSection[], vmdesc: Vmdesc | u
   return sections.map((section) => {
     if (section.header.kind !== 'full') return section;
     const description = devices.get(`${section.header.idstr}/${section.header.instanceId}`)?.shift();
-    return description === undefined || !isObject(description) ? section : { ...section, description };
+    return description === undefined ? section : { ...section, description };
   });
 }
 

@@ -1,4 +1,5 @@
 import { StateError } from '@virtkit/vmstate';
+import { type JsonMembers, type JsonText, readJsonText } from './json-text.ts';
 import { be32 } from './split.ts';
 import { TYPE } from './wire.ts';
 
@@ -10,9 +11,11 @@ export interface DescField {
   readonly array_len?: number;
   readonly index?: number;
   readonly struct?: DescVmsd;
-  /** `vstruct`, `qtailq`, `qlist`, `gtree`, `tmp` have the nested vmsd's members directly. */
-  readonly vmsd_name?: string;
-  readonly fields?: readonly DescField[];
+  /**
+   * `vstruct`, `qtailq`, `qlist`, `gtree`, `tmp` have the members of the nested vmsd directly in the field, and repeat the keys
+   * for each element: here they are apart.
+   */
+  readonly elements?: readonly DescVmsd[];
 }
 
 /** A vmsd in a vmdesc. */
@@ -38,29 +41,86 @@ export interface Vmdesc {
   readonly devices: readonly DescDevice[];
 }
 
-/** @throws StateError `vmdesc` */
+/**
+ * Reads a vmdesc. Members of the wrong type are left out: nothing depends on them but names.
+ * @throws StateError `vmdesc`
+ */
 export function parseVmdesc(text: Uint8Array): Vmdesc {
-  let json: unknown;
+  const top = readText(text);
+  const devices = top.get('devices');
+  if (!Array.isArray(devices)) throw vmdescError('the vmdesc has no list of devices', text);
+  const [pageSize, configuration] = [top.get('page_size'), top.get('configuration')];
+  return {
+    ...(isMembers(configuration) && { configuration: toVmsd(configuration) }),
+    ...(isCount(pageSize) && { page_size: pageSize }),
+    devices: devices.filter(isMembers).map(toDevice),
+  };
+}
+
+function readText(text: Uint8Array): ReadonlyMap<string, JsonText> {
+  let json: JsonText;
   try {
-    json = JSON.parse(textOf(text));
+    json = readJsonText(textOf(text));
   } catch {
-    throw new StateError(
-      'vmdesc',
-      'the vmdesc is not JSON',
-      { bytes: text.length },
-      { layer: 'stream', path: 'vmdesc' },
-    );
+    throw vmdescError('the vmdesc is not JSON', text);
   }
-  const devices = isObject(json) && Array.isArray(json['devices']) ? json['devices'] : undefined;
-  if (!isObject(json) || devices === undefined || !devices.every(isObject)) {
-    throw new StateError(
-      'vmdesc',
-      'the vmdesc has no list of devices',
-      { bytes: text.length },
-      { layer: 'stream', path: 'vmdesc' },
-    );
-  }
-  return { ...json, devices } as Vmdesc;
+  return new Map(isMembers(json) ? json.members : []);
+}
+
+function vmdescError(reason: string, text: Uint8Array): StateError {
+  return new StateError('vmdesc', reason, { bytes: text.length }, { layer: 'stream', path: 'vmdesc' });
+}
+
+function toDevice(json: JsonMembers): DescDevice {
+  const [name, instanceId, size] = ['name', 'instance_id', 'size'].map((key) => memberOf(json, key));
+  return {
+    ...(typeof name === 'string' && { name }),
+    ...(isCount(instanceId) && { instance_id: instanceId }),
+    ...(isCount(size) && { size }),
+    ...toVmsd(json),
+  };
+}
+
+function toVmsd(json: JsonMembers): DescVmsd {
+  const [name, version, fields, subsections] = ['vmsd_name', 'version', 'fields', 'subsections'].map((key) =>
+    memberOf(json, key),
+  );
+  return {
+    ...(typeof name === 'string' && { vmsd_name: name }),
+    ...(isCount(version) && { version }),
+    ...(Array.isArray(fields) && { fields: fields.filter(isMembers).map(toField) }),
+    ...(Array.isArray(subsections) && { subsections: subsections.filter(isMembers).map(toVmsd) }),
+  };
+}
+
+function toField(json: JsonMembers): DescField {
+  const [name, type, struct] = ['name', 'type', 'struct'].map((key) => memberOf(json, key));
+  const [count, index, size] = ['array_len', 'index', 'size'].map((key) => memberOf(json, key));
+  const elements = elementsOf(json);
+  // in QEMU's order, so that the text can be made again
+  return {
+    ...(typeof name === 'string' && { name }),
+    ...(isCount(count) && { array_len: count }),
+    ...(isCount(index) && { index }),
+    ...(typeof type === 'string' && { type }),
+    ...(isMembers(struct) && { struct: toVmsd(struct) }),
+    ...(elements.length > 0 && { elements }),
+    ...(isCount(size) && { size }),
+  };
+}
+
+/** A nested vmsd begins at each `vmsd_name`. */
+function elementsOf({ members }: JsonMembers): DescVmsd[] {
+  const starts = members.flatMap(([key], index) => (key === 'vmsd_name' ? [index] : []));
+  return starts.map((start, index) => toVmsd({ members: members.slice(start, starts[index + 1]) }));
+}
+
+function memberOf({ members }: JsonMembers, wanted: string): JsonText | undefined {
+  return members.find(([key]) => key === wanted)?.[1];
+}
+
+function isMembers(json: JsonText | undefined): json is JsonMembers {
+  return typeof json === 'object' && json !== null && 'members' in json;
 }
 
 /**
@@ -82,22 +142,18 @@ export function findVmdesc(bytes: Uint8Array): Vmdesc | undefined {
 
 /** Bytes of a device's section by its vmdesc; undefined if the text is not usable. */
 export function deviceSize(device: DescDevice): number | undefined {
-  return device.fields === undefined ? undefined : vmsdSize(device, 0);
+  return device.fields === undefined ? undefined : vmsdSize(device);
 }
 
-/** Deepest nesting believed. QEMU's is under ten. */
-const DEPTH_MAX = 32;
-
-function vmsdSize(vmsd: DescVmsd, depth: number): number | undefined {
-  if (depth > DEPTH_MAX) return undefined;
+/** Bytes of a vmsd's fields and subsections; undefined if a size is missing. */
+export function vmsdSize({ fields = [], subsections = [] }: DescVmsd): number | undefined {
   let sum = 0;
-  for (const field of vmsd.fields ?? []) {
-    const count = field.array_len ?? 1;
-    if (!isCount(field.size) || !isCount(count)) return undefined;
-    sum += field.size * count;
+  for (const { size, array_len: count = 1 } of fields) {
+    if (size === undefined) return undefined;
+    sum += size * count;
   }
-  for (const subsection of vmsd.subsections ?? []) {
-    const size = vmsdSize(subsection, depth + 1);
+  for (const subsection of subsections) {
+    const size = vmsdSize(subsection);
     if (size === undefined) return undefined;
     // type byte, counted name, be32 version
     sum += 2 + (subsection.vmsd_name ?? '').length + 4 + size;
@@ -107,10 +163,6 @@ function vmsdSize(vmsd: DescVmsd, depth: number): number | undefined {
 
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Names in a vmdesc are ASCII; anything else survives as Latin-1. */

@@ -37,3 +37,10 @@ export function firstDifference(a: Uint8Array, b: Uint8Array): number {
   const at = a.findIndex((byte, index) => byte !== b[index]);
   return at < 0 ? a.length : at;
 }
+
+/** The vmdesc at the end of a stream, as text. */
+export function findVmdescText(stream: Uint8Array): string | undefined {
+  const bytes = Buffer.from(stream.buffer, stream.byteOffset, stream.length);
+  const start = bytes.indexOf('{"', bytes.lastIndexOf(0));
+  return start < 0 ? undefined : bytes.subarray(start).toString('latin1');
+}

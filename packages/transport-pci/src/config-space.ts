@@ -40,7 +40,11 @@ export function msixVectors(config: Uint8Array): number {
 export const configSpace: Field<Uint8Array> = {
   type: 'pci config',
   minSize: CONVENTIONAL_BYTES,
-  decode: (input) => input.copy(sizeAt(input)),
+  decode: (input) => {
+    const size = sizeAt(input);
+    if (input.trace !== undefined) input.trace.current.wire = wireName(size);
+    return input.copy(size);
+  },
   encode: (output, value) => {
     const size = isExpress(value) ? EXPRESS_BYTES : CONVENTIONAL_BYTES;
     if (value.length !== size) {
@@ -49,11 +53,17 @@ export const configSpace: Field<Uint8Array> = {
         expected: size,
       });
     }
+    if (output.trace !== undefined) output.trace.current.wire = wireName(size);
     output.raw(value);
   },
   toJSON: bytesToJson,
   fromJSON: bytesFromJson,
 };
+
+/** QEMU has two fields called `config`, one of which is there, and numbers them in the vmdesc. */
+function wireName(size: number): string {
+  return size === EXPRESS_BYTES ? 'config[1]' : 'config[0]';
+}
 
 function sizeAt(input: Reader): number {
   const probe = input.bytes.subarray(input.offset, input.offset + CONVENTIONAL_BYTES);

@@ -49,22 +49,24 @@ export const msixEntry = vmstate('msix_entry', 1).fields({
   control: le32,
 });
 
+/** What every PCI function saves. QEMU: `vmstate_pci_device`. */
+export const pciDevice = vmstate('PCIDevice', 2).fields({
+  /** Version of `PCIDevice`; 2 since QEMU 0.12. */
+  versionId: typed(
+    'int32 le',
+    refine(s32, (value) => value >= 0 && value <= 2, '0 to 2'),
+  ),
+  /** Configuration space, 256 or 4096 bytes. */
+  config: configSpace,
+  /** Levels of INTA to INTD, each 0 or 1. */
+  irqState: typed('pci irq state', array(u32, 4)),
+});
+
 /**
  * `virtio_pci_save_config`: the `PCIDevice`, its MSI-X table and pending bits, and the configuration vector.
  * The last three are there if configuration space has an MSI-X capability, enabled or not.
  */
-export const pciConfigState = vmstate('PCIDevice', 2)
-  .fields({
-    /** Version of `PCIDevice`; 2 since QEMU 0.12. */
-    versionId: typed(
-      'int32 le',
-      refine(s32, (value) => value >= 0 && value <= 2, '0 to 2'),
-    ),
-    /** Configuration space, 256 or 4096 bytes. */
-    config: configSpace,
-    /** Levels of INTA to INTD, each 0 or 1. */
-    irqState: typed('pci irq state', array(u32, 4)),
-  })
+export const pciConfigState = pciDevice
   .array('msixTable', msixEntry, (state) => msixVectors(state.config))
   /** Pending bits: vector v is bit v % 8 of byte v / 8. */
   .bytes('msixPba', (state) => Math.ceil(msixVectors(state.config) / 8))

@@ -3,6 +3,7 @@ import { array, buffer, type Field, type ValueOf } from './field.ts';
 import { type Json, jsonError } from './json.ts';
 import type { Reader } from './reader.ts';
 import { peekSubsection, SUBSECTION, type SubsectionHeader } from './subsection.ts';
+import type { Trace } from './trace.ts';
 import type { Writer } from './writer.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: the combinator's own position: each use infers the real type
@@ -95,6 +96,8 @@ interface Shape<C> {
   readonly ranged: boolean;
   readonly parts: readonly Part<C>[];
   readonly subsections: readonly SubsectionPart<C>[];
+  /** {@link isUniform} of this, found once. */
+  readonly uniform: boolean;
 }
 
 /** `lastAvailIdx` → `last_avail_idx`. */
@@ -122,7 +125,8 @@ export function vmstate<C>(
   return build<C>({ name, version, minimum, ranged, parts: [], subsections: [] });
 }
 
-function build<C>(shape: Shape<C>): VMState<object, C> {
+function build<C>(draft: Omit<Shape<C>, 'uniform'>): VMState<object, C> {
+  const shape: Shape<C> = { ...draft, uniform: isUniform(draft) };
   const add = (...parts: readonly Part<C>[]): VMState<object, C> =>
     build({ ...shape, parts: [...shape.parts, ...parts] });
   const expand = (fields: Fields<C>, condition: Partial<Part<C>>): Part<C>[] =>
@@ -132,15 +136,10 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
       wire: field.wire ?? snakeCase(key),
       field,
     }));
-  const computed = (
-    key: string,
-    type: string,
-    resolve: (state: Loose) => AnyField<C>,
-    element?: AnyField<C>,
-  ): Part<C> => ({
+  const computed = (key: string, resolve: (state: Loose) => AnyField<C>, element?: AnyField<C>): Part<C> => ({
     key,
     wire: snakeCase(key),
-    field: { ...(element === undefined ? buffer(0) : array(element, 0)), type },
+    field: element === undefined ? buffer(0) : array(element, 0),
     resolve,
   });
   const methods = {
@@ -149,9 +148,9 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
       add(...expand(fields, { present })),
     since: (since: number, fields: Fields<C>) => add(...expand(fields, { since })),
     array: (key: string, element: AnyField<C>, count: (state: Loose) => number) =>
-      add(computed(key, element.type, (state) => array(element, demandCount(count(state))), element)),
+      add(computed(key, (state) => array(element, demandCount(count(state))), element)),
     bytes: (key: string, length: (state: Loose) => number) =>
-      add(computed(key, 'buffer', (state) => buffer(demandCount(length(state))))),
+      add(computed(key, (state) => buffer(demandCount(length(state))))),
     unused: (length: number) =>
       add({ key: `unused${shape.parts.length}`, wire: 'unused', field: unusedBytes(length), hidden: true }),
     subsection: (
@@ -169,6 +168,7 @@ function build<C>(shape: Shape<C>): VMState<object, C> {
   };
   const codec = {
     type: 'struct',
+    uniform: shape.uniform,
     name: shape.name,
     version: shape.version,
     minimum: shape.minimum,
@@ -211,6 +211,34 @@ function isDeclaration(field: object): field is {
   return 'decodeVersion' in field;
 }
 
+/** QEMU describes an array in one entry if all elements must look alike: `vmsd_can_compress`. */
+function isUniform<C>({ parts, subsections }: Pick<Shape<C>, 'parts' | 'subsections'>): boolean {
+  return (
+    subsections.length === 0 &&
+    parts.every((part) => part.present === undefined && part.field.uniform !== false)
+  );
+}
+
+function markVmsd<C>(trace: Trace, shape: Shape<C>, version: number): void {
+  trace.current.vmsd = { name: shape.name, version, uniform: shape.uniform };
+}
+
+/** A subsection that is a single field: in QEMU that is a vmsd, too. */
+function markField<C>({ current }: Trace, { name, field, key }: SubsectionPart<C>, version: number): void {
+  current.vmsd = { name, version, field: field.wire ?? snakeCase(key) };
+}
+
+function enterPart<C>(trace: Trace, part: Part<C>, field: AnyField<C>, start: number): void {
+  const node = trace.enter(part.key, part.wire, field.type, start);
+  if (field.repeat !== undefined) node.repeat = field.repeat;
+  if (part.present !== undefined) node.conditional = true;
+}
+
+function enterSubsection<C>(trace: Trace, { key, name, field }: SubsectionPart<C>, start: number): void {
+  const node = trace.enter(key, name, field.type, start, true);
+  if (field.repeat !== undefined) node.repeat = field.repeat;
+}
+
 function isPresent<C>(part: Part<C>, state: Loose, version: number, context: C): boolean {
   if (part.present !== undefined) return part.present(state, context);
   return part.since === undefined || part.since <= version;
@@ -219,8 +247,7 @@ function isPresent<C>(part: Part<C>, state: Loose, version: number, context: C):
 function decode<C>(shape: Shape<C>, input: Reader, version: number, context: C): Loose {
   const state: Loose = {};
   if (shape.ranged) state['version'] = version;
-  const vmsd = input.trace?.current;
-  if (vmsd !== undefined) vmsd.vmsd = { name: shape.name, version };
+  if (input.trace !== undefined) markVmsd(input.trace, shape, version);
   const { parts } = shape;
   let at = 0;
   let start = input.position;
@@ -231,7 +258,7 @@ function decode<C>(shape: Shape<C>, input: Reader, version: number, context: C):
       start = input.position;
       const field = part.resolve === undefined ? part.field : part.resolve(state);
       const trace = input.trace;
-      trace?.enter(part.key, part.wire, field.type, start);
+      if (trace !== undefined) enterPart(trace, part, field, start);
       const value: unknown = field.decode(input, context);
       trace?.leave(input.position, value);
       if (part.hidden !== true) state[part.key] = value;
@@ -265,7 +292,7 @@ function decodeSubsections<C>(shape: Shape<C>, input: Reader, state: Loose, cont
         { offset: start },
       );
     }
-    input.trace?.enter(part.key, found, part.field.type, start, true);
+    if (input.trace !== undefined) enterSubsection(input.trace, part, start);
     try {
       state[part.key] = decodeSubsection(part, input, context);
     } catch (error) {
@@ -282,7 +309,7 @@ function decodeSubsection<C>(part: SubsectionPart<C>, input: Reader, context: C)
   const version = input.u32() & 0xff;
   if (version > part.version || version < part.minimum) throw versionError(part, version, at);
   if (isDeclaration(part.field)) return part.field.decodeVersion(input, version, context);
-  if (input.trace !== undefined) input.trace.current.vmsd = { name: part.name, version };
+  if (input.trace !== undefined) markField(input.trace, part, version);
   return part.field.decode(input, context);
 }
 
@@ -300,8 +327,7 @@ export function versionError(part: SubsectionHeader, version: number, offset: nu
 
 function encode<C>(shape: Shape<C>, output: Writer, state: Loose, context: C): void {
   const version = shape.ranged ? (state['version'] as number) : shape.version;
-  const vmsd = output.trace?.current;
-  if (vmsd !== undefined) vmsd.vmsd = { name: shape.name, version };
+  if (output.trace !== undefined) markVmsd(output.trace, shape, version);
   if (!Number.isInteger(version) || version > shape.version || version < shape.minimum)
     throw versionError(shape, version, output.offset).within('version');
   const { parts } = shape;
@@ -317,7 +343,7 @@ function encode<C>(shape: Shape<C>, output: Writer, state: Loose, context: C): v
       if (value === undefined && part.hidden !== true) throw presenceError('missing');
       const field = part.resolve === undefined ? part.field : part.resolve(state);
       const trace = output.trace;
-      trace?.enter(part.key, part.wire, field.type, output.offset);
+      if (trace !== undefined) enterPart(trace, part, field, output.offset);
       field.encode(output, value, context);
       trace?.leave(output.offset, value);
     }
@@ -333,12 +359,12 @@ function encodeSubsection<C>(part: SubsectionPart<C>, output: Writer, state: Loo
   if (!needed) return;
   try {
     if (value === undefined) throw presenceError('missing');
-    output.trace?.enter(part.key, part.name, part.field.type, output.offset, true);
+    if (output.trace !== undefined) enterSubsection(output.trace, part, output.offset);
     output.u8(SUBSECTION);
     output.u8(part.name.length);
     for (let i = 0; i < part.name.length; i++) output.u8(part.name.charCodeAt(i));
     output.u32(subsectionVersion(part, value));
-    if (output.trace !== undefined) output.trace.current.vmsd = { name: part.name, version: part.version };
+    if (output.trace !== undefined) markField(output.trace, part, part.version);
     part.field.encode(output, value, context);
     output.trace?.leave(output.offset, value);
   } catch (error) {

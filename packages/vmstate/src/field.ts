@@ -13,6 +13,10 @@ export interface Field<T, C = unknown> {
   readonly type: string;
   /** QEMU's name of the field, where it is not the property's name in snake_case. */
   readonly wire?: string;
+  /** For an array that is one value here: its elements, each with an equal share of the bytes. */
+  readonly repeat?: number;
+  /** False: elements of this kind differ in layout, by conditions or subsections. */
+  readonly uniform?: boolean;
   /** Fewest bytes the field can take: lets an array refuse a count before it allocates. */
   readonly minSize: number;
   /** @throws StateError `truncated`, `value`, … */
@@ -156,6 +160,7 @@ export const macAddress: Field<Uint8Array> = {
 export function array<T, C = unknown>(element: Field<T, C>, count: number): Field<readonly T[], C> {
   return {
     type: element.type,
+    uniform: element.uniform !== false,
     minSize: element.minSize * count,
     decode: (input, context) => decodeElements(input, element, count, context),
     encode: (output, value, context) => {
@@ -171,25 +176,26 @@ export function array<T, C = unknown>(element: Field<T, C>, count: number): Fiel
   };
 }
 
-/** A count in front, at most `limit`, then that many elements. */
+/** A count in front, at most `limit`, then that many elements. QEMU has the count as a field of its own, called `wire`. */
 export function counted<T, C = unknown>(
   count: Field<number>,
   element: Field<T, C>,
   limit: number,
   what = 'elements',
+  wire = 'count',
 ): Field<readonly T[], C> {
   return {
     type: element.type,
     minSize: count.minSize,
     decode: (input, context) => {
       const at = input.position;
-      const length = count.decode(input, undefined);
+      const length = readCount(input, wire, count);
       if (length > limit || length < 0) throw countError(what, length, limit, at);
       return decodeElements(input, element, length, context);
     },
     encode: (output, value, context) => {
       if (value.length > limit) throw countError(what, value.length, limit);
-      count.encode(output, value.length, undefined);
+      writeCount(output, wire, count, value.length);
       encodeElements(output, element, value, context);
     },
     toJSON: (value) => value.map((item) => element.toJSON(item)),
@@ -197,21 +203,28 @@ export function counted<T, C = unknown>(
   };
 }
 
-/** A length in front, at most `limit`, then that many bytes. */
-export function countedBytes(length: Field<number>, limit: number): Field<Uint8Array> {
+/** A length in front, at most `limit`, then that many bytes. QEMU has the length as a field of its own, called `wire`. */
+export function countedBytes(length: Field<number>, limit: number, wire = 'length'): Field<Uint8Array> {
   return {
     type: 'buffer',
     minSize: length.minSize,
     decode: (input) => {
       const at = input.position;
-      const size = length.decode(input, undefined);
+      const size = readCount(input, wire, length);
       if (size > limit || size < 0) throw countError('bytes', size, limit, at);
-      return input.copy(size);
+      const content = input.trace?.enter('bytes', 'bytes', 'buffer', input.position);
+      const value = input.copy(size);
+      if (content !== undefined) content.part = 'content';
+      input.trace?.leave(input.position, value);
+      return value;
     },
     encode: (output, value) => {
       if (value.length > limit) throw countError('bytes', value.length, limit);
-      length.encode(output, value.length, undefined);
+      writeCount(output, wire, length, value.length);
+      const content = output.trace?.enter('bytes', 'bytes', 'buffer', output.offset);
+      if (content !== undefined) content.part = 'content';
       output.raw(value);
+      output.trace?.leave(output.offset, value);
     },
     toJSON: bytesToJson,
     fromJSON: bytesFromJson,
@@ -219,8 +232,8 @@ export function countedBytes(length: Field<number>, limit: number): Field<Uint8A
 }
 
 /** A length in front, then that many bytes of text (one byte a character, so that any bytes come back as they were). */
-export function countedText(length: Field<number>, limit: number): Field<string> {
-  const bytes = countedBytes(length, limit);
+export function countedText(length: Field<number>, limit: number, wire?: string): Field<string> {
+  const bytes = countedBytes(length, limit, wire);
   return {
     ...bytes,
     decode: (input) => latin1(bytes.decode(input, undefined)),
@@ -274,6 +287,7 @@ export function nullable<T, C = unknown>(element: Field<T, C>): Field<T | null, 
   return {
     type: element.type,
     minSize: Math.min(1, element.minSize),
+    uniform: element.uniform !== false,
     decode: (input, context) => {
       if (input.peek() !== NULL_MARKER) return element.decode(input, context);
       input.take(1);
@@ -371,6 +385,22 @@ function decodeElement<T, C>(input: Reader, element: Field<T, C>, index: number,
   } catch (error) {
     throw isStateError(error) ? error.within(`[${index}]`, undefined, start) : error;
   }
+}
+
+/** Reads the length in front of something, as a field of its own. */
+function readCount(input: Reader, wire: string, field: Field<number>): number {
+  const node = input.trace?.enter('length', wire, field.type, input.position);
+  if (node !== undefined) node.part = 'count';
+  const value = field.decode(input, undefined);
+  input.trace?.leave(input.position, value);
+  return value;
+}
+
+function writeCount(output: Writer, wire: string, field: Field<number>, value: number): void {
+  const node = output.trace?.enter('length', wire, field.type, output.offset);
+  if (node !== undefined) node.part = 'count';
+  field.encode(output, value, undefined);
+  output.trace?.leave(output.offset, value);
 }
 
 function encodeElements<T, C>(output: Writer, element: Field<T, C>, values: readonly T[], context: C): void {

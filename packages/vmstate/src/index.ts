@@ -8,7 +8,13 @@
  * @packageDocumentation
  */
 export { type SubsectionOptions, snakeCase, type VMState, versionError, vmstate } from './declaration.ts';
-export { describe, type FieldDescription, type VmsdDescription, vmdescText } from './describe.ts';
+export {
+  type DescribeOptions,
+  describe,
+  type FieldDescription,
+  type VmsdDescription,
+  vmdescText,
+} from './describe.ts';
 export {
   type Facts,
   hex,
@@ -49,5 +55,5 @@ export { bigFromJson, bigToJson, bytesFromJson, bytesToJson, type Json, jsonErro
 export { plainBytes, Reader } from './reader.ts';
 export { sparseArray } from './sparse.ts';
 export { peekSubsection, SUBSECTION, type SubsectionHeader } from './subsection.ts';
-export { leaves, nodeAt, Trace, type TraceNode } from './trace.ts';
+export { leaves, nodeAt, Trace, type TraceNode, type TraceVmsd } from './trace.ts';
 export { demand, demandBig, Writer } from './writer.ts';

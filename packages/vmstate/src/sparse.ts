@@ -1,7 +1,7 @@
 import { StateError } from './errors.ts';
 import { decodeElements, encodeElement, type Field } from './field.ts';
 import { type Json, jsonError } from './json.ts';
-import type { Reader } from './reader.ts';
+import type { Trace } from './trace.ts';
 
 /**
  * A table of `count` entries of fixed size whose tail is mostly unused, such as the 1024 queue slots that QEMU writes
@@ -32,7 +32,7 @@ export function sparseArray<T>(element: Field<T>, count: number, absent: Uint8Ar
       input.offset = start;
       const entries = decodeElements(input, element, live, context);
       input.offset = start + template.length;
-      traceAbsent(input, start + live * size, live, count);
+      traceAbsent(input.trace, input.base + start + live * size, input.position, live, count);
       return entries;
     },
     encode: (output, value, context) => {
@@ -42,6 +42,7 @@ export function sparseArray<T>(element: Field<T>, count: number, absent: Uint8Ar
       output.offset = start;
       for (let i = 0; i < value.length; i++) encodeElement(output, element, value[i] as T, i, context);
       output.offset = start + template.length;
+      traceAbsent(output.trace, start + value.length * size, output.offset, value.length, count);
     },
     toJSON: (value) => value.map((entry) => element.toJSON(entry)),
     fromJSON: (json) => {
@@ -52,11 +53,17 @@ export function sparseArray<T>(element: Field<T>, count: number, absent: Uint8Ar
   };
 }
 
-function traceAbsent(input: Reader, start: number, live: number, count: number): void {
-  if (input.trace === undefined || live === count) return;
+function traceAbsent(
+  trace: Trace | undefined,
+  start: number,
+  end: number,
+  live: number,
+  count: number,
+): void {
+  if (trace === undefined || live === count) return;
   const name = live === count - 1 ? `[${live}]` : `[${live}..${count - 1}]`;
-  input.trace.enter(name, name, 'absent', input.base + start);
-  input.trace.leave(input.position, undefined);
+  trace.enter(name, name, 'absent', start).repeat = count - live;
+  trace.leave(end, undefined);
 }
 
 /**

@@ -3,7 +3,7 @@ export interface TraceNode {
   /** State property, or `[n]` for an element of an array. */
   readonly name: string;
   /** QEMU's name of the field in vmdesc. */
-  readonly wire: string;
+  wire: string;
   /** Type as in vmdesc: `uint32`, `buffer`, `struct`, … */
   readonly type: string;
   /** First byte, in the whole input. */
@@ -12,10 +12,26 @@ export interface TraceNode {
   end: number;
   value: unknown;
   readonly children: TraceNode[];
-  /** Of a struct: its vmsd's name and version. */
-  vmsd?: { readonly name: string; readonly version: number };
+  /** Of a struct, or of a subsection: what it was declared as. */
+  vmsd?: TraceVmsd;
+  /** Elements that the node stands for, where it is an array that is read as one value, or left out. */
+  repeat?: number;
+  /** The field has a condition. QEMU: it has `field_exists`. */
+  conditional?: boolean;
+  /** In a field with its length in front: `count` is that length, `content` are the bytes behind it. */
+  part?: 'count' | 'content';
   /** True for a subsection of the enclosing vmsd: `start` is at its 0x05 byte. */
   readonly subsection: boolean;
+}
+
+/** What a vmdesc says of a structure besides its fields. */
+export interface TraceVmsd {
+  readonly name: string;
+  readonly version: number;
+  /** All elements of an array of it are laid out alike: no field has a condition, and there are no subsections. */
+  readonly uniform?: boolean;
+  /** Of a subsection that is a single field and no declaration: that field's name. */
+  readonly field?: string;
 }
 
 /** Collects {@link TraceNode}s while a declaration is decoded or encoded. */

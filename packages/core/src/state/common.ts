@@ -7,7 +7,7 @@ export const commonFields = vmstate('virtio', 1).fields({
   queueSel: u16,
   guestFeatures: u32,
   // config_len in front; only the bytes that are there limit it
-  config: countedBytes(u32, 0xffffffff),
+  config: countedBytes(u32, 0xffffffff, 'config_len'),
 });
 
 /** Core's fields of a queue, for transports that fix the ring alignment. */

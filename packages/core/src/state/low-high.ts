@@ -7,6 +7,7 @@ import { type Field, u64 } from '@virtkit/vmstate';
 export const lowHigh: Field<bigint> = {
   ...u64,
   type: 'uint32',
+  repeat: 2,
   decode: (input) => {
     const at = input.take(8);
     const low = input.view.getUint32(at);
