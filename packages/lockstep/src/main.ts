@@ -1,0 +1,86 @@
+/**
+ * node --import tsx --conditions=@virtkit/source src/main.ts --ops 10000000 --seed 1 --mode legacy [--device blk] [--length 20000]
+ *
+ * Runs guests in lockstep until so many operations are done, each on a machine of its own. Stops at the first difference that
+ * nobody has explained, and prints the shortest sequence of operations that shows it.
+ */
+import { parseArgs } from 'node:util';
+import { findQemu } from '@virtkit/lab';
+import { describeDifference, tabulate } from './difference.ts';
+import { chooseSetup, MODES, type Mode } from './modes.ts';
+import { Random } from './random.ts';
+import { run } from './run.ts';
+import { nameSetup } from './setup.ts';
+import { shrink } from './shrink.ts';
+
+const { values } = parseArgs({
+  options: {
+    ops: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '1' },
+    mode: { type: 'string', default: 'transitional' },
+    device: { type: 'string' },
+    length: { type: 'string', default: '20000' },
+    migrate: { type: 'string', default: '5000' },
+    'no-shrink': { type: 'boolean', default: false },
+  },
+});
+
+function isMode(text: string): text is Mode {
+  return MODES.some((mode) => mode === text);
+}
+
+async function main(): Promise<number> {
+  const binary = findQemu('x86_64');
+  if (binary === undefined) throw new Error('qemu-system-x86_64 is not installed');
+  const { mode, device } = values;
+  if (!isMode(mode)) throw new Error(`--mode ${mode}: ${MODES.join(', ')} expected`);
+  if (device !== undefined && device !== 'blk' && device !== 'net')
+    throw new Error(`--device ${device}: blk or net expected`);
+  const [wanted, first, length] = [Number(values.ops), Number(values.seed), Number(values.length)];
+  console.log(`QEMU ${binary.version}, mode ${mode}, from seed ${first}`);
+  const known = new Map<string, number>();
+  const began = performance.now();
+  let [operations, machines, migrations, told] = [0, 0, 0, began];
+  for (let seed = first; operations < wanted; seed++) {
+    const setup = chooseSetup(new Random(seed ^ 0x5e7), mode, device);
+    const result = await run({
+      binary,
+      setup,
+      seed,
+      operations: Math.min(length, wanted - operations),
+      migrateEvery: Number(values.migrate),
+    });
+    operations += result.operations;
+    migrations += result.migrations;
+    machines++;
+    if (result.known !== undefined) known.set(result.known, (known.get(result.known) ?? 0) + 1);
+    if (result.difference !== undefined) {
+      console.log(`seed ${seed}: ${nameSetup(setup)}\n${describeDifference(result.difference)}`);
+      if (values['no-shrink']) return 1;
+      const shrunk = await shrink(binary, setup, result.history, result.difference);
+      console.log(
+        shrunk === undefined
+          ? 'does not happen again'
+          : tabulate(shrunk.operations, shrunk.difference),
+      );
+      return 1;
+    }
+    if (performance.now() - told > 10_000) {
+      told = performance.now();
+      report();
+    }
+  }
+  report();
+  return 0;
+
+  function report(): void {
+    const seconds = (performance.now() - began) / 1000;
+    const names = [...known].map(([name, times]) => `${name}: ${times}`).join(', ');
+    console.log(
+      `${operations} operations on ${machines} machines, ${migrations} states compared, ${seconds.toFixed(0)} s` +
+        ` (${Math.round(operations / seconds)}/s)${names === '' ? '' : `; ended early by known differences: ${names}`}`,
+    );
+  }
+}
+
+process.exitCode = await main();

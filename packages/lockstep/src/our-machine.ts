@@ -1,0 +1,160 @@
+import { type DeviceModel, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState } from '@virtkit/core';
+import { BlkDevice } from '@virtkit/device-blk';
+import { PciFunction, type PciParts } from '@virtkit/transport-pci';
+import { NullDisk } from './null-disk.ts';
+import type { Operation } from './operation.ts';
+import { DISK_BYTES, DISK_SERIAL, RAM_BYTES, type Setup } from './setup.ts';
+import { codecFor } from './state.ts';
+import type { View } from './view.ts';
+
+/** Faults behind which QEMU and we go different ways, for a reason: see DIFFERENCES.md of `@virtkit/transport-pci`. */
+const KNOWN: readonly { readonly reason: RegExp; readonly name: string }[] = [
+  { reason: /bogus descriptor or out of resources/, name: 'buffer outside RAM' },
+];
+
+/** The machine of {@link Setup} made of our parts. */
+export class OurMachine implements View {
+  readonly setup: Setup;
+  readonly ram: DataView;
+  readonly bytes: Uint8Array = new Uint8Array(RAM_BYTES);
+  readonly codec: VirtioCodec<PciParts, unknown>;
+  /** A known difference was met: its name. */
+  known: string | undefined;
+  readonly #memory: MappedMemory;
+  readonly #disk = new NullDisk(DISK_BYTES);
+  #function: PciFunction;
+  #level: 0 | 1 = 0;
+  #worked = false;
+
+  constructor(setup: Setup) {
+    this.setup = setup;
+    this.ram = new DataView(this.bytes.buffer);
+    this.#memory = new MappedMemory([{ gpa: 0, bytes: this.bytes }]);
+    this.codec = codecFor(setup.device);
+    this.#function = this.#make();
+  }
+
+  get live(): LiveDevice<PciParts, unknown> {
+    return this.#function.device;
+  }
+
+  get config(): Uint8Array {
+    const { transport } = this.#function.device;
+    return (transport as unknown as { layout: { space: { bytes: Uint8Array } } }).layout.space.bytes;
+  }
+
+  /** The interrupt line. */
+  get level(): 0 | 1 {
+    return this.#level;
+  }
+
+  /** Was the device set to work since this was asked last? Then QEMU has bottom halves to run. */
+  takeWorked(): boolean {
+    const worked = this.#worked;
+    this.#worked = false;
+    return worked;
+  }
+
+  /** Are there requests that only {@link settle} completes? */
+  get hasPending(): boolean {
+    return this.#disk.pending;
+  }
+
+  async settle(): Promise<void> {
+    while (this.#disk.pending) {
+      this.#disk.complete();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Does an operation. What was read, if it reads and something of ours is there. */
+  apply(operation: Operation): number | undefined {
+    switch (operation.kind) {
+      case 'memory':
+        this.bytes.set(operation.bytes, operation.at);
+        return undefined;
+      case 'config-read':
+        return this.#function.configRead(operation.at, operation.size);
+      case 'config-write':
+        this.#function.configWrite(operation.at, operation.size, operation.value);
+        return undefined;
+      case 'in':
+      case 'load': {
+        const place = this.#find(operation.kind === 'in', operation.at, operation.size);
+        return place && this.#function.barRead(place.bar, place.offset, operation.size);
+      }
+      case 'out':
+      case 'store': {
+        const place = this.#find(operation.kind === 'out', operation.at, operation.size);
+        if (place !== undefined)
+          this.#function.barWrite(place.bar, place.offset, operation.size, operation.value);
+        return undefined;
+      }
+    }
+  }
+
+  /** Loads saved bytes into a fresh device, which takes the place of the old one. Answers what the new one would save. */
+  reload(bytes: Uint8Array): VirtioState<PciParts, unknown> {
+    const fresh = this.#make();
+    fresh.device.restore(this.codec.load(bytes));
+    fresh.device.resume();
+    this.#function = fresh;
+    return fresh.device.capture();
+  }
+
+  #find(io: boolean, at: number, size: number): { bar: number; offset: number } | undefined {
+    for (const { index, kind, address, enabled, size: length } of this.#function.bars) {
+      if (!enabled || (kind === 'io') !== io || at < address || at + size > address + length) continue;
+      return { bar: index, offset: at - address };
+    }
+    return undefined;
+  }
+
+  #make(): PciFunction {
+    const { setup } = this;
+    const model = this.#model();
+    const handleQueue = model.handleQueue.bind(model);
+    model.handleQueue = (queue) => {
+      this.#worked = true;
+      handleQueue(queue);
+    };
+    const setStatus = model.setStatus.bind(model);
+    model.setStatus = (status) => {
+      this.#worked = true;
+      setStatus(status);
+    };
+    const made = new PciFunction(model, {
+      memory: this.#memory,
+      mode: setup.interface,
+      express: setup.express,
+      vectors: setup.vectors,
+      machine: '7.2',
+      pagePerVq: setup.pagePerVq,
+      modernPioNotify: setup.notifyPio && setup.interface !== 'legacy',
+      rings: { packed: setup.packed },
+      setIntx: (level) => {
+        this.#level = level ? 1 : 0;
+      },
+      sendMsi: (address, data) => {
+        if (address + 4 <= RAM_BYTES) this.ram.setUint32(address, data, true);
+      },
+      onEvent: ({ name, reason = '' }) => {
+        if (name === 'fault') this.known ??= KNOWN.find((entry) => entry.reason.test(reason))?.name;
+      },
+    });
+    return made as PciFunction;
+  }
+
+  #model(): DeviceModel {
+    const { setup } = this;
+    if (setup.device === 'blk') {
+      return new BlkDevice({
+        backend: this.#disk,
+        queues: setup.queues,
+        queueSize: setup.queueSize,
+        serial: DISK_SERIAL,
+      }) as DeviceModel;
+    }
+    throw new Error('net is not there yet');
+  }
+}
