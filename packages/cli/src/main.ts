@@ -2,6 +2,7 @@
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
 import { examine, matches } from './device.ts';
+import { diff } from './diff.ts';
 import { explainText } from './explain.ts';
 import { readText } from './input.ts';
 import { type InspectOptions, inspect } from './inspect.ts';
@@ -59,6 +60,20 @@ program
       else await write(`${stepsText(examined, 'save')}\n${stepsText(examined, 'load')}\n`);
     }
     finish(read, devices.every(({ error }) => error === undefined) ? EXIT.FINE : EXIT.UNREADABLE);
+  });
+
+program
+  .command('diff')
+  .argument('<a>', 'the stream to load')
+  .argument('<b>', 'a stream that the destination wrote')
+  .description('compare two streams by fields, and say which differences matter for a load')
+  .option('--json', 'machine-readable')
+  .action(async (a: string, b: string, options: { readonly json?: boolean }) => {
+    const reads = [await readInput(a, false), await readInput(b, false)] as const;
+    const { text, refused } = diff(...reads, options.json === true);
+    await write(text);
+    for (const read of reads) finish(read, refused ? EXIT.FINDINGS : EXIT.FINE);
+    if (reads.some(({ error }) => error !== undefined)) process.exitCode = EXIT.UNREADABLE;
   });
 
 program

@@ -7,5 +7,6 @@
  * @packageDocumentation
  */
 export { bitsOf, type DeviceKind, type FeatureControl, featureControl, guessDevice } from './control.ts';
+export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
 export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';

@@ -1,0 +1,236 @@
+import { negotiated, type VirtioState } from '@virtkit/core';
+import {
+  decodeVirtio,
+  findVirtio,
+  type MigrationStream,
+  type Registry,
+  type StreamSection,
+  titleOf,
+} from '@virtkit/migration';
+import { hex, isStateError, type Json } from '@virtkit/vmstate';
+import { bitsOf, type DeviceKind, featureControl } from './control.ts';
+import { fieldRules } from './diff-rules.ts';
+import { diffPci } from './pci-config.ts';
+
+/**
+ * Does a difference decide whether a stream like A loads where a stream like B comes from?
+ * `refused`: the load fails. `may-refuse`: it depends on what the stream does not tell. `state`: the guest's, loads.
+ */
+export type Weight = 'refused' | 'may-refuse' | 'state';
+
+/** One difference between two streams. */
+export interface Difference {
+  /** Device and field: `virtio-blk@0000:00:02.0 / queues[0].num`, `ram / pc.ram`. */
+  readonly path: string;
+  /** Values; undefined: not there. */
+  readonly a: Json | undefined;
+  readonly b: Json | undefined;
+  readonly weight: Weight;
+  /** Why it matters, if it does. */
+  readonly reason?: string;
+}
+
+/** Compares two streams by fields: A as the one to load, B as one that the destination itself wrote. */
+export function diffStreams(a: MigrationStream, b: MigrationStream, registry: Registry): Difference[] {
+  return [...diffConfiguration(a, b), ...diffRam(a, b), ...diffSections(a, b, registry)];
+}
+
+function diffConfiguration(a: MigrationStream, b: MigrationStream): Difference[] {
+  const found: Difference[] = [];
+  const [nameA, nameB] = [a.configuration?.name, b.configuration?.name];
+  if (nameA !== nameB) {
+    found.push({
+      path: 'configuration / machine',
+      a: nameA,
+      b: nameB,
+      weight: 'refused',
+      reason: 'QEMU loads a stream of its own machine type only',
+    });
+  }
+  const capabilities = (stream: MigrationStream): readonly string[] =>
+    stream.configuration?.capabilities ?? [];
+  for (const name of new Set([...capabilities(a), ...capabilities(b)])) {
+    const [inA, inB] = [capabilities(a).includes(name), capabilities(b).includes(name)];
+    if (inA === inB) continue;
+    found.push({
+      path: `configuration / capability ${name}`,
+      a: inA,
+      b: inB,
+      weight: 'refused',
+      reason: 'must be set alike on both sides',
+    });
+  }
+  return found;
+}
+
+function diffRam(a: MigrationStream, b: MigrationStream): Difference[] {
+  const sizes = (stream: MigrationStream): Map<string, number> =>
+    new Map((stream.ram?.blocks ?? []).map(({ name, length }) => [name, length]));
+  const [inA, inB] = [sizes(a), sizes(b)];
+  if (inA.size === 0 || inB.size === 0) return [];
+  return [...new Set([...inA.keys(), ...inB.keys()])].flatMap((name): Difference[] => {
+    const [left, right] = [inA.get(name), inB.get(name)];
+    if (left === right) return [];
+    const base = { path: `ram / ${name}`, a: left, b: right };
+    if (left === undefined)
+      return [{ ...base, weight: 'state', reason: 'only the destination has it: it stays as it is' }];
+    if (right === undefined)
+      return [{ ...base, weight: 'refused', reason: 'the destination has no such block' }];
+    // /rom@… blocks grow and shrink
+    if (name.startsWith('/rom@'))
+      return [{ ...base, weight: 'may-refuse', reason: 'resized if the destination can' }];
+    return [{ ...base, weight: 'refused', reason: 'blocks must have the same size' }];
+  });
+}
+
+function diffSections(a: MigrationStream, b: MigrationStream, registry: Registry): Difference[] {
+  const key = ({ header }: StreamSection): string => `${header.idstr} ${header.instanceId}`;
+  const others = new Map(b.sections.map((section) => [key(section), section]));
+  const found: Difference[] = [];
+  for (const section of a.sections) {
+    const other = others.get(key(section));
+    others.delete(key(section));
+    if (other === undefined) {
+      const { idstr } = section.header;
+      found.push({
+        path: idstr,
+        a: 'present',
+        b: undefined,
+        weight: 'refused',
+        reason: 'the destination has no such device (or no such instance)',
+      });
+    } else found.push(...diffSection(section, other, registry));
+  }
+  for (const section of others.values()) {
+    const reason = 'only the destination has it: it keeps its initial state';
+    found.push({ path: section.header.idstr, a: undefined, b: 'present', weight: 'state', reason });
+  }
+  return found;
+}
+
+function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Difference[] {
+  const [versionA, versionB] = [a.header.versionId, b.header.versionId];
+  const found: Difference[] = [];
+  if (versionA !== versionB) {
+    found.push({
+      path: `${a.header.idstr} / version`,
+      a: versionA,
+      b: versionB,
+      weight: versionA > versionB ? 'refused' : 'may-refuse',
+      reason:
+        versionA > versionB
+          ? 'the destination reads older versions only'
+          : 'the destination may not read a version that old',
+    });
+  }
+  const [left, right] = [findVirtio(a, registry), findVirtio(b, registry)];
+  if (left !== undefined && right !== undefined) {
+    try {
+      found.push(...diffVirtio(titleOf(left), left.codec.transport.name, decode(left), decode(right)));
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      found.push({
+        path: a.header.idstr,
+        a: error.message,
+        b: undefined,
+        weight: 'may-refuse',
+        reason: 'not readable',
+      });
+    }
+  } else if (!sameBytes(a.body, b.body)) {
+    found.push({
+      path: a.header.idstr,
+      a: `${a.body.length} bytes`,
+      b: `${b.body.length} bytes`,
+      weight: a.body.length === b.body.length ? 'state' : 'may-refuse',
+    });
+  }
+  return found;
+}
+
+interface Decoded {
+  readonly state: VirtioState;
+  readonly json: Json;
+  readonly kind: DeviceKind | undefined;
+}
+
+function decode(device: NonNullable<ReturnType<typeof findVirtio>>): Decoded {
+  const { state } = decodeVirtio(device);
+  const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
+  return { state, json: device.codec.toJSON(state), kind };
+}
+
+function diffVirtio(title: string, transport: string, a: Decoded, b: Decoded): Difference[] {
+  const found: Difference[] = [];
+  const missing = negotiated(a.state) & ~negotiated(b.state);
+  for (const bit of bitsOf(negotiated(a.state) ^ negotiated(b.state))) {
+    const control = featureControl(bit, a.kind);
+    const inA = ((missing >> BigInt(bit)) & 1n) === 1n;
+    found.push({
+      path: `${title} / features / ${control.name}`,
+      a: inA,
+      b: !inA,
+      weight: inA ? 'may-refuse' : 'state',
+      ...(inA && {
+        reason: `loads only if the destination offers it${control.property === undefined ? '' : ` (property ${control.property})`}`,
+      }),
+    });
+  }
+  const fieldsOfA = new Map(flatten(a.json, ''));
+  const fieldsOfB = new Map(flatten(b.json, ''));
+  for (const path of new Set([...fieldsOfA.keys(), ...fieldsOfB.keys()])) {
+    const [left, right] = [fieldsOfA.get(path), fieldsOfB.get(path)];
+    if (left === right || FEATURE_FIELDS.test(path)) continue;
+    if (transport === 'pci' && path === 'transport.config') {
+      found.push(
+        ...diffPci(a.state.transport, b.state.transport).map((each) => ({
+          ...each,
+          path: `${title} / ${each.path}`,
+        })),
+      );
+      continue;
+    }
+    found.push({ path: `${title} / ${path}`, a: left, b: right, ...weigh(path, left, right) });
+  }
+  return found;
+}
+
+/** Shown bit by bit instead. */
+const FEATURE_FIELDS = /^(guestFeatures|subsections\.features(64|128))$/;
+
+function weigh(
+  path: string,
+  a: Json | undefined,
+  b: Json | undefined,
+): Pick<Difference, 'weight' | 'reason'> {
+  for (const { pattern, weight, reason, when } of fieldRules) {
+    if (pattern.test(path) && when(a, b)) return { weight, reason };
+  }
+  return { weight: 'state' };
+}
+
+/** Leaves of a JSON value by path. Presence of objects that may be absent is a leaf of its own. */
+function* flatten(json: Json, path: string): Generator<readonly [string, Json]> {
+  if (typeof json !== 'object' || json === null) {
+    yield [path, json];
+    return;
+  }
+  if (Array.isArray(json)) {
+    yield [`${path}.length`, json.length];
+    for (const [index, item] of json.entries()) yield* flatten(item as Json, `${path}[${index}]`);
+    return;
+  }
+  if (/^subsections\.\w+$/.test(path)) yield [`${path}.present`, true];
+  for (const [key, value] of Object.entries(json))
+    yield* flatten(value as Json, path === '' ? key : `${path}.${key}`);
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+/** A value as a line of text shows it. */
+export function showJson(value: Json | undefined): string {
+  if (value === undefined) return '(absent)';
+  return typeof value === 'number' && value > 9 ? `${value} (${hex(value)})` : String(value);
+}
