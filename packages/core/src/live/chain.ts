@@ -15,11 +15,12 @@ export class Pieces implements Spans {
   count = 0;
   /** Index of the first piece in {@link list}. */
   first = 0;
-  list: Int32Array;
-  readonly #memory: MappedMemory;
+  // `declare`: see RingBase
+  declare list: Int32Array;
+  declare private readonly memory: MappedMemory;
 
   constructor(memory: MappedMemory, list: Int32Array) {
-    this.#memory = memory;
+    this.memory = memory;
     this.list = list;
   }
 
@@ -44,7 +45,7 @@ export class Pieces implements Spans {
   }
 
   mapping(i: number): Mapping {
-    return this.#memory.mappings[this.list[(this.first + i) * PIECE + 2] as number] as Mapping;
+    return this.memory.mappings[this.list[(this.first + i) * PIECE + 2] as number] as Mapping;
   }
 
   copyTo(from: number, target: Uint8Array, at = 0, length: number = target.length - at): number {
@@ -125,7 +126,7 @@ export class Pieces implements Spans {
 
   /** Tells the dirty log of the first `written` bytes. QEMU: `virtqueue_unmap_sg`. */
   markDirty(written: number): void {
-    const { log } = this.#memory;
+    const { log } = this.memory;
     if (log === undefined) return;
     let left = written;
     for (let i = 0; i < this.count && left > 0; i++) {
@@ -152,21 +153,21 @@ export const FILLED = 2;
 
 /** A chain of either ring format. Reused: the pool of its queue owns it. */
 export class RingChain implements Chain {
-  readonly queue: Virtqueue;
+  declare readonly queue: Virtqueue;
   index = 0;
   ndescs = 1;
-  readonly out: Pieces;
-  readonly in: Pieces;
+  declare readonly out: Pieces;
+  declare readonly in: Pieces;
   /** Pieces of both directions, out first; {@link PIECE} fields each. */
   list: Int32Array = new Int32Array(8 * PIECE);
   state = FREE;
   /** Bytes written, of a filled chain. */
   written = 0;
-  readonly #memory: MappedMemory;
+  declare private readonly memory: MappedMemory;
 
   constructor(queue: Virtqueue, memory: MappedMemory) {
     this.queue = queue;
-    this.#memory = memory;
+    this.memory = memory;
     this.out = new Pieces(memory, this.list);
     this.in = new Pieces(memory, this.list);
   }
@@ -202,7 +203,7 @@ export class RingChain implements Chain {
     for (let left = length; left > 0; count++) {
       if (count === PIECES_MAX) return this.#fail('virtio: too many write descriptors in indirect table');
       if (count * PIECE === this.list.length) this.grow();
-      const mapping = this.#memory.at(at);
+      const mapping = this.memory.at(at);
       if (mapping === undefined || (writable && mapping.readonly)) {
         return this.#fail('virtio: bogus descriptor or out of resources');
       }

@@ -30,17 +30,18 @@ const NO_HALVES = new Uint16Array(0);
 
 /** A region with its views. Fields that rings and chains read at each buffer are 32-bit integers. */
 export class Mapping {
-  readonly gpa: Gpa;
-  readonly source: RegionBytes;
-  readonly readonly: boolean;
+  // `declare`: see RingBase
+  declare readonly gpa: Gpa;
+  declare readonly source: RegionBytes;
+  declare readonly readonly: boolean;
   /** Place in the list of the memory; chains keep it. */
   index = 0;
   size = 0;
   /** First address behind it. */
-  end: number;
+  declare end: number;
   /** Low and high word of {@link gpa}, as signed integers. */
-  readonly lo: number;
-  readonly hi: number;
+  declare readonly lo: number;
+  declare readonly hi: number;
   /** Bytes that can be addressed by a low word alone: what the fast path of the rings looks at. */
   span = 0;
   bytes: Uint8Array = new Uint8Array(0);

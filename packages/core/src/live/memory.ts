@@ -12,11 +12,11 @@ import { Mapping, type Region } from './mapping.ts';
 export class MappedMemory implements GuestMemory {
   epoch = 0;
   /** By address. Their order never changes: chains keep the index. */
-  readonly mappings: readonly Mapping[];
+  declare readonly mappings: readonly Mapping[];
   /** Pages that devices wrote, if somebody listens. */
   log: DirtyLog | undefined;
-  #last: Mapping;
-  readonly #moving: readonly Mapping[];
+  declare private last: Mapping;
+  declare private readonly moving: readonly Mapping[];
 
   constructor(regions: readonly Region[]) {
     const mappings = regions.map((region) => new Mapping(region)).sort((a, b) => a.gpa - b.gpa);
@@ -24,14 +24,14 @@ export class MappedMemory implements GuestMemory {
       mapping.index = index;
     });
     this.mappings = mappings;
-    this.#moving = mappings.filter(({ source }) => !(source instanceof Uint8Array));
-    this.#last = mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
+    this.moving = mappings.filter(({ source }) => !(source instanceof Uint8Array));
+    this.last = mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
     this.#checkOverlap();
   }
 
   sync(): void {
     let moved = false;
-    for (const mapping of this.#moving) if (mapping.refresh()) moved = true;
+    for (const mapping of this.moving) if (mapping.refresh()) moved = true;
     if (!moved) return;
     this.epoch++;
     this.#checkOverlap();
@@ -40,7 +40,7 @@ export class MappedMemory implements GuestMemory {
 
   /** The region that an address lies in. */
   at(gpa: number): Mapping | undefined {
-    const last = this.#last;
+    const last = this.last;
     if (gpa >= last.gpa && gpa < last.end) return last;
     const { mappings } = this;
     let low = 0;
@@ -51,7 +51,7 @@ export class MappedMemory implements GuestMemory {
       if (gpa < mapping.gpa) high = middle;
       else if (gpa >= mapping.end) low = middle + 1;
       else {
-        this.#last = mapping;
+        this.last = mapping;
         return mapping;
       }
     }

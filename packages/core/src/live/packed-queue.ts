@@ -12,6 +12,7 @@ import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
 /** A packed virtqueue, Virtio 1.3 §2.8. What is written to the ring, and when, is what QEMU writes. */
 export class PackedQueue extends RingBase implements Ring {
   readonly format = 'packed';
+  declare private readonly eventIdx: boolean;
   private readonly ring: PackedRing;
   /** Ring slots. */
   private lastAvail: number;
@@ -31,6 +32,7 @@ export class PackedQueue extends RingBase implements Ring {
 
   constructor(setup: QueueSetup) {
     super(setup);
+    this.eventIdx = setup.eventIdx;
     const { size, indices } = setup;
     this.lastAvail = indices.lastAvailIdx % size;
     this.lastWrap = indices.lastAvailWrap;

@@ -15,25 +15,22 @@ export const DESC_INDIRECT = 4;
 
 /** What both ring formats have: chains that are used again and again, the device they belong to, order if it is asked for. */
 export abstract class RingBase {
-  readonly index: number;
-  readonly size: number;
-  readonly littleEndian: boolean;
-  readonly eventIdx: boolean;
-  protected readonly memory: MappedMemory;
-  protected readonly owner: QueueOwner;
+  // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
+  declare readonly index: number;
+  declare readonly size: number;
+  declare protected readonly memory: MappedMemory;
+  declare protected readonly owner: QueueOwner;
   /** Region of the last buffer. */
-  protected hit: Mapping;
+  declare protected hit: Mapping;
   /** Filled, not flushed. */
   protected filled = 0;
-  protected readonly order: InOrder | undefined;
+  declare protected readonly order: InOrder | undefined;
   private readonly pool: RingChain[] = [];
   private spare = 0;
 
   constructor(setup: QueueSetup) {
     this.index = setup.index;
     this.size = setup.size;
-    this.littleEndian = setup.littleEndian;
-    this.eventIdx = setup.eventIdx;
     this.memory = mappedMemory(setup.memory);
     this.owner = setup.owner;
     this.hit = this.memory.mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
@@ -54,10 +51,11 @@ export abstract class RingBase {
   }
 
   /** The chain may be used again. */
-  protected give(chain: RingChain): void {
+  protected give(chain: RingChain): undefined {
     chain.state = FREE;
     this.pool[this.spare] = chain;
     this.spare++;
+    return undefined;
   }
 
   /** A chain that a device gives back must be one that it has. */

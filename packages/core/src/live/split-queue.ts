@@ -22,22 +22,41 @@ const NO_INTERRUPT = 1;
  */
 export class SplitQueue extends RingBase implements Ring {
   readonly format = 'split';
-  private readonly ring: SplitRing;
-  private readonly notifyOnEmpty: boolean;
+  declare private readonly ring: SplitRing;
+  // numbers stand for booleans where chains pass: a test of a number is one instruction
+  declare private readonly notifyOnEmpty: 0 | 1;
+  declare private readonly eventIdx: 0 | 1;
   /** Free-running, 16 bits, all of these. */
-  private lastAvail: number;
-  private shadowAvail: number;
-  private usedIdx: number;
+  declare private lastAvail: number;
+  declare private shadowAvail: number;
+  declare private usedIdx: number;
   private signalledUsed = 0;
-  private signalledValid = false;
-  private inuse: number;
-  private notification = true;
+  private signalledValid: 0 | 1 = 0;
+  declare private inuse: number;
+  /** Kicks are wanted. */
+  private notification: 0 | 1 = 1;
+  /** What {@link look} found; good as long as memory's epoch is this one. -1: the ring has no views. */
+  private epoch = -1;
+  private shared: 0 | 1 = 0;
+  declare private readonly mask: number;
+  declare private words: Int32Array;
+  private descBase = 0;
+  declare private avail: Uint16Array;
+  declare private usedHalves: Uint16Array;
+  declare private usedWords: Int32Array;
 
   constructor(setup: QueueSetup) {
     super(setup);
     const { lastAvailIdx, usedIdx, inuse } = setup.indices;
     this.ring = new SplitRing(setup, this.memory);
-    this.notifyOnEmpty = setup.notifyOnEmpty;
+    this.mask = this.size - 1;
+    this.words = this.ring.words;
+    this.avail = this.ring.availHalves;
+    this.usedHalves = this.ring.usedHalves;
+    this.usedWords = this.ring.usedWords;
+    this.look();
+    this.notifyOnEmpty = setup.notifyOnEmpty ? 1 : 0;
+    this.eventIdx = setup.eventIdx ? 1 : 0;
     this.lastAvail = lastAvailIdx & 0xffff;
     this.shadowAvail = this.lastAvail;
     this.usedIdx = usedIdx & 0xffff;
@@ -54,30 +73,79 @@ export class SplitQueue extends RingBase implements Ring {
 
   pop(): Chain | undefined {
     if (!this.owner.live) return undefined;
+    const last = this.lastAvail;
+    if (this.epoch !== this.memory.epoch) return this.popSlow();
+    const { avail } = this;
+    if (this.shadowAvail === last) {
+      const index = this.shared !== 0 ? Atomics.load(avail, 1) : (avail[1] as number);
+      this.shadowAvail = index;
+      if (index === last) return undefined;
+    }
+    if (this.inuse >= this.size) return this.sizeExceeded();
+    const next = (last + 1) & 0xffff;
+    this.lastAvail = next;
+    const head = avail[2 + (last & this.mask)] as number;
+    if (head >= this.size) return this.badHead(head);
+    // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
+    if ((this.eventIdx & this.notification) !== 0) this.setAvailEvent(next);
+    const chain = this.take();
+    return this.walk(chain, head) ? this.taken(chain, head) : this.give(chain);
+  }
+
+  /** {@link pop} without views. */
+  private popSlow(): Chain | undefined {
     const { ring } = this;
-    ring.refresh();
+    this.look();
+    if (this.epoch === this.memory.epoch) return this.pop();
     const last = this.lastAvail;
     if (this.shadowAvail === last) {
       this.shadowAvail = ring.availIdx();
       if (this.shadowAvail === last) return undefined;
     }
-    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+    if (this.inuse >= this.size) return this.sizeExceeded();
     const next = (last + 1) & 0xffff;
     this.lastAvail = next;
     const head = ring.availEntry(last);
-    if (head >= this.size) return this.fail(`Guest says index ${head} is available`, { head });
-    // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
-    if (this.eventIdx && this.notification) ring.setAvailEvent(next);
+    if (head >= this.size) return this.badHead(head);
+    if ((this.eventIdx & this.notification) !== 0) ring.setAvailEvent(next);
     const chain = this.take();
-    if (!(ring.fast ? this.walk(chain, head) : this.walkSlow(chain, head))) {
-      this.give(chain);
-      return undefined;
-    }
+    return this.walkSlow(chain, head) ? this.taken(chain, head) : this.give(chain);
+  }
+
+  private taken(chain: RingChain, head: number): RingChain {
     chain.index = head;
     chain.state = TAKEN;
     this.inuse++;
     if (this.order !== undefined) this.order.append(chain);
     return chain;
+  }
+
+  /** Takes over the views of the ring, if there are any; then {@link epoch} is memory's. */
+  private look(): void {
+    const { ring } = this;
+    ring.refresh();
+    this.epoch = ring.fast ? this.memory.epoch : -1;
+    this.shared = ring.shared ? 1 : 0;
+    this.words = ring.words;
+    this.descBase = ring.descBase;
+    this.avail = ring.availHalves;
+    this.usedHalves = ring.usedHalves;
+    this.usedWords = ring.usedWords;
+  }
+
+  private setAvailEvent(index: number): void {
+    const at = 2 + 4 * this.size;
+    if (this.shared !== 0) Atomics.store(this.usedHalves, at, index);
+    else this.usedHalves[at] = index;
+    if (this.memory.log !== undefined) this.ring.written(2 * at, 2);
+  }
+
+  private sizeExceeded(): undefined {
+    return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+  }
+
+  private badHead(head: number): undefined {
+    return this.fail(`Guest says index ${head} is available`, { head });
   }
 
   unpop(chain: Chain): void {
@@ -96,8 +164,26 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   push(chain: Chain, written: number): void {
-    this.fill(chain, written, 0);
-    this.flush(1);
+    if (this.epoch !== this.memory.epoch || this.order !== undefined || this.memory.log !== undefined) {
+      this.fill(chain, written, 0);
+      this.flush(1);
+      return;
+    }
+    const ours = this.own(chain);
+    this.inuse--;
+    if (this.owner.broken === false && this.owner.disabled === false) {
+      const old = this.usedIdx;
+      const now = (old + 1) & 0xffff;
+      const at = 1 + ((old & this.mask) << 1);
+      this.usedWords[at] = ours.index;
+      this.usedWords[at + 1] = written;
+      // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
+      if (this.shared !== 0) Atomics.store(this.usedHalves, 1, now);
+      else this.usedHalves[1] = now;
+      this.usedIdx = now;
+      if (((now - this.signalledUsed) << 16) >> 16 < 1) this.signalledValid = 0;
+    }
+    this.give(ours);
   }
 
   fill(chain: Chain, written: number, ahead: number): void {
@@ -109,7 +195,7 @@ export class SplitQueue extends RingBase implements Ring {
       ours.written = written;
       return;
     }
-    if (!this.owner.broken && !this.owner.disabled) {
+    if (this.owner.broken === false && this.owner.disabled === false) {
       this.ring.refresh();
       this.ring.setUsed((this.usedIdx + ahead) & 0xffff, ours.index, written);
     }
@@ -129,7 +215,7 @@ export class SplitQueue extends RingBase implements Ring {
     this.ring.refresh();
     this.ring.setUsedIdx(now);
     // so much was published since the last decision that the driver's event index says nothing any more
-    if (((now - this.signalledUsed) << 16) >> 16 < published) this.signalledValid = false;
+    if (((now - this.signalledUsed) << 16) >> 16 < published) this.signalledValid = 0;
   }
 
   /** Writes used elements for as many chains as are finished, from the oldest on. */
@@ -155,25 +241,27 @@ export class SplitQueue extends RingBase implements Ring {
 
   /** QEMU: `virtio_split_should_notify`. */
   private shouldNotify(): boolean {
-    const { ring } = this;
-    ring.refresh();
-    if (this.notifyOnEmpty && this.inuse === 0 && this.isEmpty()) return true;
+    if (this.notifyOnEmpty !== 0 && this.inuse === 0 && this.isEmpty()) return true;
     // Virtio 1.3 §2.7.7.2 MUST: without EVENT_IDX the flag of the avail ring decides
-    if (!this.eventIdx) return (ring.availFlags() & NO_INTERRUPT) === 0;
+    if (this.eventIdx === 0) return (this.ring.availFlags() & NO_INTERRUPT) === 0;
     const valid = this.signalledValid;
     const old = this.signalledUsed;
     const now = this.usedIdx;
-    this.signalledValid = true;
+    this.signalledValid = 1;
     this.signalledUsed = now;
     // Virtio 1.3 §2.7.7.2 MUST: with it, used_event does, and the flag is ignored
-    return !valid || ((now - ring.usedEvent() - 1) & 0xffff) < ((now - old) & 0xffff);
+    const event =
+      this.epoch !== this.memory.epoch || this.shared !== 0
+        ? this.ring.usedEvent()
+        : (this.avail[2 + this.size] as number);
+    return valid === 0 || ((now - event - 1) & 0xffff) < ((now - old) & 0xffff);
   }
 
   setNotification(wanted: boolean): void {
     const { ring } = this;
     ring.refresh();
-    this.notification = wanted;
-    if (this.eventIdx) {
+    this.notification = wanted ? 1 : 0;
+    if (this.eventIdx !== 0) {
       this.shadowAvail = ring.availIdx();
       if (wanted) ring.setAvailEvent(this.shadowAvail);
     } else {
@@ -211,7 +299,7 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   forgetSignalled(): void {
-    this.signalledValid = false;
+    this.signalledValid = 0;
   }
 
   setShadowAvail(index: number): void {
@@ -223,8 +311,8 @@ export class SplitQueue extends RingBase implements Ring {
    * reads the chain anew and judges it.
    */
   private walk(chain: RingChain, head: number): boolean {
-    let words = this.ring.words;
-    let base = this.ring.descBase;
+    let { words } = this;
+    let base = this.descBase;
     let max = this.size;
     let at = base + (head << 2);
     let hit = this.hit;

@@ -14,9 +14,9 @@ const NO_NOTIFY = 1;
 export class SplitRing {
   /** Views can be used. */
   fast = false;
-  readonly desc: Gpa;
-  readonly avail: Gpa;
-  readonly used: Gpa;
+  declare readonly desc: Gpa;
+  declare readonly avail: Gpa;
+  declare readonly used: Gpa;
   /** The region of the descriptor table, and where in it the table begins, in words. */
   words: Int32Array = new Int32Array(0);
   descBase = 0;
@@ -25,16 +25,16 @@ export class SplitRing {
   length = 0;
   flags = 0;
   next = 0;
-  readonly size: number;
+  declare readonly size: number;
   /** Ring slots - 1 if they are a power of two, else -1. */
-  private readonly mask: number;
-  private readonly memory: MappedMemory;
-  private readonly little: boolean;
+  declare private readonly mask: number;
+  declare private readonly memory: MappedMemory;
+  declare private readonly little: boolean;
   private epoch = -1;
-  private shared = false;
-  private availHalves: Uint16Array = new Uint16Array(0);
-  private usedHalves: Uint16Array = new Uint16Array(0);
-  private usedWords: Int32Array = new Int32Array(0);
+  shared = false;
+  availHalves: Uint16Array = new Uint16Array(0);
+  usedHalves: Uint16Array = new Uint16Array(0);
+  usedWords: Int32Array = new Int32Array(0);
 
   constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
     this.size = size;
@@ -60,6 +60,7 @@ export class SplitRing {
     const used = memory.find(this.used, 6 + 8 * size) ?? memory.find(this.used, 4 + 8 * size);
     this.fast = false;
     this.shared = desc?.shared === true || avail?.shared === true || used?.shared === true;
+    if (this.mask < 0) return;
     if (desc === undefined || avail === undefined || used === undefined || used.readonly || !this.little)
       return;
     if ([desc, avail, used].some(({ words }) => words.length === 0)) return;
@@ -158,7 +159,7 @@ export class SplitRing {
   }
 
   /** Tells the dirty log, if there is one, of bytes of the used ring. */
-  private written(offset: number, length: number): void {
+  written(offset: number, length: number): void {
     if (this.memory.log !== undefined) this.memory.markDirty((this.used + offset) as Gpa, length);
   }
 }
