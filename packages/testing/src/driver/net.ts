@@ -1,0 +1,282 @@
+import type { Buffer, Used } from '../ring/ring.ts';
+import { bits, DriverError, F_ANY_LAYOUT, F_VERSION_1 } from '../spec.ts';
+import { CtrlQueue, type CtrlRequest } from './net-ctrl.ts';
+import { NET_DRIVER_FEATURES, NET_F } from './net-features.ts';
+import { headerLength, type NetHeader, readHeader, writeHeader } from './net-header.ts';
+import { type DriverSetup, VirtioDriver } from './virtio.ts';
+
+const NET_ID = 1;
+/** Largest frame without offloads, Virtio 1.3 §5.1.6.3.1 */
+const FRAME_MAX = 1514;
+/** Largest packet with segmentation offload. */
+const PACKET_MAX = 65_550;
+
+/** A frame that arrived. */
+export interface Received {
+  readonly frame: Uint8Array;
+  readonly header: NetHeader;
+  /** Receive queue pair. */
+  readonly pair: number;
+  /** Buffers that it took. */
+  readonly buffers: number;
+}
+
+/** How the driver works. */
+export interface NetDriverOptions {
+  /** Receive buffers kept in each queue. */
+  readonly rxBuffers?: number;
+  /** Bytes of a receive buffer with MRG_RXBUF; without it, what the largest packet needs. */
+  readonly rxBytes?: number;
+  /** Header and frame in one segment: ANY_LAYOUT or VERSION_1. */
+  readonly joined?: boolean;
+  /** Queue pairs that it sets up, if the device has as many. */
+  readonly pairs?: number;
+}
+
+/** A frame on its way out. */
+export interface Sent {
+  readonly frame: Uint8Array;
+  done: boolean;
+}
+
+interface RxBuffer {
+  readonly at: number;
+  readonly length: number;
+  readonly pair: number;
+}
+
+interface TxBuffer {
+  readonly at: number;
+  readonly sent: Sent;
+}
+
+/** A driver for virtio-net. Virtio 1.3 §5.1 */
+export class NetDriver {
+  readonly virtio: VirtioDriver;
+  readonly #options: NetDriverOptions;
+  readonly received: Received[] = [];
+  /** Pieces of a frame that is still arriving, by pair. */
+  readonly #partial = new Map<number, { readonly pieces: Uint8Array[]; readonly header: NetHeader }>();
+  readonly #rxPool: RxBuffer[] = [];
+  readonly #txPool: number[] = [];
+  readonly #waiting: { readonly sent: Sent; readonly header: Partial<NetHeader>; readonly pair: number }[] =
+    [];
+  #ctrl: CtrlQueue | undefined;
+  #headerLength = 10;
+  #sending = 0;
+  pairs = 1;
+  maxPairs = 1;
+  configChanges = 0;
+  /** False: received frames are taken, and no buffers put in their place. */
+  refill = true;
+
+  constructor(setup: DriverSetup, options: NetDriverOptions = {}) {
+    this.#options = options;
+    this.virtio = new VirtioDriver(
+      { features: NET_DRIVER_FEATURES, ...setup },
+      {
+        used: (queue, used) => this.#used(queue, used),
+        configChanged: () => {
+          this.configChanges++;
+        },
+      },
+    );
+  }
+
+  probe(): void {
+    this.virtio.probe(NET_ID);
+  }
+
+  /** From reset to running, with receive buffers in place. */
+  start(): void {
+    const { virtio } = this;
+    this.#partial.clear();
+    this.#waiting.length = 0;
+    this.#txPool.length = 0;
+    this.#rxPool.length = 0;
+    this.#sending = 0;
+    virtio.negotiate();
+    this.#headerLength = headerLength((bit) => virtio.has(bit));
+    const many = virtio.has(NET_F.MQ) || virtio.has(NET_F.RSS);
+    this.maxPairs = many ? this.u16(8) : 1;
+    this.pairs = Math.min(this.maxPairs, this.#options.pairs ?? this.maxPairs);
+    for (let pair = 0; pair < this.pairs; pair++) {
+      virtio.addQueue(2 * pair);
+      virtio.addQueue(2 * pair + 1);
+    }
+    this.#ctrl = undefined;
+    if (virtio.has(NET_F.CTRL_VQ)) {
+      this.#ctrl = new CtrlQueue(virtio, 2 * this.maxPairs);
+      virtio.addQueue(2 * this.maxPairs);
+    }
+    for (let pair = 0; pair < this.pairs; pair++) this.#fill(pair);
+    virtio.ready();
+    for (let pair = 0; pair < this.pairs; pair++) virtio.kick(2 * pair);
+  }
+
+  /** Frames that were not sent yet, and commands not answered. */
+  get pending(): number {
+    return this.#sending + this.#waiting.length + (this.#ctrl?.pending ?? 0);
+  }
+
+  get headerBytes(): number {
+    return this.#headerLength;
+  }
+
+  get mac(): Uint8Array {
+    return this.virtio.transport.config(0, 6);
+  }
+
+  /** 1 link up, 2 announce. */
+  get status(): number {
+    return this.virtio.has(NET_F.STATUS) ? this.u16(6) : 1;
+  }
+
+  u16(offset: number): number {
+    const bytes = this.virtio.transport.config(offset, 2);
+    return new DataView(bytes.buffer, bytes.byteOffset, 2).getUint16(0, this.virtio.littleEndian);
+  }
+
+  send(frame: Uint8Array, header: Partial<NetHeader> = {}, pair = 0): Sent {
+    const sent: Sent = { frame, done: false };
+    if (this.#waiting.length > 0 || !this.#transmit(sent, header, pair))
+      this.#waiting.push({ sent, header, pair });
+    else this.virtio.kick(2 * pair + 1);
+    return sent;
+  }
+
+  /** A command on the control queue. */
+  ctrl(type: number, command: number, data: Uint8Array): CtrlRequest {
+    if (this.#ctrl === undefined) throw new DriverError('CTRL_VQ was not negotiated');
+    return this.#ctrl.send(type, command, data);
+  }
+
+  /** Handles interrupts, refills receive queues, and sends what waited for room. */
+  service(): number {
+    const count = this.virtio.service();
+    if (this.refill) {
+      for (let pair = 0; pair < this.pairs; pair++) {
+        this.#fill(pair);
+        this.virtio.kick(2 * pair);
+      }
+    }
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (!this.#transmit(next.sent, next.header, next.pair)) break;
+      this.#waiting.shift();
+      this.virtio.kick(2 * next.pair + 1);
+    }
+    return count;
+  }
+
+  /** Receive buffers that the device has, in one queue. */
+  rxOutstanding(pair = 0): number {
+    return this.virtio.ring(2 * pair).outstanding;
+  }
+
+  #fill(pair: number): void {
+    const ring = this.virtio.ring(2 * pair);
+    const wanted = Math.min(this.#options.rxBuffers ?? 16, ring.addresses.size);
+    while (ring.outstanding < wanted) {
+      const index = this.#rxPool.findIndex((buffer) => buffer.pair === pair);
+      const buffer = (index < 0 ? undefined : this.#rxPool.splice(index, 1)[0]) ?? this.#newRxBuffer(pair);
+      this.virtio.ram.fill(buffer.at, buffer.length, 0xa5);
+      if (this.virtio.add(2 * pair, this.#pieces(buffer.at, buffer.length, true), buffer)) continue;
+      this.#rxPool.push(buffer);
+      return;
+    }
+  }
+
+  #newRxBuffer(pair: number): RxBuffer {
+    const { virtio } = this;
+    const offloads = [NET_F.GUEST_TSO4, NET_F.GUEST_TSO6, NET_F.GUEST_UFO].some((bit) => virtio.has(bit));
+    const whole = (offloads ? PACKET_MAX : FRAME_MAX) + this.#headerLength;
+    const length = virtio.has(NET_F.MRG_RXBUF) ? (this.#options.rxBytes ?? whole) : whole;
+    return { at: virtio.memory.alloc(length, 16), length, pair };
+  }
+
+  /** Header apart from the rest, unless the driver was told to join them and may. */
+  #pieces(at: number, length: number, writable: boolean): Buffer[] {
+    const { virtio } = this;
+    const may = virtio.has(F_VERSION_1) || virtio.has(F_ANY_LAYOUT);
+    // Virtio 1.3 §5.1.6.3.1: with MRG_RXBUF a buffer is one piece for frame bytes, whatever its descriptors are
+    const joined = may && (this.#options.joined === true || (writable && virtio.has(NET_F.MRG_RXBUF)));
+    if (joined || length <= this.#headerLength) return [{ address: at, length, writable }];
+    return [
+      { address: at, length: this.#headerLength, writable },
+      { address: at + this.#headerLength, length: length - this.#headerLength, writable },
+    ];
+  }
+
+  #transmit(sent: Sent, header: Partial<NetHeader>, pair: number): boolean {
+    const { virtio } = this;
+    const length = this.#headerLength + sent.frame.length;
+    if (length > PACKET_MAX) throw new RangeError(`a frame of ${sent.frame.length} bytes`);
+    const room = Math.max(length, FRAME_MAX + 20);
+    // frames beyond the usual have memory of their own, for good
+    if (this.#sending > 0 && this.#txPool.length === 0 && !virtio.memory.fits(room)) return false;
+    const at =
+      length <= FRAME_MAX + 20
+        ? (this.#txPool.pop() ?? virtio.memory.alloc(room))
+        : virtio.memory.alloc(room);
+    writeHeader(virtio.ram, at, header, this.#headerLength, virtio.littleEndian);
+    virtio.ram.write(at + this.#headerLength, sent.frame);
+    const buffer: TxBuffer = { at, sent };
+    if (!virtio.add(2 * pair + 1, this.#pieces(at, length, false), buffer)) {
+      this.#txPool.push(at);
+      return false;
+    }
+    this.#sending++;
+    return true;
+  }
+
+  #used(queue: number, used: Used<unknown>): void {
+    if (queue === 2 * this.maxPairs && this.#ctrl !== undefined) this.#ctrl.finish(used);
+    else if (queue % 2 === 0) this.#receive(used.token as RxBuffer, used.written);
+    else {
+      const { at, sent } = used.token as TxBuffer;
+      if (sent.done) throw new DriverError('a frame came back twice');
+      sent.done = true;
+      this.#sending--;
+      this.#txPool.push(at);
+    }
+  }
+
+  #receive(buffer: RxBuffer, written: number): void {
+    const { virtio } = this;
+    const bytes = virtio.ram.read(buffer.at, written);
+    this.#rxPool.push(buffer);
+    const partial = this.#partial.get(buffer.pair);
+    if (partial === undefined) {
+      if (written < this.#headerLength) throw new DriverError(`${written} bytes are no header`);
+      const header = readHeader(bytes, this.#headerLength, virtio.littleEndian);
+      this.#partial.set(buffer.pair, { header, pieces: [bytes.subarray(this.#headerLength)] });
+    } else {
+      partial.pieces.push(bytes);
+    }
+    const now = this.#partial.get(buffer.pair);
+    const expected = virtio.has(NET_F.MRG_RXBUF) ? (now?.header.numBuffers ?? 1) : 1;
+    if (now === undefined || now.pieces.length < expected) return;
+    this.#partial.delete(buffer.pair);
+    this.received.push({
+      frame: join(now.pieces),
+      header: now.header,
+      pair: buffer.pair,
+      buffers: now.pieces.length,
+    });
+  }
+}
+
+function join(pieces: readonly Uint8Array[]): Uint8Array {
+  const frame = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    frame.set(piece, at);
+    at += piece.length;
+  }
+  return frame;
+}
+
+/** Feature bits for {@link DriverSetup.features}. */
+export function netFeatures(...names: readonly (keyof typeof NET_F)[]): bigint {
+  return bits(...names.map((name) => NET_F[name]));
+}

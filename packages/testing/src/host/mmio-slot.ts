@@ -1,0 +1,29 @@
+import type { MmioHost } from '../transport/mmio.ts';
+
+/** A register window, as the machine needs it: `MmioDevice` of `@virtkit/transport-mmio` has it. */
+export interface MmioWindow {
+  read(offset: number, size: number): number;
+  write(offset: number, size: number, value: number): void;
+}
+
+/** One virtio-mmio slot and its interrupt line, for tests and examples. */
+export class MmioSlot implements MmioHost {
+  irq = false;
+  #window: MmioWindow | undefined;
+
+  plug(window: MmioWindow): void {
+    this.#window = window;
+  }
+
+  setIrq(level: boolean): void {
+    this.irq = level;
+  }
+
+  mmioRead(offset: number, size: number): number {
+    return this.#window?.read(offset, size) ?? 0;
+  }
+
+  mmioWrite(offset: number, size: number, value: number): void {
+    this.#window?.write(offset, size, value);
+  }
+}

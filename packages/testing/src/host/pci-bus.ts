@@ -1,0 +1,103 @@
+import type { MsiMessage, PciHost } from '../transport/pci-host.ts';
+
+/** A base address register as a function tells it: `PciFunction` of `@virtkit/transport-pci` has such. */
+export interface PciBar {
+  /** 0 to 5. */
+  readonly index: number;
+  readonly kind: 'io' | 'memory32' | 'memory64' | 'rom';
+  readonly size: number;
+  readonly address: number;
+  /** Does the function answer there now? */
+  readonly enabled: boolean;
+}
+
+/** A PCI function, as the bus needs it. */
+export interface PciBusFunction {
+  readonly bars: readonly PciBar[];
+  configRead(offset: number, size: number): number;
+  configWrite(offset: number, size: number, value: number): void;
+  barRead(bar: number, offset: number, size: number): number;
+  barWrite(bar: number, offset: number, size: number, value: number): void;
+}
+
+/** Messages kept until the guest takes them. Equal ones are one, as in an interrupt controller. */
+const MESSAGES_MAX = 1024;
+
+/**
+ * A PCI bus of a few slots for tests and examples: routes ports and memory to the BARs that the guest has placed, and
+ * collects interrupts. Takes a bounded amount of memory whatever the guest writes.
+ */
+export class PciBus implements PciHost {
+  readonly messages: MsiMessage[] = [];
+  readonly #slots = new Map<number, PciBusFunction>();
+  readonly #lines = new Set<number>();
+
+  /** Puts a function into a slot; another one there is gone. */
+  plug(slot: number, fn: PciBusFunction): void {
+    this.#slots.set(slot, fn);
+  }
+
+  /** A function sends a message. */
+  send(address: number, data: number): void {
+    if (this.messages.some((message) => message.address === address && message.data === data)) return;
+    if (this.messages.length === MESSAGES_MAX) this.messages.shift();
+    this.messages.push({ address, data });
+  }
+
+  /** A function raises or lowers its INTx line. */
+  setIntx(slot: number, level: boolean): void {
+    if (level) this.#lines.add(slot);
+    else this.#lines.delete(slot);
+  }
+
+  intx(slot: number): boolean {
+    return this.#lines.has(slot);
+  }
+
+  configRead(slot: number, offset: number, size: number): number {
+    return this.#slots.get(slot)?.configRead(offset, size) ?? allOnes(size);
+  }
+
+  configWrite(slot: number, offset: number, size: number, value: number): void {
+    this.#slots.get(slot)?.configWrite(offset, size, value);
+  }
+
+  portRead(port: number, size: number): number {
+    const hit = this.#find(true, port, size);
+    return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
+  }
+
+  portWrite(port: number, size: number, value: number): void {
+    const hit = this.#find(true, port, size);
+    hit?.fn.barWrite(hit.bar, hit.offset, size, value);
+  }
+
+  memoryRead(address: number, size: number): number {
+    const hit = this.#find(false, address, size);
+    return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
+  }
+
+  memoryWrite(address: number, size: number, value: number): void {
+    const hit = this.#find(false, address, size);
+    hit?.fn.barWrite(hit.bar, hit.offset, size, value);
+  }
+
+  #find(
+    io: boolean,
+    address: number,
+    size: number,
+  ): { readonly fn: PciBusFunction; readonly bar: number; readonly offset: number } | undefined {
+    for (const fn of this.#slots.values()) {
+      for (const bar of fn.bars) {
+        const offset = address - bar.address;
+        if (!bar.enabled || (bar.kind === 'io') !== io || offset < 0 || offset + size > bar.size) continue;
+        return { fn, bar: bar.index, offset };
+      }
+    }
+    return undefined;
+  }
+}
+
+function allOnes(size: number): number {
+  return 2 ** (8 * size) - 1;
+}

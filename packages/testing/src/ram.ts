@@ -1,0 +1,124 @@
+/** Something that hands out guest memory. */
+export interface Allocator {
+  readonly ram: GuestRam;
+  /** Address of `size` unused bytes, zeroed. @throws RangeError when there is none left */
+  alloc(size: number, align?: number): number;
+}
+
+/** A part of guest memory that is handed out and taken back as a whole: what one driver has between two resets. */
+export class Arena implements Allocator {
+  readonly ram: GuestRam;
+  readonly #start: number;
+  readonly #end: number;
+  #next: number;
+
+  constructor(ram: GuestRam, bytes: number) {
+    this.ram = ram;
+    this.#start = ram.alloc(bytes, 4096);
+    this.#end = this.#start + bytes;
+    this.#next = this.#start;
+  }
+
+  alloc(size: number, align = 16): number {
+    const at = Math.ceil(this.#next / align) * align;
+    if (at + size > this.#end) throw new RangeError(`the driver's memory is used up: ${size} bytes wanted`);
+    this.#next = at + size;
+    this.ram.fill(at, size, 0);
+    return at;
+  }
+
+  /** Would {@link alloc} have this much? */
+  fits(size: number, align = 16): boolean {
+    return Math.ceil(this.#next / align) * align + size <= this.#end;
+  }
+
+  /** Everything is unused again. */
+  clear(): void {
+    this.#next = this.#start;
+  }
+}
+
+/**
+ * The guest's own view of its memory: what its processor does with loads and stores, and a bump allocator for rings and
+ * buffers. It is no part of the device: an emulator maps the same bytes for its devices.
+ */
+export class GuestRam implements Allocator {
+  /** The memory itself. Another array after {@link replace}. */
+  bytes: Uint8Array;
+  view: DataView;
+  /** Guest-physical address of the first byte. */
+  readonly base: number;
+  #next: number;
+
+  /** @param from address from which {@link alloc} hands out; below it is room for low memory. */
+  constructor(bytes: Uint8Array, base = 0, from: number = base + 0x1000) {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.base = base;
+    this.#next = from;
+  }
+
+  get ram(): GuestRam {
+    return this;
+  }
+
+  /** The machine was moved: its memory has the same contents at another place. */
+  replace(bytes: Uint8Array): void {
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Address of `size` unused bytes, zeroed. @throws RangeError when the memory is used up */
+  alloc(size: number, align = 16): number {
+    const at = Math.ceil(this.#next / align) * align;
+    if (at + size > this.base + this.bytes.length)
+      throw new RangeError(`guest memory is used up: ${size} bytes wanted`);
+    this.#next = at + size;
+    this.fill(at, size, 0);
+    return at;
+  }
+
+  u8(at: number): number {
+    return this.view.getUint8(at - this.base);
+  }
+
+  u16(at: number, littleEndian: boolean): number {
+    return this.view.getUint16(at - this.base, littleEndian);
+  }
+
+  u32(at: number, littleEndian: boolean): number {
+    return this.view.getUint32(at - this.base, littleEndian);
+  }
+
+  setU8(at: number, value: number): void {
+    this.view.setUint8(at - this.base, value);
+  }
+
+  setU16(at: number, value: number, littleEndian: boolean): void {
+    this.view.setUint16(at - this.base, value, littleEndian);
+  }
+
+  setU32(at: number, value: number, littleEndian: boolean): void {
+    this.view.setUint32(at - this.base, value >>> 0, littleEndian);
+  }
+
+  /** A 64-bit store of a number below 2^53. */
+  setU64(at: number, value: number, littleEndian: boolean): void {
+    const high = Math.floor(value / 0x1_0000_0000);
+    this.setU32(at + (littleEndian ? 4 : 0), high, littleEndian);
+    this.setU32(at + (littleEndian ? 0 : 4), value >>> 0, littleEndian);
+  }
+
+  /** A copy. */
+  read(at: number, length: number): Uint8Array {
+    return this.bytes.slice(at - this.base, at - this.base + length);
+  }
+
+  write(at: number, bytes: Uint8Array): void {
+    this.bytes.set(bytes, at - this.base);
+  }
+
+  fill(at: number, length: number, value: number): void {
+    this.bytes.fill(value, at - this.base, at - this.base + length);
+  }
+}

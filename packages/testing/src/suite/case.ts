@@ -1,0 +1,97 @@
+/** A named test that throws if it fails. Suites are lists of these: every test runner can run them. */
+export interface Case {
+  readonly name: string;
+  run(): Promise<void> | void;
+}
+
+/** What a test runner looks like: vitest, jest, mocha, `node:test`. */
+export interface Runner {
+  readonly describe: (name: string, body: () => void) => unknown;
+  readonly test: (name: string, body: () => Promise<void> | void) => unknown;
+}
+
+/** Hands the cases to a test runner. */
+export function register({ describe, test }: Runner, title: string, cases: readonly Case[]): void {
+  describe(title, () => {
+    for (const { name, run } of cases) test(name, () => run());
+  });
+}
+
+/** Thrown by a case that fails. */
+export class Failure extends Error {
+  override readonly name = 'Failure';
+}
+
+export function ensure(condition: boolean, what: string): asserts condition {
+  if (!condition) throw new Failure(what);
+}
+
+/** Compares plain data; bigints and byte arrays count as data. */
+export function same(found: unknown, expected: unknown, what: string): void {
+  const [a, b] = [show(found), show(expected)];
+  if (a === b) return;
+  let at = 0;
+  while (a[at] === b[at]) at++;
+  const around = (text: string): string => text.slice(Math.max(0, at - 60), at + 60);
+  throw new Failure(`${what}: found …${around(a)}…, expected …${around(b)}…`);
+}
+
+/** Data as text: equal data, equal text. */
+export function show(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === 'bigint') return `0x${item.toString(16)}`;
+    if (item instanceof Uint8Array) return `${item.length}:${checksum(item).toString(16)}`;
+    if (item instanceof Map) return [...item.entries()];
+    return item;
+  });
+}
+
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** FNV-1a, 32 bits. */
+export function checksum(bytes: Uint8Array): number {
+  let sum = 0x811c9dc5;
+  for (const byte of bytes) sum = Math.imul(sum ^ byte, 0x01000193);
+  return sum >>> 0;
+}
+
+/** Numbers that look random and are the same for the same seed (mulberry32). */
+export class Random {
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+  }
+
+  /** 32 bits. */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
+    let t = this.#state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return (t ^ (t >>> 14)) >>> 0;
+  }
+
+  /** 0 to `limit` - 1. */
+  below(limit: number): number {
+    return this.next() % limit;
+  }
+
+  chance(oneIn: number): boolean {
+    return this.below(oneIn) === 0;
+  }
+
+  pick<T>(items: readonly [T, ...T[]]): T {
+    return items[this.below(items.length)] ?? items[0];
+  }
+
+  bytes(length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i++) bytes[i] = this.next();
+    return bytes;
+  }
+}

@@ -1,0 +1,160 @@
+import {
+  type DeviceEvent,
+  type GuestMemory,
+  type TransportParts,
+  type VirtioCodec,
+  type VirtioState,
+  virtioDevice,
+} from '@virtkit/core';
+import type { DriverSetup } from '../driver/virtio.ts';
+import { GuestRam } from '../ram.ts';
+import type { DriverTransport, Reach } from '../transport/transport.ts';
+import type { DeviceBench, Machine, TransportBench, Workload, World } from './bench.ts';
+import { equalBytes, Failure, same } from './case.ts';
+import type { RingMode } from './rings.ts';
+
+/** How a rig is made. */
+export interface RigOptions {
+  readonly rings: RingMode;
+  /** Maps guest memory for the device: `(bytes) => new MappedMemory([{ gpa: 0, bytes }])`. */
+  readonly map: (bytes: Uint8Array) => GuestMemory;
+  readonly seed?: number;
+  /** Bytes of guest memory. */
+  readonly ram?: number;
+  /** Moves the device before every n-th access of the driver to it; 0 or absent: never. */
+  readonly moveEvery?: number;
+  /** Features of the device type that the driver takes. */
+  readonly features?: bigint;
+}
+
+const RAM_BYTES = 1.5 * 2 ** 20;
+/** So often nothing may happen before the guest counts as waiting for ever. */
+const PATIENCE = 2000;
+
+/**
+ * A guest, its machine and the device in it. The device can be moved to a new machine between any two accesses of the
+ * driver: captured, encoded, decoded and restored over a copy of guest memory.
+ */
+export class Rig<H, T extends TransportParts, D> {
+  readonly bench: TransportBench<H, T>;
+  readonly device: DeviceBench<D>;
+  readonly options: RigOptions;
+  readonly codec: VirtioCodec<T, D>;
+  readonly ram: GuestRam;
+  readonly world: World<D>;
+  readonly transport: DriverTransport;
+  readonly work: Workload;
+  readonly events: DeviceEvent[] = [];
+  machine: Machine<H, T, D>;
+  /** Accesses of the driver. */
+  accesses = 0;
+  moves = 0;
+  #moving = true;
+
+  constructor(bench: TransportBench<H, T>, device: DeviceBench<D>, options: RigOptions) {
+    const { seed = 1, rings, features } = options;
+    this.bench = bench;
+    this.device = device;
+    this.options = options;
+    this.codec = virtioDevice(bench.layer, device.layer);
+    this.ram = new GuestRam(new Uint8Array(options.ram ?? RAM_BYTES));
+    this.world = device.world(seed);
+    this.machine = this.#build(this.ram.bytes);
+    this.transport = bench.drive(this.reach, this.ram);
+    const setup: DriverSetup = {
+      transport: this.transport,
+      ram: this.ram,
+      rings: rings.wishes,
+      ...(features !== undefined && { features }),
+    };
+    this.work = device.workload(setup, this.world, seed);
+  }
+
+  /** The machine, for the driver. */
+  readonly reach: Reach<H> = () => {
+    const { moveEvery = 0 } = this.options;
+    this.accesses++;
+    if (this.#moving && moveEvery > 0 && this.accesses % moveEvery === 0) this.move();
+    return this.machine.host;
+  };
+
+  /** The state as a stream has it. */
+  save(): Uint8Array {
+    return this.codec.encode(this.machine.device.capture());
+  }
+
+  /**
+   * Stops the machine, saves the device, and goes on with another one in a new machine.
+   *
+   * @param between may look at or change the state on the way
+   */
+  move(between: (state: VirtioState<T, D>) => VirtioState<T, D> = (state) => state): void {
+    const old = this.machine;
+    old.device.pause();
+    const body = this.codec.encode(old.device.capture());
+    const state = between(this.codec.load(body));
+    const bytes = this.ram.bytes.slice();
+    const machine = this.#build(bytes, old.host);
+    machine.device.restore(state);
+    // what is saved again before anything happens is what was loaded
+    same(
+      this.codec.encode(machine.device.capture()),
+      this.codec.encode(state),
+      'saved, loaded and saved again',
+    );
+    this.ram.replace(bytes);
+    this.machine = machine;
+    this.moves++;
+    machine.device.resume();
+  }
+
+  /** No moves by themselves while `body` runs. */
+  still<R>(body: () => R): R {
+    this.#moving = false;
+    try {
+      return body();
+    } finally {
+      this.#moving = true;
+    }
+  }
+
+  /** Lets everything happen until `until` says that it is enough. @throws Failure if it never does */
+  async settle(until: () => boolean = () => this.work.pending === 0, what = 'the work'): Promise<void> {
+    for (let idle = 0; !until(); idle++) {
+      if (idle > PATIENCE)
+        throw new Failure(`${what} is never done: ${this.work.pending} pending, ${this.#faults()}`);
+      this.world.tick();
+      // back ends that answer promises, and those who wait for them
+      for (let i = 0; i < 4; i++) await Promise.resolve();
+      if (this.work.service() > 0) idle = 0;
+    }
+  }
+
+  /** All work of a list of steps, `depth` at a time. */
+  async run(first: number, count: number, depth = 4): Promise<void> {
+    for (let index = first; index < first + count; index++) {
+      this.work.step(index);
+      await this.settle(() => this.work.pending < depth);
+    }
+    await this.settle();
+  }
+
+  /** Faults since the beginning. */
+  faults(): readonly DeviceEvent[] {
+    return this.events.filter(({ name }) => name === 'fault');
+  }
+
+  #faults(): string {
+    const faults = this.faults().map(({ reason }) => reason);
+    return faults.length === 0 ? 'no fault' : `fault: ${faults.join('; ')}`;
+  }
+
+  #build(bytes: Uint8Array, from?: H): Machine<H, T, D> {
+    return this.bench.build(this.world.connect(), {
+      memory: this.options.map(bytes),
+      rings: this.options.rings.offered,
+      onEvent: (event) => this.events.push(event),
+      ...(from !== undefined && { from }),
+    });
+  }
+}
