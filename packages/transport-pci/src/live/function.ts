@@ -37,7 +37,8 @@ export class PciFunction<D = unknown> {
     });
     const transport = new PciTransport(layout, shape, (level) => options.setIntx?.(level));
     this.#transport = transport;
-    const { ringReset, anyLayout } = properties;
+    const { ringReset, withoutAnyLayout } = properties;
+    const anyLayout = !withoutAnyLayout.includes(model.layer.virtioId ?? 0);
     this.device = new LiveDevice<PciParts, D>(model, transport, {
       ...options,
       rings: { ringReset, anyLayout, ...options.rings },

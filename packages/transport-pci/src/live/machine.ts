@@ -29,14 +29,18 @@ export interface MachineProperties {
   readonly migrateExtra: boolean;
   /** `x-disable-pcie` off: may be a PCI Express function. Since 2.5. */
   readonly express: boolean;
-  /** `any_layout`: ANY_LAYOUT is offered. Since 2.4. */
-  readonly anyLayout: boolean;
+  /** Device types for which `any_layout` is off: ANY_LAYOUT is not offered. Up to 2.3. */
+  readonly withoutAnyLayout: readonly number[];
   /** MSI-X vectors of a device type, where the machine fixes them. */
   readonly vectors: Readonly<Record<number, number>>;
 }
 
 const NETWORK_CARD = 1;
 const BLOCK_DEVICE = 2;
+const CONSOLE = 3;
+const ENTROPY_SOURCE = 4;
+const BALLOON = 5;
+const TRANSPORT_9P = 9;
 
 /**
  * The properties of a machine type: `7.2`, `pc-q35-7.2`, or nothing for QEMU 7.2's own.
@@ -62,7 +66,7 @@ export function machineProperties(machine = '7.2'): MachineProperties {
     legacyOnly: !since(2, 7),
     migrateExtra: since(2, 5),
     express: since(2, 5),
-    anyLayout: since(2, 4),
+    withoutAnyLayout: since(2, 4) ? [] : [BLOCK_DEVICE, CONSOLE, ENTROPY_SOURCE, BALLOON, TRANSPORT_9P],
     vectors: {
       ...(!since(6, 0) && { [NETWORK_CARD]: 3 }),
       ...(!since(2, 12) && { [BLOCK_DEVICE]: 2 }),

@@ -105,11 +105,12 @@ export class PciTransport implements TransportModel<PciParts> {
       });
       return;
     }
-    const named = new Set<string>();
+    const told = new Set<string>();
     for (const { at, name, read, device, cmask, wmask, w1cmask } of space.mismatches(config)) {
-      // one finding for a field, whatever its bytes
-      if (named.has(name)) continue;
-      named.add(name);
+      // one finding for a capability or a field of the header: where they begin to differ
+      const [whole = name] = name.split(':');
+      if (told.has(whole)) continue;
+      told.add(whole);
       report({
         code: 'config-space',
         severity: 'error',
