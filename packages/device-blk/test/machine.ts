@@ -56,6 +56,8 @@ export interface MachineOptions {
   readonly rings?: RingFeatures;
   /** Default: all that is offered, less the legacy bits. */
   readonly features?: bigint;
+  /** Offered; default true. */
+  readonly version1?: boolean;
   /** The guest has no VERSION_1. */
   readonly legacy?: boolean;
   readonly endian?: 'little' | 'big';
@@ -108,6 +110,7 @@ export class Machine {
     this.live = new LiveDevice(disk, this.wire, {
       memory: this.memory,
       ...(options.rings !== undefined && { rings: options.rings }),
+      ...(options.version1 !== undefined && { version1: options.version1 }),
       targetEndian: endian,
       onEvent: (event) => this.events.push(event),
     });
@@ -195,7 +198,14 @@ export class Machine {
     return this.packed ? this.#addPacked(ring, segments, 0) : this.#addSplit(ring, segments, 0);
   }
 
-  #splitEntry(at: number, addr: number, len: number, write: boolean, next: number | undefined, flags = 0): void {
+  #splitEntry(
+    at: number,
+    addr: number,
+    len: number,
+    write: boolean,
+    next: number | undefined,
+    flags = 0,
+  ): void {
     const { view, little } = this;
     view.setBigUint64(at, BigInt(addr), little);
     view.setUint32(at + 8, len, little);
@@ -207,9 +217,9 @@ export class Machine {
     const { view, little } = this;
     const ids = segments.map(() => ring.free.pop() ?? -1);
     if (ids.includes(-1)) throw new Error('ring full');
-    segments.forEach(({ addr, len, write }, i) =>
-      this.#splitEntry(ring.desc + 16 * (ids[i] ?? 0), addr, len, write === true, ids[i + 1], flags),
-    );
+    for (const [i, { addr, len, write }] of segments.entries()) {
+      this.#splitEntry(ring.desc + 16 * (ids[i] ?? 0), addr, len, write === true, ids[i + 1], flags);
+    }
     const head = ids[0] ?? 0;
     ring.chains.set(head, ids);
     view.setUint16(ring.avail + 4 + 2 * (ring.availIdx % ring.size), head, little);

@@ -22,6 +22,8 @@ export interface BlkBackend {
   readonly readOnly?: boolean;
   /** False: what is written must be stable at once, so the device flushes after every write. Default true. */
   readonly writeCache?: boolean;
+  /** Requests of no bytes are passed on like others, in their order; default: they are done at once. */
+  readonly wantsEmpty?: boolean;
   /** The first 512 bytes, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
   readonly firstSector?: Uint8Array;
   /**

@@ -110,7 +110,8 @@ export class Engine {
       case IN: {
         const { settings, capacity } = this;
         const status = parseTransfer(request, chain, outward, littleEndian, settings, capacity);
-        if (status !== BLK_S.OK || request.length === 0) this.#finish(request, status);
+        const empty = request.length === 0 && settings.backend.wantsEmpty !== true;
+        if (status !== BLK_S.OK || empty) this.#finish(request, status);
         else this.#issue(request);
         return true;
       }

@@ -60,7 +60,7 @@ function operateRange(
   length: number,
   mayUnmap: boolean,
 ): Pending {
-  if (length === 0) return undefined;
+  if (length === 0 && backend.wantsEmpty !== true) return undefined;
   switch (operation) {
     case 'discard':
       return backend.discard?.(position, length);
