@@ -9,7 +9,7 @@ import { findQemu } from '@virtkit/lab';
 import { describeDifference, tabulate } from './difference.ts';
 import { chooseSetup, MODES, type Mode } from './modes.ts';
 import { Random } from './random.ts';
-import { run } from './run.ts';
+import { replay, run } from './run.ts';
 import { nameSetup } from './setup.ts';
 import { shrink } from './shrink.ts';
 
@@ -21,6 +21,8 @@ const { values } = parseArgs({
     device: { type: 'string' },
     length: { type: 'string', default: '20000' },
     migrate: { type: 'string', default: '5000' },
+    /** Arguments for QEMU when the shortest sequence is done once more: `-trace virtqueue_*` */
+    trace: { type: 'string' },
     'no-shrink': { type: 'boolean', default: false },
   },
 });
@@ -63,6 +65,11 @@ async function main(): Promise<number> {
           ? 'does not happen again'
           : tabulate(shrunk.operations, shrunk.difference),
       );
+      if (values.trace !== undefined && shrunk !== undefined) {
+        process.env['VIRTKIT_QEMU_ARGS'] = values.trace;
+        await replay(binary, setup, shrunk.operations, false);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
       return 1;
     }
     if (performance.now() - told > 10_000) {

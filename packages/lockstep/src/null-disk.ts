@@ -8,35 +8,64 @@ import type { Spans } from '@virtkit/core';
  */
 export class NullDisk implements BlkBackend {
   readonly size: number;
+  readonly wantsEmpty = true;
+  /** Submitted, and not completed. */
   readonly #done: (() => void)[] = [];
+  /** QEMU submits a read or write when the next one comes, or the ring is empty: it could have been merged. */
+  #held: (() => void) | undefined;
+  #heldIsWrite = false;
+  #completing = false;
 
   constructor(size: number) {
     this.size = size;
   }
 
   get pending(): boolean {
-    return this.#done.length > 0;
+    return this.#done.length > 0 || this.#held !== undefined;
   }
 
-  /** Completes what was requested, the last first. */
+  /** Completes a request, the last one first. */
   complete(): void {
-    for (let done = this.#done.pop(); done !== undefined; done = this.#done.pop()) done();
+    this.#submitHeld();
+    this.#completing = true;
+    this.#done.pop()?.();
+  }
+
+  /** What was to be done about the completed request is done. */
+  settled(): void {
+    this.#completing = false;
   }
 
   #later(): Promise<void> {
     return new Promise((resolve) => this.#done.push(resolve));
   }
 
+  #hold(isWrite: boolean): Promise<void> {
+    this.#submitHeld();
+    this.#heldIsWrite = isWrite;
+    return new Promise((resolve) => {
+      this.#held = resolve;
+    });
+  }
+
+  #submitHeld(): void {
+    if (this.#held !== undefined) this.#done.push(this.#held);
+    this.#held = undefined;
+  }
+
   read(_position: number, target: Spans, from: number, length: number): Promise<void> {
     target.fill(from, length, 0);
-    return this.#later();
+    return this.#hold(false);
   }
 
   write(): Promise<void> {
-    return this.#later();
+    return this.#hold(true);
   }
 
-  flush(): Promise<void> {
+  /** With the write cache off, a flush follows a write: QEMU does both in one. */
+  flush(): Promise<void> | undefined {
+    if (this.#completing) return undefined;
+    if (this.#heldIsWrite) this.#submitHeld();
     return this.#later();
   }
 

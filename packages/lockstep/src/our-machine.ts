@@ -64,6 +64,7 @@ export class OurMachine implements View {
     while (this.#disk.pending) {
       this.#disk.complete();
       await new Promise((resolve) => setImmediate(resolve));
+      this.#disk.settled();
     }
   }
 
@@ -116,6 +117,9 @@ export class OurMachine implements View {
     const handleQueue = model.handleQueue.bind(model);
     model.handleQueue = (queue) => {
       this.#worked = true;
+      const slot = this.live.slots[queue.index];
+      if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
+        this.known ??= 'ring at address 0';
       handleQueue(queue);
     };
     const setStatus = model.setStatus.bind(model);

@@ -71,6 +71,7 @@ export class QemuMachine {
     let errors = '';
     child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       errors = (errors + chunk).slice(-4000);
+      if (process.env['VIRTKIT_QEMU_ARGS'] !== undefined) process.stderr.write(chunk);
     });
     live.add(child);
     child.once('close', () => live.delete(child));
@@ -323,5 +324,7 @@ function commandLine(setup: Setup): string[] {
     `${nullDisk},node-name=barrier,size=${FIRMWARE_BYTES},latency-ns=1`,
     ...(setup.express ? ['-device', `pcie-root-port,id=rp,bus=pcie.0,addr=${SLOT},chassis=1`] : []),
     ...device,
+    // for a closer look: VIRTKIT_QEMU_ARGS='-trace virtqueue_*'
+    ...(process.env['VIRTKIT_QEMU_ARGS'] ?? '').split(' ').filter((arg) => arg !== ''),
   ];
 }

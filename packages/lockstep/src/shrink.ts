@@ -26,7 +26,13 @@ export async function shrink(
   const fails = async (operations: readonly Operation[]): Promise<Difference | undefined> => {
     left--;
     const difference = await replay(binary, setup, operations, found.kind === 'state');
-    return difference?.kind === found.kind ? difference : undefined;
+    return difference !== undefined && isSame(difference, operations) ? difference : undefined;
+  };
+  // another difference may show up on the way: it is not the one that was found
+  const isSame = (difference: Difference, operations: readonly Operation[]): boolean => {
+    if (difference.kind !== found.kind || difference.where !== found.where) return false;
+    const [then, now] = [history[found.at], operations[difference.at]];
+    return found.kind === 'memory' || found.kind === 'state' || (then?.kind === now?.kind && then?.at === now?.at);
   };
   let operations: readonly Operation[] = history.slice(0, found.at + 1);
   const first = await fails(operations);
