@@ -68,19 +68,21 @@ export function addModernCapabilities(
   notifyPio: boolean,
 ): number {
   const inModernBar = { bar: BAR.MODERN, length: STRUCTURE.BYTES };
-  // Virtio 1.3 §4.1.4.3.1, §4.1.4.4.1, §4.1.4.5.1, §4.1.4.6.1 MUST: at least one capability of each of these types
+  // Virtio 1.3 §4.1.4.3.1 MUST: at least one common configuration capability
   addVirtio(
     space,
     { ...inModernBar, type: CFG_TYPE.COMMON, name: 'common configuration', offset: STRUCTURE.COMMON },
     16,
   );
+  // Virtio 1.3 §4.1.4.5.1 MUST: at least one ISR capability
   addVirtio(space, { ...inModernBar, type: CFG_TYPE.ISR, name: 'ISR', offset: STRUCTURE.ISR }, 16);
+  // Virtio 1.3 §4.1.4.6.1 MUST: at least one, for devices that have a configuration
   addVirtio(
     space,
     { ...inModernBar, type: CFG_TYPE.DEVICE, name: 'device configuration', offset: STRUCTURE.DEVICE },
     16,
   );
-  // Virtio 1.3 §4.1.4.4.1 MUST: the multiplier is an even power of 2, or 0
+  // Virtio 1.3 §4.1.4.4.1 MUST: at least one notification capability, whose multiplier is an even power of 2, or 0
   const notify = { type: CFG_TYPE.NOTIFY, name: 'notification', offset: STRUCTURE.NOTIFY, multiplier };
   addVirtio(space, { ...notify, bar: BAR.MODERN, length: notifyBytes(multiplier) }, 20);
   if (notifyPio) {

@@ -130,10 +130,12 @@ function idsOf(model: DeviceModel, mode: PciMode, given: PciIds): Required<PciId
   return {
     vendor: given.vendor ?? VENDOR,
     device,
-    // Virtio 1.3 §4.1.2.1 SHOULD: 1 or higher; §4.1.2.3 MUST: 0 for transitional devices
+    // Virtio 1.3 §4.1.2.1 SHOULD: revision 1 or higher
+    // Virtio 1.3 §4.1.2.3 MUST: revision 0 of transitional devices
     revision: given.revision ?? (modern ? 1 : 0),
     subsystemVendor: given.subsystemVendor ?? VENDOR,
-    // Virtio 1.3 §4.1.2.3 MUST: the device type for transitional devices; §4.1.2.1 SHOULD: 0x40 or higher otherwise
+    // Virtio 1.3 §4.1.2.1 SHOULD: subsystem 0x40 or higher
+    // Virtio 1.3 §4.1.2.3 MUST: the subsystem of transitional devices is the device type
     subsystem: given.subsystem ?? (modern ? MODERN_SUBSYSTEM : (virtioId ?? 0)),
   };
 }

@@ -53,7 +53,8 @@ export class PciTransport implements TransportModel<PciParts> {
       return;
     }
     const vector = queue < 0 ? this.vectors.config : this.vectors.ofQueue(queue);
-    // Virtio 1.3 §4.1.5.3.1, §4.1.5.4.1 MUST NOT: no interrupt without a vector (it has no uses)
+    // Virtio 1.3 §4.1.5.3.1 MUST NOT: no interrupt for a queue without a vector (it has no uses)
+    // Virtio 1.3 §4.1.5.4.1 MUST NOT: nor for configuration changes
     msix.notify(vector);
   }
 
