@@ -25,6 +25,8 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #worked = false;
+  /** What a device wants to do as soon as others had their turn. */
+  readonly #deferred: (() => void)[] = [];
 
   constructor(setup: Setup) {
     this.setup = setup;
@@ -70,6 +72,12 @@ export class OurMachine implements View {
 
   /** Does an operation. What was read, if it reads and something of ours is there. */
   apply(operation: Operation): number | undefined {
+    const value = this.#apply(operation);
+    for (let proceed = this.#deferred.shift(); proceed !== undefined; proceed = this.#deferred.shift()) proceed();
+    return value;
+  }
+
+  #apply(operation: Operation): number | undefined {
     switch (operation.kind) {
       case 'memory':
         this.bytes.set(operation.bytes, operation.at);
@@ -94,13 +102,14 @@ export class OurMachine implements View {
     }
   }
 
-  /** Loads saved bytes into a fresh device, which takes the place of the old one. Answers what the new one would save. */
+  /** Loads saved bytes into a fresh device over the same memory. Answers what that one would save. */
   reload(bytes: Uint8Array): VirtioState<PciParts, unknown> {
-    const fresh = this.#make();
-    fresh.device.restore(this.codec.load(bytes));
-    fresh.device.resume();
-    this.#function = fresh;
-    return fresh.device.capture();
+    const [level, known] = [this.#level, this.known];
+    const { device } = this.#make();
+    device.restore(this.codec.load(bytes));
+    this.#level = level;
+    this.known = known;
+    return device.capture();
   }
 
   #find(io: boolean, at: number, size: number): { bar: number; offset: number } | undefined {
@@ -157,6 +166,7 @@ export class OurMachine implements View {
         queues: setup.queues,
         queueSize: setup.queueSize,
         serial: DISK_SERIAL,
+        defer: (proceed) => this.#deferred.push(proceed),
       }) as DeviceModel;
     }
     throw new Error('net is not there yet');

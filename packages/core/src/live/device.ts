@@ -158,7 +158,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   interrupt(queue: number): void {
     this.isr |= ISR.QUEUE;
-    this.transport.notify(queue);
+    // a broken device says nothing more. QEMU: `virtio_notify_vector`
+    if (!this.broken) this.transport.notify(queue);
   }
 
   notifyConfig(): void {
