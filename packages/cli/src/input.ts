@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 
@@ -33,6 +33,20 @@ export async function readFileOrPipe(
   } finally {
     if (fd !== STDIN) closeSync(fd);
   }
+}
+
+/** A file, or for `-` standard input, in chunks that wait for whoever takes them; unpacked if it is gzipped. */
+export async function* streamOf(file: string): AsyncGenerator<Uint8Array> {
+  const source = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
+  const first = await chunks.next();
+  if (first.done === true) return;
+  async function* all(): AsyncGenerator<Uint8Array> {
+    yield first.value;
+    for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
+  }
+  const packed = first.value[0] === 0x1f && first.value[1] === 0x8b;
+  yield* packed ? Readable.from(all(), { objectMode: true }).pipe(createGunzip()) : all();
 }
 
 /** Most of a log that is read: what matters stands in a few lines. */

@@ -6,6 +6,8 @@ import { diff } from './diff.ts';
 import { explainText } from './explain.ts';
 import { readText } from './input.ts';
 import { type InspectOptions, inspect } from './inspect.ts';
+import { UsageError } from './live/address.ts';
+import { addLiveCommands } from './live/commands.ts';
 import { type Read, readInput } from './read.ts';
 import { stepsText } from './steps.ts';
 import { verify } from './verify.ts';
@@ -89,6 +91,14 @@ program
     process.exitCode = explained.known ? EXIT.FINE : EXIT.FINDINGS;
   });
 
+addLiveCommands(program, {
+  write,
+  say: (text) => process.stderr.write(`virtkit: ${text}\n`),
+  exit: (code) => {
+    process.exitCode = { fine: EXIT.FINE, findings: EXIT.FINDINGS, unreadable: EXIT.UNREADABLE }[code];
+  },
+});
+
 function finish({ error }: Read, code: number): void {
   if (error !== undefined) process.stderr.write(`virtkit: ${error.message}\n`);
   process.exitCode = error !== undefined ? EXIT.UNREADABLE : code;
@@ -109,6 +119,6 @@ try {
     process.stderr.write(
       `virtkit: ${isStateError(error) || error instanceof Error ? error.message : String(error)}\n`,
     );
-    process.exitCode = EXIT.UNREADABLE;
+    process.exitCode = error instanceof UsageError ? EXIT.USAGE : EXIT.UNREADABLE;
   }
 }

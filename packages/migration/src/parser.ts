@@ -3,7 +3,7 @@ import { type Configuration, configuration } from './configuration.ts';
 import type { SectionHeader, StreamSink } from './events.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
 import { RamParser } from './ram.ts';
-import { findFooter, plausibleNext } from './split.ts';
+import { be32, findFooter, plausibleNext } from './split.ts';
 import {
   readCommand,
   readFooter,
@@ -29,6 +29,7 @@ export interface ParserOptions {
 
 /** Bytes of a chunk that are looked at together with what the chunk before left over. */
 const LOOKAHEAD = 4096;
+const CLOSING_BRACE = 0x7d;
 /** Longest header that may begin behind a footer, with some room. */
 const HEADER_MAX = 512;
 
@@ -92,6 +93,26 @@ export class StreamParser {
   /** Bytes pushed so far. */
   get received(): number {
     return this.#received;
+  }
+
+  /** All of RAM went by, and what comes now is device state. A switch-over: the source has stopped its guest. */
+  get inDeviceState(): boolean {
+    return this.#mode === 'tail';
+  }
+
+  /**
+   * Has the stream come to its end, as far as can be told without knowing that nothing follows? True when a whole vmdesc
+   * is the last thing that came. For sockets that stay open; streams without a vmdesc end where their connection does.
+   */
+  get atEnd(): boolean {
+    if (this.#mode !== 'tail' || this.#kept[this.#keptBytes - 1] !== CLOSING_BRACE) return false;
+    const bytes = this.#kept.subarray(0, this.#keptBytes);
+    // the text holds no NUL, and the length in front of it begins with one
+    const last = bytes.lastIndexOf(0);
+    for (let at = last + 1; at <= last + 4; at++) {
+      if (bytes[at - 5] === TYPE.VMDESCRIPTION && be32(bytes, at - 4) === bytes.length - at) return true;
+    }
+    return false;
   }
 
   /**

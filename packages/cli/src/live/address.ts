@@ -1,0 +1,126 @@
+import { readFileSync } from 'node:fs';
+import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+
+/** An address as QEMU writes them: `tcp:HOST:PORT`, `unix:PATH`. */
+export type Address =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** Certificates, as PEM files; any of them turns TLS on. */
+export interface TlsOptions {
+  readonly tlsCa?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  /** The name in the other side's certificate; default the host. */
+  readonly tlsHostname?: string;
+}
+
+/** A wrong address or option: the user's mistake. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** @throws UsageError */
+export function parseAddress(text: string): Address {
+  const [, path] = /^unix:(.+)$/.exec(text) ?? [];
+  if (path !== undefined) return { kind: 'unix', path };
+  const [, host, port] = /^tcp:(?:\[([^\]]*)\]|[^:]*):(\d+)$/.exec(text) ?? [];
+  const plain = /^tcp:([^:[\]]*):\d+$/.exec(text)?.[1];
+  const number = Number(port);
+  if (port === undefined || number > 65535)
+    throw new UsageError(`'${text}' is no address: tcp:HOST:PORT or unix:PATH expected`);
+  return { kind: 'tcp', host: (host ?? plain) || '127.0.0.1', port: number };
+}
+
+/** Is TLS wanted? */
+function wantsTls({ tlsCa, tlsCert, tlsKey }: TlsOptions): boolean {
+  return tlsCa !== undefined || tlsCert !== undefined || tlsKey !== undefined;
+}
+
+function credentials({ tlsCa, tlsCert, tlsKey }: TlsOptions) {
+  const pem = (path: string): Buffer => {
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      throw new UsageError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  return {
+    ...(tlsCa !== undefined && { ca: pem(tlsCa) }),
+    ...(tlsCert !== undefined && { cert: pem(tlsCert) }),
+    ...(tlsKey !== undefined && { key: pem(tlsKey) }),
+  };
+}
+
+/** Waits for one connection, and takes no other. Answers the connection; `listening` is told the address that was bound. */
+export async function accept(
+  address: Address,
+  tls: TlsOptions,
+  listening: (where: string) => void,
+): Promise<Socket | TLSSocket> {
+  const server: Server = wantsTls(tls)
+    ? createTlsServer({
+        ...credentials(tls),
+        requestCert: tls.tlsCa !== undefined,
+        rejectUnauthorized: tls.tlsCa !== undefined,
+      })
+    : createServer({ pauseOnConnect: true });
+  try {
+    return await new Promise<Socket>((resolve, reject) => {
+      server.once('error', reject);
+      server.once('tlsClientError', reject);
+      server.once(wantsTls(tls) ? 'secureConnection' : 'connection', resolve);
+      const done = (): void => listening(boundTo(server));
+      if (address.kind === 'unix') server.listen(address.path, done);
+      else server.listen(address.port, address.host, done);
+    });
+  } finally {
+    server.close();
+  }
+}
+
+function boundTo(server: Server): string {
+  const bound = server.address();
+  if (bound === null) return '';
+  return typeof bound === 'string' ? `unix:${bound}` : `tcp:${bound.address}:${bound.port}`;
+}
+
+/** Connects, waiting up to `patience` milliseconds for somebody to listen. */
+export async function dial(address: Address, tls: TlsOptions, patience: number): Promise<Socket | TLSSocket> {
+  const until = Date.now() + patience;
+  for (;;) {
+    try {
+      return await connectOnce(address, tls);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if ((code !== 'ECONNREFUSED' && code !== 'ENOENT') || Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+function connectOnce(address: Address, tls: TlsOptions): Promise<Socket> {
+  const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  return new Promise((resolve, reject) => {
+    const name = tls.tlsHostname ?? (address.kind === 'tcp' ? address.host : undefined);
+    const socket = wantsTls(tls)
+      ? connectTls({ ...where, ...credentials(tls), ...(name !== undefined && { servername: name }) })
+      : connectTcp(where);
+    socket.once('error', reject);
+    socket.once(wantsTls(tls) ? 'secureConnect' : 'connect', () => {
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+/** `tcp:HOST:PORT`, for messages. */
+export function showAddress(address: Address): string {
+  return address.kind === 'unix' ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`;
+}
+
+/** What comes over a connection. Leaving the loop does not close it: the last word is still to be said. */
+export function chunksOf(socket: Socket): AsyncIterable<Uint8Array> {
+  return socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+}

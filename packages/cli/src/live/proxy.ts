@@ -1,0 +1,179 @@
+import type { Socket } from 'node:net';
+import { acceptVirtio, NullSink, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
+import { isStateError } from '@virtkit/vmstate';
+import { type Examined, examine } from '../device.ts';
+import { registry } from '../registry.ts';
+import { chunksOf } from './address.ts';
+
+/** How a migration through the proxy ended. */
+export interface Proxied {
+  readonly bytes: number;
+  /** Why the device state was not handed on; undefined: it was. */
+  readonly refused: string | undefined;
+  /** A connection broke, and which. */
+  readonly broken: string | undefined;
+  /** The devices that went by, when their state was read. */
+  readonly devices: readonly Examined[];
+  /** Nothing was held back: postcopy switches over before its device state is whole. */
+  readonly unchecked: boolean;
+  /** The source waits for the destination's last word, so that it goes on running after a refusal. */
+  readonly returnPath: boolean;
+}
+
+/** Says no with a reason, or nothing. */
+export type Judge = (devices: readonly Examined[]) => string | undefined;
+
+const COMMAND = { OPEN_RETURN_PATH: 1, POSTCOPY_ADVISE: 3 } as const;
+
+/** Looks for the commands that change how the proxy works. */
+class Commands extends NullSink {
+  returnPath = false;
+  postcopy = false;
+
+  override command(command: number): void {
+    this.returnPath ||= command === COMMAND.OPEN_RETURN_PATH;
+    this.postcopy ||= command === COMMAND.POSTCOPY_ADVISE;
+  }
+}
+
+/**
+ * Stands between two QEMUs. RAM goes through as it comes; the device state behind it is held until it is whole and was
+ * judged, and then handed on, or not: the destination has not begun to load devices at that moment.
+ */
+export async function proxy(source: Socket, destination: Socket, judge: Judge): Promise<Proxied> {
+  const pump = new Pump(source, destination, judge);
+  return pump.run();
+}
+
+class Pump {
+  readonly #source: Socket;
+  readonly #destination: Socket;
+  readonly #judge: Judge;
+  readonly #collector = new StreamCollector();
+  readonly #commands = new Commands();
+  readonly #parser = new StreamParser(new TeeSink(this.#collector, this.#commands), {
+    accepts: acceptVirtio(registry),
+  });
+  #held: Uint8Array[] = [];
+  #devices: readonly Examined[] = [];
+  #broken: string | undefined;
+  #refused: string | undefined;
+  #judged = false;
+
+  constructor(source: Socket, destination: Socket, judge: Judge) {
+    this.#source = source;
+    this.#destination = destination;
+    this.#judge = judge;
+  }
+
+  async run(): Promise<Proxied> {
+    const answered = this.#answers();
+    try {
+      for await (const chunk of chunksOf(this.#source)) {
+        await this.#take(chunk);
+        if (this.#refused !== undefined || this.#broken !== undefined) break;
+      }
+      // a stream without a vmdesc ends with its connection
+      if (this.#refused === undefined && this.#broken === undefined && !this.#judged) await this.#decide();
+    } catch (error) {
+      this.#broken ??= `source: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    await this.#close(answered);
+    return {
+      bytes: this.#parser.received,
+      refused: this.#refused,
+      broken: this.#broken,
+      devices: this.#devices,
+      unchecked: this.#commands.postcopy,
+      returnPath: this.#commands.returnPath,
+    };
+  }
+
+  async #take(chunk: Uint8Array): Promise<void> {
+    const passing = this.#commands.postcopy || this.#judged;
+    if (!passing) this.#read(() => this.#parser.push(chunk));
+    if (this.#refused !== undefined) return;
+    if (passing || !this.#parser.inDeviceState) {
+      await this.#write(chunk);
+      return;
+    }
+    // the source's buffer is used again for the next read
+    this.#held.push(chunk.slice());
+    if (this.#parser.atEnd) await this.#decide();
+  }
+
+  /** The device state is whole: hand it on, or refuse. */
+  async #decide(): Promise<void> {
+    this.#judged = true;
+    if (!this.#commands.postcopy) {
+      this.#read(() => this.#parser.end());
+      this.#devices = examine(this.#collector.partial());
+      this.#refused ??= this.#judge(this.#devices);
+    }
+    if (this.#refused !== undefined) return;
+    for (const chunk of this.#held) await this.#write(chunk);
+    this.#held = [];
+  }
+
+  #read(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      this.#refused = `the stream cannot be read: ${error.message}`;
+    }
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    const destination = this.#destination;
+    if (destination.destroyed || destination.errored) {
+      this.#broken ??= 'the destination closed the connection';
+      return;
+    }
+    if (destination.write(chunk)) return;
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        destination.off('drain', go);
+        destination.off('close', go);
+        resolve();
+      };
+      destination.once('drain', go);
+      destination.once('close', go);
+    });
+  }
+
+  /** What the destination says goes to the source. */
+  #answers(): Promise<void> {
+    const [source, destination] = [this.#source, this.#destination];
+    source.on('error', () => {});
+    return new Promise((resolve) => {
+      destination.on('data', (bytes: Uint8Array) => {
+        if (source.writable) source.write(bytes);
+      });
+      destination.once('error', (error: Error) => {
+        this.#broken ??= `destination: ${error.message}`;
+        source.destroy();
+      });
+      destination.once('end', () => source.end());
+      destination.once('close', () => {
+        // nothing more can be handed on; a source that has not finished must see that
+        if (!this.#judged) {
+          this.#broken ??= 'the destination closed the connection';
+          source.destroy();
+        }
+        resolve();
+      });
+    });
+  }
+
+  async #close(answered: Promise<void>): Promise<void> {
+    if (this.#refused !== undefined || this.#broken !== undefined) {
+      this.#source.destroy();
+      this.#destination.destroy();
+      return;
+    }
+    this.#destination.end();
+    await answered;
+    this.#source.destroy();
+  }
+}

@@ -1,0 +1,106 @@
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { acceptVirtio, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
+import { isStateError, StateError } from '@virtkit/vmstate';
+import { Progress } from '../input.ts';
+import type { Read } from '../read.ts';
+import { registry } from '../registry.ts';
+import { chunksOf } from './address.ts';
+import { ReturnPath } from './return-path.ts';
+
+/** A stream that came over a connection. */
+export interface Received extends Read {
+  /** The connection's own error, if it broke. */
+  readonly broken: string | undefined;
+}
+
+/**
+ * Takes an incoming migration to its end, as a QEMU with `-incoming` does, and saves it. The file gets its name when the
+ * whole stream is in it and on the disk; until then it has another, and is removed when something goes wrong.
+ */
+export async function receive(socket: Socket, file: string | undefined): Promise<Received> {
+  const output = file === undefined ? undefined : new PartFile(file);
+  const collector = new StreamCollector();
+  const returnPath = new ReturnPath((bytes) => socket.write(bytes));
+  const parser = new StreamParser(new TeeSink(collector, returnPath), { accepts: acceptVirtio(registry) });
+  const progress = new Progress('-');
+  let error: StateError | undefined;
+  let broken: string | undefined;
+  try {
+    for await (const chunk of chunksOf(socket)) {
+      output?.write(chunk);
+      parser.push(chunk);
+      progress.add(chunk.length);
+      if (returnPath.unsupported !== undefined) throw unsupported(returnPath.unsupported);
+      // a source that opened a return path keeps the connection until it has heard the last word
+      if (parser.atEnd) break;
+    }
+    parser.end();
+    output?.finish();
+    returnPath.shut(0);
+  } catch (caught) {
+    if (isStateError(caught)) error = caught;
+    else broken = caught instanceof Error ? caught.message : String(caught);
+    output?.discard();
+    if (!socket.destroyed) returnPath.shut(1);
+  } finally {
+    progress.end();
+    await closed(socket);
+  }
+  return { stream: collector.partial(), error, broken, bytes: parser.received, check: undefined };
+}
+
+function unsupported(command: number): StateError {
+  return new StateError(
+    'command',
+    `the source sent command ${command} (postcopy or COLO), which only a QEMU can follow: switch postcopy-ram and x-colo off`,
+    { command },
+    { layer: 'stream' },
+  );
+}
+
+/** Lets what was written go out, then closes. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) resolve();
+    else {
+      socket.once('error', () => resolve());
+      socket.end(() => {
+        socket.destroy();
+        resolve();
+      });
+    }
+  });
+}
+
+/** A file that has its name only when it is whole. */
+export class PartFile {
+  readonly #name: string;
+  readonly #part: string;
+  readonly #fd: number;
+  readonly #onExit = (): void => rmSync(this.#part, { force: true });
+
+  constructor(name: string) {
+    this.#name = name;
+    this.#part = `${name}.part-${process.pid}`;
+    this.#fd = openSync(this.#part, 'wx');
+    process.once('exit', this.#onExit);
+  }
+
+  write(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
+  }
+
+  finish(): void {
+    fsyncSync(this.#fd);
+    closeSync(this.#fd);
+    renameSync(this.#part, this.#name);
+    process.off('exit', this.#onExit);
+  }
+
+  discard(): void {
+    closeSync(this.#fd);
+    rmSync(this.#part, { force: true });
+    process.off('exit', this.#onExit);
+  }
+}
