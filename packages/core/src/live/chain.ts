@@ -24,7 +24,14 @@ export class Pieces implements Spans {
     this.list = list;
   }
 
+  /** {@link total}, if it was worth counting at once; -1: it is not known. */
+  known = -1;
+
   get total(): number {
+    return this.known >= 0 ? this.known : this.addUp();
+  }
+
+  private addUp(): number {
     const { list, count } = this;
     let sum = 0;
     for (let i = 0, at = this.first * PIECE + 1; i < count; i++, at += PIECE)
@@ -160,13 +167,18 @@ export class RingChain implements Chain {
   declare readonly in: Pieces;
   /** Pieces of both directions, out first; {@link PIECE} fields each. */
   list: Int32Array = new Int32Array(8 * PIECE);
-  state = FREE;
+  /** {@link FREE}, {@link TAKEN} or {@link FILLED}. */
+  state = 0;
+  /** Among the chains of its queue; and the next free one. */
+  declare readonly number: number;
+  nextFree = -1;
   /** Bytes written, of a filled chain. */
   written = 0;
   declare private readonly memory: MappedMemory;
 
-  constructor(queue: Virtqueue, memory: MappedMemory) {
+  constructor(queue: Virtqueue, memory: MappedMemory, number: number) {
     this.queue = queue;
+    this.number = number;
     this.memory = memory;
     this.out = new Pieces(memory, this.list);
     this.in = new Pieces(memory, this.list);
@@ -185,11 +197,14 @@ export class RingChain implements Chain {
     this.in.list = list;
   }
 
-  /** How many pieces of either direction begin the chain. */
-  split(outCount: number, count: number): void {
-    this.out.count = outCount;
-    this.in.first = outCount;
-    this.in.count = count - outCount;
+  /** How many pieces are for the device to read, and how many there are; the same for bytes, or -1. */
+  split(outCount: number, count: number, outBytes: number, bytes: number): void {
+    const { out, in: into } = this;
+    out.count = outCount;
+    out.known = outBytes;
+    into.first = outCount;
+    into.count = count - outCount;
+    into.known = bytes < 0 ? -1 : bytes - outBytes;
   }
 
   /**

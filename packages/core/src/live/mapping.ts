@@ -76,6 +76,12 @@ export class Mapping {
     return true;
   }
 
+  /** The question of the fast path: do so many bytes, not 0, lie here from an address in two words? */
+  holds(low: number, high: number, length: number): boolean {
+    const offset = (low - this.lo) >>> 0;
+    return high === this.hi && offset < this.span && (length - 1) >>> 0 < this.span - offset;
+  }
+
   private place(bytes: Uint8Array): void {
     const { gpa } = this;
     if (bytes.length > REGION_MAX || gpa + bytes.length > Number.MAX_SAFE_INTEGER) {

@@ -304,9 +304,7 @@ export class PackedQueue extends RingBase implements Ring {
         hit = mapping;
         offset = ((words[at] as number) - hit.lo) >>> 0;
       }
-      if (((tail >>> 16) & DESC_WRITE) !== 0) {
-        if (hit.readonly) return this.walkSlow(chain);
-      } else if (out++ !== count) return this.walkSlow(chain);
+      if (((tail >>> 16) & DESC_WRITE) === 0 && out++ !== count) return this.walkSlow(chain);
       if (count * PIECE === list.length) {
         if (count === PIECES_MAX) return this.walkSlow(chain);
         chain.grow();
@@ -329,7 +327,7 @@ export class PackedQueue extends RingBase implements Ring {
       tail = words[at + 3] as number;
     }
     chain.ndescs = indirect ? 1 : entries;
-    chain.split(out, count);
+    chain.split(out, count, -1, -1);
     return true;
   }
 
@@ -366,7 +364,7 @@ export class PackedQueue extends RingBase implements Ring {
       if (!indirect && ++at === size) at = 0;
       ring.readDesc(table, at);
     }
-    chain.split(out, count);
+    chain.split(out, count, -1, -1);
     return true;
   }
 

@@ -1,7 +1,7 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Chain, Virtqueue } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
-import { FREE, RingChain, TAKEN } from './chain.ts';
+import { RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';
 import { InOrder } from './in-order.ts';
 import { Mapping } from './mapping.ts';
@@ -20,20 +20,23 @@ export abstract class RingBase {
   declare readonly size: number;
   declare protected readonly memory: MappedMemory;
   declare protected readonly owner: QueueOwner;
-  /** Region of the last buffer. */
+  /** Region of the last buffer; never ROM. */
   declare protected hit: Mapping;
   /** Filled, not flushed. */
   protected filled = 0;
   declare protected readonly order: InOrder | undefined;
-  private readonly pool: RingChain[] = [];
-  private spare = 0;
+  /** All chains there are; the free ones are linked by their numbers, so that nothing is stored that a collector must see. */
+  private readonly chains: RingChain[] = [];
+  private firstFree = -1;
 
   constructor(setup: QueueSetup) {
     this.index = setup.index;
     this.size = setup.size;
     this.memory = mappedMemory(setup.memory);
     this.owner = setup.owner;
-    this.hit = this.memory.mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
+    this.hit =
+      this.memory.mappings.find((mapping) => !mapping.readonly) ??
+      new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
     this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
   }
 
@@ -44,17 +47,24 @@ export abstract class RingBase {
 
   /** A chain to fill in. */
   protected take(): RingChain {
-    const { spare } = this;
-    if (spare === 0) return new RingChain(this as unknown as Virtqueue, this.memory);
-    this.spare = spare - 1;
-    return this.pool[spare - 1] as RingChain;
+    const { firstFree } = this;
+    if (firstFree < 0) return this.another();
+    const chain = this.chains[firstFree] as RingChain;
+    this.firstFree = chain.nextFree;
+    return chain;
+  }
+
+  private another(): RingChain {
+    const chain = new RingChain(this as unknown as Virtqueue, this.memory, this.chains.length);
+    this.chains.push(chain);
+    return chain;
   }
 
   /** The chain may be used again. */
   protected give(chain: RingChain): undefined {
-    chain.state = FREE;
-    this.pool[this.spare] = chain;
-    this.spare++;
+    chain.state = 0;
+    chain.nextFree = this.firstFree;
+    this.firstFree = chain.number;
     return undefined;
   }
 
@@ -68,12 +78,10 @@ export abstract class RingBase {
     return ours;
   }
 
-  /** The region of a buffer that lies in one as the fast path wants it. */
-  protected locate(lo: number, hi: number, length: number): Mapping | undefined {
-    const size = length >>> 0;
-    const gpa = (hi >>> 0) * 2 ** 32 + (lo >>> 0);
-    const mapping = this.memory.find(gpa, size);
-    if (mapping === undefined || size === 0 || gpa - mapping.gpa + size > mapping.span) return undefined;
+  /** The region of a buffer, if it is as the fast path wants it: RAM, whole, not too far from the region's begin. */
+  protected locate(low: number, high: number, length: number): Mapping | undefined {
+    const mapping = this.memory.at((high >>> 0) * 2 ** 32 + (low >>> 0));
+    if (mapping === undefined || mapping.readonly || !mapping.holds(low, high, length)) return undefined;
     this.hit = mapping;
     return mapping;
   }
@@ -95,7 +103,7 @@ export abstract class RingBase {
       }
       if (!writable) chain.out.count = count;
     }
-    chain.split(chain.out.count, count);
+    chain.split(chain.out.count, count, -1, -1);
     chain.index = element.index;
     chain.ndescs = ndescs;
     chain.state = TAKEN;

@@ -3,7 +3,7 @@ import type { Gpa } from '../contract/memory.ts';
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { splitAvailBytes, tableProblem } from './avail-bytes.ts';
-import { FILLED, PIECE, PIECES_MAX, type RingChain, TAKEN } from './chain.ts';
+import { FILLED, PIECES_MAX, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
@@ -89,7 +89,7 @@ export class SplitQueue extends RingBase implements Ring {
     // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
     if ((this.eventIdx & this.notification) !== 0) this.setAvailEvent(next);
     const chain = this.take();
-    return this.walk(chain, head) ? this.taken(chain, head) : this.give(chain);
+    return this.walk(chain, head) === true ? this.taken(chain, head) : this.give(chain);
   }
 
   /** {@link pop} without views. */
@@ -114,7 +114,7 @@ export class SplitQueue extends RingBase implements Ring {
 
   private taken(chain: RingChain, head: number): RingChain {
     chain.index = head;
-    chain.state = TAKEN;
+    chain.state = 1;
     this.inuse++;
     if (this.order !== undefined) this.order.append(chain);
     return chain;
@@ -169,14 +169,15 @@ export class SplitQueue extends RingBase implements Ring {
       this.flush(1);
       return;
     }
-    const ours = this.own(chain);
+    const ours = chain as RingChain;
+    if (ours.queue !== this || ours.state !== 1) this.own(ours);
     this.inuse--;
     if (this.owner.broken === false && this.owner.disabled === false) {
       const old = this.usedIdx;
       const now = (old + 1) & 0xffff;
       const at = 1 + ((old & this.mask) << 1);
       this.usedWords[at] = ours.index;
-      this.usedWords[at + 1] = written;
+      this.usedWords[at + 1] = written | 0;
       // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
       if (this.shared !== 0) Atomics.store(this.usedHalves, 1, now);
       else this.usedHalves[1] = now;
@@ -311,58 +312,76 @@ export class SplitQueue extends RingBase implements Ring {
    * reads the chain anew and judges it.
    */
   private walk(chain: RingChain, head: number): boolean {
+    // constants of a module are variables to the engine; these are constants
+    const NEXT = 1;
+    const WRITE = 2;
+    const INDIRECT = 4;
     let { words } = this;
+    let { hit } = this;
+    let { list } = chain;
     let base = this.descBase;
     let max = this.size;
     let at = base + (head << 2);
-    let hit = this.hit;
-    let { list } = chain;
     let tail = words[at + 3] as number;
-    if ((tail & DESC_INDIRECT) !== 0) {
+    if ((tail & INDIRECT) !== 0) {
       const size = words[at + 2] as number;
-      const mapping = this.locate(words[at] as number, words[at + 1] as number, size);
-      if (mapping === undefined || (size & 15) !== 0) return this.walkSlow(chain, head);
-      const offset = ((words[at] as number) - mapping.lo) >>> 0;
-      if ((offset & 3) !== 0 || mapping.words.length === 0) return this.walkSlow(chain, head);
-      words = mapping.words;
+      const low = words[at] as number;
+      if (!hit.holds(low, words[at + 1] as number, size)) {
+        const other = this.locate(low, words[at + 1] as number, size);
+        if (other === undefined) return this.walkSlow(chain, head);
+        hit = other;
+      }
+      const offset = (low - hit.lo) >>> 0;
+      if ((size & 15) !== 0 || (offset & 3) !== 0 || hit.words.length === 0)
+        return this.walkSlow(chain, head);
+      words = hit.words;
       base = offset >>> 2;
       at = base;
       max = size >>> 4;
-      hit = mapping;
       tail = words[at + 3] as number;
     }
-    let count = 0;
-    let out = 0;
-    for (let left = max; ; ) {
+    let { lo, hi, span, index } = hit;
+    let end = 0;
+    let outEnd = 0;
+    let sum = 0;
+    let outSum = 0;
+    for (let left = max; left > 0; left--) {
       const length = words[at + 2] as number;
-      let offset = ((words[at] as number) - hit.lo) >>> 0;
-      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const mapping = this.locate(words[at] as number, words[at + 1] as number, length);
-        if (mapping === undefined) return this.walkSlow(chain, head);
-        hit = mapping;
-        offset = ((words[at] as number) - hit.lo) >>> 0;
+      const low = words[at] as number;
+      const high = words[at + 1] as number;
+      let offset = (low - lo) >>> 0;
+      if (high !== hi || offset >= span || (length - 1) >>> 0 >= span - offset) {
+        const other = this.locate(low, high, length);
+        if (other === undefined) return this.walkSlow(chain, head);
+        ({ lo, hi, span, index } = other);
+        offset = (low - lo) >>> 0;
       }
-      if ((tail & DESC_WRITE) !== 0) {
-        if (hit.readonly) return this.walkSlow(chain, head);
-      } else if (out++ !== count) return this.walkSlow(chain, head);
-      if (count * PIECE === list.length) {
-        if (count === PIECES_MAX) return this.walkSlow(chain, head);
+      if (end === list.length) {
+        if (end === 4 * PIECES_MAX) return this.walkSlow(chain, head);
         chain.grow();
         list = chain.list;
       }
-      list[count * PIECE] = offset;
-      list[count * PIECE + 1] = length;
-      list[count * PIECE + 2] = hit.index;
-      count++;
-      if (--left < 0) return this.walkSlow(chain, head);
-      if ((tail & DESC_NEXT) === 0) break;
+      list[end] = offset;
+      list[end + 1] = length;
+      list[end + 2] = index;
+      sum = (sum + length) | 0;
+      if (sum < 0) return this.walkSlow(chain, head);
+      if ((tail & WRITE) === 0) {
+        if (outEnd !== end) return this.walkSlow(chain, head);
+        outEnd = end + 4;
+        outSum = sum;
+      }
+      end += 4;
+      if ((tail & NEXT) === 0) {
+        chain.split(outEnd >> 2, end >> 2, outSum, sum);
+        return true;
+      }
       const next = tail >>> 16;
       if (next >= max) return this.walkSlow(chain, head);
       at = base + (next << 2);
       tail = words[at + 3] as number;
     }
-    chain.split(out, count);
-    return true;
+    return this.walkSlow(chain, head);
   }
 
   /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_split_pop`. */
@@ -393,7 +412,7 @@ export class SplitQueue extends RingBase implements Ring {
       if (ring.next >= max) return this.bad(`Desc next is ${ring.next}`, { next: ring.next });
       ring.readDesc(table, ring.next);
     }
-    chain.split(out, count);
+    chain.split(out, count, -1, -1);
     return true;
   }
 
