@@ -64,6 +64,8 @@ export interface DeviceModel<D = unknown> {
   setFeatures(features: bigint): void;
   /** Status or {@link DeviceHost.running} changed. QEMU: `set_status`. */
   setStatus(status: number): void;
+  /** The guest has broken the device; no interrupt comes through after this. For devices that tell of several requests at once. */
+  beforeFault?(): void;
   /** Back to how it was made; requests in flight are forgotten. Core has not cleared its own part yet. */
   reset(): void;
   /** A single queue is reset (Virtio 1.3 §2.6.1): its requests in flight are forgotten. */

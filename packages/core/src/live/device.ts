@@ -172,6 +172,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   fault(reason: string, facts: Facts = {}): void {
     if (this.broken) return;
+    this.model.beforeFault?.();
     this.broken = true;
     this.options.onEvent?.({ name: 'fault', device: this.model.layer.name, reason, facts });
     if (!this.has(FEATURE.VERSION_1)) return;

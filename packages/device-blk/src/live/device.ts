@@ -133,6 +133,10 @@ export class BlkDevice implements DeviceModel<BlkState> {
     this.#engine.handleQueue(queue);
   }
 
+  beforeFault(): void {
+    this.#engine.notifyBatch();
+  }
+
   pause(): void {
     this.#engine.pause();
   }

@@ -72,12 +72,19 @@ export class Engine {
         budget = this.#takeAll(queue, budget);
         queue.setNotification(true);
       } while (budget > 0 && !queue.isEmpty());
-      if (this.#batched) queue.notify();
+      this.notifyBatch();
     } finally {
       this.#batch = outer;
       this.#batched = outerBatched;
     }
     if (budget === 0 && !queue.isEmpty()) this.settings.defer?.(() => this.#proceed(queue));
+  }
+
+  /** Tells the driver of what was finished so far, of the queue that requests are being taken from. */
+  notifyBatch(): void {
+    if (!this.#batched) return;
+    this.#batched = false;
+    this.#batch?.notify();
   }
 
   /** Answers what is left of the budget. */
