@@ -1,6 +1,7 @@
 // A ring in memory, written by hand: what a driver would have put there, byte by byte.
 import type { Facts } from '@virtkit/vmstate';
 import type { Gpa } from '../../src/contract/memory.ts';
+import type { Chain, Spans, Virtqueue } from '../../src/contract/queue.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
 import { PackedQueue } from '../../src/live/packed-queue.ts';
 import { freshIndices, type QueueOwner, type QueueSetup, type RingIndices } from '../../src/live/ring.ts';
@@ -9,6 +10,9 @@ import { SplitQueue } from '../../src/live/split-queue.ts';
 export const NEXT = 1;
 export const WRITE = 2;
 export const INDIRECT = 4;
+/** Flags of packed rings. */
+export const AVAIL_BIT = 0x80;
+export const USED_BIT = 0x8000;
 
 export interface Fault {
   readonly reason: string;
@@ -131,4 +135,15 @@ export class Rig {
     this.memory.read(gpa as Gpa, target);
     return [...target];
   }
+}
+
+/** Offset and length of each piece. */
+export const pieces = (spans: Spans): [number, number][] =>
+  Array.from({ length: spans.count }, (_, i) => [spans.offset(i), spans.length(i)]);
+
+/** The next chain, which must be there. */
+export function popped(queue: Virtqueue): Chain {
+  const chain = queue.pop();
+  if (chain === undefined) throw new Error('no chain');
+  return chain;
 }
