@@ -61,13 +61,14 @@ export interface MachineOptions {
   /** The guest has no VERSION_1. */
   readonly legacy?: boolean;
   readonly endian?: 'little' | 'big';
-  readonly ram?: Uint8Array;
+  /** A function: it may be another array later. */
+  readonly ram?: Uint8Array | (() => Uint8Array);
   readonly indirect?: boolean;
   /** Do not start the driver: for a machine that a state is restored into. */
   readonly idle?: boolean;
 }
 
-export const RAM_BYTES = 4 << 20;
+export const RAM_BYTES = 2 << 20;
 const QUEUES_AT = 0x1000;
 const QUEUE_BYTES = 0x8000;
 const HEAP_AT = 0x100000;
@@ -97,14 +98,16 @@ export class Machine {
   readonly rings: Ring[] = [];
   readonly options: MachineOptions;
   little: boolean;
-  #heap = HEAP_AT;
+  /** Where the next buffer goes. */
+  heap: number = HEAP_AT;
 
   constructor(disk: BlkDevice, options: MachineOptions = {}) {
     this.options = options;
     this.disk = disk;
-    this.ram = options.ram ?? new Uint8Array(RAM_BYTES);
+    const { ram = new Uint8Array(RAM_BYTES) } = options;
+    this.ram = typeof ram === 'function' ? ram() : ram;
     this.view = new DataView(this.ram.buffer, this.ram.byteOffset, this.ram.length);
-    this.memory = new MappedMemory([{ gpa: 0, bytes: this.ram }]);
+    this.memory = new MappedMemory([{ gpa: 0, bytes: ram }]);
     const { endian = 'little', legacy = false } = options;
     this.little = endian === 'little' || !legacy;
     this.live = new LiveDevice(disk, this.wire, {
@@ -159,9 +162,9 @@ export class Machine {
   }
 
   alloc(bytes: number): number {
-    const at = this.#heap;
-    this.#heap = (at + bytes + 63) & ~63;
-    if (this.#heap > this.ram.length) this.#heap = HEAP_AT;
+    const at = this.heap;
+    this.heap = (at + bytes + 63) & ~63;
+    if (this.heap > this.ram.length) this.heap = HEAP_AT;
     return at;
   }
 
@@ -313,6 +316,8 @@ export class Machine {
     return {
       id,
       queue,
+      dataAt: at,
+      statusAt: status,
       get status() {
         return ram[status] as number;
       },
@@ -356,6 +361,8 @@ export class Machine {
 export interface Submitted {
   readonly id: number;
   readonly queue: number;
+  readonly dataAt: number;
+  readonly statusAt: number;
   readonly status: number;
   readonly data: Uint8Array;
 }
