@@ -40,26 +40,28 @@ export class NullDisk implements BlkBackend {
     return new Promise((resolve) => this.#done.push(resolve));
   }
 
-  #hold(isWrite: boolean): Promise<void> {
+  #hold(isWrite: boolean, transfer: () => number): Promise<void> {
     this.#submitHeld();
     this.#heldIsWrite = isWrite;
     return new Promise((resolve) => {
-      this.#held = resolve;
+      this.#held = () => {
+        transfer();
+        this.#done.push(resolve);
+      };
     });
   }
 
   #submitHeld(): void {
-    if (this.#held !== undefined) this.#done.push(this.#held);
+    this.#held?.();
     this.#held = undefined;
   }
 
   read(_position: number, target: Spans, from: number, length: number): Promise<void> {
-    target.fill(from, length, 0);
-    return this.#hold(false);
+    return this.#hold(false, () => target.fill(from, length, 0));
   }
 
   write(): Promise<void> {
-    return this.#hold(true);
+    return this.#hold(true, () => 0);
   }
 
   /** With the write cache off, a flush follows a write: QEMU does both in one. */

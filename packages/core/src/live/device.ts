@@ -167,18 +167,20 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if ((this.status & STATUS.DRIVER_OK) === 0) return;
     this.isr |= ISR.QUEUE | ISR.CONFIG;
     this.generation = (this.generation + 1) >>> 0;
-    this.transport.notify(-1);
+    if (!this.broken) this.transport.notify(-1);
   }
 
   fault(reason: string, facts: Facts = {}): void {
-    if (this.broken) return;
-    this.model.beforeFault?.();
+    const { broken } = this;
+    if (!broken) this.model.beforeFault?.();
+    if (this.has(FEATURE.VERSION_1)) {
+      // Virtio 1.3 §2.1.2 SHOULD, MUST: NEEDS_RESET, and a configuration change notification if DRIVER_OK is set
+      this.status |= STATUS.NEEDS_RESET;
+      this.notifyConfig();
+    }
     this.broken = true;
-    this.options.onEvent?.({ name: 'fault', device: this.model.layer.name, reason, facts });
-    if (!this.has(FEATURE.VERSION_1)) return;
-    // Virtio 1.3 §2.1.2 SHOULD, MUST: NEEDS_RESET, and a configuration change notification if DRIVER_OK is set
-    this.status |= STATUS.NEEDS_RESET;
-    this.notifyConfig();
+    // told once, whatever the guest does until its reset
+    if (!broken) this.options.onEvent?.({ name: 'fault', device: this.model.layer.name, reason, facts });
   }
 
   event(name: string, facts: Facts = {}): void {

@@ -95,9 +95,10 @@ function checkQueues(state: VirtioState, features: bigint, report: Report): void
         facts: { num, limit: QUEUE_MAX },
       });
     } else if (!packed && desc !== 0n && (num & (num - 1)) !== 0) {
+      // QEMU takes any size from a driver, and works with it
       report({
         code: 'queue-size',
-        severity: 'error',
+        severity: 'warning',
         path: `${path}.num`,
         reason: `${num} entries, and the size of a split ring is a power of two`,
         facts: { num },
