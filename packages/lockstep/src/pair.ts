@@ -70,7 +70,7 @@ export class Pair {
     const { qemu, ours } = this;
     if (ours.known === undefined) qemu.barrier();
     const answers = await qemu.finish();
-    const found = this.#compareAnswers(answers);
+    const found = this.#compareAnswers(answers) ?? this.#silence(answers);
     const last = this.count - 1;
     this.#window.length = 0;
     if (found !== undefined || ours.known !== undefined) return found;
@@ -88,9 +88,21 @@ export class Pair {
     this.qemu.close();
   }
 
+  #silence({ lines, failure }: Answers): Difference | undefined {
+    if (failure === undefined) return undefined;
+    const missing = this.#window.find(({ end }) => end > lines.length);
+    return {
+      kind: 'answer',
+      at: missing?.index ?? this.count - 1,
+      qemu: failure.message,
+      ours: 'goes on',
+    };
+  }
+
   #compareAnswers({ lines, changes }: Answers): Difference | undefined {
     let next = 0;
     for (const { operation, index, answer, end, value, level } of this.#window) {
+      if (end > lines.length) break;
       const line = lines[answer] ?? '';
       if (!line.startsWith('OK')) return { kind: 'answer', at: index, qemu: line, ours: 'OK' };
       if (value !== undefined) {

@@ -13,6 +13,8 @@ export interface Answers {
   /** One line for each command: `OK`, `OK 0x…`, `FAIL …` */
   readonly lines: readonly string[];
   readonly changes: readonly LineChange[];
+  /** QEMU is gone, or does not answer any more: there are fewer lines than commands. */
+  readonly failure?: Error;
 }
 
 /** Text is handed to the socket in pieces of this size, so that QEMU works while more is being made. */
@@ -53,11 +55,12 @@ export class Qtest {
   }
 
   /** Waits for the answers to all commands since the last time. */
-  async finish(timeoutMs = 60_000): Promise<Answers> {
+  async finish(timeoutMs = 10_000): Promise<Answers> {
     this.#write();
     let timer: NodeJS.Timeout | undefined;
     while (this.#lines.length < this.#sent) {
-      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#failure !== undefined)
+        return { lines: this.#lines, changes: this.#changes, failure: this.#failure };
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         timer ??= setTimeout(() => this.fail(new Error(`qtest: no answer within ${timeoutMs} ms`)), timeoutMs);
@@ -75,7 +78,8 @@ export class Qtest {
   async ask(command: string): Promise<string> {
     if (this.#sent > 0) throw new Error('qtest: commands are under way');
     this.send(command);
-    const { lines } = await this.finish();
+    const { lines, failure } = await this.finish();
+    if (failure !== undefined) throw failure;
     const line = lines[0] ?? '';
     if (!line.startsWith('OK')) throw new Error(`qtest: ${command}: ${line}`);
     return line.slice(3);

@@ -233,7 +233,9 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if ((this.status & STATUS.FEATURES_OK) !== 0) return false;
     this.memory.sync();
     this.applyFeatures(features & this.hostFeatures);
-    if (!this.isStarted && !this.has(FEATURE.VERSION_1)) this.startOnKick = true;
+    // a driver that takes what it was not offered is not trusted with this
+    const bad = (features & ~this.hostFeatures) !== 0n;
+    if (!bad && !this.isStarted && !this.has(FEATURE.VERSION_1)) this.startOnKick = true;
     // the rings' rules changed with the features
     for (const slot of this.slots) {
       if (slot.ring === undefined) continue;
