@@ -229,6 +229,7 @@ export class PackedQueue extends RingBase implements Ring {
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
+    if (!this.owner.live) return false;
     const { ring, memory, lastAvail, lastWrap } = this;
     ring.refresh();
     const answer = packedAvailBytes(ring, memory, lastAvail, lastWrap, inBytes, outBytes);

@@ -279,6 +279,7 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
+    if (!this.owner.live) return false;
     const { ring } = this;
     ring.refresh();
     const answer = splitAvailBytes(ring, this.memory, this.lastAvail, inBytes, outBytes);
