@@ -1,13 +1,54 @@
 import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
+import { CcwDevice, type CcwParts, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
 import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
+import { PciFunction, type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
 import type { BlkLayout } from '../src/driver/blk.ts';
+import { ChannelMachine } from '../src/host/channel-machine.ts';
 import { MmioSlot } from '../src/host/mmio-slot.ts';
+import { PciBus } from '../src/host/pci-bus.ts';
 import type { DeviceBench, TransportBench } from '../src/suite/bench.ts';
 import { blkBench } from '../src/suite/blk-bench.ts';
+import { CcwDriver, type CcwDriverOptions } from '../src/transport/ccw.ts';
 import { MmioLegacyDriver, MmioModernDriver } from '../src/transport/mmio.ts';
+import { PciLegacyDriver } from '../src/transport/pci-legacy.ts';
+import { type PciDriverOptions, PciModernDriver } from '../src/transport/pci-modern.ts';
 
 export const map = (bytes: Uint8Array): MappedMemory => new MappedMemory([{ gpa: 0, bytes }]);
+
+export const SLOT = 3;
+
+/** virtio-pci behind a bus of one slot. */
+export function pciBench(
+  name: string,
+  kind: 'modern' | 'legacy',
+  driver: PciDriverOptions = {},
+  options: Partial<PciOptions> = {},
+): TransportBench<PciBus, PciParts> {
+  return {
+    name: `pci, ${name}`,
+    layer: pci,
+    modern: kind === 'modern',
+    build: (model, { memory, rings, onEvent, from }) => {
+      const bus = new PciBus();
+      for (const { address, data } of from?.messages ?? []) bus.send(address, data);
+      const fn = new PciFunction(model, {
+        ...options,
+        memory,
+        rings,
+        onEvent,
+        sendMsi: (address, data) => bus.send(address, data),
+        setIntx: (level) => bus.setIntx(SLOT, level),
+      });
+      bus.plug(SLOT, fn);
+      return { host: bus, device: fn.device };
+    },
+    drive: (reach) =>
+      kind === 'modern'
+        ? new PciModernDriver(reach, { ...driver, slot: SLOT })
+        : new PciLegacyDriver(reach, { ...driver, slot: SLOT }),
+  };
+}
 
 export function mmioBench(legacy: boolean): TransportBench<MmioSlot, MmioParts> {
   return {
@@ -16,19 +57,63 @@ export function mmioBench(legacy: boolean): TransportBench<MmioSlot, MmioParts> 
     modern: !legacy,
     build: (model, { memory, rings, onEvent }) => {
       const host = new MmioSlot();
-      const window = new MmioDevice(model, {
-        memory,
-        rings,
-        onEvent,
-        legacy,
-        setIrq: (level) => host.setIrq(level),
-      });
+      const setIrq = (level: boolean): void => host.setIrq(level);
+      const window = new MmioDevice(model, { memory, rings, onEvent, legacy, setIrq });
       host.plug(window);
       return { host, device: window.device };
     },
     drive: (reach) => (legacy ? new MmioLegacyDriver(reach) : new MmioModernDriver(reach)),
   };
 }
+
+/** A machine whose channel subsystem is at hand. */
+export class CssMachine extends ChannelMachine {
+  readonly css: ChannelSubsystem;
+
+  constructor(css: ChannelSubsystem) {
+    super(css);
+    this.css = css;
+  }
+}
+
+export function ccwBench(name: string, options: CcwDriverOptions = {}): TransportBench<CssMachine, CcwParts> {
+  return {
+    name: `ccw, ${name}`,
+    layer: ccw,
+    modern: options.revision !== 0,
+    build: (model, { memory, rings, onEvent, from }) => {
+      const css = new ChannelSubsystem({ memory });
+      const device = new CcwDevice(model, { host: css, memory, rings, onEvent, devno: 0x1234 });
+      css.attach(device);
+      if (from !== undefined) {
+        css.restoreCss(from.css.captureCss());
+        css.interrupts.restore(from.css.interrupts.capture());
+      }
+      return { host: new CssMachine(css), device: device.device };
+    },
+    drive: (reach, memory) => new CcwDriver(reach, memory, options),
+  };
+}
+
+/** Every transport in every way that a driver can use it. */
+export const TRANSPORTS = {
+  pciModern: pciBench('modern, MSI-X', 'modern'),
+  pciModernIntx: pciBench('modern, INTx', 'modern', { interrupts: 'intx' }),
+  pciExpress: pciBench('express', 'modern', {}, { express: true }),
+  pciPagePerVq: pciBench('page per queue', 'modern', {}, { pagePerVq: true }),
+  pciPortNotify: pciBench('notify by port', 'modern', { notifyByPort: true }, { modernPioNotify: true }),
+  pciConfigAccess: pciBench('through configuration space', 'modern', { access: 'config' }),
+  pciLegacy: pciBench('legacy, MSI-X', 'legacy'),
+  pciLegacyIntx: pciBench('legacy, INTx', 'legacy', { interrupts: 'intx' }),
+  pciLegacyOnly: pciBench('legacy only', 'legacy', {}, { mode: 'legacy' }),
+  mmioModern: mmioBench(false),
+  mmioLegacy: mmioBench(true),
+  ccw: ccwBench('adapter interrupts'),
+  ccwClassic: ccwBench('classic interrupts', { indicators: 'classic' }),
+  ccwRevision1: ccwBench('revision 1', { revision: 1 }),
+  ccwLegacy: ccwBench('revision 0', { revision: 0 }),
+  ccwLegacyClassic: ccwBench('revision 0, classic interrupts', { revision: 0, indicators: 'classic' }),
+} as const;
 
 export function disk(timing: 'sync' | 'async', queues = 1, layout: BlkLayout = {}): DeviceBench<BlkState> {
   return blkBench({

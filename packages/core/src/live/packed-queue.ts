@@ -53,10 +53,10 @@ export class PackedQueue extends RingBase implements Ring {
     const { ring, size } = this;
     for (let done = 0; done < this.inuse && done < size; ) {
       ring.readDesc(ring.desc, (this.usedIdx + done) % size);
-      this.order?.expect(ring.id);
       const indirect = (ring.flags & DESC_INDIRECT) !== 0;
       for (done++; !indirect && (ring.flags & DESC_NEXT) !== 0 && done < this.inuse; done++)
         ring.readDesc(ring.desc, (this.usedIdx + done) % size);
+      this.order?.expect(ring.id);
     }
   }
 
@@ -277,7 +277,7 @@ export class PackedQueue extends RingBase implements Ring {
     let end = ring.descBase + (size << 2);
     let at = ring.descBase + (this.lastAvail << 2);
     let tail = words[at + 3] as number;
-    chain.index = tail & 0xffff;
+    const id = tail & 0xffff;
     const indirect = ((tail >>> 16) & DESC_INDIRECT) !== 0;
     let hit = this.hit;
     if (indirect) {
@@ -327,6 +327,8 @@ export class PackedQueue extends RingBase implements Ring {
       }
       tail = words[at + 3] as number;
     }
+    // Virtio 1.3 §2.8.6: the buffer id is in the last descriptor of a chain
+    chain.index = indirect ? id : tail & 0xffff;
     chain.ndescs = indirect ? 1 : entries;
     chain.split(out, count, -1, -1);
     return true;
@@ -339,8 +341,7 @@ export class PackedQueue extends RingBase implements Ring {
     let max = size;
     let at = this.lastAvail;
     ring.readDesc(table, at);
-    // QEMU takes the id of the first descriptor; a driver that it works with sets it in all
-    chain.index = ring.id;
+    const { id } = ring;
     const indirect = (ring.flags & DESC_INDIRECT) !== 0;
     if (indirect) {
       const problem = tableProblem(this.memory, ring.addr, ring.length);
@@ -365,6 +366,8 @@ export class PackedQueue extends RingBase implements Ring {
       if (!indirect && ++at === size) at = 0;
       ring.readDesc(table, at);
     }
+    // QEMU before 7.2.13 and 9.1 took the first one's: drivers that it works with have the same in all
+    chain.index = indirect ? id : ring.id;
     chain.split(out, count, -1, -1);
     return true;
   }

@@ -222,7 +222,7 @@ describe('IN_ORDER', () => {
     expect(queue.held()).toEqual([chains[1], chains[2]]);
     queue.push(chains[0], 0);
     expect([0, 2, 3].map((i) => slot(rig, i))).toEqual([
-      [10, AVAIL_BIT | USED_BIT, 0],
+      [11, AVAIL_BIT | USED_BIT, 0],
       [12, AVAIL_BIT | USED_BIT, 1],
       [13, AVAIL_BIT | USED_BIT, 2],
     ]);
@@ -241,7 +241,7 @@ describe('IN_ORDER', () => {
     queue.push(second, 2);
     expect(queue.indices()).toMatchObject({ usedIdx: 0, inuse: 4 });
     queue.push(first, 1);
-    expect([0, 2, 3].map((i) => slot(rig, i)[0])).toEqual([10, 12, 13]);
+    expect([0, 2, 3].map((i) => slot(rig, i)[0])).toEqual([11, 12, 13]);
     expect(queue.indices()).toMatchObject({ usedIdx: 4, inuse: 0 });
   });
 });

@@ -1,0 +1,57 @@
+import { DriverError } from '../spec.ts';
+import type { ChannelInstructions } from '../transport/channel-instructions.ts';
+
+/**
+ * A channel subsystem, as the machine needs it: `ChannelSubsystem` of `@virtkit/transport-ccw`. Instructions answer their
+ * condition code, or the name of the program exception that they cause.
+ */
+export interface ChannelSubsystemLike {
+  stsch(id: number, address: number): number | string;
+  msch(id: number, address: number): number | string;
+  ssch(id: number, address: number): number | string;
+  tsch(id: number, address: number): number | string;
+  tpi(address: number, cr6: number): number | string;
+  diagnose500(subcode: number, register2: number, register3: number): number | string;
+}
+
+/** Control register 6, low word: interrupts of all subclasses. */
+const ALL_SUBCLASSES = 0xff00_0000;
+const CCW_NOTIFY = 3;
+
+/** A machine with channel I/O for tests and examples: the instructions of a CPU that is always enabled for all subclasses. */
+export class ChannelMachine implements ChannelInstructions {
+  readonly subsystem: ChannelSubsystemLike;
+
+  constructor(subsystem: ChannelSubsystemLike) {
+    this.subsystem = subsystem;
+  }
+
+  stsch(schid: number, address: number): number {
+    return conditionCode('STORE SUBCHANNEL', this.subsystem.stsch(schid, address));
+  }
+
+  msch(schid: number, address: number): number {
+    return conditionCode('MODIFY SUBCHANNEL', this.subsystem.msch(schid, address));
+  }
+
+  ssch(schid: number, address: number): number {
+    return conditionCode('START SUBCHANNEL', this.subsystem.ssch(schid, address));
+  }
+
+  tsch(schid: number, address: number): number {
+    return conditionCode('TEST SUBCHANNEL', this.subsystem.tsch(schid, address));
+  }
+
+  tpi(address: number): number {
+    return conditionCode('TEST PENDING INTERRUPTION', this.subsystem.tpi(address, ALL_SUBCLASSES));
+  }
+
+  notify(schid: number, queue: number): number {
+    return conditionCode('DIAGNOSE 0x500', this.subsystem.diagnose500(CCW_NOTIFY, schid, queue));
+  }
+}
+
+function conditionCode(instruction: string, ending: number | string): number {
+  if (typeof ending === 'number') return ending;
+  throw new DriverError(`${instruction}: program exception (${ending})`);
+}
