@@ -170,6 +170,8 @@ export class MappedMemory implements GuestMemory {
     if (this.log !== undefined) return;
     this.log = new DirtyLog();
     this.#sizeLog();
+    // rings look at it when they renew their views
+    this.epoch++;
   }
 
   stopDirtyLog(): void {

@@ -23,21 +23,23 @@ const NO_INTERRUPT = 1;
 export class SplitQueue extends RingBase implements Ring {
   readonly format = 'split';
   declare private readonly ring: SplitRing;
-  // numbers stand for booleans where chains pass: a test of a number is one instruction
-  declare private readonly notifyOnEmpty: 0 | 1;
-  declare private readonly eventIdx: 0 | 1;
+  declare private readonly notifyOnEmpty: boolean;
+  declare private readonly eventIdx: boolean;
   /** Free-running, 16 bits, all of these. */
   declare private lastAvail: number;
   declare private shadowAvail: number;
   declare private usedIdx: number;
-  private signalledUsed = 0;
-  private signalledValid: 0 | 1 = 0;
+  /** `usedIdx` at the last decision about an interrupt; -1: the next one is sent in any case. */
+  private signalled = -1;
   declare private inuse: number;
-  /** Kicks are wanted. */
-  private notification: 0 | 1 = 1;
-  /** What {@link look} found; good as long as memory's epoch is this one. -1: the ring has no views. */
+
+  // What the short way of pop, push and notify needs. A number for a boolean, since its test is one instruction.
+  /** Memory's epoch that all this is good for; -1: the long way. */
   private epoch = -1;
-  private shared: 0 | 1 = 0;
+  /** EVENT_IDX, and kicks are wanted. */
+  private eventWanted: 0 | 1 = 0;
+  /** The driver's event index alone decides about interrupts. */
+  declare private readonly eventDecides: 0 | 1;
   declare private readonly mask: number;
   declare private words: Int32Array;
   private descBase = 0;
@@ -49,18 +51,20 @@ export class SplitQueue extends RingBase implements Ring {
     super(setup);
     const { lastAvailIdx, usedIdx, inuse } = setup.indices;
     this.ring = new SplitRing(setup, this.memory);
+    this.notifyOnEmpty = setup.notifyOnEmpty;
+    this.eventIdx = setup.eventIdx;
+    this.lastAvail = lastAvailIdx & 0xffff;
+    this.shadowAvail = this.lastAvail;
+    this.usedIdx = usedIdx & 0xffff;
+    this.inuse = inuse;
+    this.eventWanted = setup.eventIdx ? 1 : 0;
+    this.eventDecides = setup.eventIdx && !setup.notifyOnEmpty ? 1 : 0;
     this.mask = this.size - 1;
     this.words = this.ring.words;
     this.avail = this.ring.availHalves;
     this.usedHalves = this.ring.usedHalves;
     this.usedWords = this.ring.usedWords;
     this.look();
-    this.notifyOnEmpty = setup.notifyOnEmpty ? 1 : 0;
-    this.eventIdx = setup.eventIdx ? 1 : 0;
-    this.lastAvail = lastAvailIdx & 0xffff;
-    this.shadowAvail = this.lastAvail;
-    this.usedIdx = usedIdx & 0xffff;
-    this.inuse = inuse;
     // chains that were in flight at a save go back in the order of the avail ring
     for (let i = inuse; this.order !== undefined && i > 0; i--) {
       this.order.expect(this.ring.availEntry((this.lastAvail - i) & 0xffff));
@@ -73,79 +77,50 @@ export class SplitQueue extends RingBase implements Ring {
 
   pop(): Chain | undefined {
     if (!this.owner.live) return undefined;
-    const last = this.lastAvail;
-    if (this.epoch !== this.memory.epoch) return this.popSlow();
-    const { avail } = this;
-    if (this.shadowAvail === last) {
-      const index = this.shared !== 0 ? Atomics.load(avail, 1) : (avail[1] as number);
-      this.shadowAvail = index;
-      if (index === last) return undefined;
+    if (this.epoch !== this.memory.epoch) return this.popLong();
+    const { avail, lastAvail } = this;
+    if (this.shadowAvail === lastAvail) {
+      this.shadowAvail = avail[1] as number;
+      if (this.shadowAvail === lastAvail) return undefined;
     }
-    if (this.inuse >= this.size) return this.sizeExceeded();
-    const next = (last + 1) & 0xffff;
-    this.lastAvail = next;
-    const head = avail[2 + (last & this.mask)] as number;
-    if (head >= this.size) return this.badHead(head);
+    const head = avail[2 + (lastAvail & this.mask)] as number;
+    if (this.inuse >= this.size || head >= this.size) return this.popLong();
+    this.lastAvail = (lastAvail + 1) & 0xffff;
     // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
-    if ((this.eventIdx & this.notification) !== 0) this.setAvailEvent(next);
-    const chain = this.take();
-    return this.walk(chain, head) === true ? this.taken(chain, head) : this.give(chain);
+    if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
+    return this.walk(head);
   }
 
-  /** {@link pop} without views. */
-  private popSlow(): Chain | undefined {
+  /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
+  private popLong(): Chain | undefined {
     const { ring } = this;
     this.look();
-    if (this.epoch === this.memory.epoch) return this.pop();
     const last = this.lastAvail;
     if (this.shadowAvail === last) {
       this.shadowAvail = ring.availIdx();
       if (this.shadowAvail === last) return undefined;
     }
-    if (this.inuse >= this.size) return this.sizeExceeded();
-    const next = (last + 1) & 0xffff;
-    this.lastAvail = next;
+    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
     const head = ring.availEntry(last);
-    if (head >= this.size) return this.badHead(head);
-    if ((this.eventIdx & this.notification) !== 0) ring.setAvailEvent(next);
-    const chain = this.take();
-    return this.walkSlow(chain, head) ? this.taken(chain, head) : this.give(chain);
-  }
-
-  private taken(chain: RingChain, head: number): RingChain {
-    chain.index = head;
-    chain.state = 1;
-    this.inuse++;
-    if (this.order !== undefined) this.order.append(chain);
+    this.lastAvail = (last + 1) & 0xffff;
+    if (head >= this.size) return this.fail(`Guest says index ${head} is available`, { head });
+    if (this.eventWanted !== 0) ring.setAvailEvent(this.lastAvail);
+    const chain = ring.fast ? this.walk(head) : this.walkLong(head);
+    if (chain !== undefined && this.order !== undefined) this.order.append(chain);
     return chain;
   }
 
-  /** Takes over the views of the ring, if there are any; then {@link epoch} is memory's. */
+  /** Looks where the ring is now, and whether the short way may be taken. */
   private look(): void {
-    const { ring } = this;
+    const { ring, memory } = this;
     ring.refresh();
-    this.epoch = ring.fast ? this.memory.epoch : -1;
-    this.shared = ring.shared ? 1 : 0;
+    const short = ring.fast && !ring.shared && memory.log === undefined && this.order === undefined;
+    this.epoch = short ? memory.epoch : -1;
     this.words = ring.words;
     this.descBase = ring.descBase;
     this.avail = ring.availHalves;
     this.usedHalves = ring.usedHalves;
     this.usedWords = ring.usedWords;
-  }
-
-  private setAvailEvent(index: number): void {
-    const at = 2 + 4 * this.size;
-    if (this.shared !== 0) Atomics.store(this.usedHalves, at, index);
-    else this.usedHalves[at] = index;
-    if (this.memory.log !== undefined) this.ring.written(2 * at, 2);
-  }
-
-  private sizeExceeded(): undefined {
-    return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
-  }
-
-  private badHead(head: number): undefined {
-    return this.fail(`Guest says index ${head} is available`, { head });
   }
 
   unpop(chain: Chain): void {
@@ -164,26 +139,23 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   push(chain: Chain, written: number): void {
-    if (this.epoch !== this.memory.epoch || this.order !== undefined || this.memory.log !== undefined) {
+    const ours = chain as RingChain;
+    const foreign = ours.queue !== this || ours.state !== 1;
+    if (foreign || !this.owner.live || this.epoch !== this.memory.epoch) {
       this.fill(chain, written, 0);
       this.flush(1);
       return;
     }
-    const ours = chain as RingChain;
-    if (ours.queue !== this || ours.state !== 1) this.own(ours);
+    const { usedWords, usedIdx } = this;
+    const at = 1 + ((usedIdx & this.mask) << 1);
+    usedWords[at] = ours.index;
+    usedWords[at + 1] = written | 0;
+    // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
+    const now = (usedIdx + 1) & 0xffff;
+    this.usedHalves[1] = now;
+    this.usedIdx = now;
     this.inuse--;
-    if (this.owner.broken === false && this.owner.disabled === false) {
-      const old = this.usedIdx;
-      const now = (old + 1) & 0xffff;
-      const at = 1 + ((old & this.mask) << 1);
-      this.usedWords[at] = ours.index;
-      this.usedWords[at + 1] = written | 0;
-      // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
-      if (this.shared !== 0) Atomics.store(this.usedHalves, 1, now);
-      else this.usedHalves[1] = now;
-      this.usedIdx = now;
-      if (((now - this.signalledUsed) << 16) >> 16 < 1) this.signalledValid = 0;
-    }
+    if (((now - this.signalled) << 16) >> 16 < 1) this.signalled = -1;
     this.give(ours);
   }
 
@@ -216,7 +188,7 @@ export class SplitQueue extends RingBase implements Ring {
     this.ring.refresh();
     this.ring.setUsedIdx(now);
     // so much was published since the last decision that the driver's event index says nothing any more
-    if (((now - this.signalledUsed) << 16) >> 16 < published) this.signalledValid = 0;
+    if (((now - this.signalled) << 16) >> 16 < published) this.signalled = -1;
   }
 
   /** Writes used elements for as many chains as are finished, from the oldest on. */
@@ -237,37 +209,37 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   notify(): void {
-    if (this.shouldNotify()) this.owner.interrupt(this.index);
+    if (this.eventDecides === 0 || this.epoch !== this.memory.epoch) {
+      if (this.shouldNotify()) this.owner.interrupt(this.index);
+      return;
+    }
+    const { usedIdx, signalled } = this;
+    const past = (usedIdx - (this.avail[2 + this.size] as number) - 1) & 0xffff;
+    this.signalled = usedIdx;
+    // Virtio 1.3 §2.7.7.2 MUST: with EVENT_IDX used_event decides, and the flag is ignored
+    if (signalled < 0 || past < ((usedIdx - signalled) & 0xffff)) this.owner.interrupt(this.index);
   }
 
   /** QEMU: `virtio_split_should_notify`. */
   private shouldNotify(): boolean {
-    if (this.notifyOnEmpty !== 0 && this.inuse === 0 && this.isEmpty()) return true;
+    const { ring, usedIdx, signalled } = this;
+    ring.refresh();
+    if (this.notifyOnEmpty && this.inuse === 0 && this.isEmpty()) return true;
     // Virtio 1.3 §2.7.7.2 MUST: without EVENT_IDX the flag of the avail ring decides
-    if (this.eventIdx === 0) return (this.ring.availFlags() & NO_INTERRUPT) === 0;
-    const valid = this.signalledValid;
-    const old = this.signalledUsed;
-    const now = this.usedIdx;
-    this.signalledValid = 1;
-    this.signalledUsed = now;
-    // Virtio 1.3 §2.7.7.2 MUST: with it, used_event does, and the flag is ignored
-    const event =
-      this.epoch !== this.memory.epoch || this.shared !== 0
-        ? this.ring.usedEvent()
-        : (this.avail[2 + this.size] as number);
-    return valid === 0 || ((now - event - 1) & 0xffff) < ((now - old) & 0xffff);
+    if (!this.eventIdx) return (ring.availFlags() & NO_INTERRUPT) === 0;
+    this.signalled = usedIdx;
+    const past = (usedIdx - ring.usedEvent() - 1) & 0xffff;
+    return signalled < 0 || past < ((usedIdx - signalled) & 0xffff);
   }
 
   setNotification(wanted: boolean): void {
     const { ring } = this;
     ring.refresh();
-    this.notification = wanted ? 1 : 0;
-    if (this.eventIdx !== 0) {
+    this.eventWanted = wanted && this.eventIdx ? 1 : 0;
+    if (this.eventIdx) {
       this.shadowAvail = ring.availIdx();
       if (wanted) ring.setAvailEvent(this.shadowAvail);
-    } else {
-      ring.setNoNotify(!wanted);
-    }
+    } else ring.setNoNotify(!wanted);
   }
 
   isEmpty(): boolean {
@@ -301,7 +273,7 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   forgetSignalled(): void {
-    this.signalledValid = 0;
+    this.signalled = -1;
   }
 
   setShadowAvail(index: number): void {
@@ -309,16 +281,17 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   /**
-   * Collects a chain's buffers; false if the device broke. Anything out of the ordinary goes to {@link walkSlow}, which
-   * reads the chain anew and judges it.
+   * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
+   * which reads the chain anew and judges it.
    */
-  private walk(chain: RingChain, head: number): boolean {
+  private walk(head: number): RingChain | undefined {
     // constants of a module are variables to the engine; these are constants
     const NEXT = 1;
     const WRITE = 2;
     const INDIRECT = 4;
     let { words } = this;
     let { hit } = this;
+    const chain = this.take();
     let { list } = chain;
     let base = this.descBase;
     let max = this.size;
@@ -329,12 +302,12 @@ export class SplitQueue extends RingBase implements Ring {
       const low = words[at] as number;
       if (!hit.holds(low, words[at + 1] as number, size)) {
         const other = this.locate(low, words[at + 1] as number, size);
-        if (other === undefined) return this.walkSlow(chain, head);
+        if (other === undefined) return this.walkLong(head, chain);
         hit = other;
       }
       const offset = (low - hit.lo) >>> 0;
       if ((size & 15) !== 0 || (offset & 3) !== 0 || hit.words.length === 0)
-        return this.walkSlow(chain, head);
+        return this.walkLong(head, chain);
       words = hit.words;
       base = offset >>> 2;
       at = base;
@@ -353,12 +326,12 @@ export class SplitQueue extends RingBase implements Ring {
       let offset = (low - lo) >>> 0;
       if (high !== hi || offset >= span || (length - 1) >>> 0 >= span - offset) {
         const other = this.locate(low, high, length);
-        if (other === undefined) return this.walkSlow(chain, head);
+        if (other === undefined) return this.walkLong(head, chain);
         ({ lo, hi, span, index } = other);
         offset = (low - lo) >>> 0;
       }
       if (end === list.length) {
-        if (end === 4 * PIECES_MAX) return this.walkSlow(chain, head);
+        if (end === 4 * PIECES_MAX) return this.walkLong(head, chain);
         chain.grow();
         list = chain.list;
       }
@@ -366,27 +339,27 @@ export class SplitQueue extends RingBase implements Ring {
       list[end + 1] = length;
       list[end + 2] = index;
       sum = (sum + length) | 0;
-      if (sum < 0) return this.walkSlow(chain, head);
+      if (sum < 0) return this.walkLong(head, chain);
       if ((tail & WRITE) === 0) {
-        if (outEnd !== end) return this.walkSlow(chain, head);
+        if (outEnd !== end) return this.walkLong(head, chain);
         outEnd = end + 4;
         outSum = sum;
       }
       end += 4;
       if ((tail & NEXT) === 0) {
         chain.split(outEnd >> 2, end >> 2, outSum, sum);
-        return true;
+        return this.taken(chain, head);
       }
       const next = tail >>> 16;
-      if (next >= max) return this.walkSlow(chain, head);
+      if (next >= max) return this.walkLong(head, chain);
       at = base + (next << 2);
       tail = words[at + 3] as number;
     }
-    return this.walkSlow(chain, head);
+    return this.walkLong(head, chain);
   }
 
   /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_split_pop`. */
-  private walkSlow(chain: RingChain, head: number): boolean {
+  private walkLong(head: number, chain: RingChain = this.take()): RingChain | undefined {
     const { ring } = this;
     let table = ring.desc;
     let max = this.size;
@@ -394,7 +367,7 @@ export class SplitQueue extends RingBase implements Ring {
     if ((ring.flags & DESC_INDIRECT) !== 0) {
       // Virtio 1.3 §2.7.5.3.2: a table is read as one, whatever else the flags say
       const problem = tableProblem(this.memory, ring.addr, ring.length);
-      if (problem !== '') return this.bad(problem, { addr: ring.addr, bytes: ring.length });
+      if (problem !== '') return this.bad(chain, problem, { addr: ring.addr, bytes: ring.length });
       table = ring.addr as Gpa;
       max = ring.length / 16;
       ring.readDesc(table, 0);
@@ -404,21 +377,28 @@ export class SplitQueue extends RingBase implements Ring {
     for (let entries = 1; ; entries++) {
       const writable = (ring.flags & DESC_WRITE) !== 0;
       // Virtio 1.3 §2.7.4.2: what the device writes comes behind what it reads
-      if (!writable && count > out) return this.bad('Incorrect order for descriptors');
+      if (!writable && count > out) return this.bad(chain, 'Incorrect order for descriptors');
       count = chain.map(count, ring.addr, ring.length, writable);
-      if (count < 0) return this.bad(chain.problem, { addr: ring.addr, length: ring.length });
+      if (count < 0) return this.bad(chain, chain.problem, { addr: ring.addr, length: ring.length });
       if (!writable) out = count;
-      if (entries > max) return this.bad('Looped descriptor', { head });
+      if (entries > max) return this.bad(chain, 'Looped descriptor', { head });
       if ((ring.flags & DESC_NEXT) === 0) break;
-      if (ring.next >= max) return this.bad(`Desc next is ${ring.next}`, { next: ring.next });
+      if (ring.next >= max) return this.bad(chain, `Desc next is ${ring.next}`, { next: ring.next });
       ring.readDesc(table, ring.next);
     }
     chain.split(out, count, -1, -1);
-    return true;
+    return this.taken(chain, head);
   }
 
-  private bad(reason: string, facts: Facts = {}): false {
+  private taken(chain: RingChain, head: number): RingChain {
+    chain.index = head;
+    chain.state = 1;
+    this.inuse++;
+    return chain;
+  }
+
+  private bad(chain: RingChain, reason: string, facts: Facts = {}): undefined {
     this.fail(reason, facts);
-    return false;
+    return this.give(chain);
   }
 }
