@@ -17,9 +17,10 @@ export interface Rig {
 
 export interface RigOptions extends Partial<PciOptions> {
   readonly queues?: number;
+  readonly writeCache?: boolean;
 }
 
-export function makeRig({ queues = 2, ...options }: RigOptions = {}): Rig {
+export function makeRig({ queues = 2, writeCache = true, ...options }: RigOptions = {}): Rig {
   const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(RAM_BYTES) }]);
   const [line, messages, moved, events] = [[], [], [], []] as unknown as [
     boolean[],
@@ -27,7 +28,8 @@ export function makeRig({ queues = 2, ...options }: RigOptions = {}): Rig {
     Bar[],
     DeviceEvent[],
   ];
-  const fn = new PciFunction(new BlkDevice({ backend: memoryDisk(1 << 16), queues, queueSize: 16 }), {
+  const disk = new BlkDevice({ backend: memoryDisk(1 << 16), queues, queueSize: 16, writeCache });
+  const fn = new PciFunction(disk, {
     memory,
     setIntx: (level) => line.push(level),
     sendMsi: (address, data) => messages.push([address, data]),
