@@ -7,6 +7,7 @@ import {
   type Json,
   jsonError,
   macAddress,
+  named,
   u8,
   u16,
   u32,
@@ -34,6 +35,7 @@ export interface NetLayout {
 /** Receive-side scaling, there while it is enabled. Version 2 came with QEMU 10.2. */
 export const rssState = vmstate('virtio-net-device/rss', { minimum: 1, version: 2 })
   .fields({
+    /** The queue of a packet is chosen by its hash, or the hash is reported. */
     enabled: bool,
     /** The indirection table chooses the queue. */
     redirect: bool,
@@ -43,13 +45,18 @@ export const rssState = vmstate('virtio-net-device/rss', { minimum: 1, version: 
     hashTypes: u32,
   })
   .since(2, {
+    /** Hash types that the device offers. */
     supportedHashTypes: u32,
   })
   .fields({
+    /** Entries of the indirection table: a power of two, at most 128. */
     indirectionsLen: u16,
+    /** Queue of packets without a hash. */
     defaultQueue: u16,
+    /** Key of the Toeplitz hash. */
     key: buffer(RSS_KEY_BYTES),
   })
+  /** Queue pair by the low bits of the hash. */
   .array('indirectionsTable', u16, (state) => state.indirectionsLen);
 
 /** State of a vhost-user back end: chunks of be32 length and bytes, up to a length of 0. */
@@ -78,6 +85,7 @@ const backendState: Field<readonly Uint8Array[]> = {
 /** vmsd `virtio-net-device`: what `save_device` writes. */
 export const netState = vmstate<NetLayout>('virtio-net-device', 11)
   .fields({
+    /** The device's address, as the guest may have set it. */
     mac: macAddress,
     /** Transmission is due for queue pair 0. */
     txWaiting: u32,
@@ -85,35 +93,43 @@ export const netState = vmstate<NetLayout>('virtio-net-device', 11)
     mergeableRxBufs: u32,
     /** Bit 0: link up; bit 1: announcement wanted. */
     status: u16,
+    /** All packets are received, whatever their address. */
     promisc: u8,
+    /** All multicast packets are received. */
     allmulti: u8,
-    /** QEMU: `mac_table.in_use`. More than 64 are read and forgotten by QEMU. */
-    macTableInUse: u32,
+    /** Addresses in the filter table. More than 64 are read and forgotten by QEMU. */
+    macTableInUse: named('mac_table.in_use', u32),
   })
-  /** QEMU: `mac_table.macs`. Unicast addresses first. */
-  .array('macTable', macAddress, (state) => state.macTableInUse)
+  /** The filter table: addresses that are received, unicast first. */
+  .array('macTable', named('mac_table.macs', macAddress), (state) => state.macTableInUse)
   .fields({
     /** Filter of 4096 VLAN ids, a bit each; 32-bit words in the byte order of the host that ran QEMU. See {@link vlanIds}. */
     vlans: buffer(VLAN_BYTES),
     /** The sender's back end takes packets with a virtio-net header. */
     hasVnetHdr: u32,
-    /** QEMU: `mac_table.multi_overflow`. */
-    multiOverflow: u8,
-    /** QEMU: `mac_table.uni_overflow`. */
-    uniOverflow: u8,
+    /** The guest wanted more multicast addresses than the table takes: all are received. */
+    multiOverflow: named('mac_table.multi_overflow', u8),
+    /** The same for unicast addresses. */
+    uniOverflow: named('mac_table.uni_overflow', u8),
+    /** All unicast packets are received. */
     alluni: u8,
+    /** No multicast packets are received. */
     nomulti: u8,
+    /** No unicast packets are received. */
     nouni: u8,
+    /** No broadcast packets are received. */
     nobcast: u8,
     /** The sender's back end does UDP fragmentation offload. */
     hasUfo: u8,
   })
   .when((_state, layout) => layout.multiqueue, {
+    /** Queue pairs that the device was made with. */
     maxQueuePairs: u16,
+    /** Queue pairs that the driver uses. */
     currQueuePairs: u16,
   })
   /** `tx_waiting` of queue pairs 1 to curr_queue_pairs - 1. */
-  .array('txWaitingOthers', u32, (state) => Math.max((state.currQueuePairs ?? 1) - 1, 0))
+  .array('txWaitingOthers', named('tx_waiting', u32), (state) => Math.max((state.currQueuePairs ?? 1) - 1, 0))
   .when((_state, layout) => layout.guestOffloads, {
     /** Offloads that the guest has switched on: feature bits. */
     currGuestOffloads: u64,

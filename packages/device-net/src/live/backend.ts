@@ -1,0 +1,99 @@
+/** What `struct virtio_net_hdr` says of a packet. All 0: a complete frame. Virtio 1.3 §5.1.6 */
+export interface PacketMeta {
+  /** {@link HDR_FLAG} */
+  readonly flags: number;
+  /** {@link GSO} */
+  readonly gsoType: number;
+  /** Bytes of all headers together, a hint. */
+  readonly hdrLen: number;
+  /** Most payload bytes of a segment. */
+  readonly gsoSize: number;
+  /** From here to the end goes into the checksum. */
+  readonly csumStart: number;
+  /** Behind {@link csumStart}: where the checksum goes. */
+  readonly csumOffset: number;
+  /** UDP tunnels only: where the outer transport header and the inner network header begin. */
+  readonly outerThOffset?: number;
+  readonly innerNhOffset?: number;
+}
+
+/** Flags of a packet. Virtio 1.3 §5.1.6 */
+export const HDR_FLAG = { NEEDS_CSUM: 1, DATA_VALID: 2, RSC_INFO: 4, UDP_TUNNEL_CSUM: 8 } as const;
+
+/** Kinds of segmentation; tunnel and ECN are bits beside one of the others. Virtio 1.3 §5.1.6 */
+export const GSO = {
+  NONE: 0,
+  TCPV4: 1,
+  UDP: 3,
+  TCPV6: 4,
+  UDP_L4: 5,
+  UDP_TUNNEL_IPV4: 0x20,
+  UDP_TUNNEL_IPV6: 0x40,
+  ECN: 0x80,
+} as const;
+
+/** A packet from the driver, lent for the call: its bytes are still in guest memory. */
+export interface Packet extends PacketMeta {
+  /** Queue pair that it came from. */
+  readonly pair: number;
+  /** Bytes of the frame; the virtio header is not part of it. */
+  readonly length: number;
+  /** Pieces of mapped memory that the frame lies in, in order. */
+  readonly pieces: number;
+  /** The array that piece `i` lies in, where in it, and its bytes. */
+  bytes(i: number): Uint8Array;
+  offset(i: number): number;
+  size(i: number): number;
+  /** Copies `[from, from + length)` of the frame to `target`; answers how many bytes there were. */
+  copyTo(target: Uint8Array, at?: number, from?: number, length?: number): number;
+}
+
+/** What the guest is ready to receive incomplete. QEMU: `qemu_set_offload`. */
+export interface GuestOffloads {
+  /** Frames whose checksum is not computed yet. */
+  readonly csum: boolean;
+  readonly tso4: boolean;
+  readonly tso6: boolean;
+  readonly ecn: boolean;
+  readonly ufo: boolean;
+  readonly uso4: boolean;
+  readonly uso6: boolean;
+  readonly udpTunnel: boolean;
+  readonly udpTunnelCsum: boolean;
+}
+
+/** The side of a network card that its back end sees. */
+export interface NetPort {
+  /**
+   * Gives the guest a frame. False: it has no buffer now; the back end keeps the frame and tries again after
+   * {@link NetBackend.rxReady}. True: it was taken, or dropped for a reason that will not go away.
+   *
+   * @param meta default: a complete frame. What the guest cannot take is completed (checksum) or dropped (segmentation).
+   * @param pair receive queue pair; with receive-side scaling the hash chooses it
+   */
+  receive(frame: Uint8Array, meta?: PacketMeta, pair?: number): boolean;
+  /** Is there any use in calling {@link receive} now? If not, {@link NetBackend.rxReady} will be called. */
+  canReceive(pair?: number): boolean;
+  /** The back end can take packets again, after a `send` that answered false. */
+  txReady(): void;
+}
+
+/**
+ * What a network card is connected to. All calls are synchronous; the card calls nothing while one of these runs, except if
+ * they call it. Several cards may share a back end that is made for it.
+ */
+export interface NetBackend {
+  /** Is called once by each card that is made with it. */
+  attach?(port: NetPort): void;
+  /**
+   * Sends a packet. It is lent: copy what is kept. False: not now; the card leaves it in the ring and waits for
+   * {@link NetPort.txReady}.
+   */
+  send(packet: Packet): boolean;
+  /** The guest may have buffers again, after a {@link NetPort.receive} that answered false. */
+  rxReady?(pair: number): void;
+  /** The guest has chosen what it receives incomplete. */
+  guestOffloads?(offloads: GuestOffloads): void;
+  /** The guest uses so many queue pairs. */
+  queuePairs?(count: number): void;
+}

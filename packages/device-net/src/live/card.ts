@@ -1,0 +1,186 @@
+import { type DeviceHost, FEATURE, HostError, hasFeature, STATUS } from '@virtkit/core';
+import { NET_FEATURE } from '../features.ts';
+import { NetCounters } from './counters.ts';
+import { RxFilter } from './filter.ts';
+import type { Settings } from './options.ts';
+import { Rss } from './rss.ts';
+
+/** Bits of the status field of the configuration space. Virtio 1.3 §5.1.4 */
+export const NET_STATUS = { LINK_UP: 1, ANNOUNCE: 2 } as const;
+
+const F = NET_FEATURE;
+
+/** Offloads that a driver can switch, by their feature bits. */
+const GUEST_OFFLOADS = [
+  F.GUEST_CSUM,
+  F.GUEST_TSO4,
+  F.GUEST_TSO6,
+  F.GUEST_ECN,
+  F.GUEST_UFO,
+  F.GUEST_USO4,
+  F.GUEST_USO6,
+];
+/** The same for UDP tunnels, as `[feature, bit in the offloads]`. */
+const TUNNEL_OFFLOADS = [
+  [F.GUEST_UDP_TUNNEL_GSO, 46],
+  [F.GUEST_UDP_TUNNEL_GSO_CSUM, 47],
+] as const;
+
+/** What the parts of one network card share. */
+export class Card {
+  readonly settings: Settings;
+  readonly filter: RxFilter = new RxFilter();
+  readonly rss: Rss = new Rss();
+  readonly counters: NetCounters = new NetCounters();
+  /** {@link NET_STATUS} */
+  status: number = NET_STATUS.LINK_UP;
+  /** More than one queue pair may be used: MQ or RSS is negotiated. */
+  multiqueue = false;
+  /** Queue pairs in use. QEMU: `curr_queue_pairs`. */
+  currPairs = 1;
+  /** Offloads that the driver has switched on: feature bits. QEMU: `curr_guest_offloads`. */
+  guestOffloads = 0n;
+  /** The same, for packets: see {@link OFFLOAD}. */
+  rxAllowed = 0;
+  /** What the driver may leave to the back end. */
+  txAllowed = 0;
+  /** Bytes of the header before each packet. */
+  headerLength = 10;
+  mergeable = false;
+  /** UDP tunnels: the header has two more fields. */
+  tunnel = false;
+  littleEndian = true;
+  /** The host has stopped the machine. */
+  paused = false;
+  #host: DeviceHost | undefined;
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+    this.filter.reset(settings.mac);
+    this.filter.vlans.fill(0xff);
+  }
+
+  attach(host: DeviceHost): void {
+    if (this.#host !== undefined) throw new HostError('this network card is part of a device already');
+    this.#host = host;
+  }
+
+  get host(): DeviceHost {
+    if (this.#host === undefined) throw new HostError('this network card is not part of a device yet');
+    return this.#host;
+  }
+
+  get linkUp(): boolean {
+    return (this.status & NET_STATUS.LINK_UP) !== 0;
+  }
+
+  /** Virtio 1.3 §3.1: has the driver said that it is ready? */
+  get driverOk(): boolean {
+    return (this.host.status & STATUS.DRIVER_OK) !== 0;
+  }
+
+  /** Features are known, all of them: what depends on them follows. QEMU: `virtio_net_set_features`. */
+  setFeatures(features: bigint): void {
+    const has = (bit: number): boolean => hasFeature(features, bit);
+    const modern = has(FEATURE.VERSION_1);
+    this.multiqueue = has(F.MQ) || has(F.RSS);
+    this.mergeable = has(F.MRG_RXBUF);
+    this.rss.redirect = has(F.RSS);
+    this.rss.populateHash = modern && has(F.HASH_REPORT);
+    this.tunnel = modern && (has(F.GUEST_UDP_TUNNEL_GSO) || has(F.HOST_UDP_TUNNEL_GSO));
+    this.headerLength = headerLength(modern, this.mergeable, this.rss.populateHash, this.tunnel);
+    this.txAllowed = offloadMask(has, HOST_BITS);
+    if (this.settings.vnet) this.setGuestOffloads(supportedOffloads(features));
+    // Virtio 1.3 §5.1.6.5.3.1: with CTRL_VLAN nothing passes that the driver did not add
+    this.filter.vlans.fill(has(F.CTRL_VLAN) ? 0 : 0xff);
+  }
+
+  /** Takes over the driver's choice, and tells the back end. QEMU: `virtio_net_apply_guest_offloads`. */
+  setGuestOffloads(offloads: bigint): void {
+    this.guestOffloads = offloads;
+    const on = (bit: number): boolean => hasFeature(offloads, bit);
+    this.rxAllowed = this.settings.vnet ? offloadMask(on, GUEST_BITS) : 0;
+    if (!this.settings.vnet) return;
+    this.settings.backend.guestOffloads?.({
+      csum: on(F.GUEST_CSUM),
+      tso4: on(F.GUEST_TSO4),
+      tso6: on(F.GUEST_TSO6),
+      ecn: on(F.GUEST_ECN),
+      ufo: on(F.GUEST_UFO),
+      uso4: on(F.GUEST_USO4),
+      uso6: on(F.GUEST_USO6),
+      udpTunnel: on(46),
+      udpTunnelCsum: on(47),
+    });
+  }
+
+  setPairs(pairs: number): void {
+    this.currPairs = pairs;
+    this.settings.backend.queuePairs?.(pairs);
+  }
+
+  reset(): void {
+    this.filter.reset(this.settings.mac);
+    this.rss.enabled = false;
+    this.setPairs(1);
+    this.status &= ~NET_STATUS.ANNOUNCE;
+  }
+}
+
+/** Virtio 1.3 §5.1.6: 10 bytes, and `num_buffers`, and the hash, and the tunnel's offsets. */
+function headerLength(modern: boolean, mergeable: boolean, hash: boolean, tunnel: boolean): number {
+  if (!modern) return mergeable ? 12 : 10;
+  if (tunnel) return 24;
+  return hash ? 20 : 12;
+}
+
+/** Offloads that a driver with these features may switch on. QEMU: `virtio_net_supported_guest_offloads`. */
+export function supportedOffloads(features: bigint): bigint {
+  let offloads = 0n;
+  for (const bit of GUEST_OFFLOADS) if (hasFeature(features, bit)) offloads |= 1n << BigInt(bit);
+  for (const [feature, bit] of TUNNEL_OFFLOADS)
+    if (hasFeature(features, feature)) offloads |= 1n << BigInt(bit);
+  return offloads;
+}
+
+/** Offloads as small numbers, so that a packet's header is checked without bigints. */
+export const OFFLOAD = {
+  CSUM: 1,
+  TSO4: 2,
+  TSO6: 4,
+  ECN: 8,
+  UFO: 16,
+  USO: 32,
+  TUNNEL: 64,
+  TUNNEL_CSUM: 128,
+} as const;
+
+/** An offload, and the feature bits that it takes. */
+type Bits = readonly (readonly [number, ...number[]])[];
+
+const HOST_BITS: Bits = [
+  [OFFLOAD.CSUM, F.CSUM],
+  [OFFLOAD.TSO4, F.HOST_TSO4],
+  [OFFLOAD.TSO6, F.HOST_TSO6],
+  [OFFLOAD.ECN, F.HOST_ECN],
+  [OFFLOAD.UFO, F.HOST_UFO],
+  [OFFLOAD.USO, F.HOST_USO],
+  [OFFLOAD.TUNNEL, F.HOST_UDP_TUNNEL_GSO],
+  [OFFLOAD.TUNNEL_CSUM, F.HOST_UDP_TUNNEL_GSO_CSUM],
+];
+
+const GUEST_BITS: Bits = [
+  [OFFLOAD.CSUM, F.GUEST_CSUM],
+  [OFFLOAD.TSO4, F.GUEST_TSO4],
+  [OFFLOAD.TSO6, F.GUEST_TSO6],
+  [OFFLOAD.ECN, F.GUEST_ECN],
+  [OFFLOAD.UFO, F.GUEST_UFO],
+  // a packet's header does not tell which of the two it is
+  [OFFLOAD.USO, F.GUEST_USO4, F.GUEST_USO6],
+  [OFFLOAD.TUNNEL, 46],
+  [OFFLOAD.TUNNEL_CSUM, 47],
+];
+
+function offloadMask(has: (bit: number) => boolean, bits: Bits): number {
+  return bits.reduce((mask, [offload, ...needed]) => (needed.every(has) ? mask | offload : mask), 0);
+}

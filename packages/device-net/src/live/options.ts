@@ -1,0 +1,207 @@
+import { HostError } from '@virtkit/core';
+import { NET_FEATURE } from '../features.ts';
+import type { NetBackend } from './backend.ts';
+
+/** What a back end does with packets that a driver leaves incomplete, and may deliver incomplete. */
+export interface NetOffloads {
+  /** Checksums. */
+  readonly csum?: boolean;
+  /** TCP segmentation, IPv4 and IPv6, with ECN. Needs {@link csum}. */
+  readonly tso?: boolean;
+  /** UDP fragmentation. Needs {@link csum}. */
+  readonly ufo?: boolean;
+  /** UDP segmentation (QEMU 8.2 and later). Needs {@link csum}. */
+  readonly uso?: boolean;
+  /** Segmentation in UDP tunnels (QEMU 10.2 and later). Needs {@link csum}. */
+  readonly udpTunnel?: boolean;
+}
+
+/** Notification coalescing. */
+export interface Coalescing {
+  /** Calls `run` after so many microseconds; not at once. */
+  readonly after: (usecs: number, run: () => void) => void;
+  /** Offer VQ_NOTF_COAL too: parameters per queue; default true. */
+  readonly perQueue?: boolean;
+}
+
+/** How a network card is made. What is left out is as QEMU 7.2 makes its `virtio-net-pci` with a back end without offloads. */
+export interface NetOptions {
+  readonly backend: NetBackend;
+  /** `52:54:00:12:34:56`, or 6 bytes. */
+  readonly mac: string | Uint8Array;
+  /** Queue pairs of the back end, 1 to 511; default 1. */
+  readonly queuePairs?: number;
+  /** Let the driver use more than one pair (MQ); default: if there is more than one. */
+  readonly mq?: boolean;
+  /** Ring size, a power of two from 256 to 1024; default 256. */
+  readonly rxQueueSize?: number;
+  /** Ring size, a power of two from 256 to 1024; default 256. (QEMU: 256 with most back ends.) */
+  readonly txQueueSize?: number;
+  /** What the back end does; default: nothing. An empty object stands for one that knows virtio headers and no offload. */
+  readonly offloads?: NetOffloads;
+  /** Bytes; default: not offered. QEMU property `host_mtu`. */
+  readonly mtu?: number;
+  /** Mb/s; default unknown. With {@link duplex} or alone it makes the card offer SPEED_DUPLEX. */
+  readonly speed?: number;
+  readonly duplex?: 'half' | 'full';
+  /** Receive-side scaling; default false. */
+  readonly rss?: boolean;
+  /** Hashes in packet headers; default false. As in QEMU, only with {@link offloads}. */
+  readonly hashReport?: boolean;
+  /** Notification coalescing, which no QEMU has; default: not offered. */
+  readonly coalescing?: Coalescing;
+  /** STANDBY: this card is the slow path of a failover pair; default false. */
+  readonly standby?: boolean;
+  /** Each default true. QEMU properties `mrg_rxbuf`, `status`, `ctrl_vq`, … */
+  readonly mrgRxbuf?: boolean;
+  readonly status?: boolean;
+  readonly ctrlVq?: boolean;
+  readonly ctrlRx?: boolean;
+  readonly ctrlVlan?: boolean;
+  readonly ctrlRxExtra?: boolean;
+  readonly ctrlMacAddr?: boolean;
+  readonly ctrlGuestOffloads?: boolean;
+  readonly guestAnnounce?: boolean;
+  /** Version in which receive-side scaling is saved; default 1, which every QEMU loads. 2 is QEMU 10.2's. */
+  readonly rssStateVersion?: 1 | 2;
+  /**
+   * Write `num_buffers` to drivers that have VERSION_1 and not MRG_RXBUF; default true. QEMU before 2025 leaves the two
+   * bytes as they are.
+   */
+  readonly alwaysNumBuffers?: boolean;
+  /**
+   * Calls back later, say with `setImmediate`: packets are sent there, as in QEMU's bottom half, and not while the driver
+   * kicks. Default: at once; after many packets without a pause, in a microtask.
+   */
+  readonly defer?: (proceed: () => void) => void;
+}
+
+/** {@link NetOptions}, checked and complete. */
+export interface Settings {
+  readonly backend: NetBackend;
+  readonly mac: Uint8Array;
+  readonly pairs: number;
+  readonly rxQueueSize: number;
+  readonly txQueueSize: number;
+  /** The back end knows virtio headers. QEMU: `has_vnet_hdr`. */
+  readonly vnet: boolean;
+  readonly ufo: boolean;
+  readonly mtu: number;
+  readonly speed: number;
+  readonly duplex: number;
+  readonly coalescing: Coalescing | undefined;
+  readonly rssStateVersion: 1 | 2;
+  readonly alwaysNumBuffers: boolean;
+  readonly defer: ((proceed: () => void) => void) | undefined;
+  /** What is offered. */
+  readonly features: bigint;
+  readonly configLength: number;
+}
+
+/** A ring for control, and two for each pair, out of 1024. */
+const PAIRS_MAX = 511;
+const QUEUE_SIZE_MIN = 256;
+const QUEUE_SIZE_MAX = 1024;
+
+/** @throws HostError that names the option */
+export function settle(options: NetOptions): Settings {
+  const { backend, queuePairs = 1, rxQueueSize = 256, txQueueSize = 256, offloads, mtu = 0, speed } = options;
+  integer('queuePairs', queuePairs, 1, PAIRS_MAX);
+  ringSize('rxQueueSize', rxQueueSize);
+  ringSize('txQueueSize', txQueueSize);
+  integer('mtu', mtu, 0, 0xffff);
+  if (speed !== undefined) integer('speed', speed, 0, 0x7fffffff);
+  if (offloads?.csum !== true && (offloads?.tso || offloads?.ufo || offloads?.uso || offloads?.udpTunnel))
+    throw new HostError('offloads: segmentation needs csum');
+  const properties = propertyFeatures(options);
+  return {
+    backend,
+    mac: macBytes(options.mac),
+    pairs: queuePairs,
+    rxQueueSize,
+    txQueueSize,
+    vnet: offloads !== undefined,
+    ufo: offloads?.ufo === true,
+    mtu,
+    speed: speed ?? 0xffffffff,
+    duplex: options.duplex === undefined ? 0xff : options.duplex === 'full' ? 1 : 0,
+    coalescing: options.coalescing,
+    rssStateVersion: options.rssStateVersion ?? 1,
+    alwaysNumBuffers: options.alwaysNumBuffers ?? true,
+    defer: options.defer,
+    // a back end without virtio headers has no place for a hash either
+    features: offloads === undefined ? properties & ~bit(NET_FEATURE.HASH_REPORT) : properties,
+    configLength: configLength(properties),
+  };
+}
+
+const bit = (n: number): bigint => 1n << BigInt(n);
+
+/** What the properties ask for, before the back end is asked. */
+function propertyFeatures(options: NetOptions): bigint {
+  const { offloads = {}, queuePairs = 1, coalescing } = options;
+  const { csum = false, tso = false, ufo = false, uso = false, udpTunnel = false } = offloads;
+  const F = NET_FEATURE;
+  const offered: readonly (readonly [boolean, ...number[]])[] = [
+    [true, F.MAC, F.GSO],
+    [csum, F.CSUM, F.GUEST_CSUM],
+    [tso, F.HOST_TSO4, F.HOST_TSO6, F.HOST_ECN, F.GUEST_TSO4, F.GUEST_TSO6, F.GUEST_ECN],
+    [ufo, F.HOST_UFO, F.GUEST_UFO],
+    [uso, F.HOST_USO, F.GUEST_USO4, F.GUEST_USO6],
+    [udpTunnel, F.GUEST_UDP_TUNNEL_GSO, F.GUEST_UDP_TUNNEL_GSO_CSUM],
+    [udpTunnel, F.HOST_UDP_TUNNEL_GSO, F.HOST_UDP_TUNNEL_GSO_CSUM],
+    [options.ctrlGuestOffloads ?? true, F.CTRL_GUEST_OFFLOADS],
+    [(options.mtu ?? 0) !== 0, F.MTU],
+    [options.mrgRxbuf ?? true, F.MRG_RXBUF],
+    [options.status ?? true, F.STATUS],
+    [options.ctrlVq ?? true, F.CTRL_VQ],
+    [options.ctrlRx ?? true, F.CTRL_RX],
+    [options.ctrlVlan ?? true, F.CTRL_VLAN],
+    [options.ctrlRxExtra ?? true, F.CTRL_RX_EXTRA],
+    [options.guestAnnounce ?? true, F.GUEST_ANNOUNCE],
+    [options.ctrlMacAddr ?? true, F.CTRL_MAC_ADDR],
+    [options.mq ?? queuePairs > 1, F.MQ],
+    [options.rss ?? false, F.RSS],
+    [options.hashReport ?? false, F.HASH_REPORT],
+    [options.standby ?? false, F.STANDBY],
+    [options.speed !== undefined || options.duplex !== undefined, F.SPEED_DUPLEX],
+    [coalescing !== undefined, F.NOTF_COAL],
+    [coalescing !== undefined && coalescing.perQueue !== false, F.VQ_NOTF_COAL],
+  ];
+  return offered.flatMap(([on, ...bits]) => (on ? bits : [])).reduce((sum, n) => sum | bit(n), 0n);
+}
+
+/** Up to the last field that an offered feature brings. QEMU: `feature_sizes`. */
+function configLength(features: bigint): number {
+  const F = NET_FEATURE;
+  const ends: readonly (readonly [number, number])[] = [
+    [F.RSS, 24],
+    [F.HASH_REPORT, 24],
+    [F.SPEED_DUPLEX, 17],
+    [F.MTU, 12],
+    [F.MQ, 10],
+    [F.STATUS, 8],
+  ];
+  return ends.find(([feature]) => (features & bit(feature)) !== 0n)?.[1] ?? 6;
+}
+
+function integer(name: string, value: number, low: number, high: number): void {
+  if (Number.isInteger(value) && value >= low && value <= high) return;
+  throw new HostError(`${name}: ${value}, ${low} to ${high} expected`);
+}
+
+function ringSize(name: string, size: number): void {
+  if (size >= QUEUE_SIZE_MIN && size <= QUEUE_SIZE_MAX && (size & (size - 1)) === 0) return;
+  throw new HostError(
+    `${name}: ${size}, a power of two from ${QUEUE_SIZE_MIN} to ${QUEUE_SIZE_MAX} expected`,
+  );
+}
+
+function macBytes(mac: string | Uint8Array): Uint8Array {
+  if (typeof mac !== 'string') {
+    if (mac.length === 6) return mac.slice();
+  } else if (/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac)) {
+    return Uint8Array.from(mac.split(':'), (byte) => Number.parseInt(byte, 16));
+  }
+  throw new HostError(`mac: ${mac} is no Ethernet address`);
+}

@@ -1,0 +1,271 @@
+import type { Chain, Virtqueue } from '@virtkit/core';
+import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
+import { type Card, OFFLOAD } from './card.ts';
+import type { Notifier } from './coalescing.ts';
+import { checksum, checksumFits, HDR, HDR_BYTES, HDR_BYTES_MAX, neededOffloads } from './header.ts';
+import { PACKET_MAX } from './transmit.ts';
+
+/** Chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */
+const CHAINS_MAX = 1024;
+const DHCP_SERVER_PORT = 67;
+
+/** Frames on their way into the guest's buffers. Virtio 1.3 §5.1.6.4; QEMU: `virtio_net_receive_rcu`. */
+export class Receiver {
+  readonly #card: Card;
+  readonly #notifiers: readonly Notifier[];
+  /** The header of the packet under way. */
+  readonly #header = new Uint8Array(HDR_BYTES_MAX);
+  readonly #view = new DataView(this.#header.buffer);
+  /** Its chains, and the bytes written to each. */
+  readonly #chains: (Chain | undefined)[] = [];
+  readonly #written = new Uint32Array(CHAINS_MAX);
+  /** Pairs whose back end was refused, and is to be told when that may be over. */
+  readonly #starved: Uint8Array;
+
+  constructor(card: Card, notifiers: readonly Notifier[]) {
+    this.#card = card;
+    this.#notifiers = notifiers;
+    this.#starved = new Uint8Array(card.settings.pairs);
+  }
+
+  /** QEMU: `virtio_net_can_receive`, and a look whether there is a buffer. */
+  canReceive(pair: number): boolean {
+    const queue = this.#queue(pair);
+    if (queue !== undefined && !queue.isEmpty()) return true;
+    this.#starved[pair] = 1;
+    queue?.setNotification(true);
+    return false;
+  }
+
+  /** The driver kicked: there may be buffers. */
+  kick(pair: number): void {
+    if (this.#starved[pair] === 0) return;
+    this.start(pair);
+  }
+
+  /** Lets the back end deliver what it holds. QEMU: `qemu_flush_queued_packets`. */
+  start(pair: number): void {
+    this.#starved[pair] = 0;
+    this.#card.settings.backend.rxReady?.(pair);
+  }
+
+  receive(frame: Uint8Array, meta: PacketMeta | undefined, wanted: number): boolean {
+    const card = this.#card;
+    const { counters, rss } = card;
+    const size = frame.length;
+    const { headerLength } = card;
+    if (!card.linkUp || size === 0 || size + headerLength > PACKET_MAX) {
+      counters.rxDropped++;
+      return true;
+    }
+    let pair = wanted;
+    if (rss.enabled) {
+      const chosen = rss.process(frame);
+      if (chosen >= 0) pair = chosen % card.currPairs;
+    } else {
+      rss.hash = 0;
+      rss.report = 0;
+    }
+    const queue = this.#queue(pair);
+    if (queue === undefined || !this.#hasBuffers(queue, size + headerLength)) {
+      this.#starved[pair] = 1;
+      counters.rxRefused++;
+      return false;
+    }
+    if (!card.filter.accepts(frame)) {
+      counters.rxFiltered++;
+      return true;
+    }
+    const complete = this.#prepare(meta, frame);
+    if (complete < 0 || !this.#deliver(queue, frame, complete > 0 ? meta : undefined)) {
+      counters.rxDropped++;
+      return true;
+    }
+    counters.rxPackets++;
+    counters.rxBytes += size;
+    this.#notifiers[pair]?.notify(queue);
+    return true;
+  }
+
+  /** The receive queue of a pair, if the driver may get something there. QEMU: `virtio_net_can_receive`. */
+  #queue(pair: number): Virtqueue | undefined {
+    const { host, paused, currPairs, driverOk } = this.#card;
+    // Virtio 1.3 §2.1.2 MUST NOT: nothing is used before DRIVER_OK
+    return paused || pair >= currPairs || !driverOk ? undefined : host.queue(2 * pair);
+  }
+
+  /** QEMU: `virtio_net_has_buffers`. */
+  #hasBuffers(queue: Virtqueue, bytes: number): boolean {
+    const { mergeable } = this.#card;
+    if (queue.isEmpty() || (mergeable && !queue.availBytes(bytes, 0))) {
+      queue.setNotification(true);
+      // one may have come just before the driver could see that
+      if (queue.isEmpty() || (mergeable && !queue.availBytes(bytes, 0))) return false;
+    }
+    queue.setNotification(false);
+    return true;
+  }
+
+  /**
+   * Fills in the header. 0: as it is; 1: and the card computes the checksum, since the guest does not; -1: the guest cannot
+   * take this packet.
+   */
+  #prepare(meta: PacketMeta | undefined, frame: Uint8Array): -1 | 0 | 1 {
+    const view = this.#view;
+    const { littleEndian, rxAllowed, tunnel, rss } = this.#card;
+    this.#header.fill(0);
+    if (rss.populateHash) {
+      view.setUint32(HDR.HASH_VALUE, rss.hash, true);
+      view.setUint16(HDR.HASH_REPORT, rss.report, true);
+    }
+    if (meta === undefined || (meta.flags | meta.gsoType) === 0) return 0;
+    const needed = neededOffloads(meta);
+    if (needed < 0) return -1;
+    // Virtio 1.3 §5.1.6.4.1 MUST NOT: segmentation that the driver did not negotiate
+    if ((needed & ~rxAllowed & ~OFFLOAD.CSUM) !== 0) return -1;
+    if ((needed & OFFLOAD.CSUM) !== 0 && !checksumFits(meta, frame.length)) return -1;
+    // Virtio 1.3 §5.1.6.4.1 MUST: without GUEST_CSUM flags are 0, and the checksum is complete
+    if ((rxAllowed & OFFLOAD.CSUM) === 0) {
+      if (meta.gsoType !== GSO.NONE) return -1;
+      return (needed & OFFLOAD.CSUM) !== 0 ? 1 : 0;
+    }
+    const dhcp = isDhcpAnswer(meta, frame);
+    view.setUint8(HDR.FLAGS, dhcp ? meta.flags & ~HDR_FLAG.NEEDS_CSUM : meta.flags);
+    view.setUint8(HDR.GSO_TYPE, meta.gsoType);
+    view.setUint16(HDR.HDR_LEN, meta.hdrLen, littleEndian);
+    view.setUint16(HDR.GSO_SIZE, meta.gsoSize, littleEndian);
+    view.setUint16(HDR.CSUM_START, meta.csumStart, littleEndian);
+    view.setUint16(HDR.CSUM_OFFSET, meta.csumOffset, littleEndian);
+    if (tunnel) {
+      view.setUint16(HDR.OUTER_TH_OFFSET, meta.outerThOffset ?? 0, true);
+      view.setUint16(HDR.INNER_NH_OFFSET, meta.innerNhOffset ?? 0, true);
+    }
+    return dhcp ? 1 : 0;
+  }
+
+  /** Copies a frame into chains, and makes them visible together. False: it is lost. */
+  #deliver(queue: Virtqueue, frame: Uint8Array, unsummed: PacketMeta | undefined): boolean {
+    const { host, headerLength, mergeable } = this.#card;
+    const chains = this.#chains;
+    const written = this.#written;
+    const size = frame.length;
+    let count = 0;
+    for (let offset = 0; offset < size; ) {
+      const chain = queue.pop();
+      if (chain === undefined) {
+        if (count > 0) host.fault('virtio-net unexpected empty queue', { buffers: count, offset, size });
+        return this.#forget(queue, count);
+      }
+      const { in: target } = chain;
+      const { total } = target;
+      const header = count === 0 ? headerLength : 0;
+      if (target.count < 1 || total < header) {
+        // QEMU aborts where the first chain does not even hold the header
+        const reason =
+          target.count < 1
+            ? 'virtio-net receive queue contains no in buffers'
+            : 'virtio-net receive buffer is shorter than the header';
+        host.fault(reason, { length: total });
+        queue.detach(chain);
+        return this.#forget(queue, count);
+      }
+      const length = Math.min(size - offset, total - header);
+      if (length === size && target.length(0) >= header + size) {
+        // no view is made for the usual case: all of the frame in one piece
+        target.bytes(0).set(frame, target.offset(0) + header);
+      } else {
+        target.copyFrom(header, frame, offset, length);
+      }
+      offset += length;
+      if (!mergeable && offset < size) {
+        // QEMU has written the part that fits, and so do we
+        target.copyFrom(0, this.#header, 0, HDR_BYTES);
+        queue.unpop(chain);
+        return false;
+      }
+      chains[count] = chain;
+      written[count] = header + length;
+      count++;
+    }
+    this.#writeHeader(chains[0], count);
+    if (unsummed !== undefined) this.#sum(frame, unsummed);
+    this.#publish(queue, count);
+    return true;
+  }
+
+  #publish(queue: Virtqueue, count: number): void {
+    const chains = this.#chains;
+    if (count === 1 && chains[0] !== undefined) {
+      queue.push(chains[0], this.#written[0] as number);
+      return;
+    }
+    for (let i = 0; i < count; i++) {
+      const chain = chains[i];
+      if (chain !== undefined) queue.fill(chain, this.#written[i] as number, i);
+    }
+    // Virtio 1.3 §5.1.6.4.1 MUST: all buffers of a packet become used together
+    queue.flush(count);
+  }
+
+  /** The packet is lost with the device: its chains are nobody's. */
+  #forget(queue: Virtqueue, count: number): false {
+    for (let i = 0; i < count; i++) {
+      const chain = this.#chains[i];
+      if (chain !== undefined) queue.detach(chain);
+    }
+    return false;
+  }
+
+  /** Writes the header, field by field as QEMU does: bytes that no field is for stay as they are. */
+  #writeHeader(chain: Chain | undefined, buffers: number): void {
+    if (chain === undefined) return;
+    const { headerLength, mergeable, littleEndian, rss, settings, tunnel } = this.#card;
+    const { in: target } = chain;
+    const header = this.#header;
+    let length = HDR_BYTES;
+    // Virtio 1.3 §5.1.6.4.1 MUST: num_buffers says how many; 1 without MRG_RXBUF
+    if (mergeable || (headerLength > HDR_BYTES && settings.alwaysNumBuffers)) {
+      this.#view.setUint16(HDR.NUM_BUFFERS, buffers, littleEndian);
+      length = HDR.NUM_BUFFERS + 2;
+    }
+    if (target.length(0) >= length) {
+      const bytes = target.bytes(0);
+      const at = target.offset(0);
+      for (let i = 0; i < length; i++) bytes[at + i] = header[i] as number;
+    } else {
+      target.copyFrom(0, header, 0, length);
+    }
+    if (rss.populateHash) target.copyFrom(HDR.HASH_VALUE, header, HDR.HASH_VALUE, 6);
+    if (tunnel) target.copyFrom(HDR.OUTER_TH_OFFSET, header, HDR.OUTER_TH_OFFSET, 4);
+  }
+
+  /** Completes the checksum in the guest's copy. */
+  #sum(frame: Uint8Array, { csumStart, csumOffset }: PacketMeta): void {
+    const sum = checksum(frame, csumStart);
+    for (let i = 0; i < 2; i++) {
+      let at = csumStart + csumOffset + i + this.#card.headerLength;
+      for (let chain = 0; ; chain++) {
+        const length = this.#written[chain] as number;
+        if (at < length) {
+          this.#chains[chain]?.in.fill(at, 1, i === 0 ? sum >> 8 : sum & 0xff);
+          break;
+        }
+        at -= length;
+      }
+    }
+  }
+}
+
+/** A DHCP answer, whose checksum old DHCP clients look at themselves. QEMU: `work_around_broken_dhclient`. */
+function isDhcpAnswer(meta: PacketMeta, frame: Uint8Array): boolean {
+  return (
+    (meta.flags & HDR_FLAG.NEEDS_CSUM) !== 0 &&
+    frame.length >= 42 &&
+    frame.length < 1500 &&
+    frame[12] === 0x08 &&
+    frame[13] === 0x00 &&
+    frame[23] === 17 &&
+    frame[34] === 0 &&
+    frame[35] === DHCP_SERVER_PORT
+  );
+}
