@@ -386,3 +386,55 @@ describe('what breaks the device', () => {
     expect(broken(segments)).toBe(reason);
   });
 });
+
+describe('several requests at once', () => {
+  it('are answered in QEMU’s order: first what needs no disk, then the rest as it came', () => {
+    const { m } = machine();
+    const ids = [
+      m.submit(BLK_T.IN, 0, 512),
+      m.submit(BLK_T.GET_ID, 0, 20),
+      m.submit(BLK_T.OUT, 8, new Uint8Array(512)),
+      m.submit(BLK_T.IN, SECTORS, 512),
+      m.submit(BLK_T.FLUSH, 0, ZERO),
+    ].map(({ id }) => id);
+    m.kick();
+    expect(m.used().map(({ id }) => ids.indexOf(id))).toEqual([1, 3, 0, 2, 4]);
+    expect(m.wire.notified).toEqual([0]);
+  });
+
+  it('of which one breaks the device: the disk does what came before it, and the driver hears no more of it', () => {
+    const { m, backend } = machine();
+    const id = m.submit(BLK_T.GET_ID, 0, 20);
+    const read = m.submit(BLK_T.IN, 4, 512);
+    const write = m.submit(BLK_T.OUT, 9, pattern(512, 6));
+    m.add(0, [{ addr: m.header(0, 0), len: 16 }]);
+    m.kick();
+    expect(m.faults).toHaveLength(1);
+    expect([id.status, read.status, write.status]).toEqual([0, 0, 0]);
+    expect(m.used().map((entry) => entry.id)).toEqual([id.id]);
+    expect(read.data).toEqual(CONTENT.slice(2048, 2560));
+    expect(backend.bytes.slice(4608, 5120)).toEqual(pattern(512, 6));
+    expect(m.disk.inFlight).toBe(0);
+  });
+
+  it('are read whole before the disk is: a read cannot change the request behind it', () => {
+    const { m } = machine();
+    const header = m.header(BLK_T.IN, 7);
+    const [data, status] = [m.alloc(512), m.alloc(2)];
+    m.add(0, [
+      { addr: m.header(BLK_T.IN, 3), len: 16 },
+      { addr: header, len: 16, write: true },
+      { addr: m.alloc(496), len: 496, write: true },
+      { addr: status, len: 1, write: true },
+    ]);
+    m.add(0, [
+      { addr: header, len: 16 },
+      { addr: data, len: 512, write: true },
+      { addr: status + 1, len: 1, write: true },
+    ]);
+    m.kick();
+    expect([...m.ram.slice(status, status + 2)]).toEqual([0, 0]);
+    expect(m.ram.slice(data, data + 512)).toEqual(CONTENT.slice(7 * 512, 8 * 512));
+    expect(m.faults).toEqual([]);
+  });
+});

@@ -1,12 +1,12 @@
 import { type Chain, type DeviceHost, HostError, type Virtqueue } from '@virtkit/core';
-import { BLK_FEATURE } from '../features.ts';
+import { getId, getLifetime, scsiCommand } from './answers.ts';
 import { errorCode, type Pending } from './backend.ts';
 import { operate } from './operate.ts';
 import type { Settings } from './options.ts';
-import { field32, malformed, parseRanges, parseTransfer } from './parse.ts';
+import { malformed, parseRanges, parseTransfer, word } from './parse.ts';
 import { actionFor } from './policy.ts';
 import { type ParkedRequest, type Request, RequestList } from './request.ts';
-import { BLK_S, BLK_T, ID_BYTES, LIFETIME_BYTES } from './wire.ts';
+import { BLK_S, BLK_T, HEADER_BYTES } from './wire.ts';
 
 /** Direction and barrier are no part of the command, for QEMU. */
 const COMMAND = ~(BLK_T.OUT | BLK_T.BARRIER);
@@ -31,6 +31,9 @@ export class Engine {
   writeCache: boolean;
   #host: DeviceHost | undefined;
   #paused = false;
+  /** Taken, and to be begun when the ring is empty: as QEMU, nothing is read or written before all headers have been. */
+  #planned: Request | undefined;
+  #lastPlanned: Request | undefined;
   /** The queue whose requests are being taken now: it is told of all of them at once. */
   #batch: Virtqueue | undefined;
   #batched = false;
@@ -39,6 +42,8 @@ export class Engine {
   /** Those among them that the driver's reset has left without a request. */
   #lost = 0;
   #idle: (() => void)[] = [];
+  /** A header that lies in more than one piece. */
+  readonly #header: Uint8Array = new Uint8Array(HEADER_BYTES);
 
   constructor(settings: Settings) {
     this.settings = settings;
@@ -72,6 +77,7 @@ export class Engine {
         budget = this.#takeAll(queue, budget);
         queue.setNotification(true);
       } while (budget > 0 && !queue.isEmpty());
+      this.#beginPlanned();
       this.notifyBatch();
     } finally {
       this.#batch = outer;
@@ -110,26 +116,39 @@ export class Engine {
   #start(request: Request, chain: Chain): boolean {
     const reason = malformed(chain);
     if (reason !== undefined) return this.#broken(request, chain, reason);
+    const { out } = chain;
     const { littleEndian } = this.host;
-    const type = field32(chain.out, 0, littleEndian);
+    request.room = chain.in.total;
+    let header = this.#header;
+    let at = 0;
+    if (out.length(0) >= HEADER_BYTES) {
+      header = out.bytes(0);
+      at = out.offset(0);
+    } else out.copyTo(0, header);
+    const type = word(header, at, littleEndian);
+    if ((type & COMMAND) !== IN) return this.#command(request, chain, type);
+    const { settings, capacity } = this;
+    const write = (type & BLK_T.OUT) !== 0;
+    request.operation = write ? 'write' : 'read';
+    request.length = write ? out.total - HEADER_BYTES : request.room - 1;
+    const status = parseTransfer(request, header, at, littleEndian, settings, capacity);
+    if (status !== BLK_S.OK || request.length === 0) this.#finish(request, status);
+    else this.#plan(request);
+    return true;
+  }
+
+  /** Everything but IN and OUT. */
+  #command(request: Request, chain: Chain, type: number): boolean {
     const outward = (type & BLK_T.OUT) !== 0;
     switch (type & COMMAND) {
-      case IN: {
-        const { settings, capacity } = this;
-        const status = parseTransfer(request, chain, outward, littleEndian, settings, capacity);
-        const empty = request.length === 0 && settings.backend.wantsEmpty !== true;
-        if (status !== BLK_S.OK || empty) this.#finish(request, status);
-        else this.#issue(request);
-        return true;
-      }
       case FLUSH:
         request.operation = 'flush';
         request.sector = 0;
-        this.#issue(request);
+        this.#plan(request);
         return true;
       case DISCARD:
         if (outward) return this.#ranges(request, chain, 'discard');
-        this.#finish(request, this.#lifetime(chain));
+        this.#finish(request, getLifetime(chain, this.settings, this.host));
         return true;
       case WRITE_ZEROES:
         if (outward) return this.#ranges(request, chain, 'write-zeroes');
@@ -139,10 +158,10 @@ export class Engine {
           return this.#ranges(request, chain, 'secure-erase');
         break;
       case GET_ID:
-        this.#finish(request, this.#getId(chain));
+        this.#finish(request, getId(chain, this.settings));
         return true;
       case SCSI_CMD:
-        this.#finish(request, this.#scsi(chain));
+        this.#finish(request, scsiCommand(chain, this.host.littleEndian));
         return true;
     }
     // Virtio 1.3 §5.2.6.2 MUST: zone commands are UNSUPP where ZONED is not negotiated
@@ -154,43 +173,44 @@ export class Engine {
     request.operation = operation;
     const status = parseRanges(request, chain, this.host.littleEndian, this.settings, this.capacity);
     if (status < 0) return this.#broken(request, chain, 'virtio-blk discard/write_zeroes header too short');
-    if (status === BLK_S.OK) this.#issue(request);
+    if (status === BLK_S.OK) this.#plan(request);
     else this.#finish(request, status);
     return true;
   }
 
-  #lifetime({ in: into }: Chain): number {
-    const { lifetime } = this.settings;
-    if (lifetime === undefined || !this.host.has(BLK_FEATURE.LIFETIME)) return BLK_S.UNSUPP;
-    if (into.total - 1 < LIFETIME_BYTES) return BLK_S.IOERR;
-    const { preEolInfo, typA, typB } = lifetime();
-    const bytes = new Uint8Array(LIFETIME_BYTES);
-    const view = new DataView(bytes.buffer);
-    const { littleEndian } = this.host;
-    // Virtio 1.3 §5.2.6.2 MUST NOT: send reserved values
-    view.setUint16(0, preEolInfo <= 3 ? preEolInfo : 0, littleEndian);
-    view.setUint16(2, typA <= 11 ? typA : 0, littleEndian);
-    view.setUint16(4, typB <= 11 ? typB : 0, littleEndian);
-    into.copyFrom(0, bytes);
-    return BLK_S.OK;
+  #plan(request: Request): void {
+    request.stage = 'planned';
+    if (this.#lastPlanned === undefined) this.#planned = request;
+    else this.#lastPlanned.planned = request;
+    this.#lastPlanned = request;
   }
 
-  #getId({ in: into }: Chain): number {
-    const { serial } = this.settings;
-    into.copyFrom(0, serial, 0, Math.min(serial.length, into.total - 1, ID_BYTES));
-    return BLK_S.OK;
+  /** Begins what is planned. Also for a device that has just been broken: QEMU has begun it by then. */
+  #beginPlanned(): void {
+    for (let request = this.#planned; request !== undefined; request = this.#planned) {
+      // the error policy has stopped the machine: what is left is taken up again at resume
+      if (this.#paused) {
+        this.#unplan();
+        return;
+      }
+      this.#planned = request.planned;
+      if (request.planned === undefined) this.#lastPlanned = undefined;
+      request.planned = undefined;
+      this.#issue(request);
+    }
   }
 
-  /** There is no SCSI device behind this one: `errors` is set so that the driver sees it. QEMU: `virtio_blk_handle_scsi_req`. */
-  #scsi({ out, in: into }: Chain): number {
-    if (out.count < 2 || into.count < 3) return BLK_S.IOERR;
-    const header = into.count - 2;
-    // QEMU 7.2 writes its four bytes wherever that ends
-    if (into.length(header) < 4) return BLK_S.IOERR;
-    const { littleEndian } = this.host;
-    const at = into.offset(header);
-    for (let i = 0; i < 4; i++) into.bytes(header)[at + i] = i === (littleEndian ? 0 : 3) ? 255 : 0;
-    return BLK_S.UNSUPP;
+  /** Nothing is planned any more. Answers what was. */
+  #unplan(): Request[] {
+    const list: Request[] = [];
+    for (let request = this.#planned; request !== undefined; request = request.planned) list.push(request);
+    for (const request of list) {
+      request.planned = undefined;
+      request.stage = 'taken';
+    }
+    this.#planned = undefined;
+    this.#lastPlanned = undefined;
+    return list;
   }
 
   #broken(request: Request, chain: Chain, reason: string): false {
@@ -242,7 +262,10 @@ export class Engine {
       if (this.#lost === 0 && !this.#paused) this.#goOn();
     } else if (request.operation === 'read' && request.lent.missed) {
       request.stage = 'stopped';
-      if (!this.#paused) this.#again(request);
+      if (!this.#paused) {
+        this.#again(request);
+        this.#beginPlanned();
+      }
     } else if (failed) this.#failed(request, error);
     else this.#finish(request, BLK_S.OK);
   }
@@ -273,7 +296,7 @@ export class Engine {
     const last = into.count - 1;
     into.bytes(last)[into.offset(last) + into.length(last) - 1] = status;
     // QEMU reports all that it may have written, also where it wrote only the status
-    queue.push(chain, into.total);
+    queue.push(chain, request.room);
     this.#drop(request);
     if (this.#batch === queue) this.#batched = true;
     else queue.notify();
@@ -315,16 +338,17 @@ export class Engine {
     // their device is broken, and stays so until a reset forgets them
     this.parked = [];
     for (const request of this.requests.all()) {
-      if (this.#paused) return;
+      if (this.#paused) break;
       if (request.stage === 'done') this.#finish(request, request.status);
       else if ((request.stage === 'taken' || request.stage === 'stopped') && !this.#again(request)) {
         this.#purge();
-        return;
+        break;
       }
     }
+    this.#beginPlanned();
   }
 
-  /** The device is broken: what waits is lost. QEMU: `virtio_blk_process_queued_requests`. */
+  /** The device is broken: what was not looked at yet is lost. QEMU: `virtio_blk_process_queued_requests`. */
   #purge(): void {
     for (const request of this.requests.all()) {
       if (request.stage !== 'taken' && request.stage !== 'stopped') continue;
@@ -335,6 +359,7 @@ export class Engine {
 
   /** Forgets requests in flight: of one queue, or of all. */
   forget(queue?: number): void {
+    const planned = this.#unplan();
     for (const request of this.requests.all()) {
       const { chain, stage } = request;
       if (chain === undefined || (queue !== undefined && chain.queue.index !== queue)) continue;
@@ -346,6 +371,7 @@ export class Engine {
         this.#lost++;
       } else this.requests.release(request);
     }
+    for (const request of planned) if (request.chain !== undefined) this.#plan(request);
     this.parked = queue === undefined ? [] : this.parked.filter((parked) => parked.queue !== queue);
   }
 

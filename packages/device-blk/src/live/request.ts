@@ -8,19 +8,21 @@ export type Operation = 'read' | 'write' | 'flush' | 'discard' | 'write-zeroes' 
  * Where a request is:
  *
  * ```
- *   pop ──► taken ──► running ──► (pushed)
- *             ▲          ├──► done      finished while the machine was stopped: pushed at resume
- *             └──────────┴──► stopped   failed, policy "stop"; or its data did not arrive: taken again at resume
+ *   pop ──► taken ──► planned ──► running ──► (pushed)
+ *             ▲                      ├──► done      finished while the machine was stopped: pushed at resume
+ *             └──────────────────────┴──► stopped   failed, policy "stop"; or its data did not arrive: taken again at resume
  *   reset: lost, while the back end is still at it; else free
  * ```
  */
-export type Stage = 'free' | 'taken' | 'running' | 'done' | 'stopped' | 'lost';
+export type Stage = 'free' | 'taken' | 'planned' | 'running' | 'done' | 'stopped' | 'lost';
 
 /** A request in flight. Objects are reused. */
 export class Request {
   stage: Stage = 'free';
   /** The driver's buffers; undefined when free or lost. */
   chain: Chain | undefined;
+  /** Bytes that the device may write, the status with them. */
+  room = 0;
   operation: Operation = 'read';
   /** First sector, of 512 bytes. */
   sector = 0;
@@ -32,6 +34,8 @@ export class Request {
   /** What the driver will be told, when done. */
   status = 0;
   readonly lent: LentSpans = new LentSpans();
+  /** The one that is begun after this one. */
+  planned: Request | undefined;
   /** In the list of requests in flight. */
   previous: Request | undefined;
   next: Request | undefined;
