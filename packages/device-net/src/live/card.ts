@@ -70,6 +70,11 @@ export class Card {
     return this.#host;
   }
 
+  /** Is it part of a device yet? */
+  get attached(): boolean {
+    return this.#host !== undefined;
+  }
+
   get linkUp(): boolean {
     return (this.status & NET_STATUS.LINK_UP) !== 0;
   }
@@ -82,6 +87,7 @@ export class Card {
   /** Features are known, all of them: what depends on them follows. QEMU: `virtio_net_set_features`. */
   setFeatures(features: bigint): void {
     const has = (bit: number): boolean => hasFeature(features, bit);
+    this.littleEndian = this.host.littleEndian;
     const modern = has(FEATURE.VERSION_1);
     this.multiqueue = has(F.MQ) || has(F.RSS);
     this.mergeable = has(F.MRG_RXBUF);

@@ -1,0 +1,295 @@
+import {
+  type DeviceHost,
+  type DeviceModel,
+  FEATURE,
+  HostError,
+  hasFeature,
+  type Report,
+  type TransportParts,
+  type VirtioState,
+  type Virtqueue,
+} from '@virtkit/core';
+import { NET_FEATURE } from '../features.ts';
+import { net } from '../layer.ts';
+import type { NetState } from '../state.ts';
+import type { NetPort, PacketMeta } from './backend.ts';
+import { Card, NET_STATUS } from './card.ts';
+import { Notifier } from './coalescing.ts';
+import { Control } from './control.ts';
+import type { NetCounters } from './counters.ts';
+import { applyNet, captureNet, checkNet } from './net-state.ts';
+import { type NetOptions, settle } from './options.ts';
+import { Receiver } from './receive.ts';
+import { RSS_TABLE_MAX, SUPPORTED_HASH_TYPES } from './rss.ts';
+import { RSS_KEY_BYTES } from './toeplitz.ts';
+import { Transmitter } from './transmit.ts';
+
+const CTRL_QUEUE_SIZE = 64;
+/** Bytes of `struct virtio_net_config`. */
+const CONFIG_BYTES = 24;
+
+/**
+ * virtio-net, live: Virtio 1.3 §5.1; QEMU `hw/net/virtio-net.c`.
+ *
+ * ```ts
+ * const card = new NetDevice({ backend, mac: '52:54:00:12:34:56' });
+ * const device = new LiveDevice(card, transport, { memory });
+ * ```
+ *
+ * Queues: receive and transmit of each pair, then control: 3, or with MQ or RSS negotiated as many as there are pairs. A save
+ * needs no drain: packets are in the rings or with the back end, never in between.
+ */
+export class NetDevice implements DeviceModel<NetState>, NetPort {
+  readonly layer: typeof net = net;
+  readonly features: bigint;
+  readonly legacyFeatures: bigint = 1n << BigInt(NET_FEATURE.GSO);
+  /** Linux 2.6.25, which acknowledged BAD_FEATURE, knew these. QEMU: `virtio_net_bad_features`. */
+  readonly badFeatures: bigint = [
+    NET_FEATURE.MAC,
+    NET_FEATURE.CSUM,
+    NET_FEATURE.HOST_TSO4,
+    NET_FEATURE.HOST_TSO6,
+    NET_FEATURE.HOST_ECN,
+  ].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
+  readonly configLength: number;
+  /** Ethernet controller. */
+  readonly pciClass = 0x020000;
+  readonly #card: Card;
+  readonly #receiver: Receiver;
+  readonly #transmitters: readonly Transmitter[];
+  readonly #control: Control;
+  /** For receive and transmit queues, by number. */
+  readonly #notifiers: readonly Notifier[];
+  #queueSizes: readonly number[] = [];
+  #announce = false;
+
+  /** @throws HostError that names the option */
+  constructor(options: NetOptions) {
+    const settings = settle(options);
+    const card = new Card(settings);
+    this.#card = card;
+    this.features = settings.features;
+    this.configLength = settings.configLength;
+    const notifiers = Array.from({ length: 2 * settings.pairs }, () => new Notifier(settings.coalescing));
+    this.#notifiers = notifiers;
+    this.#receiver = new Receiver(
+      card,
+      notifiers.filter((_, index) => index % 2 === 0),
+    );
+    this.#transmitters = notifiers
+      .filter((_, index) => index % 2 === 1)
+      .map((notifier, pair) => new Transmitter(card, pair, notifier));
+    this.#control = new Control(card, {
+      pairsChanged: (pairs) => {
+        card.setPairs(pairs);
+        this.#restart();
+      },
+      notifier: (queue) => (card.host.queue(queue) === undefined ? undefined : notifiers[queue]),
+      notifiers: (direction) => notifiers.filter((_, index) => index % 2 === direction),
+    });
+    this.#layOut(1);
+    settings.backend.attach?.(this);
+  }
+
+  // The back end's side
+
+  receive(frame: Uint8Array, meta?: PacketMeta, pair = 0): boolean {
+    const card = this.#card;
+    if (pair >= card.settings.pairs)
+      throw new HostError(`queue pair ${pair}: the card has ${card.settings.pairs}`);
+    if (!card.attached) return false;
+    card.host.memory.sync();
+    return this.#receiver.receive(frame, meta, pair);
+  }
+
+  canReceive(pair = 0): boolean {
+    if (!this.#card.attached) return false;
+    this.#card.host.memory.sync();
+    return this.#receiver.canReceive(pair);
+  }
+
+  txReady(): void {
+    if (!this.#card.attached) return;
+    this.#card.host.memory.sync();
+    for (const transmitter of this.#transmitters) transmitter.ready();
+  }
+
+  // The host program's side
+
+  /** What went through, and what was lost. */
+  get counters(): Readonly<NetCounters> {
+    return this.#card.counters;
+  }
+
+  /** The address that the card listens to: the driver may have set it. */
+  get mac(): Uint8Array {
+    return this.#card.filter.mac.slice();
+  }
+
+  get linkUp(): boolean {
+    return this.#card.linkUp;
+  }
+
+  /** Queue pairs that the driver uses. */
+  get queuePairs(): number {
+    return this.#card.currPairs;
+  }
+
+  /** Plugs the cable in, or out: frames of both directions are lost then. */
+  setLink(up: boolean): void {
+    const card = this.#card;
+    if (up === card.linkUp) return;
+    card.status ^= NET_STATUS.LINK_UP;
+    if (!card.attached) return;
+    card.host.memory.sync();
+    card.host.notifyConfig();
+    this.#restart();
+  }
+
+  /** Asks the driver to tell the network where it is, if it can. False: it cannot. Virtio 1.3 §5.1.6.5.4 */
+  announce(): boolean {
+    const card = this.#card;
+    const { host } = card;
+    if (!host.has(NET_FEATURE.GUEST_ANNOUNCE) || !host.has(NET_FEATURE.CTRL_VQ)) return false;
+    card.status |= NET_STATUS.ANNOUNCE;
+    host.notifyConfig();
+    return true;
+  }
+
+  // Core's side
+
+  attach(host: DeviceHost): void {
+    this.#card.attach(host);
+  }
+
+  get queueSizes(): readonly number[] {
+    return this.#queueSizes;
+  }
+
+  /** `struct virtio_net_config`, Virtio 1.3 §5.1.4. All fields that there is room for. */
+  getConfig(config: DataView, littleEndian: boolean): void {
+    const { settings, filter, status, host } = this.#card;
+    const bytes = new Uint8Array(CONFIG_BYTES);
+    const view = new DataView(bytes.buffer);
+    bytes.set(filter.mac);
+    view.setUint16(6, status, littleEndian);
+    view.setUint16(8, settings.pairs, littleEndian);
+    view.setUint16(10, settings.mtu, littleEndian);
+    view.setUint32(12, settings.speed, littleEndian);
+    view.setUint8(16, settings.duplex);
+    // Virtio 1.3 §5.1.4.1 MUST: at least 40
+    view.setUint8(17, RSS_KEY_BYTES);
+    // Virtio 1.3 §5.1.4.1 MUST: at least 128, with RSS
+    view.setUint16(18, host.offers(NET_FEATURE.RSS) ? RSS_TABLE_MAX : 1, littleEndian);
+    view.setUint32(20, SUPPORTED_HASH_TYPES, littleEndian);
+    for (let i = 0; i < config.byteLength; i++) config.setUint8(i, bytes[i] ?? 0);
+  }
+
+  /** Virtio 1.3 §5.1.4: the address, and only for legacy drivers without the command for it. */
+  setConfig(config: DataView, _littleEndian: boolean): void {
+    const { host, filter } = this.#card;
+    if (host.has(NET_FEATURE.CTRL_MAC_ADDR) || host.has(FEATURE.VERSION_1)) return;
+    for (let i = 0; i < filter.mac.length; i++) filter.mac[i] = config.getUint8(i);
+  }
+
+  setFeatures(features: bigint): void {
+    const card = this.#card;
+    card.setFeatures(features);
+    this.#setQueues(card.multiqueue ? card.settings.pairs : 1);
+  }
+
+  setStatus(_status: number): void {
+    this.#restart();
+  }
+
+  reset(): void {
+    this.#card.reset();
+    this.#announce = false;
+    for (const transmitter of this.#transmitters) transmitter.forget();
+    for (const notifier of this.#notifiers) notifier.reset();
+  }
+
+  resetQueue(index: number): void {
+    this.#notifiers[index]?.forget();
+    if (index % 2 === 1) this.#transmitters[index >> 1]?.forget();
+  }
+
+  handleQueue(queue: Virtqueue): void {
+    const { index } = queue;
+    if (index === this.#queueSizes.length - 1) this.#control.handle(queue);
+    else if ((index & 1) === 0) this.#receiver.kick(index >> 1);
+    else this.#transmitters[index >> 1]?.kick(queue);
+  }
+
+  /** @throws HostError while the back end's `send` runs: its packet is neither in the ring nor sent */
+  capture(): NetState {
+    if (this.#transmitters.some(({ sending }) => sending))
+      throw new HostError('a network card cannot be saved from inside of its back end');
+    return captureNet(this.#card, this.#transmitters);
+  }
+
+  check(state: VirtioState<TransportParts, NetState>, report: Report): void {
+    checkNet(this.#card, state, report);
+  }
+
+  prepareQueues(count: number): void {
+    this.#setQueues((count - 1) >> 1);
+  }
+
+  apply(state: VirtioState<TransportParts, NetState>): void {
+    const card = this.#card;
+    card.paused = true;
+    card.littleEndian = card.host.littleEndian;
+    applyNet(card, this.#transmitters, state);
+    // the network has to learn where the guest is now. QEMU: `announce_timer`
+    const features = card.host.features;
+    this.#announce =
+      hasFeature(features, NET_FEATURE.GUEST_ANNOUNCE) && hasFeature(features, NET_FEATURE.CTRL_VQ);
+  }
+
+  pause(): void {
+    this.#card.paused = true;
+    for (const notifier of this.#notifiers) notifier.flush();
+  }
+
+  resume(): void {
+    this.#card.paused = false;
+    if (this.#announce) {
+      this.#announce = false;
+      this.announce();
+    }
+    this.#restart();
+  }
+
+  /** Starts what may run now, and drops what an absent link leaves behind. QEMU: `virtio_net_set_status`. */
+  #restart(): void {
+    const card = this.#card;
+    if (card.paused || !card.driverOk) return;
+    const pairs = card.multiqueue ? card.currPairs : 1;
+    for (let pair = 0; pair < pairs; pair++) {
+      const transmitter = this.#transmitters[pair];
+      if (card.linkUp) {
+        this.#receiver.start(pair);
+        transmitter?.start();
+        continue;
+      }
+      const queue = card.host.queue(2 * pair + 1);
+      if (transmitter?.waiting !== true || queue === undefined) continue;
+      transmitter.waiting = false;
+      queue.setNotification(true);
+      transmitter.dropAll(queue);
+    }
+  }
+
+  #setQueues(pairs: number): void {
+    if (this.#queueSizes.length === 2 * pairs + 1) return;
+    this.#layOut(pairs);
+    this.#card.host.queuesChanged();
+  }
+
+  #layOut(pairs: number): void {
+    const { rxQueueSize, txQueueSize } = this.#card.settings;
+    const sizes = Array.from({ length: 2 * pairs }, (_, i) => (i % 2 === 0 ? rxQueueSize : txQueueSize));
+    this.#queueSizes = [...sizes, CTRL_QUEUE_SIZE];
+  }
+}

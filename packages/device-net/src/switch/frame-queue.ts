@@ -1,0 +1,104 @@
+import type { Packet, PacketMeta } from '../live/backend.ts';
+import { Header } from '../live/header.ts';
+
+/** Buffers of up to so many bytes are kept for the next frame. */
+const KEPT_BYTES = 4096;
+const SMALLEST = 2048;
+
+/** A frame in a buffer that is used again. */
+export class Frame {
+  readonly meta: Header = new Header();
+  /** Receive queue pair that it is for. */
+  pair = 0;
+  #buffer: Uint8Array | undefined;
+  /** Its last view: most frames are as long as the one before. */
+  #view: Uint8Array = new Uint8Array(0);
+
+  get bytes(): Uint8Array {
+    return this.#view;
+  }
+
+  set(packet: Packet): void {
+    const { length } = packet;
+    let buffer = this.#buffer;
+    if (buffer === undefined || buffer.length < length) {
+      buffer = new Uint8Array(Math.max(SMALLEST, length));
+      this.#buffer = buffer;
+    }
+    if (this.#view.length !== length || this.#view.buffer !== buffer.buffer)
+      this.#view = buffer.subarray(0, length);
+    packet.copyTo(this.#view);
+    copyMeta(packet, this.meta);
+  }
+
+  /** Its bytes were taken. */
+  clear(): void {
+    if (this.#buffer === undefined || this.#buffer.length <= KEPT_BYTES) return;
+    this.#buffer = undefined;
+    this.#view = new Uint8Array(0);
+  }
+}
+
+function copyMeta(from: PacketMeta, to: Header): void {
+  to.flags = from.flags;
+  to.gsoType = from.gsoType;
+  to.hdrLen = from.hdrLen;
+  to.gsoSize = from.gsoSize;
+  to.csumStart = from.csumStart;
+  to.csumOffset = from.csumOffset;
+  to.outerThOffset = from.outerThOffset ?? 0;
+  to.innerNhOffset = from.innerNhOffset ?? 0;
+}
+
+/** Frames in order, not more than so many and so many bytes. */
+export class FrameQueue {
+  readonly #frames: Frame[] = [];
+  readonly #capacity: number;
+  readonly #byteLimit: number;
+  #first = 0;
+  #count = 0;
+  #bytes = 0;
+
+  constructor(capacity: number, byteLimit: number) {
+    this.#capacity = capacity;
+    this.#byteLimit = byteLimit;
+  }
+
+  get length(): number {
+    return this.#count;
+  }
+
+  /** The oldest frame. */
+  get head(): Frame | undefined {
+    return this.#count === 0 ? undefined : this.#frames[this.#first];
+  }
+
+  /** Copies a packet in; false if there is no room. */
+  push(packet: Packet, pair: number): boolean {
+    if (this.#count === this.#capacity || this.#bytes + packet.length > this.#byteLimit) return false;
+    const index = (this.#first + this.#count) % this.#capacity;
+    let frame = this.#frames[index];
+    if (frame === undefined) {
+      frame = new Frame();
+      this.#frames[index] = frame;
+    }
+    frame.set(packet);
+    frame.pair = pair;
+    this.#count++;
+    this.#bytes += packet.length;
+    return true;
+  }
+
+  shift(): void {
+    const { head } = this;
+    if (head === undefined) return;
+    this.#bytes -= head.bytes.length;
+    head.clear();
+    this.#first = (this.#first + 1) % this.#capacity;
+    this.#count--;
+  }
+
+  clear(): void {
+    while (this.#count > 0) this.shift();
+  }
+}

@@ -1,0 +1,246 @@
+import { HostError } from '@virtkit/core';
+import type { NetBackend, NetPort, Packet } from '../live/backend.ts';
+import { Frame, FrameQueue } from './frame-queue.ts';
+import { MacTable } from './mac-table.ts';
+
+const ADDRESSES = 12;
+const ETHERNET_MIN = 14;
+const ENTRIES_MAX = 1 << 20;
+
+/** How a switch is made. */
+export interface SwitchOptions {
+  /** Frames that wait for a card that has no buffer; more are dropped. Default 256. */
+  readonly queueFrames?: number;
+  /** Bytes of these; default 1 MiB. */
+  readonly queueBytes?: number;
+  /** Addresses that it remembers, a power of two; default 1024. */
+  readonly addresses?: number;
+  /** Frames that are delivered in one go, before others get to run; default 1024. */
+  readonly burst?: number;
+  /** Calls back later, say with `setImmediate`; default: in a microtask. */
+  readonly defer?: (proceed: () => void) => void;
+}
+
+/** What went through a port, as the card sees it. */
+export interface PortCounters {
+  /** Frames from the card. */
+  readonly sent: number;
+  /** Frames to the card. */
+  readonly delivered: number;
+  /** Frames to the card that found no room in its queue. */
+  readonly dropped: number;
+  /** Frames from the card that are none: too short for addresses. */
+  readonly malformed: number;
+}
+
+/**
+ * An Ethernet switch in the program: cards on its ports reach each other. It learns addresses and floods what it does not
+ * know.
+ *
+ * ```ts
+ * const lan = new NetSwitch();
+ * const a = new NetDevice({ backend: lan.port(), mac: '52:54:00:00:00:01' });
+ * const b = new NetDevice({ backend: lan.port(), mac: '52:54:00:00:00:02' });
+ * ```
+ *
+ * A card that answers while it receives makes the stack no deeper: what is sent meanwhile waits in queues of fixed size.
+ */
+export class NetSwitch {
+  readonly #options: SwitchOptions;
+  readonly #table: MacTable;
+  readonly #burst: number;
+  readonly #ports: (Port | undefined)[] = [];
+  readonly #addresses = new Uint8Array(ADDRESSES);
+  /** The frame that is delivered without a queue. */
+  readonly #frame = new Frame();
+  /** A delivery is under way; what is sent inside of it waits. */
+  #busy = false;
+  #deferred = false;
+
+  /** @throws HostError that names the option */
+  constructor(options: SwitchOptions = {}) {
+    const { queueFrames = 256, queueBytes = 1 << 20, addresses = 1024, burst = 1024 } = options;
+    for (const [name, value] of Object.entries({ queueFrames, queueBytes, burst, addresses })) {
+      if (!Number.isInteger(value) || value < 1)
+        throw new HostError(`${name}: ${value}, a positive number expected`);
+    }
+    if (addresses < 8 || addresses > ENTRIES_MAX || (addresses & (addresses - 1)) !== 0)
+      throw new HostError(`addresses: ${addresses}, a power of two from 8 to ${ENTRIES_MAX} expected`);
+    this.#options = { ...options, queueFrames, queueBytes };
+    this.#table = new MacTable(addresses);
+    this.#burst = burst;
+  }
+
+  /** A new port, for one card. */
+  port(): SwitchPort {
+    const free = this.#ports.indexOf(undefined);
+    const index = free < 0 ? this.#ports.length : free;
+    const { queueFrames = 256, queueBytes = 1 << 20 } = this.#options;
+    const port = new Port(index, new FrameQueue(queueFrames, queueBytes), {
+      send: (packet) => this.#send(port, packet),
+      ready: () => this.#drain(this.#burst),
+      close: () => {
+        this.#ports[index] = undefined;
+        this.#table.forget(index);
+      },
+    });
+    this.#ports[index] = port;
+    return port;
+  }
+
+  #send(source: Port, packet: Packet): void {
+    if (packet.length < ETHERNET_MIN) {
+      source.malformed++;
+      return;
+    }
+    source.sent++;
+    const addresses = this.#addresses;
+    packet.copyTo(addresses, 0, 0, ADDRESSES);
+    // a group address is nobody's
+    if (((addresses[6] as number) & 1) === 0) this.#table.learn(addresses, 6, source.index);
+    const target = ((addresses[0] as number) & 1) === 1 ? -1 : this.#table.find(addresses, 0);
+    if (target === source.index) return;
+    const known = target < 0 ? undefined : this.#ports[target];
+    if (known !== undefined && !this.#busy && known.queue.length === 0) this.#pass(known, packet);
+    else if (known !== undefined) known.enqueue(packet);
+    else for (const port of this.#ports) if (port !== undefined && port !== source) port.enqueue(packet);
+    this.#drain(this.#burst);
+  }
+
+  /** To a port where nothing waits. */
+  #pass(port: Port, packet: Packet): void {
+    const frame = this.#frame;
+    this.#busy = true;
+    try {
+      frame.set(packet);
+      frame.pair = packet.pair;
+      if (!port.deliver(frame)) port.enqueue(packet);
+    } finally {
+      frame.clear();
+      this.#busy = false;
+    }
+  }
+
+  /** Delivers what waits, as long as cards take it. */
+  #drain(burst: number): void {
+    if (this.#busy) return;
+    this.#busy = true;
+    let left = burst;
+    try {
+      for (let progress = true; progress && left > 0; ) {
+        progress = false;
+        for (const port of this.#ports) {
+          const frame = port === undefined || port.stalled ? undefined : port.queue.head;
+          if (port === undefined || frame === undefined) continue;
+          left--;
+          if (port.deliver(frame)) port.queue.shift();
+          // refused, and made ready meanwhile: once more
+          else if (port.stalled) continue;
+          progress = true;
+        }
+      }
+    } finally {
+      this.#busy = false;
+    }
+    if (left <= 0) this.#defer();
+  }
+
+  #defer(): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    const proceed = (): void => {
+      this.#deferred = false;
+      this.#drain(this.#burst);
+    };
+    const { defer } = this.#options;
+    if (defer !== undefined) defer(proceed);
+    else void Promise.resolve().then(proceed);
+  }
+}
+
+/** Where a card is plugged in. */
+export interface SwitchPort extends NetBackend {
+  readonly counters: PortCounters;
+  /** Frames that wait for the card. */
+  readonly waiting: number;
+  /** Pulls the plug: nothing comes or goes any more. */
+  close(): void;
+}
+
+interface Hub {
+  send(packet: Packet): void;
+  ready(): void;
+  close(): void;
+}
+
+class Port implements SwitchPort {
+  readonly index: number;
+  readonly queue: FrameQueue;
+  /** The card has no buffer, and will say when it has. */
+  stalled = false;
+  sent = 0;
+  delivered = 0;
+  dropped = 0;
+  malformed = 0;
+  readonly #hub: Hub;
+  #card: NetPort | undefined;
+  #pairs = 1;
+  #open = true;
+
+  constructor(index: number, queue: FrameQueue, hub: Hub) {
+    this.index = index;
+    this.queue = queue;
+    this.#hub = hub;
+  }
+
+  get counters(): PortCounters {
+    const { sent, delivered, dropped, malformed } = this;
+    return { sent, delivered, dropped, malformed };
+  }
+
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  attach(card: NetPort): void {
+    if (this.#card !== undefined) throw new HostError('a port of a switch is for one card');
+    this.#card = card;
+  }
+
+  send(packet: Packet): boolean {
+    if (this.#open) this.#hub.send(packet);
+    return true;
+  }
+
+  rxReady(): void {
+    this.stalled = false;
+    if (this.#open && this.queue.length > 0) this.#hub.ready();
+  }
+
+  queuePairs(count: number): void {
+    this.#pairs = count;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.queue.clear();
+    this.#hub.close();
+  }
+
+  enqueue(packet: Packet): void {
+    if (!this.queue.push(packet, packet.pair)) this.dropped++;
+  }
+
+  /** True: the frame is gone. */
+  deliver(frame: Frame): boolean {
+    const card = this.#card;
+    if (card === undefined) return true;
+    // before the call: the card may say that it is ready while it runs
+    this.stalled = true;
+    if (!card.receive(frame.bytes, frame.meta, frame.pair % this.#pairs)) return false;
+    this.stalled = false;
+    this.delivered++;
+    return true;
+  }
+}
