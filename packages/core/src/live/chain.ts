@@ -1,41 +1,33 @@
 import type { Chain, Spans, Virtqueue } from '../contract/queue.ts';
 import type { Segment, VirtQueueElement } from '../state/element.ts';
+import { copyIn, copyOut } from './copy.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 
 /** Most pieces of a chain, both directions together. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 export const PIECES_MAX = 1024;
-/** 32-bit fields of a piece: offset in its region, length, index of the region, nothing. */
-export const PIECE = 4;
-/** Below this many bytes a loop is faster than a view and `set`. */
-const SMALL_COPY = 48;
 
-/** One direction of a chain. Its pieces lie in the chain's array. */
+/** One direction of a chain. Its pieces lie in the chain's list. */
 export class Pieces implements Spans {
   count = 0;
-  /** Index of the first piece in {@link list}. */
+  /** The first piece of this direction in the chain. */
   first = 0;
-  // `declare`: see RingBase
-  declare list: Int32Array;
-  declare private readonly memory: MappedMemory;
-
-  constructor(memory: MappedMemory, list: Int32Array) {
-    this.memory = memory;
-    this.list = list;
-  }
-
   /** {@link total}, if it was worth counting at once; -1: it is not known. */
   known = -1;
+  // `declare`: see RingBase
+  declare private readonly chain: RingChain;
+
+  constructor(chain: RingChain) {
+    this.chain = chain;
+  }
 
   get total(): number {
     return this.known >= 0 ? this.known : this.addUp();
   }
 
   private addUp(): number {
-    const { list, count } = this;
     let sum = 0;
-    for (let i = 0, at = this.first * PIECE + 1; i < count; i++, at += PIECE)
-      sum += (list[at] as number) >>> 0;
+    for (let i = 0; i < this.count; i++) sum += this.length(i);
     return sum;
   }
 
@@ -44,15 +36,15 @@ export class Pieces implements Spans {
   }
 
   offset(i: number): number {
-    return (this.list[(this.first + i) * PIECE] as number) >>> 0;
+    return (this.chain.list[(this.first + i) << 1] as number) >>> 0;
   }
 
   length(i: number): number {
-    return (this.list[(this.first + i) * PIECE + 1] as number) >>> 0;
+    return (this.chain.list[((this.first + i) << 1) + 1] as number) >>> 0;
   }
 
   mapping(i: number): Mapping {
-    return this.memory.mappings[this.list[(this.first + i) * PIECE + 2] as number] as Mapping;
+    return this.chain.mapping(this.first + i);
   }
 
   copyTo(from: number, target: Uint8Array, at = 0, length: number = target.length - at): number {
@@ -65,7 +57,7 @@ export class Pieces implements Spans {
         continue;
       }
       const piece = Math.min(size - skip, length - done);
-      copy(this.bytes(i), this.offset(i) + skip, target, at + done, piece);
+      copyOut(this.mapping(i), this.offset(i) + skip, target, at + done, piece);
       done += piece;
       skip = 0;
     }
@@ -82,7 +74,7 @@ export class Pieces implements Spans {
         continue;
       }
       const piece = Math.min(size - skip, length - done);
-      copy(source, at + done, this.bytes(i), this.offset(i) + skip, piece);
+      copyIn(this.mapping(i), this.offset(i) + skip, source, at + done, piece);
       done += piece;
       skip = 0;
     }
@@ -133,7 +125,7 @@ export class Pieces implements Spans {
 
   /** Tells the dirty log of the first `written` bytes. QEMU: `virtqueue_unmap_sg`. */
   markDirty(written: number): void {
-    const { log } = this.memory;
+    const { log } = this.chain.memory;
     if (log === undefined) return;
     let left = written;
     for (let i = 0; i < this.count && left > 0; i++) {
@@ -165,8 +157,13 @@ export class RingChain implements Chain {
   ndescs = 1;
   declare readonly out: Pieces;
   declare readonly in: Pieces;
-  /** Pieces of both directions, out first; {@link PIECE} fields each. */
-  list: Int32Array = new Int32Array(8 * PIECE);
+  /** Pieces of both directions, out first: offset in the region and length of each, 32 bits without sign. */
+  list: Int32Array = new Int32Array(2 * 8);
+  /** Region of the first piece. */
+  region = 0;
+  /** From which piece on there is another region, and which: usually nowhere. */
+  private readonly cuts: number[] = [];
+  private cutCount = 0;
   /** {@link FREE}, {@link TAKEN} or {@link FILLED}. */
   state = 0;
   /** Among the chains of its queue; and the next free one. */
@@ -174,14 +171,14 @@ export class RingChain implements Chain {
   nextFree = -1;
   /** Bytes written, of a filled chain. */
   written = 0;
-  declare private readonly memory: MappedMemory;
+  declare readonly memory: MappedMemory;
 
   constructor(queue: Virtqueue, memory: MappedMemory, number: number) {
     this.queue = queue;
     this.number = number;
     this.memory = memory;
-    this.out = new Pieces(memory, this.list);
-    this.in = new Pieces(memory, this.list);
+    this.out = new Pieces(this);
+    this.in = new Pieces(this);
   }
 
   element(): VirtQueueElement {
@@ -190,21 +187,52 @@ export class RingChain implements Chain {
 
   /** Room for twice as many pieces. */
   grow(): void {
-    const list = new Int32Array(Math.min(2 * this.list.length, PIECES_MAX * PIECE));
+    const list = new Int32Array(Math.min(2 * this.list.length, 2 * PIECES_MAX));
     list.set(this.list);
     this.list = list;
-    this.out.list = list;
-    this.in.list = list;
   }
 
-  /** How many pieces are for the device to read, and how many there are; the same for bytes, or -1. */
-  split(outCount: number, count: number, outBytes: number, bytes: number): void {
+  /** The region of a piece. */
+  mapping(piece: number): Mapping {
+    return this.memory.mappings[this.cutCount === 0 ? this.region : this.search(piece)] as Mapping;
+  }
+
+  /** The region of the last cut at or before a piece. */
+  private search(piece: number): number {
+    let low = 0;
+    let high = this.cutCount;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.cuts[2 * middle] as number) <= piece) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? this.region : (this.cuts[2 * low - 1] as number);
+  }
+
+  /** The chain begins in this region. */
+  begin(region: number): void {
+    this.region = region;
+    this.cutCount = 0;
+  }
+
+  /** From this piece on it is another one. */
+  cut(piece: number, region: number): void {
+    if (piece === 0) {
+      this.region = region;
+      return;
+    }
+    this.cuts[2 * this.cutCount] = piece;
+    this.cuts[2 * this.cutCount + 1] = region;
+    this.cutCount++;
+  }
+
+  /** How many pieces are for the device to read, how many there are, and bytes of all; -1: not known. */
+  split(outCount: number, count: number, bytes: number): void {
     const { out, in: into } = this;
     out.count = outCount;
-    out.known = outBytes;
     into.first = outCount;
     into.count = count - outCount;
-    into.known = bytes < 0 ? -1 : bytes - outBytes;
+    into.known = bytes < 0 ? -1 : bytes - out.known;
   }
 
   /**
@@ -217,15 +245,16 @@ export class RingChain implements Chain {
     let at = gpa;
     for (let left = length; left > 0; count++) {
       if (count === PIECES_MAX) return this.#fail('virtio: too many write descriptors in indirect table');
-      if (count * PIECE === this.list.length) this.grow();
+      if (2 * count === this.list.length) this.grow();
       const mapping = this.memory.at(at);
       if (mapping === undefined || (writable && mapping.readonly)) {
         return this.#fail('virtio: bogus descriptor or out of resources');
       }
       const piece = Math.min(left, mapping.end - at);
-      this.list[count * PIECE] = at - mapping.gpa;
-      this.list[count * PIECE + 1] = piece;
-      this.list[count * PIECE + 2] = mapping.index;
+      this.list[2 * count] = at - mapping.gpa;
+      this.list[2 * count + 1] = piece;
+      const before = count === 0 ? -1 : this.mapping(count - 1).index;
+      if (before !== mapping.index) this.cut(count, mapping.index);
       left -= piece;
       at += piece;
     }
@@ -239,13 +268,4 @@ export class RingChain implements Chain {
     this.problem = problem;
     return -1;
   }
-}
-
-/** Copies bytes without an object where few are copied. */
-function copy(source: Uint8Array, from: number, target: Uint8Array, to: number, length: number): void {
-  if (length <= SMALL_COPY) {
-    for (let i = 0; i < length; i++) target[to + i] = source[from + i] as number;
-    return;
-  }
-  target.set(source.subarray(from, from + length), to);
 }

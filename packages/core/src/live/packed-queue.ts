@@ -3,7 +3,7 @@ import type { Gpa } from '../contract/memory.ts';
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes, tableProblem } from './avail-bytes.ts';
-import { FILLED, PIECE, PIECES_MAX, type RingChain, TAKEN } from './chain.ts';
+import { FILLED, type RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';
 import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, PackedRing } from './packed-ring.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
@@ -272,66 +272,79 @@ export class PackedQueue extends RingBase implements Ring {
    * reads the chain anew and judges it.
    */
   private walk(chain: RingChain): boolean {
+    // flags are the high half of the last word; constants of a module are variables to the engine
+    const NEXT = 1 << 16;
+    const WRITE = 2 << 16;
+    const INDIRECT = 4 << 16;
     const { ring, size } = this;
-    let words = ring.words;
-    let end = ring.descBase + (size << 2);
+    let { words } = ring;
+    let { hit } = this;
     let at = ring.descBase + (this.lastAvail << 2);
+    let end = ring.descBase + (size << 2);
     let tail = words[at + 3] as number;
-    const id = tail & 0xffff;
-    const indirect = ((tail >>> 16) & DESC_INDIRECT) !== 0;
-    let hit = this.hit;
+    const head = tail;
+    const indirect = (tail & INDIRECT) !== 0;
     if (indirect) {
       const bytes = words[at + 2] as number;
-      const mapping = this.locate(words[at] as number, words[at + 1] as number, bytes);
-      if (mapping === undefined || (bytes & 15) !== 0) return this.walkSlow(chain);
-      const offset = ((words[at] as number) - mapping.lo) >>> 0;
-      if ((offset & 3) !== 0 || mapping.words.length === 0) return this.walkSlow(chain);
-      words = mapping.words;
-      at = offset >>> 2;
+      const table = this.table(words[at] as number, words[at + 1] as number, bytes);
+      if (table < 0) return this.walkSlow(chain);
+      ({ hit } = this);
+      ({ words } = hit);
+      at = table;
       end = at + (bytes >>> 2);
-      hit = mapping;
       tail = words[at + 3] as number;
     }
     let { list } = chain;
     let count = 0;
-    let out = 0;
-    let entries = 0;
+    let out = -1;
+    let sum = 0;
+    chain.begin(hit.index);
     for (;;) {
       const length = words[at + 2] as number;
       let offset = ((words[at] as number) - hit.lo) >>> 0;
       if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const mapping = this.locate(words[at] as number, words[at + 1] as number, length);
-        if (mapping === undefined) return this.walkSlow(chain);
-        hit = mapping;
+        const other = this.locate(words[at] as number, words[at + 1] as number, length);
+        if (other === undefined) break;
+        chain.cut(count, other.index);
+        hit = other;
         offset = ((words[at] as number) - hit.lo) >>> 0;
       }
-      if (((tail >>> 16) & DESC_WRITE) === 0 && out++ !== count) return this.walkSlow(chain);
-      if (count * PIECE === list.length) {
-        if (count === PIECES_MAX) return this.walkSlow(chain);
+      // read buffers first, then the others; a total that is no small number is added up when it is asked for
+      if ((tail & WRITE) !== 0) {
+        if (out < 0) {
+          out = count;
+          chain.out.known = sum;
+        }
+      } else if (out >= 0) break;
+      sum = (sum + length) | 0;
+      if (sum < 0) break;
+      if (count << 1 === list.length) {
+        if (count === 1024) break;
         chain.grow();
-        list = chain.list;
+        ({ list } = chain);
       }
-      list[count * PIECE] = offset;
-      list[count * PIECE + 1] = length;
-      list[count * PIECE + 2] = hit.index;
+      list[count << 1] = offset;
+      list[(count << 1) + 1] = length;
       count++;
-      entries++;
       at += 4;
-      if (indirect) {
-        // Virtio 1.3 §2.8.8: the length of the table, not NEXT, says where it ends
-        if (at === end) break;
-      } else {
-        if (entries > size) return this.walkSlow(chain);
-        if (((tail >>> 16) & DESC_NEXT) === 0) break;
-        if (at === end) at -= size << 2;
+      // Virtio 1.3 §2.8.8: the length of a table, not NEXT, says where it ends
+      if (indirect ? at === end : (tail & NEXT) === 0) {
+        if (out < 0) {
+          out = count;
+          chain.out.known = sum;
+        }
+        chain.split(out, count, sum);
+        // Virtio 1.3 §2.8.6: the buffer id is in the last descriptor of a chain
+        chain.index = (indirect ? head : tail) & 0xffff;
+        chain.ndescs = indirect ? 1 : count;
+        return true;
       }
+      if (at === end) at -= size << 2;
+      // more than a ring has room for is a loop
+      if (!indirect && count === size) break;
       tail = words[at + 3] as number;
     }
-    // Virtio 1.3 §2.8.6: the buffer id is in the last descriptor of a chain
-    chain.index = indirect ? id : tail & 0xffff;
-    chain.ndescs = indirect ? 1 : entries;
-    chain.split(out, count, -1, -1);
-    return true;
+    return this.walkSlow(chain);
   }
 
   /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_packed_pop`. */
@@ -353,6 +366,7 @@ export class PackedQueue extends RingBase implements Ring {
     }
     let count = 0;
     let out = 0;
+    chain.begin(0);
     for (let entries = 1; ; entries++) {
       const writable = (ring.flags & DESC_WRITE) !== 0;
       // Virtio 1.3 §2.8.5: what the device writes comes behind what it reads
@@ -368,7 +382,8 @@ export class PackedQueue extends RingBase implements Ring {
     }
     // QEMU before 7.2.13 and 9.1 took the first one's: drivers that it works with have the same in all
     chain.index = indirect ? id : ring.id;
-    chain.split(out, count, -1, -1);
+    chain.out.known = -1;
+    chain.split(out, count, -1);
     return true;
   }
 

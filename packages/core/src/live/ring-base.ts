@@ -86,9 +86,22 @@ export abstract class RingBase {
     return mapping;
   }
 
+  /**
+   * Where an indirect table begins, in words of its region, which is {@link hit} then; -1 if it is not as the fast path
+   * wants it.
+   */
+  protected table(low: number, high: number, length: number): number {
+    const { hit } = this;
+    const region = hit.holds(low, high, length) ? hit : this.locate(low, high, length);
+    if (region === undefined || (length & 15) !== 0 || region.words.length === 0) return -1;
+    const offset = (low - region.lo) >>> 0;
+    return (offset & 3) === 0 ? offset >>> 2 : -1;
+  }
+
   /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */
   protected mapElement(element: VirtQueueElement, ndescs: number): RingChain | undefined {
     const chain = this.take();
+    chain.begin(0);
     let count = 0;
     for (const [list, writable] of [
       [element.out, false],
@@ -103,7 +116,8 @@ export abstract class RingBase {
       }
       if (!writable) chain.out.count = count;
     }
-    chain.split(chain.out.count, count, -1, -1);
+    chain.out.known = -1;
+    chain.split(chain.out.count, count, -1);
     chain.index = element.index;
     chain.ndescs = ndescs;
     chain.state = TAKEN;

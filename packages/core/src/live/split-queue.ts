@@ -3,7 +3,7 @@ import type { Gpa } from '../contract/memory.ts';
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { splitAvailBytes, tableProblem } from './avail-bytes.ts';
-import { FILLED, PIECES_MAX, type RingChain } from './chain.ts';
+import { FILLED, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
@@ -289,69 +289,65 @@ export class SplitQueue extends RingBase implements Ring {
     const NEXT = 1;
     const WRITE = 2;
     const INDIRECT = 4;
-    let { words } = this;
-    let { hit } = this;
     const chain = this.take();
-    let { list } = chain;
+    let { words, hit } = this;
     let base = this.descBase;
     let max = this.size;
     let at = base + (head << 2);
     let tail = words[at + 3] as number;
     if ((tail & INDIRECT) !== 0) {
-      const size = words[at + 2] as number;
-      const low = words[at] as number;
-      if (!hit.holds(low, words[at + 1] as number, size)) {
-        const other = this.locate(low, words[at + 1] as number, size);
-        if (other === undefined) return this.walkLong(head, chain);
-        hit = other;
-      }
-      const offset = (low - hit.lo) >>> 0;
-      if ((size & 15) !== 0 || (offset & 3) !== 0 || hit.words.length === 0)
-        return this.walkLong(head, chain);
-      words = hit.words;
-      base = offset >>> 2;
+      const table = this.table(words[at] as number, words[at + 1] as number, words[at + 2] as number);
+      if (table < 0) return this.walkLong(head, chain);
+      ({ hit } = this);
+      ({ words } = hit);
+      base = table;
+      max = (this.words[at + 2] as number) >>> 4;
       at = base;
-      max = size >>> 4;
       tail = words[at + 3] as number;
     }
-    let { lo, hi, span, index } = hit;
+    let { list } = chain;
     let end = 0;
-    let outEnd = 0;
+    let outEnd = -1;
     let sum = 0;
-    let outSum = 0;
-    for (let left = max; left > 0; left--) {
+    chain.begin(hit.index);
+    for (;;) {
       const length = words[at + 2] as number;
-      const low = words[at] as number;
-      const high = words[at + 1] as number;
-      let offset = (low - lo) >>> 0;
-      if (high !== hi || offset >= span || (length - 1) >>> 0 >= span - offset) {
-        const other = this.locate(low, high, length);
-        if (other === undefined) return this.walkLong(head, chain);
-        ({ lo, hi, span, index } = other);
-        offset = (low - lo) >>> 0;
+      let offset = ((words[at] as number) - hit.lo) >>> 0;
+      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const other = this.locate(words[at] as number, words[at + 1] as number, length);
+        if (other === undefined) break;
+        chain.cut(end >> 1, other.index);
+        hit = other;
+        offset = ((words[at] as number) - hit.lo) >>> 0;
       }
+      // read buffers first, then the others; a total that is no small number is added up when it is asked for
+      if ((tail & WRITE) !== 0) {
+        if (outEnd < 0) {
+          outEnd = end;
+          chain.out.known = sum;
+        }
+      } else if (outEnd >= 0) break;
+      sum = (sum + length) | 0;
+      // more pieces than a table has room for is a loop
+      if (end >> 1 >= max || sum < 0) break;
       if (end === list.length) {
-        if (end === 4 * PIECES_MAX) return this.walkLong(head, chain);
+        if (end === 2048) break;
         chain.grow();
-        list = chain.list;
+        ({ list } = chain);
       }
       list[end] = offset;
       list[end + 1] = length;
-      list[end + 2] = index;
-      sum = (sum + length) | 0;
-      if (sum < 0) return this.walkLong(head, chain);
-      if ((tail & WRITE) === 0) {
-        if (outEnd !== end) return this.walkLong(head, chain);
-        outEnd = end + 4;
-        outSum = sum;
-      }
-      end += 4;
+      end += 2;
       if ((tail & NEXT) === 0) {
-        chain.split(outEnd >> 2, end >> 2, outSum, sum);
+        if (outEnd < 0) {
+          outEnd = end;
+          chain.out.known = sum;
+        }
+        chain.split(outEnd >> 1, end >> 1, sum);
         return this.taken(chain, head);
       }
       const next = tail >>> 16;
-      if (next >= max) return this.walkLong(head, chain);
+      if (next >= max) break;
       at = base + (next << 2);
       tail = words[at + 3] as number;
     }
@@ -374,6 +370,7 @@ export class SplitQueue extends RingBase implements Ring {
     }
     let count = 0;
     let out = 0;
+    chain.begin(0);
     for (let entries = 1; ; entries++) {
       const writable = (ring.flags & DESC_WRITE) !== 0;
       // Virtio 1.3 §2.7.4.2: what the device writes comes behind what it reads
@@ -386,7 +383,8 @@ export class SplitQueue extends RingBase implements Ring {
       if (ring.next >= max) return this.bad(chain, `Desc next is ${ring.next}`, { next: ring.next });
       ring.readDesc(table, ring.next);
     }
-    chain.split(out, count, -1, -1);
+    chain.out.known = -1;
+    chain.split(out, count, -1);
     return this.taken(chain, head);
   }
 
