@@ -69,15 +69,24 @@ export const schib = vmstate('s390_schib', 1).fields({
 
 /** A channel command, always in the shape of format 1. QEMU `CCW1`. */
 export const ccw1 = vmstate('s390_ccw1', 1).fields({
+  /** Command code. */
   cmdCode: u8,
+  /** CD 0x80, CC 0x40, SLI 0x20, SKP 0x10, PCI 8, IDA 4, S 2, MIDA 1. */
   flags: u8,
+  /** Bytes. */
   count: u16,
   /** Data address. */
   cda: u32,
 });
 
 /** A command information word. QEMU `CIW`. */
-export const ciw = vmstate('s390_ciw', 1).fields({ type: u8, command: u8, count: u16 });
+export const ciw = vmstate('s390_ciw', 1).fields({
+  /** What the command is for. */
+  type: u8,
+  command: u8,
+  /** Bytes that it transfers. */
+  count: u16,
+});
 
 /** What SENSE ID answers. QEMU `SenseId`. */
 export const senseId = vmstate('s390_sense_id', 1)
@@ -88,7 +97,9 @@ export const senseId = vmstate('s390_sense_id', 1)
     cuType: u16,
     /** Control unit model: the virtio device id. */
     cuModel: u8,
+    /** Device type. */
     devType: u16,
+    /** Device model. */
     devModel: u8,
   })
   .fields({
@@ -99,9 +110,13 @@ export const senseId = vmstate('s390_sense_id', 1)
 
 /** Operation-request block. QEMU `ORB`. */
 export const orb = vmstate('s390_subch_dev/orb', 1).fields({
+  /** Interruption parameter. */
   intparm: u32,
+  /** KEY 0xf000, S 0x800, C 0x400, M 0x200, Y 0x100, F 0x80, P 0x40, I 0x20, A 0x10, U 8, B 4, H 2, T 1. */
   ctrl0: u16,
+  /** Logical-path mask. */
   lpm: u8,
+  /** L 0x80, D 0x40, X 1. */
   ctrl1: u8,
   /** Channel-program address. */
   cpa: u32,
@@ -116,15 +131,21 @@ export const subchannel = vmstate('s390_subch_dev', 1)
     ssid: u8,
     /** Subchannel number. */
     migratedSchid: u16,
+    /** Device number. */
     devno: u16,
     /** Adapter interrupts are in use. */
     thinintActive: bool,
+    /** What STORE SUBCHANNEL shows. */
     currStatus: schib,
+    /** What SENSE shows. */
     senseData: buffer(32),
     /** Address of the current channel command. */
     channelProg: u64,
+    /** The last channel command. */
     lastCmd: ccw1,
+    /** There was one. */
     lastCmdValid: bool,
+    /** What SENSE ID shows. */
     id: senseId,
     /** Channel program of format 1. */
     ccwFmt1: bool,
@@ -138,6 +159,7 @@ export const subchannel = vmstate('s390_subch_dev', 1)
 export const indicatorAddress = vmstate('s390_ind_addr', 1).fields({
   /** Bytes: 8 classic, 1 summary, else what the queues need. */
   len: refine(s32, (value) => value >= 0, '0 or more'),
+  /** Guest address. */
   addr: u64,
 });
 
@@ -148,6 +170,7 @@ export const adapterInfo = vmstate('s390_adapter_info', 1)
     indOffset: u64,
   })
   // machines 2.10 and later
+  // bit of the summary indicator
   .subsection('summaryOffset', 's390_adapter_info/summary_offset', u32);
 
 /** `virtio_ccw_save_config`: vmsd `s390_virtio_ccw_dev`. */
