@@ -18,6 +18,7 @@ export {
   type StreamSink,
 } from './events.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
+export { parseRamMap, ramLayout } from './machine-layout.ts';
 export {
   type ByteSource,
   type MigrationStream,
@@ -29,6 +30,7 @@ export {
   type StreamSection,
 } from './model.ts';
 export { type ParserOptions, StreamParser } from './parser.ts';
+export { RamImage, type RamImageOptions, type RamPlacement } from './ram-image.ts';
 export { RoundTripCheck, TeeSink } from './verify.ts';
 export {
   acceptVirtio,

@@ -1,0 +1,102 @@
+import { StateError } from '@virtkit/vmstate';
+import { NullSink, type RamBlock } from './events.ts';
+import { RAM } from './wire.ts';
+
+/** Where a piece of a RAM block lies in the guest-physical address space. */
+export interface RamPlacement {
+  readonly gpa: number;
+  readonly block: string;
+  /** Offset in the block, bytes. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** How {@link RamImage} takes pages. */
+export interface RamImageOptions {
+  /** Most bytes of RAM held; blocks that would go beyond are refused. Default 4 GiB. */
+  readonly maxBytes?: number;
+  /** Which blocks to hold; default all. */
+  readonly wanted?: (block: RamBlock) => boolean;
+}
+
+/** Largest array that every engine has. */
+const ARRAY_MAX = 2 ** 32 - 1;
+const DEFAULT_MAX = 2 ** 32;
+
+/**
+ * A sink that keeps the content of RAM: what the guest's memory was when the stream ended, block by block. Later passes
+ * overwrite earlier ones, as on a destination.
+ */
+export class RamImage extends NullSink {
+  readonly #options: RamImageOptions;
+  readonly #blocks: { readonly block: RamBlock; readonly bytes: Uint8Array | undefined }[] = [];
+  #held = 0;
+  #target: Uint8Array | undefined;
+  #at = 0;
+
+  constructor(options: RamImageOptions = {}) {
+    super();
+    this.#options = options;
+  }
+
+  /** The blocks that are held. */
+  get blocks(): ReadonlyMap<string, Uint8Array> {
+    return new Map(
+      this.#blocks.flatMap(({ block, bytes }) => (bytes === undefined ? [] : [[block.name, bytes] as const])),
+    );
+  }
+
+  /** What the stream told of its blocks, held or not. */
+  get announced(): readonly RamBlock[] {
+    return this.#blocks.map(({ block }) => block);
+  }
+
+  override ramBlock(block: RamBlock): void {
+    const { maxBytes = DEFAULT_MAX, wanted } = this.#options;
+    if (wanted !== undefined && !wanted(block)) {
+      this.#blocks.push({ block, bytes: undefined });
+      return;
+    }
+    const place = { layer: 'stream', path: `ram.${block.name}` } as const;
+    if (block.mapped !== undefined)
+      throw new StateError('mapped-ram', 'the pages of a mapped-ram file are not read', {}, place);
+    if (this.#held + block.length > maxBytes || block.length > ARRAY_MAX) {
+      const facts = { length: block.length, held: this.#held, limit: maxBytes };
+      throw new StateError(
+        'ram-size',
+        `block "${block.name}" of ${block.length} bytes: more than the ${maxBytes} that may be held`,
+        facts,
+        place,
+      );
+    }
+    this.#held += block.length;
+    this.#blocks.push({ block, bytes: new Uint8Array(block.length) });
+  }
+
+  override ramPage(flags: number, offset: number, index: number): void {
+    const entry = this.#blocks[index];
+    this.#target = undefined;
+    if (entry?.bytes === undefined) return;
+    const kind = flags & ~RAM.CONTINUE;
+    if (kind === RAM.PAGE) {
+      this.#target = entry.bytes;
+      this.#at = offset;
+    } else if (kind === RAM.ZERO) {
+      entry.bytes.fill(0, offset, offset + 4096);
+    } else {
+      const place = { layer: 'stream', path: `ram.${entry.block.name}` } as const;
+      throw new StateError(
+        'ram-encoding',
+        'the page is a delta or compressed, which only a QEMU unpacks: switch xbzrle and compress off',
+        { flags, offset },
+        place,
+      );
+    }
+  }
+
+  override ramData(bytes: Uint8Array, start: number, end: number): void {
+    if (this.#target === undefined) return;
+    this.#target.set(bytes.subarray(start, end), this.#at);
+    this.#at += end - start;
+  }
+}

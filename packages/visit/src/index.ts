@@ -1,0 +1,11 @@
+/**
+ * Live virtio devices out of a QEMU migration stream, and back into one.
+ *
+ * You bring:  a stream, guest memory, what the devices are connected to.
+ * You get:    each device made as its state says, holding that state; it can run, and be saved again.
+ * Not here:   the rest of the machine: CPUs, timers, other devices stay bytes.
+ * @packageDocumentation
+ */
+export { type Backends, inferDevice } from './infer-device.ts';
+export { inferPci } from './infer-pci.ts';
+export { liveDevice, type Surroundings } from './live.ts';
