@@ -11,9 +11,6 @@ export class NullDisk implements BlkBackend {
   readonly wantsEmpty = true;
   /** Submitted, and not completed. */
   readonly #done: (() => void)[] = [];
-  /** QEMU submits a read or write when the next one comes, or the ring is empty: it could have been merged. */
-  #held: (() => void) | undefined;
-  #heldIsWrite = false;
   #completing = false;
 
   constructor(size: number) {
@@ -21,12 +18,11 @@ export class NullDisk implements BlkBackend {
   }
 
   get pending(): boolean {
-    return this.#done.length > 0 || this.#held !== undefined;
+    return this.#done.length > 0;
   }
 
   /** Completes a request, the last one first. */
   complete(): void {
-    this.#submitHeld();
     this.#completing = true;
     this.#done.pop()?.();
   }
@@ -40,35 +36,18 @@ export class NullDisk implements BlkBackend {
     return new Promise((resolve) => this.#done.push(resolve));
   }
 
-  #hold(isWrite: boolean, transfer: () => number): Promise<void> {
-    this.#submitHeld();
-    this.#heldIsWrite = isWrite;
-    return new Promise((resolve) => {
-      this.#held = () => {
-        transfer();
-        this.#done.push(resolve);
-      };
-    });
-  }
-
-  #submitHeld(): void {
-    this.#held?.();
-    this.#held = undefined;
-  }
-
   read(_position: number, target: Spans, from: number, length: number): Promise<void> {
-    return this.#hold(false, () => target.fill(from, length, 0));
+    target.fill(from, length, 0);
+    return this.#later();
   }
 
   write(): Promise<void> {
-    return this.#hold(true, () => 0);
+    return this.#later();
   }
 
   /** With the write cache off, a flush follows a write: QEMU does both in one. */
   flush(): Promise<void> | undefined {
-    if (this.#completing) return undefined;
-    if (this.#heldIsWrite) this.#submitHeld();
-    return this.#later();
+    return this.#completing ? undefined : this.#later();
   }
 
   discard(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type DeviceModel, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState } from '@virtkit/core';
+import { type DeviceModel, FEATURE, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState } from '@virtkit/core';
 import { BlkDevice } from '@virtkit/device-blk';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { NullDisk } from './null-disk.ts';
@@ -25,6 +25,8 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #worked = false;
+  /** A queue is being handled. */
+  #inQueue = false;
   /** What a device wants to do as soon as others had their turn. */
   readonly #deferred: (() => void)[] = [];
 
@@ -129,7 +131,9 @@ export class OurMachine implements View {
       const slot = this.live.slots[queue.index];
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
         this.known ??= 'ring at address 0';
+      this.#inQueue = true;
       handleQueue(queue);
+      this.#inQueue = false;
     };
     const setStatus = model.setStatus.bind(model);
     model.setStatus = (status) => {
@@ -152,7 +156,10 @@ export class OurMachine implements View {
         if (address + 4 <= RAM_BYTES) this.ram.setUint32(address, data, true);
       },
       onEvent: ({ name, reason = '' }) => {
-        if (name === 'fault') this.known ??= KNOWN.find((entry) => entry.reason.test(reason))?.name;
+        if (name !== 'fault') return;
+        this.known ??= KNOWN.find((entry) => entry.reason.test(reason))?.name;
+        if (this.#inQueue && setup.device === 'blk' && this.live.has(FEATURE.RING_PACKED))
+          this.known ??= 'fault in a packed ring (QEMU hangs)';
       },
     });
     return made as PciFunction;
@@ -166,6 +173,7 @@ export class OurMachine implements View {
         queues: setup.queues,
         queueSize: setup.queueSize,
         serial: DISK_SERIAL,
+        requestMerging: false,
         defer: (proceed) => this.#deferred.push(proceed),
       }) as DeviceModel;
     }

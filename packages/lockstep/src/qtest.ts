@@ -55,7 +55,7 @@ export class Qtest {
   }
 
   /** Waits for the answers to all commands since the last time. */
-  async finish(timeoutMs = 10_000): Promise<Answers> {
+  async finish(timeoutMs = 5_000): Promise<Answers> {
     this.#write();
     let timer: NodeJS.Timeout | undefined;
     while (this.#lines.length < this.#sent) {

@@ -132,7 +132,8 @@ export class Engine {
     request.operation = write ? 'write' : 'read';
     request.length = write ? out.total - HEADER_BYTES : request.room - 1;
     const status = parseTransfer(request, header, at, littleEndian, settings, capacity);
-    if (status !== BLK_S.OK || request.length === 0) this.#finish(request, status);
+    const empty = request.length === 0 && settings.backend.wantsEmpty !== true;
+    if (status !== BLK_S.OK || empty) this.#finish(request, status);
     else this.#plan(request);
     return true;
   }
@@ -179,6 +180,15 @@ export class Engine {
   }
 
   #plan(request: Request): void {
+    if (!this.settings.requestMerging) {
+      const { operation } = request;
+      const transfer = operation === 'read' || operation === 'write';
+      if (transfer || (operation === 'flush' && this.#planned?.operation === 'write')) this.#beginPlanned();
+      if (!transfer) {
+        this.#issue(request);
+        return;
+      }
+    }
     request.stage = 'planned';
     if (this.#lastPlanned === undefined) this.#planned = request;
     else this.#lastPlanned.planned = request;

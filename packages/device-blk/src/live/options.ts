@@ -69,6 +69,12 @@ export interface BlkOptions {
   readonly rerror?: ErrorPolicy;
   /** What happens if it fails to write, flush, discard, …; default `enospc`. */
   readonly werror?: ErrorPolicy;
+  /**
+   * False: one read or write is held back until the next is taken or the ring is empty, everything else is begun when it
+   * is taken. That is the order of QEMU's `request-merging=off`, for lockstep with one. Default: all is begun when the ring
+   * is empty.
+   */
+  readonly requestMerging?: boolean;
   /** A request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see to it, and resume. */
   readonly onStop?: (stop: BlkStop) => void;
   /**
@@ -115,6 +121,7 @@ export interface Settings {
   readonly geometry: Geometry;
   readonly rerror: ErrorPolicy;
   readonly werror: ErrorPolicy;
+  readonly requestMerging: boolean;
   readonly onStop: ((stop: BlkStop) => void) | undefined;
   readonly defer: ((proceed: () => void) => void) | undefined;
   readonly ndescs: 'after' | 'before';
@@ -153,6 +160,7 @@ export function settle(options: BlkOptions): Settings {
     geometry: geometryOf(options),
     rerror: options.rerror ?? 'report',
     werror: options.werror ?? 'enospc',
+    requestMerging: options.requestMerging ?? true,
     onStop: options.onStop,
     defer: options.defer,
     ndescs: options.ndescs ?? 'after',
