@@ -239,7 +239,7 @@ function* clearRings(
   const driver = avail ?? desc + 16 * num;
   const end = driver + 4 + 2 * num;
   const device = used ?? Math.ceil(end / 0x1000) * 0x1000;
-  if (avail !== undefined) yield memory(desc, new Uint8Array(16 * num));
+  if (avail !== undefined && num > 0) yield memory(desc, new Uint8Array(16 * num));
   yield memory(driver, new Uint8Array(6 + 2 * num));
   yield memory(device, new Uint8Array(6));
 }

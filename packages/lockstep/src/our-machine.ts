@@ -1,9 +1,10 @@
 import { type DeviceModel, FEATURE, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState } from '@virtkit/core';
 import { BlkDevice } from '@virtkit/device-blk';
+import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { NullDisk } from './null-disk.ts';
 import type { Operation } from './operation.ts';
-import { DISK_BYTES, DISK_SERIAL, RAM_BYTES, type Setup } from './setup.ts';
+import { DISK_BYTES, DISK_SERIAL, MAC, RAM_BYTES, type Setup } from './setup.ts';
 import { codecFor } from './state.ts';
 import type { View } from './view.ts';
 
@@ -25,10 +26,10 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #worked = false;
+  /** Bottom halves: what the network card has put off until the driver has kicked. */
+  readonly #deferred: (() => void)[] = [];
   /** A queue is being handled. */
   #inQueue = false;
-  /** What a device wants to do as soon as others had their turn. */
-  readonly #deferred: (() => void)[] = [];
 
   constructor(setup: Setup) {
     this.setup = setup;
@@ -174,9 +175,12 @@ export class OurMachine implements View {
         queueSize: setup.queueSize,
         serial: DISK_SERIAL,
         requestMerging: false,
-        defer: (proceed) => this.#deferred.push(proceed),
       }) as DeviceModel;
     }
-    throw new Error('net is not there yet');
+    return new NetDevice({
+      backend: { send: () => true },
+      mac: MAC,
+      defer: (proceed) => this.#deferred.push(proceed),
+    }) as DeviceModel;
   }
 }

@@ -8,6 +8,8 @@ import { actionFor } from './policy.ts';
 import { type ParkedRequest, type Request, RequestList } from './request.ts';
 import { BLK_S, BLK_T, HEADER_BYTES } from './wire.ts';
 
+/** Most entries that an avail index of 16 bits can be ahead. */
+const INDEX_TURN = 0x10000;
 /** Direction and barrier are no part of the command, for QEMU. */
 const COMMAND = ~(BLK_T.OUT | BLK_T.BARRIER);
 const DISCARD = BLK_T.DISCARD & COMMAND;
@@ -66,7 +68,7 @@ export class Engine {
   handleQueue(queue: Virtqueue): void {
     if (this.#lost > 0 || this.#paused) return;
     // the driver may put in chains while we take them out, and one that knows how may do so for ever
-    let budget = queue.size;
+    let budget = this.settings.requestMerging ? queue.size : INDEX_TURN;
     const outer = this.#batch;
     const outerBatched = this.#batched;
     this.#batch = queue;
