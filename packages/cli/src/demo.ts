@@ -17,7 +17,7 @@ for (const stream of STREAMS) {
   const blk = examine(read.stream).find(({ device }) => device.name === 'virtio-blk');
   if (blk?.decoded === undefined) throw new Error(`${file}: no virtio-blk that can be read`);
   console.log(`\n=== ${file.split('/').at(-1)} ===\n`);
-  console.log(inspect(read, { device: blk.device.section.header.idstr }));
+  console.log(inspect(read, { device: blk.device.section.header.idstr }).text);
   console.log(stepsText(blk, 'save'));
   const { text, clean } = verify(read, false);
   console.log(text);

@@ -1,5 +1,5 @@
 import { type Difference, diffStreams, showJson } from '@virtkit/compat';
-import pc from 'picocolors';
+import { colors as pc } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 

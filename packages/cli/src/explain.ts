@@ -1,5 +1,5 @@
 import { type Explanation, explain } from '@virtkit/compat';
-import pc from 'picocolors';
+import { colors as pc } from './output.ts';
 
 /** What `virtkit explain` found in a text. */
 export interface Explained {

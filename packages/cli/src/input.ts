@@ -1,6 +1,7 @@
 import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
+import { isStateError, StateError } from '@virtkit/vmstate';
 
 /** Larger than what a pipe gives at a time, small enough to stay in the cache. */
 const CHUNK_BYTES = 1 << 18;
@@ -13,12 +14,30 @@ const STDIN = 0;
  * Reads are synchronous, into one buffer: a third less CPU than Node's streams, and nothing else is waiting.
  *
  * @param owned each chunk gets memory of its own, so that it may be kept
+ * @throws StateError `gzip`; Error with the file's name for what the system refuses
  */
 export async function readFileOrPipe(
   file: string,
   owned: boolean,
   take: (chunk: Uint8Array) => void,
 ): Promise<void> {
+  try {
+    await readChunks(file, owned, take);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (isStateError(error) || code === undefined) throw error;
+    const name = file === '-' ? 'standard input' : file;
+    throw new Error(`${name}: ${REASONS[code] ?? message}`, { cause: error });
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file',
+  EISDIR: 'is a directory',
+  EACCES: 'permission denied',
+};
+
+async function readChunks(file: string, owned: boolean, take: (chunk: Uint8Array) => void): Promise<void> {
   const fd = file === '-' ? STDIN : openSync(file, 'r');
   try {
     const chunks = chunksOf(fd, owned);
@@ -87,17 +106,46 @@ function readSome(fd: number, buffer: Uint8Array): number {
   }
 }
 
+/** Unpacks, and hands over all that a cut or damaged file still has before it complains. */
 async function unpack(
   first: Uint8Array,
   rest: Iterable<Uint8Array>,
   take: (chunk: Uint8Array) => void,
 ): Promise<void> {
-  function* all(): Generator<Uint8Array> {
-    yield first;
-    for (const chunk of rest) yield chunk.slice();
+  const unpacked = createGunzip();
+  let failure: unknown;
+  unpacked.on('data', (chunk: Uint8Array) => {
+    try {
+      if (failure === undefined) take(chunk);
+    } catch (error) {
+      failure = error;
+    }
+  });
+  const ended = new Promise<void>((resolve, reject) => unpacked.on('end', resolve).on('error', reject));
+  ended.catch(() => {});
+  // bad data is told by the event alone
+  const write = (chunk: Uint8Array): Promise<void> =>
+    Promise.race([ended, new Promise<void>((resolve) => unpacked.write(chunk, () => resolve()))]);
+  try {
+    // one after the other: the last one must not be the one with which the end is missed, or its data is lost
+    await write(first);
+    for (const chunk of rest) {
+      if (failure !== undefined) break;
+      await write(chunk.slice());
+    }
+    unpacked.end();
+    await ended;
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    if (!code.startsWith('Z_')) throw error;
+    failure ??= new StateError(
+      'gzip',
+      `the gzip data cannot be unpacked: ${message}`,
+      {},
+      { layer: 'stream' },
+    );
   }
-  for await (const chunk of Readable.from(all(), { objectMode: true }).pipe(createGunzip()))
-    take(chunk as Uint8Array);
+  if (failure !== undefined) throw failure;
 }
 
 /** A line on stderr that says how far a long read has come; nothing unless stderr is a terminal. */

@@ -1,8 +1,10 @@
 import { nameFeatures, nameStatus, negotiated, type VirtioState } from '@virtkit/core';
 import { COMMANDS, type MigrationStream, type StreamSection, showValue, titleOf } from '@virtkit/migration';
-import { hex, type Json, leaves, nodeAt, type TraceNode } from '@virtkit/vmstate';
-import pc from 'picocolors';
+import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, examine, fieldsOf, matches, summarize } from './device.ts';
+import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
+import { jsonText } from './inspect-json.ts';
+import { colors as pc } from './output.ts';
 import type { Read } from './read.ts';
 
 /** Options of `virtkit inspect`. */
@@ -13,22 +15,70 @@ export interface InspectOptions {
   readonly path?: string;
 }
 
-/** What `inspect` prints on stdout. */
-export function inspect(read: Read, options: InspectOptions): string {
+/** What `inspect` found. */
+export interface Inspection {
+  /** For stdout. */
+  readonly text: string;
+  /** What was asked for and is not there. */
+  readonly missing: string | undefined;
+  /** False if a device that was asked for cannot be read. */
+  readonly readable: boolean;
+}
+
+/** The devices of a stream, for people or as JSON. */
+export function inspect(read: Read, options: InspectOptions): Inspection {
   const { stream } = read;
   const devices = examine(stream).filter(({ device }) => matches(device.section, options.device));
-  if (options.json === true) return `${JSON.stringify(toJson(read, devices, options), null, 2)}\n`;
+  const others = otherSections(stream, devices).filter((section) => matches(section, options.device));
+  const text = options.json === true ? jsonText(read, devices, others, options) : '';
+  const parts = options.json === true ? [] : humanParts(read, devices, others, options);
+  return {
+    text: text + parts.join('\n'),
+    missing: read.error === undefined ? missing(devices, others, options) : undefined,
+    readable: devices.every(({ error }) => error === undefined),
+  };
+}
+
+function humanParts(
+  read: Read,
+  devices: readonly Examined[],
+  others: readonly StreamSection[],
+  options: InspectOptions,
+): string[] {
+  const { device, path } = options;
+  const { stream } = read;
+  // without a header there is nothing to say: the error says it
+  const head = device === undefined && path === undefined && stream.version !== 0 ? [overview(read)] : [];
   const machine = stream.configuration?.name ?? '';
-  const others =
-    options.device === undefined
-      ? []
-      : otherSections(stream, devices).filter((section) => matches(section, options.device));
-  const parts = [
-    ...(options.device === undefined && options.path === undefined ? [overview(read)] : []),
-    ...devices.map((device) => deviceText(device, machine, options)),
-    ...others.map((section) => sectionText(section, options)),
+  return [
+    ...head,
+    ...devices
+      .filter(({ decoded }) => path === undefined || decoded === undefined || findField(decoded.root, path))
+      .map((examined) => deviceText(examined, machine, options)),
+    ...(device === undefined ? [] : others)
+      .filter((section) => path === undefined || fieldAt(section, path))
+      .map((section) => sectionText(section, options)),
   ];
-  return parts.length === 0 ? 'no such device\n' : parts.join('\n');
+}
+
+/** What was asked for, if nothing of it is there. */
+function missing(
+  devices: readonly Examined[],
+  others: readonly StreamSection[],
+  { device, path }: InspectOptions,
+): string | undefined {
+  if (device !== undefined && devices.length + others.length === 0)
+    return `no section with "${device}" in its name`;
+  if (path === undefined) return undefined;
+  const found =
+    devices.some(({ decoded }) => decoded !== undefined && findField(decoded.root, path) !== undefined) ||
+    (device !== undefined && others.some((section) => fieldAt(section, path) !== undefined));
+  return found ? undefined : `no field "${path}"`;
+}
+
+function fieldAt(section: StreamSection, path: string): FoundField | undefined {
+  const root = fieldsOf(section);
+  return root && findField(root, path);
 }
 
 function otherSections(stream: MigrationStream, devices: readonly Examined[]): StreamSection[] {
@@ -184,110 +234,35 @@ function sectionText(section: StreamSection, options: InspectOptions): string {
 
 /** Every field with its byte range; `--path` picks one, `--hex` adds the bytes. */
 function treeText(root: TraceNode, body: Uint8Array, offset: number, options: InspectOptions): string {
-  const path = options.path?.replace(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase()) ?? '';
-  const from = nodeAt(root, path);
-  if (from === undefined) return `  no field "${path}"\n`;
-  const found =
-    from.children.length === 0 && from !== root ? [{ path, node: from }] : [...leaves(from, path)];
-  const lines = found.map(({ path: name, node }) => {
+  const lines = fieldsUnder(root, options.path).map(({ path, node }) => {
     const bytes = body.subarray(node.start - offset, node.end - offset);
+    const value = fieldValue(node);
+    const isBytes = value instanceof Uint8Array || value === undefined || isLong(value);
     const shown =
       node.type === 'absent'
         ? `(${node.end - node.start} bytes as in unused entries)`
-        : showValue(printable(node.value), node.type);
+        : showValue(isBytes ? bytes : printable(value), node.type);
     const raw =
-      options.hex === true && node.type !== 'absent' && !(node.value instanceof Uint8Array)
-        ? `  ${pc.dim(showValue(bytes))}`
-        : '';
-    return `  ${hex(node.start)}..${hex(node.end)}  ${name} = ${shown}${raw}`;
+      options.hex === true && node.type !== 'absent' && !isBytes ? `  ${pc.dim(showValue(bytes))}` : '';
+    const wire = wireName(path, node);
+    return `  ${hex(node.start)}..${hex(node.end)}  ${path}${wire === undefined ? '' : pc.dim(` (${wire})`)} = ${shown}${raw}`;
   });
   return `${lines.join('\n')}\n`;
+}
+
+/** An array that is better shown as bytes. */
+function isLong(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 16;
+}
+
+/** QEMU's name of a field, where it is not the last part of the path in snake_case. */
+function wireName(path: string, { name, wire }: TraceNode): string | undefined {
+  if (name.startsWith('[') || wire === name || wire === snakeCase(name) || path.endsWith(wire))
+    return undefined;
+  return wire;
 }
 
 function printable(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
   return JSON.stringify(value, (_key, item: unknown) => (typeof item === 'bigint' ? hex(item) : item));
-}
-
-/** The documented JSON form: `schema/inspect.schema.json`. */
-function toJson({ stream, bytes, error }: Read, devices: readonly Examined[], options: InspectOptions): Json {
-  const machine = stream.configuration?.name ?? '';
-  return {
-    format: 1,
-    bytes,
-    complete: stream.complete && error === undefined,
-    ...(error !== undefined && { error: errorJson(error) }),
-    machine: machine === '' ? null : machine,
-    capabilities: stream.configuration?.capabilities ?? [],
-    ram: (stream.ram?.blocks ?? []).map(({ name, length, pages, zeroPages, encodedPages }) => ({
-      name,
-      length,
-      pages,
-      zeroPages,
-      encodedPages,
-    })),
-    sections: stream.sections.map(({ header, offset, body }) => ({
-      idstr: header.idstr,
-      id: header.id,
-      kind: header.kind,
-      instanceId: header.instanceId,
-      versionId: header.versionId,
-      offset,
-      size: body.length,
-    })),
-    devices: devices.map((examined) => deviceJson(examined, machine, options)),
-  };
-}
-
-function deviceJson(examined: Examined, machine: string, options: InspectOptions): Json {
-  const { device, decoded, error, findings } = examined;
-  const { header, offset, body } = device.section;
-  const head = {
-    name: device.name,
-    path: device.path,
-    transport: device.codec.transport.name,
-    known: device.known,
-    sectionId: header.id,
-    versionId: header.versionId,
-    offset,
-    size: body.length,
-  };
-  if (decoded === undefined) return { ...head, error: error === undefined ? null : errorJson(error) };
-  return {
-    ...head,
-    summary: summarize(decoded, machine),
-    state: device.codec.toJSON(decoded.state),
-    findings: findings.map(({ code, severity, layer, path, reason, offset: at }) => ({
-      code,
-      severity,
-      layer,
-      path,
-      reason,
-      ...(at !== undefined && { offset: at }),
-    })),
-    ...(options.hex === true && {
-      fields: [...leaves(decoded.root)].map(({ path, node }) => ({
-        path,
-        type: node.type,
-        start: node.start,
-        end: node.end,
-      })),
-    }),
-  };
-}
-
-export function errorJson(error: {
-  readonly code: string;
-  readonly layer?: string | undefined;
-  readonly path: string;
-  readonly reason: string;
-  readonly offset?: number | undefined;
-}): Json {
-  return {
-    code: error.code,
-    layer: error.layer ?? null,
-    path: error.path,
-    reason: error.reason,
-    offset: error.offset ?? null,
-  };
 }

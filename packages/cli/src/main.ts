@@ -1,6 +1,10 @@
 #!/usr/bin/env node
+import { createRequire } from 'node:module';
+import { parseTarget } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
+import { check, verdictText } from './check.ts';
+import { convert } from './convert.ts';
 import { examine, matches } from './device.ts';
 import { diff } from './diff.ts';
 import { explainText } from './explain.ts';
@@ -8,19 +12,21 @@ import { readText } from './input.ts';
 import { type InspectOptions, inspect } from './inspect.ts';
 import { UsageError } from './live/address.ts';
 import { addLiveCommands } from './live/commands.ts';
+import { say, write } from './output.ts';
 import { type Read, readInput } from './read.ts';
 import { stepsText } from './steps.ts';
 import { verify } from './verify.ts';
 
-/** 0 fine, 1 findings, 2 usage, 3 unreadable. */
+/** As documented in the README. */
 const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3 } as const;
 
 const program = new Command('virtkit')
   .description('virtio devices in QEMU migration streams: every field by name')
   .addHelpText(
     'after',
-    '\nFILE may be gzipped; - is standard input.\nExit codes: 0 fine, 1 findings, 2 usage, 3 unreadable.',
+    '\nFILE may be gzipped; - is standard input.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable.',
   )
+  .version(version(), '-V, --version')
   .exitOverride();
 
 program
@@ -33,15 +39,17 @@ program
   .option('--hex', 'every field with its byte range and bytes')
   .action(async (file: string, options: InspectOptions) => {
     const read = await readInput(file, false);
-    await write(inspect(read, options));
-    finish(read, examine(read.stream).some(({ error }) => error !== undefined) ? EXIT.UNREADABLE : EXIT.FINE);
+    const { text, missing, readable } = inspect(read, options);
+    await write(text);
+    if (missing !== undefined) say(missing);
+    finish(read, !readable ? EXIT.UNREADABLE : missing === undefined ? EXIT.FINE : EXIT.FINDINGS);
   });
 
 program
   .command('verify')
   .argument('<file>', 'migration stream, libvirt save file, or -')
   .description('decode, encode, compare; check what the fields promise each other')
-  .option('--json', 'machine-readable')
+  .option('--json', 'machine-readable, see schema/verify.schema.json')
   .action(async (file: string, options: { readonly json?: boolean }) => {
     const read = await readInput(file, true);
     const { text, clean } = verify(read, options.json === true);
@@ -58,10 +66,12 @@ program
     const read = await readInput(file, false);
     const devices = examine(read.stream).filter(({ device }) => matches(device.section, options.device));
     for (const examined of devices) {
-      if (examined.error !== undefined) process.stderr.write(`${examined.error.message}\n`);
+      if (examined.error !== undefined) say(examined.error.message);
       else await write(`${stepsText(examined, 'save')}\n${stepsText(examined, 'load')}\n`);
     }
-    finish(read, devices.every(({ error }) => error === undefined) ? EXIT.FINE : EXIT.UNREADABLE);
+    if (devices.length === 0 && read.error === undefined) say('no such virtio device in the stream');
+    const readable = devices.every(({ error }) => error === undefined);
+    finish(read, !readable ? EXIT.UNREADABLE : devices.length === 0 ? EXIT.FINDINGS : EXIT.FINE);
   });
 
 program
@@ -87,38 +97,78 @@ program
     const text = words.length === 0 || words.join() === '-' ? await readText() : words.join('\n');
     const explained = explainText(text, options.json === true);
     await write(explained.text);
-    if (!explained.known) process.stderr.write('virtkit: no message of a QEMU that virtkit knows\n');
+    if (!explained.known) say('no message of a QEMU that virtkit knows');
     process.exitCode = explained.known ? EXIT.FINE : EXIT.FINDINGS;
   });
 
+program
+  .command('check')
+  .argument('<file>', 'migration stream, libvirt save file, or -')
+  .requiredOption(
+    '--target <qemu>',
+    'qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,PROPERTY=VALUE …]',
+  )
+  .description('say whether a QEMU will load the stream, and what speaks against it')
+  .option('--json', 'machine-readable')
+  .action(async (file: string, options: { readonly target: string; readonly json?: boolean }) => {
+    parseTarget(options.target);
+    const read = await readInput(file, false);
+    const { text, refused } = check(read, options.target, options.json === true);
+    await write(text);
+    finish(read, refused ? EXIT.FINDINGS : EXIT.FINE);
+  });
+
+program
+  .command('convert')
+  .argument('<in>', 'migration stream (may be gzipped)')
+  .argument('<out>', 'file to write; it appears when it is whole')
+  .requiredOption('--to <qemu>', 'qemu-11.1[,machine=…][,PROPERTY=VALUE …]')
+  .description('rewrite a stream so that a QEMU loads it, where that changes nothing that the guest sees')
+  .option('--json', 'machine-readable')
+  .action(
+    async (input: string, output: string, options: { readonly to: string; readonly json?: boolean }) => {
+      const { verdicts, written } = await convert(input, output, options.to);
+      if (options.json === true)
+        await write(`${JSON.stringify({ format: 1, written, verdicts }, null, 2)}\n`);
+      else await write(verdicts.map((verdict) => `${verdictText(verdict)}\n`).join(''));
+      say(
+        written
+          ? `${output} written for ${options.to}`
+          : `${output} not written: ${options.to} cannot load this stream`,
+      );
+      process.exitCode = written ? EXIT.FINE : EXIT.FINDINGS;
+    },
+  );
+
 addLiveCommands(program, {
   write,
-  say: (text) => process.stderr.write(`virtkit: ${text}\n`),
+  say,
   exit: (code) => {
     process.exitCode = { fine: EXIT.FINE, findings: EXIT.FINDINGS, unreadable: EXIT.UNREADABLE }[code];
   },
 });
 
 function finish({ error }: Read, code: number): void {
-  if (error !== undefined) process.stderr.write(`virtkit: ${error.message}\n`);
+  if (error !== undefined) say(error.message);
   process.exitCode = error !== undefined ? EXIT.UNREADABLE : code;
 }
 
-function write(text: string): Promise<void> {
-  return new Promise((resolve) => process.stdout.write(text, () => resolve()));
+/** A wrong address, option or target. */
+function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (isStateError(error) && error.code === 'target');
 }
 
-// a reader that goes away (head, less) is not an error
-process.stdout.on('error', () => process.exit(EXIT.FINE));
+function version(): string {
+  const manifest = createRequire(import.meta.url)('../package.json') as { readonly version?: unknown };
+  return String(manifest.version);
+}
 
 try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.FINE : EXIT.USAGE;
   else {
-    process.stderr.write(
-      `virtkit: ${isStateError(error) || error instanceof Error ? error.message : String(error)}\n`,
-    );
-    process.exitCode = error instanceof UsageError ? EXIT.USAGE : EXIT.UNREADABLE;
+    say(isStateError(error) || error instanceof Error ? error.message : String(error));
+    process.exitCode = isUsage(error) ? EXIT.USAGE : EXIT.UNREADABLE;
   }
 }

@@ -42,8 +42,18 @@ export async function readInput(file: string, compare: boolean): Promise<Read> {
     return { stream: collector.partial(), error: undefined, bytes: parser.received, check };
   } catch (error) {
     if (!isStateError(error)) throw error;
+    if (error.code === 'gzip') endEarly(parser);
     return { stream: collector.partial(), error, bytes: parser.received, check };
   } finally {
     progress.end();
+  }
+}
+
+/** Has what came so far taken apart: device state is kept until it is all there. Its own error would say less. */
+function endEarly(parser: StreamParser): void {
+  try {
+    parser.end();
+  } catch (error) {
+    if (!isStateError(error)) throw error;
   }
 }

@@ -1,7 +1,7 @@
 import { titleOf } from '@virtkit/migration';
 import { hex } from '@virtkit/vmstate';
 import { type Examined, examine } from './device.ts';
-import { errorJson } from './inspect.ts';
+import { errorJson } from './inspect-json.ts';
 import type { Read } from './read.ts';
 
 /** What `verify` found. */

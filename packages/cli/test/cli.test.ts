@@ -1,27 +1,11 @@
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { root, useCommand } from './command.ts';
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-const root = fileURLToPath(new URL('../../../', import.meta.url));
+const { virtkit } = useCommand();
 const pci = `${root}packages/lab/streams/10.0.13/q100-q35-inflight-mq.mig.gz`;
 const ccw = `${root}packages/lab/streams/10.0.13/q100-s390-io.mig.gz`;
-
-function virtkit(
-  args: readonly string[],
-  input?: Uint8Array,
-): { readonly status: number | null; readonly stdout: string; readonly stderr: string } {
-  const node = ['--import', 'tsx', '--conditions=@virtkit/source', main, ...args];
-  return spawnSync(process.execPath, node, {
-    cwd: root,
-    encoding: 'utf8',
-    input,
-    env: { ...process.env, NO_COLOR: '1' },
-    maxBuffer: 1 << 28,
-  });
-}
 
 describe('virtkit', () => {
   it('inspects: features, status and queues by name, requests in flight', () => {
@@ -61,7 +45,7 @@ describe('virtkit', () => {
   it("takes a pipe, and a path in QEMU's spelling", () => {
     const { status, stdout } = virtkit(
       ['inspect', '--device', 'virtio-blk', '--path', 'queues[1].last_avail_idx', '-'],
-      gunzipSync(readFileSync(pci)),
+      { input: gunzipSync(readFileSync(pci)) },
     );
     expect(status).toBe(0);
     expect(stdout).toMatch(/0x[0-9a-f]+\.\.0x[0-9a-f]+ {2}queues\[1\]\.lastAvailIdx = 5/);
@@ -96,14 +80,14 @@ describe('virtkit', () => {
     // the interruption subclass of the first device: byte 0x1ea of its body
     const name = Buffer.from(damaged).indexOf('/fe.0.0100/virtio-blk');
     damaged[name + '/fe.0.0100/virtio-blk'.length + 8 + 0x1ea] = 9;
-    expect(virtkit(['verify', '-'], damaged)).toMatchObject({
+    expect(virtkit(['verify', '-'], { input: damaged })).toMatchObject({
       status: 1,
       stdout: expect.stringMatching(/interruption subclass 9.*at byte 0x/),
     });
     expect(virtkit(['frobnicate']).status).toBe(2);
-    const cut = virtkit(['inspect', '-'], bytes.subarray(0, bytes.length / 2));
+    const cut = virtkit(['inspect', '-'], { input: bytes.subarray(0, bytes.length / 2) });
     expect(cut.status).toBe(3);
     expect(cut.stderr).toMatch(/at byte 0x/);
-    expect(virtkit(['verify', '-'], Buffer.from('no stream at all')).status).toBe(3);
+    expect(virtkit(['verify', '-'], { input: Buffer.from('no stream at all') }).status).toBe(3);
   });
 });

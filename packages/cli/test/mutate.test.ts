@@ -1,10 +1,18 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { acceptVirtio, findVirtio, parseStream } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { examine } from '../src/device.ts';
+import { inspect } from '../src/inspect.ts';
+import { readInput } from '../src/read.ts';
 import { registry } from '../src/registry.ts';
+import { stepsText } from '../src/steps.ts';
+import { verify } from '../src/verify.ts';
+import { violations } from './schema.ts';
 
 const names = [
   '10.0.13/q100-s390-legacy-io',
@@ -73,5 +81,30 @@ describe('mutated real streams', () => {
       }),
       { numRuns: 400 },
     );
+  }, 120_000);
+
+  it('are shown, checked and stepped through without an exception, whatever is in them', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'virtkit-mutate-'));
+    const file = join(home, 'stream');
+    try {
+      await fc.assert(
+        fc.asyncProperty(mutation, async (change) => {
+          writeFileSync(file, apply(change));
+          const read = await readInput(file, true);
+          expect(violations('inspect', JSON.parse(inspect(read, { json: true, hex: true }).text))).toEqual(
+            [],
+          );
+          expect(violations('verify', JSON.parse(verify(read, true).text))).toEqual([]);
+          for (const options of [{}, { hex: true }, { device: '' }, { path: 'queues[0]' }])
+            inspect(read, options);
+          for (const device of examine(read.stream)) {
+            if (device.error === undefined) stepsText(device, 'save') && stepsText(device, 'load');
+          }
+        }),
+        { numRuns: 120 },
+      );
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
   }, 120_000);
 });

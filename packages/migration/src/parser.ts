@@ -147,13 +147,9 @@ export class StreamParser {
       splitTail(bytes, this.#keptBase, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
       return;
     }
-    const where =
-      mode === 'ram' || mode === 'footer'
-        ? 'in the middle of section "ram"'
-        : 'where a section, a command or its end should begin';
     throw new StateError(
       'truncated',
-      `the stream ends ${where}`,
+      this.#received === 0 ? 'there are no bytes at all' : `the stream ends ${ENDS[mode]}`,
       { available: left },
       { layer: 'stream', offset: this.#received },
     );
@@ -366,6 +362,14 @@ export class StreamParser {
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** Where a stream ended that should not have. */
+const ENDS: Readonly<Record<Exclude<Mode, 'tail' | 'body'>, string>> = {
+  preamble: 'in its header',
+  between: 'where a section, a command or its end should begin',
+  ram: 'in the middle of section "ram"',
+  footer: 'in the middle of section "ram"',
+};
 
 function checkPageBits(bits: number): number {
   // below 10 bits the flags would have no room, above 16 no target is

@@ -44,7 +44,7 @@ export interface VMState<S extends object, C = unknown> extends Field<S, C> {
   ): VMState<Also<S, Partial<Values<F>>>, C>;
   /** Fields that came with a version. */
   since<F extends Fields<C>>(version: number, fields: F): VMState<Also<S, Partial<Values<F>>>, C>;
-  /** As many elements as the fields before say. */
+  /** As many elements as the fields before say. The element's name, if it has one, is the array's. */
   array<K extends string, T>(
     key: K,
     element: Field<T, C>,
@@ -138,7 +138,7 @@ function build<C>(draft: Omit<Shape<C>, 'uniform'>): VMState<object, C> {
     }));
   const computed = (key: string, resolve: (state: Loose) => AnyField<C>, element?: AnyField<C>): Part<C> => ({
     key,
-    wire: snakeCase(key),
+    wire: element?.wire ?? snakeCase(key),
     field: element === undefined ? buffer(0) : array(element, 0),
     resolve,
   });

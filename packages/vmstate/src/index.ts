@@ -55,5 +55,5 @@ export { bigFromJson, bigToJson, bytesFromJson, bytesToJson, type Json, jsonErro
 export { plainBytes, Reader } from './reader.ts';
 export { sparseArray } from './sparse.ts';
 export { peekSubsection, SUBSECTION, type SubsectionHeader } from './subsection.ts';
-export { leaves, nodeAt, Trace, type TraceNode, type TraceVmsd } from './trace.ts';
+export { leaves, nameIn, nodeAt, Trace, type TraceNode, type TraceVmsd } from './trace.ts';
 export { demand, demandBig, Writer } from './writer.ts';

@@ -74,6 +74,9 @@ export class Trace {
   }
 }
 
+/** Types of nodes that have fields in them, or nothing. */
+const GROUPS: ReadonlySet<string> = new Set(['struct', 'subsections']);
+
 /** The node at `path` (as in errors: `queues[1].desc`), or undefined. */
 export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
   if (path === '') return root;
@@ -87,16 +90,21 @@ export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
   return undefined;
 }
 
-/** Every node without children, with its path, in order of the bytes. */
+/** Every node without children, with its path, in order of the bytes; groups in which nothing is are left out. */
 export function* leaves(
   root: TraceNode,
   path = '',
 ): Generator<{ readonly path: string; readonly node: TraceNode }> {
   for (const child of root.children) {
-    const here = path === '' || child.name.startsWith('[') ? path + child.name : `${path}.${child.name}`;
-    if (child.children.length === 0) yield { path: here, node: child };
-    else yield* leaves(child, here);
+    const here = nameIn(path, child);
+    if (child.children.length > 0) yield* leaves(child, here);
+    else if (child.end > child.start || !GROUPS.has(child.type)) yield { path: here, node: child };
   }
+}
+
+/** Path of a node inside the one at `path`. */
+export function nameIn(path: string, { name }: Pick<TraceNode, 'name'>): string {
+  return path === '' || name.startsWith('[') ? path + name : `${path}.${name}`;
 }
 
 function node(name: string, wire: string, type: string, start: number, subsection: boolean): TraceNode {

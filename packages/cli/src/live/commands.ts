@@ -71,7 +71,7 @@ async function runReceive(
     return;
   }
   if (options.output === undefined || options.json === true)
-    await write(inspect(received, options.json === true ? { json: true } : {}));
+    await write(inspect(received, options.json === true ? { json: true } : {}).text);
   if (options.output !== undefined) say(`${received.bytes} bytes in ${options.output}`);
   exit('fine');
 }

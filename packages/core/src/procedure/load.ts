@@ -150,13 +150,14 @@ function attempt<T extends TransportParts, D>(
   const device = decodeAs(input, 'device', 'device', layout);
   const middle = input.offset;
   const at = input.position;
-  const known = input.trace?.current.children.length ?? 0;
+  const node = input.trace?.enter('subsections', 'subsections', 'subsections', at);
   const subsections = labelled(
     'core',
     () => subsectionsOf(layers.transport).decode(input, undefined),
     'subsections',
     at,
   );
+  input.trace?.leave(input.position, subsections);
   const behind = input.remaining;
   if (behind > 0 && layers.device.hasRest !== true) {
     throw new StateError(
@@ -167,7 +168,7 @@ function attempt<T extends TransportParts, D>(
     );
   }
   steps.tell('device', 'device-specific fields', start, middle, { call: 'load_device' });
-  steps.subsections(input.trace?.current.children.slice(known) ?? [], input.base);
+  steps.subsections(node?.children ?? [], input.base);
   return behind > 0
     ? { device, subsections, rest: decodeAs(input, 'rest', 'device', rest) }
     : { device, subsections };

@@ -40,9 +40,10 @@ export function virtioSave<T extends TransportParts, D>(
   saveQueues(output, state, layers, steps, done);
   encodeAs(output, 'device', 'device', device.saveDevice(state.device), state.device);
   steps.tell('device', 'device-specific fields', ...done(), { call: 'save_device' });
-  const known = output.trace?.current.children.length ?? 0;
+  const node = output.trace?.enter('subsections', 'subsections', 'subsections', output.offset);
   inside('subsections', 'core', () => subsectionsOf(transport).encode(output, state.subsections, undefined));
-  steps.subsections(output.trace?.current.children.slice(known) ?? [], origin);
+  output.trace?.leave(output.offset, state.subsections);
+  steps.subsections(node?.children ?? [], origin);
   if (state.rest !== undefined) output.raw(state.rest);
 }
 

@@ -2,11 +2,15 @@ import { countedBytes, named, u8, u16, u32, u64, type VMState, vmstate } from '@
 
 /** The fields that every virtio device has, between `save_config` and the queues. QEMU: `virtio_save`. */
 export const commonFields = vmstate('virtio', 1).fields({
+  /** Device status, Virtio 1.3 §2.1. */
   status: u8,
+  /** ISR status: 1 queue, 2 configuration. */
   isr: u8,
+  /** Queue that the driver has selected. */
   queueSel: u16,
+  /** Negotiated features 0 to 31. */
   guestFeatures: u32,
-  // config_len in front; only the bytes that are there limit it
+  // the configuration space, cached; config_len in front; only the bytes that are there limit it
   config: countedBytes(u32, 0xffffffff, 'config_len'),
 });
 

@@ -26,9 +26,11 @@ export const virtqueueEntry = vmstate('virtqueue_state', 1).fields({
 export const packedVirtqueueEntry = vmstate('packed_virtqueue_state', 1).fields({
   /** Next slot to take a descriptor from. */
   lastAvailIdx: u16,
+  /** Wrap counter at that slot. */
   lastAvailWrapCounter: bool,
   /** Next slot to write a used descriptor to. */
   usedIdx: u16,
+  /** Wrap counter at that slot. */
   usedWrapCounter: bool,
   /** Ring slots of chains taken and not yet returned. */
   inuse: u32,
@@ -95,13 +97,19 @@ export type CoreSubsectionsDeclaration<Extra> = VMState<
     readonly features128?: bigint;
     /** Negotiated features 0 to 63. */
     readonly features64?: bigint;
+    /** Addresses of the avail and used rings of each queue. */
     readonly virtqueues?: readonly ValueOf<typeof virtqueueEntry>[];
     /** `num_default` of each queue. */
     readonly ringsize?: readonly number[];
+    /** The guest broke a rule: no queue works until a reset. */
     readonly broken?: boolean;
+    /** The transport's `save_extra_state`. */
     readonly extraState?: Extra;
+    /** The driver has begun to use the device. */
     readonly started?: boolean;
+    /** Indices and wrap counters of packed rings. */
     readonly packedVirtqueues?: readonly ValueOf<typeof packedVirtqueueEntry>[];
+    /** The device may not reach memory: PCI bus mastering is off. */
     readonly disabled?: boolean;
   },
   unknown

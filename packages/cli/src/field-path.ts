@@ -1,0 +1,87 @@
+import { nameIn, type TraceNode } from '@virtkit/vmstate';
+
+/** A field with its path in the state's spelling. */
+export interface FoundField {
+  readonly path: string;
+  readonly node: TraceNode;
+}
+
+/** Groups whose fields need not be asked for with the group's name in front: QEMU has no such groups. */
+const GROUPS: ReadonlySet<string> = new Set(['subsections', 'device', 'transport']);
+
+/** The field that somebody means: `queues[1].last_avail_idx`, `lastAvailIdx`, `vring.num`, `virtio/64bit_features`. */
+export function findField(root: TraceNode, path: string): FoundField | undefined {
+  const wanted = plain(path);
+  const direct = find(root, wanted, '');
+  if (direct !== undefined) return direct;
+  for (const group of root.children) {
+    const found = GROUPS.has(group.name) ? find(group, wanted, group.name) : undefined;
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/**
+ * What is in the field at `path`, down to the last field; all there is without a path. An array of numbers is one field:
+ * there are sections with a hundred thousand of them.
+ */
+export function fieldsUnder(root: TraceNode, path: string | undefined): readonly FoundField[] {
+  if (path === undefined || path === '') return [...fieldsIn(root, '')];
+  const from = findField(root, path);
+  if (from === undefined) return [];
+  return isSimple(from.node) ? [from] : [...fieldsIn(from.node, from.path)];
+}
+
+function* fieldsIn(node: TraceNode, here: string): Generator<FoundField> {
+  for (const child of node.children) {
+    const path = nameIn(here, child);
+    if (!isSimple(child)) yield* fieldsIn(child, path);
+    // a group in which nothing is
+    else if (child.children.length > 0 || child.end > child.start || !EMPTY.has(child.type))
+      yield { path, node: child };
+  }
+}
+
+const EMPTY: ReadonlySet<string> = new Set(['struct', 'subsections']);
+
+/** A single field, or an array of them. */
+function isSimple({ children }: TraceNode): boolean {
+  return children.every(
+    ({ name, type, children: inner }) => name.startsWith('[') && inner.length === 0 && !NOT_ALIKE.has(type),
+  );
+}
+
+const NOT_ALIKE: ReadonlySet<string> = new Set(['absent', 'struct', 'buffer']);
+
+/** A field's value: of an array that was read element by element, their values. */
+export function fieldValue({ value, children }: TraceNode): unknown {
+  return value === undefined && children.length > 0 ? children.map((child) => child.value) : value;
+}
+
+/** Spelling does not matter: `last_avail_idx` is `lastAvailIdx`. */
+function plain(name: string): string {
+  return name.replaceAll('_', '').toLowerCase();
+}
+
+function find(node: TraceNode, wanted: string, here: string): FoundField | undefined {
+  for (const child of node.children) {
+    const path = nameIn(here, child);
+    // QEMU has the length of a field beside it, not in it: `config_len`
+    const count = child.children.find(({ part, wire }) => part === 'count' && plain(wire) === wanted);
+    if (count !== undefined) return { path: nameIn(path, count), node: count };
+    for (const name of namesOf(child)) {
+      if (!wanted.startsWith(name)) continue;
+      const rest = wanted.slice(name.length);
+      if (rest === '') return { path, node: child };
+      if (rest[0] !== '.' && rest[0] !== '[') continue;
+      const found = find(child, rest[0] === '.' ? rest.slice(1) : rest, path);
+      if (found !== undefined) return found;
+    }
+  }
+  return undefined;
+}
+
+/** The property's name, and QEMU's. Elements have only the one. */
+function namesOf({ name, wire }: TraceNode): ReadonlySet<string> {
+  return new Set(name.startsWith('[') || wire === '' ? [plain(name)] : [plain(name), plain(wire)]);
+}
