@@ -268,7 +268,9 @@ describe('who may receive', () => {
 });
 
 describe('frames of every length', () => {
-  const lengths = [0, 1, 5, 6, 12, 13, 14, 15, 17, 18, 59, 60, 64, 1514, 9000, 65535, 65536, 69620, 69621, 200_000];
+  const lengths = [
+    0, 1, 5, 6, 12, 13, 14, 15, 17, 18, 59, 60, 64, 1514, 9000, 65535, 65536, 69620, 69621, 200_000,
+  ];
   it.each(lengths)('%i bytes, filter on and off', (length) => {
     for (const filtered of [false, true]) {
       const machine = new Machine();
