@@ -11,20 +11,15 @@ const TIMEOUT_MS = 60_000;
 const DISK_BYTES = 1 << 20;
 const MEMORY_MIB = 16;
 
-interface Case {
+/** A disk: properties of virtio-blk-pci, and what they are here. */
+interface Disk {
   readonly title: string;
-  readonly machine?: string;
-  /** Properties of virtio-blk-pci. */
   readonly properties?: string;
-  readonly args?: readonly string[];
   readonly options?: Partial<PciOptions>;
   readonly queues?: number;
 }
 
-const PORT = ['-device', 'pcie-root-port,id=rp,chassis=1,slot=1,addr=4'];
-
-/** Command lines of QEMU 7.2, and what they are here. */
-const CASES: readonly Case[] = [
+const DISKS: readonly Disk[] = [
   { title: 'transitional' },
   { title: 'legacy', properties: 'disable-modern=on', options: { mode: 'legacy' } },
   { title: 'modern', properties: 'disable-legacy=on', options: { mode: 'modern' } },
@@ -38,97 +33,93 @@ const CASES: readonly Case[] = [
   { title: 'port I/O notification', properties: 'modern-pio-notify=on', options: { modernPioNotify: true } },
   { title: 'multifunction', properties: 'multifunction=on', options: { multifunction: true } },
   { title: 'packed', properties: 'packed=on', options: { rings: { packed: true } } },
-  { title: 'express', properties: 'bus=rp', args: PORT, options: { express: true } },
+  { title: 'express', properties: 'bus=rp0', options: { express: true } },
   {
     title: 'express, AER and ATS',
-    properties: 'bus=rp,aer=on,ats=on',
-    args: PORT,
+    properties: 'bus=rp1,aer=on,ats=on',
     options: { express: true, aer: true, ats: true },
   },
   {
     title: 'express port, conventional function',
-    properties: 'bus=rp,x-disable-pcie=on',
-    args: PORT,
+    properties: 'bus=rp2,x-disable-pcie=on',
     options: { mode: 'modern' },
   },
   {
     title: 'express, transitional',
-    properties: 'bus=rp,disable-legacy=off',
-    args: PORT,
+    properties: 'bus=rp3,disable-legacy=off',
     options: { express: true, mode: 'transitional' },
   },
-  ...[
-    '7.1',
-    '6.0',
-    '5.2',
-    '5.1',
-    '5.0',
-    '4.2',
-    '4.1',
-    '4.0',
-    '3.1',
-    '2.12',
-    '2.11',
-    '2.8',
-    '2.7',
-    '2.6',
-    '2.5',
-    '2.4',
-  ].map((version) => ({
-    title: `machine ${version}, express`,
-    machine: `pc-q35-${version}`,
-    properties: 'bus=rp,num-queues=1',
-    args: PORT,
-    options: { machine: `pc-q35-${version}`, express: true },
+];
+
+/** Machine types, with every disk or with one that shows what the machine type decides. */
+const MACHINES: readonly { readonly version: string; readonly disks: readonly Disk[] }[] = [
+  { version: '7.2', disks: DISKS },
+  ...'7.1 6.0 5.2 5.1 5.0 4.2 4.1 4.0 3.1 2.12 2.11 2.8 2.7 2.6 2.5 2.4'.split(' ').map((version) => ({
+    version,
+    disks: [
+      { title: 'express', properties: 'bus=rp0,num-queues=1', options: { express: true } },
+      { title: 'conventional', properties: 'num-queues=1' },
+    ],
   })),
 ];
 
-function startOptions(one: Case): QemuOptions {
+function startOptions(version: string, disks: readonly Disk[]): QemuOptions {
   return {
     arch: 'x86_64',
-    machine: one.machine ?? 'pc-q35-7.2',
+    machine: `pc-q35-${version}`,
     memoryMiB: MEMORY_MIB,
     sharedMemory: false,
     paused: true,
-    files: { 'disk.img': DISK_BYTES },
+    files: Object.fromEntries(disks.map((_, i) => [`disk${i}.img`, DISK_BYTES])),
     args: [
-      ...(one.args ?? []),
-      '-blockdev',
-      'driver=file,filename=disk.img,node-name=disk',
-      '-device',
-      ['virtio-blk-pci,drive=disk,write-cache=on', one.properties].filter(Boolean).join(','),
+      ...[0, 1, 2, 3].flatMap((i) => ['-device', `pcie-root-port,id=rp${i},chassis=${i},slot=${i}`]),
+      ...disks.flatMap(({ properties }, i) => [
+        '-blockdev',
+        `driver=file,filename=disk${i}.img,node-name=disk${i}`,
+        '-device',
+        [`virtio-blk-pci,drive=disk${i},write-cache=on`, properties].filter(Boolean).join(','),
+      ]),
     ],
   };
 }
 
-/** The disk's part of a stream of such a QEMU. */
-function savedDisk(stream: Uint8Array): DecodedVirtio {
-  for (const section of parseStream(stream).sections) {
+/** The disks in a stream of such a QEMU, in the order of the command line. */
+function savedDisks(stream: Uint8Array): DecodedVirtio[] {
+  return parseStream(stream).sections.flatMap((section) => {
     const device = findVirtio(section, { transports: [pci], devices: [blk] });
-    if (device !== undefined) return decodeVirtio(device);
-  }
-  throw new Error('no disk in the stream');
+    return device === undefined ? [] : [decodeVirtio(device)];
+  });
 }
 
-function functionFor(one: Case): PciFunction {
-  const version = Number(/(\d+)\.(\d+)$/.exec(one.machine ?? '7.2')?.[1]);
-  const minor = Number(/(\d+)\.(\d+)$/.exec(one.machine ?? '7.2')?.[2]);
-  const since = (major: number, least: number): boolean =>
-    version > major || (version === major && minor >= least);
+/** A stream with other bodies in the places of some of its own, in their order. */
+function splice(stream: Uint8Array, bodies: readonly (readonly [DecodedVirtio, Uint8Array])[]): Uint8Array {
+  const pieces: Uint8Array[] = [];
+  let at = 0;
+  for (const [{ device }, body] of bodies) {
+    const { offset } = device.section;
+    pieces.push(stream.subarray(at, offset), body);
+    at = offset + device.section.body.length;
+  }
+  return Buffer.concat([...pieces, stream.subarray(at)]);
+}
+
+function functionFor(version: string, { queues = 1, options }: Disk): PciFunction {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const since = (from: number): boolean => major + minor / 100 >= from;
   const model = new BlkDevice({
     backend: memoryDisk(DISK_BYTES),
-    queues: one.queues ?? 1,
-    queueSize: since(5, 0) ? 256 : 128,
-    discard: since(4, 0),
-    writeZeroes: since(4, 0),
-    flushIfConfigWce: since(5, 0),
+    queues,
+    queueSize: since(5) ? 256 : 128,
+    discard: since(4),
+    writeZeroes: since(4),
+    flushIfConfigWce: since(5),
     ndescs: 'before',
   });
   return new PciFunction(model as DeviceModel, {
     memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(MEMORY_MIB << 20) }]),
     sendMsi: () => {},
-    machine: '7.2',
-    ...one.options,
+    machine: `pc-q35-${version}`,
+    ...options,
   });
 }
 
@@ -189,37 +180,35 @@ function driveQueue(fn: PciFunction): void {
 const binary = findQemu('x86_64');
 
 describe.skipIf(binary === undefined || !binary.version.startsWith('7.2'))('the QEMU of this machine', () => {
-  test.each(CASES)(
-    '$title: the same function, and it takes over ours',
+  test.each(MACHINES)(
+    'machine $version: the same functions, and it takes over ours',
     { timeout: TIMEOUT_MS },
-    async (one) => {
-      const options = startOptions(one);
+    async ({ version, disks }) => {
+      const options = startOptions(version, disks);
       const stream = await withQemu(options, (vm) => vm.migrate());
-      const theirs = savedDisk(stream);
-      const { codec, section } = theirs.device;
-      const fn = functionFor(one);
-      const fresh = fn.device.capture() as VirtioState<PciParts, never>;
-      expect(fresh).toEqual(theirs.state);
-      drive(fn);
-      const driven = codec.encode(fn.device.capture() as never);
-      const at = Buffer.from(stream).indexOf(section.body);
-      const changed = Buffer.concat([
-        stream.subarray(0, at),
-        driven,
-        stream.subarray(at + section.body.length),
-      ]);
+      const bodies: [DecodedVirtio, Uint8Array][] = [];
+      const functions = savedDisks(stream).map((theirs, i) => {
+        const disk = disks[i] as Disk;
+        const fn = functionFor(version, disk);
+        expect(fn.device.capture(), disk.title).toEqual(theirs.state);
+        drive(fn);
+        bodies.push([theirs, theirs.device.codec.encode(fn.device.capture() as never)]);
+        return fn;
+      });
+      expect(functions).toHaveLength(disks.length);
       const back = await withQemu({ ...options, incoming: true }, async (vm) => {
-        const result = await vm.load(changed);
-        expect(result).toEqual({ ok: true });
+        expect(await vm.load(splice(stream, bodies))).toEqual({ ok: true });
         return vm.migrate();
       });
-      const again = savedDisk(back);
-      expect(again.state).toEqual(fn.device.capture());
-      expect(firstDifference(again.device.section.body, driven)).toBe(-1);
-      // and here
-      const second = functionFor(one);
-      second.device.restore(again.state as never);
-      expect(second.device.capture()).toEqual(fn.device.capture());
+      savedDisks(back).forEach(({ device, state }, i) => {
+        const disk = disks[i] as Disk;
+        const ours = functions[i]?.device.capture();
+        expect(state, disk.title).toEqual(ours);
+        expect(firstDifference(device.section.body, device.codec.encode(ours as never)), disk.title).toBe(-1);
+        const second = functionFor(version, disk);
+        second.device.restore(state as VirtioState<PciParts>);
+        expect(second.device.capture(), disk.title).toEqual(ours);
+      });
     },
   );
 });
