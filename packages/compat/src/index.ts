@@ -6,7 +6,13 @@
  * Not here:   files and printing. The command `virtkit` (`@virtkit/cli`) has them.
  * @packageDocumentation
  */
+
+export { checkStream } from './check.ts';
 export { bitsOf, type DeviceKind, type FeatureControl, featureControl, guessDevice } from './control.ts';
+export { type Converted, convertState } from './convert.ts';
 export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
 export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';
+export { parseTarget, type Target } from './target.ts';
+export type { Verdict } from './verdict.ts';
+export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';

@@ -1,0 +1,180 @@
+import { type Finding, negotiated, type VirtioState } from '@virtkit/core';
+import type { BlkState } from '@virtkit/device-blk';
+import type { NetState } from '@virtkit/device-net';
+import { decodeVirtio, findVirtio, type MigrationStream, type Registry, titleOf } from '@virtkit/migration';
+import { hex, isStateError } from '@virtkit/vmstate';
+import { bitsOf, type DeviceKind, featureControl } from './control.ts';
+import { convertState } from './convert.ts';
+import type { Target } from './target.ts';
+import type { Verdict } from './verdict.ts';
+import { compareVersion, machineVersion } from './versions.ts';
+
+/** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
+export function checkStream(stream: MigrationStream, target: Target, registry: Registry): Verdict[] {
+  const found = [
+    ...checkMachine(stream, target),
+    ...checkRam(stream, target),
+    ...checkCommands(stream, target),
+  ];
+  for (const section of stream.sections) {
+    const device = findVirtio(section, registry);
+    if (device === undefined) continue;
+    const title = titleOf(device);
+    try {
+      const { state } = decodeVirtio(device);
+      found.push(...checkFindings(title, device.codec.check(state)));
+      const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
+      found.push(...checkFeatures(title, kind, state, target));
+      if (kind !== undefined) {
+        const machine = target.machine ?? stream.configuration?.name ?? '';
+        found.push(
+          ...convertState(title, kind, state as VirtioState<never, BlkState & NetState>, target, machine)
+            .verdicts,
+        );
+      }
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      found.push({ code: error.code, severity: 'refused', path: title, reason: error.message });
+    }
+  }
+  return found;
+}
+
+function checkMachine({ configuration }: MigrationStream, { qemu, machine }: Target): Verdict[] {
+  const name = configuration?.name;
+  if (name === undefined) {
+    return [
+      {
+        code: 'machine',
+        severity: 'depends',
+        path: 'configuration',
+        reason: 'the stream does not tell its machine type: 2.3 or older',
+        advice: 'start the target with the same machine type',
+      },
+    ];
+  }
+  const found: Verdict[] = [];
+  if (machine !== undefined && machine !== name) {
+    // QEMU compares as many characters as it received
+    const prefix = machine.startsWith(name);
+    found.push({
+      code: 'machine',
+      severity: prefix ? 'note' : 'refused',
+      path: 'configuration / machine',
+      reason: `the stream is of machine type ${name}, the target runs ${machine}`,
+      qemuSays: `Machine type received is '${name}' and local is '${machine}'`,
+      advice: `start the target with -machine ${name}`,
+    });
+  }
+  const known = machineVersion(name);
+  if (known === undefined) return found;
+  const [oldest, newest] = qemu.machines[known.family];
+  if (compareVersion(known.version, oldest) >= 0 && compareVersion(known.version, newest) <= 0) return found;
+  found.push({
+    code: 'no-machine',
+    severity: 'refused',
+    path: 'configuration / machine',
+    reason: `QEMU ${qemu.name} has no machine type ${name}: its versions reach from ${oldest} to ${newest}`,
+    qemuSays: 'unsupported machine type',
+    advice: `run the source with a machine version from ${oldest} to ${newest}`,
+  });
+  return found;
+}
+
+function checkRam({ configuration, ram }: MigrationStream, { qemu }: Target): Verdict[] {
+  const sizes = qemu.firmware[configuration?.name ?? ''] ?? {};
+  return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
+    const local = sizes[name];
+    if (local === undefined || local === length) return [];
+    return [
+      {
+        code: 'ramblock-size',
+        severity: 'refused',
+        path: `ram / ${name}`,
+        reason: `${hex(length)} bytes of firmware in the stream, and the one that QEMU ${qemu.name} ships has ${hex(local)}`,
+        qemuSays: `Size mismatch: ${name}: ${hex(length)} != ${hex(local)}: Invalid argument`,
+        advice: "give the target the source's firmware file (-bios)",
+      },
+    ];
+  });
+}
+
+const SWITCHOVER_START = 11;
+
+function checkCommands({ commands }: MigrationStream, { qemu }: Target): Verdict[] {
+  if (qemu.switchoverStart || !commands.some(({ command }) => command === SWITCHOVER_START)) return [];
+  return [
+    {
+      code: 'command',
+      severity: 'refused',
+      path: 'commands / SWITCHOVER_START',
+      reason: `QEMU ${qemu.name} does not know the command; it came with 10.0`,
+      qemuSays: 'MIG_CMD 0xb unknown (len 0x0)',
+      property: 'send-switchover-start',
+      machine: '10.0',
+      convertible: true,
+    },
+  ];
+}
+
+/** What the fields promise each other and do not keep: no QEMU loads that in peace. */
+function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
+  return findings.map(({ code, severity, path, reason }) => ({
+    code,
+    severity: severity === 'error' ? 'refused' : 'note',
+    path: `${title} / ${path}`,
+    reason,
+  }));
+}
+
+/** Negotiated features that the target does not offer, by what the caller says of it and by what its version knows. */
+function checkFeatures(
+  title: string,
+  kind: DeviceKind | undefined,
+  state: VirtioState,
+  target: Target,
+): Verdict[] {
+  const features = negotiated(state);
+  return bitsOf(features).flatMap((bit): Verdict[] => {
+    const control = featureControl(bit, kind);
+    const off =
+      control.property?.split(', ').some((property) => isOff(target.properties.get(property))) === true;
+    const unknown = control.qemu !== undefined && compareVersion(control.qemu, target.qemu.name) > 0;
+    const withheld =
+      target.features !== undefined &&
+      ((target.features >> BigInt(bit)) & 1n) === 0n &&
+      concerns(kind, target.features);
+    if (!off && !unknown && !withheld) return [];
+    const { name, property, machine, spec } = control;
+    return [
+      {
+        code: 'feature',
+        severity: 'refused',
+        path: `${title} / features`,
+        reason: unknown
+          ? `${name} is negotiated, and QEMU ${target.qemu.name} does not have it (it came with ${control.qemu})`
+          : `${name} is negotiated, and the target does not offer it`,
+        qemuSays: `Features ${hex(features)} unsupported. Allowed features: ${target.features === undefined ? '…' : hex(target.features)}`,
+        feature: name,
+        ...(property !== undefined && { property }),
+        ...(machine !== undefined && { machine }),
+        spec,
+        advice:
+          property === undefined
+            ? 'use the same device at the target'
+            : `switch ${property} on at the target, or off at the source before the guest starts`,
+      },
+    ];
+  });
+}
+
+function isOff(value: string | undefined): boolean {
+  return value === 'off' || value === 'false' || value === '0';
+}
+
+/** A set without MAC (bit 5 of a card, always offered) and with SEG_MAX (bit 2) and GEOMETRY (bit 4) is a disk's. */
+function concerns(kind: DeviceKind | undefined, features: bigint): boolean {
+  const has = (bit: bigint): boolean => ((features >> bit) & 1n) === 1n;
+  const looks = has(4n) && has(6n) && has(10n) && !has(16n) ? 'virtio-blk' : 'virtio-net';
+  return kind === looks;
+}

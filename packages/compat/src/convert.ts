@@ -1,0 +1,155 @@
+import type { VirtioState } from '@virtkit/core';
+import type { BlkState } from '@virtkit/device-blk';
+import type { NetState } from '@virtkit/device-net';
+import type { DeviceKind } from './control.ts';
+import type { Target } from './target.ts';
+import type { Verdict } from './verdict.ts';
+import { compareVersion, machineVersion } from './versions.ts';
+
+/** A state as the target wants it, and what was, or could not be, changed. */
+export interface Converted {
+  readonly state: VirtioState<never, BlkState & NetState>;
+  /** `convertible` ones have been seen to in {@link state}. */
+  readonly verdicts: readonly Verdict[];
+}
+
+type State = Converted['state'];
+type Step = (title: string, kind: DeviceKind, state: State, target: Target, machine: string) => Converted;
+
+/** All hash types: what the field stands for when it is not sent. */
+const ALL_HASH_TYPES = 0x1ff;
+const CONTROL_QUEUE_SIZE = 64;
+
+/** Rewrites a device's state for a target, where that changes nothing that the guest sees. */
+export function convertState(
+  title: string,
+  kind: DeviceKind,
+  state: State,
+  target: Target,
+  machine: string,
+): Converted {
+  const verdicts: Verdict[] = [];
+  let current = state;
+  for (const step of STEPS) {
+    const done = step(title, kind, current, target, machine);
+    verdicts.push(...done.verdicts);
+    current = done.state;
+  }
+  return { state: current, verdicts };
+}
+
+/** QEMU 10.0.13 makes every queue with 1024 entries; 11.1 refuses more than the device was created with. */
+const ringSizes: Step = (title, kind, state, target, machine) => {
+  if (!target.qemu.checksRingSize) return { state, verdicts: [] };
+  const verdicts: Verdict[] = [];
+  const queues = state.queues.map((queue, index) => {
+    const limit = createdSize(kind, index, state.queues.length, target, machine);
+    if (queue.num <= limit) return queue;
+    const used = queue.desc !== 0n;
+    const property = sizeProperty(kind, index, state.queues.length);
+    verdicts.push({
+      code: 'ring-size',
+      severity: 'refused',
+      path: `${title} / queues[${index}].num`,
+      reason: `${queue.num} entries${used ? ', and the driver uses them' : ', and no driver has set the queue up'}; the target makes it with ${limit}`,
+      qemuSays: `VQ ${index} vring.num ${queue.num} exceeds allocated max ${limit}`,
+      ...(property !== undefined && { property }),
+      advice: !used
+        ? 'virtkit convert'
+        : property === undefined
+          ? 'QEMU has no property for the size of this queue: its driver must set it up anew (reload the driver, or reboot the guest, on a QEMU that makes it smaller)'
+          : `give the target ${property}=${queue.num}${property === 'tx_queue_size' ? ' (only vhost-user and vdpa take it); else the driver must set the queue up anew' : ''}`,
+      convertible: !used,
+    });
+    return used ? queue : { ...queue, num: limit };
+  });
+  const { ringsize: _ignored, ...subsections } = state.subsections;
+  return { state: { ...state, queues, subsections } as State, verdicts };
+};
+
+/** Ring size that the target creates a queue with: what the caller says, else QEMU's default. */
+function createdSize(
+  kind: DeviceKind,
+  index: number,
+  count: number,
+  { properties }: Target,
+  machine: string,
+): number {
+  const said = Number(properties.get(sizeProperty(kind, index, count) ?? ''));
+  if (said > 0) return said;
+  if (kind === 'virtio-net') return index === count - 1 ? CONTROL_QUEUE_SIZE : 256;
+  const version = machineVersion(machine)?.version;
+  return version !== undefined && compareVersion(version, '4.2') <= 0 ? 128 : 256;
+}
+
+/** The property that decides; the control queue has none. */
+function sizeProperty(kind: DeviceKind, index: number, count: number): string | undefined {
+  if (kind === 'virtio-blk') return 'queue-size';
+  if (index === count - 1) return undefined;
+  return index % 2 === 0 ? 'rx_queue_size' : 'tx_queue_size';
+}
+
+/** Version 2 of the RSS state came with QEMU 10.2. */
+const rssVersion: Step = (title, kind, state, target) => {
+  const { rss } = kind === 'virtio-net' ? state.device : {};
+  if (rss === undefined || rss.version <= target.qemu.rss) return { state, verdicts: [] };
+  const { supportedHashTypes = ALL_HASH_TYPES, ...others } = rss;
+  const possible = supportedHashTypes === ALL_HASH_TYPES;
+  const verdict: Verdict = {
+    code: 'rss-version',
+    severity: 'refused',
+    path: `${title} / device.rss.version`,
+    reason: `version ${rss.version}, and QEMU ${target.qemu.name} reads up to ${target.qemu.rss}${possible ? '' : `; the hash types that the source supports (0x${supportedHashTypes.toString(16)}) have no place in it`}`,
+    qemuSays: 'virtio-net-device/rss: incoming version_id 2 is too new for local version_id 1',
+    feature: 'VIRTIO_NET_F_RSS',
+    property: 'rss',
+    spec: 'Virtio 1.3 §5.1.6.5.7',
+    convertible: possible,
+  };
+  const device = possible ? { ...state.device, rss: { ...others, version: target.qemu.rss } } : state.device;
+  return { state: { ...state, device } as State, verdicts: [verdict] };
+};
+
+/** Features above bit 63 came with QEMU 10.2. */
+const features128: Step = (title, _kind, state, target) => {
+  const { features128: high, ...subsections } = state.subsections;
+  if (high === undefined || target.qemu.features128) return { state, verdicts: [] };
+  const possible = high === 0n;
+  const verdict: Verdict = {
+    code: 'features128',
+    severity: 'refused',
+    path: `${title} / subsections.features128`,
+    reason: possible
+      ? `the source offers features above bit 63, none is negotiated, and QEMU ${target.qemu.name} does not know the subsection`
+      : `features above bit 63 are negotiated (0x${(high << 64n).toString(16)}), and QEMU ${target.qemu.name} has none`,
+    qemuSays: "VM subsection 'virtio/128bit_features' in 'virtio' does not exist",
+    property: 'host_tunnel, guest_tunnel, host_tunnel_csum, guest_tunnel_csum',
+    machine: '10.2',
+    advice: possible
+      ? 'virtkit convert'
+      : 'switch the tunnel properties off at the source before the guest starts',
+    convertible: possible,
+  };
+  return { state: possible ? ({ ...state, subsections } as State) : state, verdicts: [verdict] };
+};
+
+/** QEMU writes the ring slots of a request in front of it and reads them behind: it cannot load its own. */
+const packedRequests: Step = (title, kind, state) => {
+  const { layout, requests } = kind === 'virtio-blk' ? state.device : { layout: undefined, requests: [] };
+  if (layout?.ndescs !== 'before' || requests.length === 0) return { state, verdicts: [] };
+  const verdict: Verdict = {
+    code: 'request-layout',
+    severity: 'refused',
+    path: `${title} / device.requests`,
+    reason: `${requests.length} requests in flight of a device that offers packed rings: QEMU writes a number in front of each and looks for it behind`,
+    qemuSays: 'virtio: unexpected memory split',
+    property: 'packed',
+    spec: 'Virtio 1.3 §2.8',
+    advice: 'virtkit convert; or let the requests finish before migrating',
+    convertible: true,
+  };
+  const device = { ...state.device, layout: { ...layout, ndescs: 'after' as const } };
+  return { state: { ...state, device } as State, verdicts: [verdict] };
+};
+
+const STEPS: readonly Step[] = [ringSizes, rssVersion, features128, packedRequests];

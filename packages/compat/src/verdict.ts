@@ -1,0 +1,25 @@
+/** What `check` found out about a load. */
+export interface Verdict {
+  /** Stable, for programs. */
+  readonly code: string;
+  /**
+   * `refused`: the target does not load the stream. `depends`: it does not, unless something holds that the stream does
+   * not tell. `note`: it loads, and something is worth knowing.
+   */
+  readonly severity: 'refused' | 'depends' | 'note';
+  /** Device and field: `virtio-blk@0000:00:02.0 / queues[0].num`. */
+  readonly path: string;
+  /** What is the matter, with the values. */
+  readonly reason: string;
+  /** What QEMU says then. */
+  readonly qemuSays?: string;
+  /** The feature by its name, if one is concerned, and what decides over it. */
+  readonly feature?: string;
+  readonly property?: string;
+  readonly machine?: string;
+  readonly spec?: string;
+  /** What can be done. */
+  readonly advice?: string;
+  /** `virtkit convert` makes it load. */
+  readonly convertible?: boolean;
+}

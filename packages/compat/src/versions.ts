@@ -1,0 +1,100 @@
+/** What one QEMU writes and reads of virtio devices, as far as versions differ. Data; the rules are in `rules/`. */
+export interface QemuVersion {
+  /** `11.1` */
+  readonly name: string;
+  /** Versions of machine types that it has, oldest to newest. s390x drops old ones earlier. */
+  readonly machines: {
+    readonly pc: readonly [string, string];
+    readonly q35: readonly [string, string];
+    readonly s390x: readonly [string, string];
+  };
+  /** Newest version of `virtio-net-device/rss` that it reads (and writes). */
+  readonly rss: 1 | 2;
+  /** Reads and writes features above bit 63: `virtio/128bit_features`, `…/features128`. */
+  readonly features128: boolean;
+  /** Refuses queues and ring sizes beyond what the device was created with; ignores `virtio/ringsize`. */
+  readonly checksRingSize: boolean;
+  /** Reads the command SWITCHOVER_START. */
+  readonly switchoverStart: boolean;
+  /** Sizes of firmware blocks of RAM, as the program ships them: another size is refused. */
+  readonly firmware: Readonly<Record<string, Readonly<Record<string, number>>>>;
+}
+
+const OLD_MICROVM = { microvm: { 'pc.bios': 0x10000 } };
+const NEW_MICROVM = { microvm: { 'pc.bios': 0x20000 } };
+
+/** Versions in which something changed; those between are as the one before. */
+export const VERSIONS: readonly QemuVersion[] = [
+  {
+    name: '7.2',
+    machines: { pc: ['1.4', '7.2'], q35: ['2.4', '7.2'], s390x: ['2.4', '7.2'] },
+    rss: 1,
+    features128: false,
+    checksRingSize: false,
+    switchoverStart: false,
+    firmware: OLD_MICROVM,
+  },
+  {
+    name: '8.0',
+    machines: { pc: ['2.0', '8.0'], q35: ['2.4', '8.0'], s390x: ['2.4', '8.0'] },
+    rss: 1,
+    features128: false,
+    checksRingSize: false,
+    switchoverStart: false,
+    firmware: {},
+  },
+  {
+    name: '10.0',
+    machines: { pc: ['2.4', '10.0'], q35: ['2.4', '10.0'], s390x: ['2.9', '10.0'] },
+    rss: 1,
+    features128: false,
+    checksRingSize: false,
+    switchoverStart: true,
+    firmware: NEW_MICROVM,
+  },
+  {
+    name: '10.2',
+    machines: { pc: ['2.6', '10.2'], q35: ['2.6', '10.2'], s390x: ['2.9', '10.2'] },
+    rss: 2,
+    features128: true,
+    checksRingSize: false,
+    switchoverStart: true,
+    firmware: NEW_MICROVM,
+  },
+  {
+    name: '11.1',
+    machines: { pc: ['5.2', '11.1'], q35: ['5.2', '11.1'], s390x: ['5.2', '11.1'] },
+    rss: 2,
+    features128: true,
+    checksRingSize: true,
+    switchoverStart: true,
+    firmware: NEW_MICROVM,
+  },
+];
+
+/** `10.0` below `10.2`: by numbers, not as text. Negative, 0 or positive. */
+export function compareVersion(a: string, b: string): number {
+  const [x = [], y = []] = [a, b].map((text) => text.split('.').map(Number));
+  return (x[0] ?? 0) - (y[0] ?? 0) || (x[1] ?? 0) - (y[1] ?? 0);
+}
+
+/**
+ * The row for a version: its own, or the one before it with its newest machine type.
+ * Undefined for versions older than the table.
+ */
+export function versionRow(version: string): QemuVersion | undefined {
+  const row = VERSIONS.findLast(({ name }) => compareVersion(name, version) <= 0);
+  if (row === undefined || row.name === version) return row;
+  const upTo = ([oldest]: readonly [string, string]): readonly [string, string] => [oldest, version];
+  const { pc, q35, s390x } = row.machines;
+  return { ...row, name: version, machines: { pc: upTo(pc), q35: upTo(q35), s390x: upTo(s390x) } };
+}
+
+/** `pc-q35-7.2` → family and version; undefined for machines without versions. */
+export function machineVersion(
+  machine: string,
+): { readonly family: keyof QemuVersion['machines']; readonly version: string } | undefined {
+  const [, name, version] = /^(pc-q35|pc-i440fx|s390-ccw-virtio)-(\d+\.\d+)$/.exec(machine) ?? [];
+  if (name === undefined || version === undefined) return undefined;
+  return { family: name === 'pc-q35' ? 'q35' : name === 'pc-i440fx' ? 'pc' : 's390x', version };
+}
