@@ -1,5 +1,6 @@
 import { type DeviceModel, hasFeature, isModern, negotiated, type VirtioState } from '@virtkit/core';
 import { BLK_FEATURE, BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
+import { NET_FEATURE, NetDevice, type NetState } from '@virtkit/device-net';
 import { describe, expect, test } from 'vitest';
 import { PciFunction, type PciParts } from '../src/index.ts';
 import { firstDifference } from './bytes.ts';
@@ -38,6 +39,46 @@ function diskFor(saved: SavedFunction): PciFunction<BlkState> {
   );
 }
 
+/** And with the real network card. */
+function cardFor(saved: SavedFunction): PciFunction<NetState> {
+  const { properties } = saved;
+  const state = saved.state as VirtioState<PciParts, NetState>;
+  const features = negotiated(state);
+  const any = (...bits: number[]): boolean => bits.some((bit) => hasFeature(features, bit));
+  const flag = (key: string, otherwise: boolean): boolean =>
+    properties.has(key) ? properties.get(key) === 'on' : otherwise;
+  const F = NET_FEATURE;
+  return new PciFunction(
+    new NetDevice({
+      backend: { send: () => true },
+      mac: properties.get('mac') ?? '',
+      queuePairs: state.device.maxQueuePairs ?? 1,
+      mq: flag('mq', false),
+      ...(state.device.hasVnetHdr !== 0 && {
+        offloads: {
+          csum: true,
+          tso: true,
+          ufo: state.device.hasUfo !== 0,
+          uso: any(F.HOST_USO, F.GUEST_USO4, F.GUEST_USO6),
+          udpTunnel: state.subsections.features128 !== undefined,
+        },
+      }),
+      rxQueueSize: state.subsections.ringsize?.[0] ?? state.queues[0]?.num ?? 256,
+      txQueueSize: state.subsections.ringsize?.[1] ?? state.queues[1]?.num ?? 256,
+      ...(properties.has('host_mtu') && { mtu: Number(properties.get('host_mtu')) }),
+      ...(properties.has('speed') && { speed: Number(properties.get('speed')), duplex: 'full' as const }),
+      rss: flag('rss', false),
+      hashReport: flag('hash', false),
+      mrgRxbuf: flag('mrg_rxbuf', true),
+      status: flag('status', true),
+      ctrlVq: flag('ctrl_vq', true),
+      guestAnnounce: flag('guest_announce', true),
+      rssStateVersion: saved.version === '11.1.2' ? 2 : 1,
+    }),
+    optionsFor(saved, memoryFor(saved)),
+  );
+}
+
 /** Takes a state over, and what it gives back. */
 function roundTrip(fn: PciFunction, { state, decoded, title }: SavedFunction): void {
   const errors = fn.device.check(state).filter(({ severity }) => severity === 'error');
@@ -53,6 +94,14 @@ function roundTrip(fn: PciFunction, { state, decoded, title }: SavedFunction): v
   expect(firstDifference(codec.encode(captured), section.body), title).toBe(-1);
 }
 
+/** Makes the function with its real device type, if there is one that can be made alike. */
+function realFor(saved: SavedFunction): (() => PciFunction) | undefined {
+  if (saved.name === 'virtio-blk') return () => diskFor(saved) as PciFunction;
+  // QEMU 10.0.13 makes control queues of 1024 entries
+  if (saved.name === 'virtio-net' && saved.version !== '10.0.13') return () => cardFor(saved) as PciFunction;
+  return undefined;
+}
+
 /** A function that no guest has touched has the state of QEMU's. */
 function expectFresh(fn: PciFunction, { state, title }: SavedFunction): void {
   const fresh = { ...fn.device.capture(), ...(state.rest !== undefined && { rest: state.rest }) };
@@ -65,10 +114,10 @@ describe.each(streamFiles())('$version $file', ({ version, file }) => {
       const neverRan = file.endsWith('-reset');
       if (neverRan) expectFresh(replayFor(saved), saved);
       roundTrip(replayFor(saved), saved);
-      if (saved.name !== 'virtio-blk') continue;
-      const disk = diskFor(saved) as PciFunction;
-      if (neverRan) expectFresh(disk, saved);
-      roundTrip(disk, saved);
+      const real = realFor(saved);
+      if (real === undefined) continue;
+      if (neverRan) expectFresh(real(), saved);
+      roundTrip(real(), saved);
     }
   });
 });
