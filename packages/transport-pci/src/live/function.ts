@@ -1,4 +1,4 @@
-import { type DeviceModel, LiveDevice } from '@virtkit/core';
+import { type DeviceModel, LiveDevice, type LiveOptions } from '@virtkit/core';
 import type { PciParts } from '../layer.ts';
 import { allOnes, isAligned, type Region, readPieces, truncate, writePieces } from './access.ts';
 import type { Bar } from './bars.ts';
@@ -8,9 +8,12 @@ import { ConfigAccess } from './config-access.ts';
 import { layOut } from './layout.ts';
 import { LegacyRegisters } from './legacy-registers.ts';
 import { ModernRegion } from './modern-region.ts';
-import { type PciOptions, shapeOf } from './options.ts';
+import { type PciOptions, type PciShape, shapeOf } from './options.ts';
 import { NotifyPioRegion, RomRegion } from './small-regions.ts';
 import { PciTransport } from './transport.ts';
+
+/** BARs 0 to 5, and the ROM. */
+const BARS = 7;
 
 /**
  * A virtio device as a PCI function: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. An emulator hands it the guest's accesses
@@ -23,51 +26,53 @@ export class PciFunction<D = unknown> {
   readonly device: LiveDevice<PciParts, D>;
   readonly #transport: PciTransport;
   readonly #config: ConfigAccess;
-  readonly #regions: (Region | undefined)[];
+  /** By BAR. */
+  readonly #regions: readonly (Region | undefined)[];
   readonly #sizes: readonly number[];
-  readonly #reset: () => void;
 
   /** @throws HostError for options that make no function */
   constructor(model: DeviceModel<D>, options: PciOptions) {
     const shape = shapeOf(model, options);
-    const { properties } = shape;
     const layout = layOut(model, options, shape, (address, data) => {
       // nothing is mapped at 2^53 and above, and a number does not hold such an address
       if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
     });
     const transport = new PciTransport(layout, shape, (level) => options.setIntx?.(level));
     this.#transport = transport;
-    const { ringReset, withoutAnyLayout } = properties;
-    const anyLayout = !withoutAnyLayout.includes(model.layer.virtioId ?? 0);
-    this.device = new LiveDevice<PciParts, D>(model, transport, {
-      ...options,
-      rings: { ringReset, anyLayout, ...options.rings },
-      version1: shape.hasModern,
-      useStarted: properties.useStarted,
-    });
-    transport.attach(this.device as LiveDevice<PciParts>);
+    this.device = new LiveDevice<PciParts, D>(model, transport, liveOptions(model, options, shape));
     const device = this.device as LiveDevice<PciParts>;
-    this.#reset = () => this.#virtioReset();
-    const readIsr = (): number => this.#readIsr();
-    const { modern, vectors } = transport;
-    const common = modern && new CommonConfig(device, modern, vectors, this.#reset);
-    const modernRegion = common && new ModernRegion(device, common, shape.multiplier, readIsr);
-    this.#config = new ConfigAccess(device, transport, modernRegion, properties, {
+    transport.attach(device);
+    const { modern } = transport;
+    const reset = (): void => this.#virtioReset();
+    const common = modern && new CommonConfig(device, modern, transport.vectors, reset);
+    const structures = common && new ModernRegion(device, common, shape.multiplier, () => this.#readIsr());
+    this.#config = new ConfigAccess(device, transport, structures, shape.properties, {
       reset: () => this.reset(),
     });
-    this.#regions = [];
+    this.#regions = this.#makeRegions(options, shape, structures);
+    this.#sizes = Array.from({ length: BARS }, (_, index) => layout.bars.sizeOf(index));
+  }
+
+  #makeRegions(
+    options: PciOptions,
+    shape: PciShape,
+    structures: ModernRegion | undefined,
+  ): (Region | undefined)[] {
+    const device = this.device as LiveDevice<PciParts>;
+    const { layout, vectors } = this.#transport;
+    const regions: (Region | undefined)[] = Array.from({ length: BARS });
     if (shape.hasLegacy) {
-      this.#regions[BAR.LEGACY] = new LegacyRegisters(device, layout.msix, vectors, {
-        reset: this.#reset,
+      regions[BAR.LEGACY] = new LegacyRegisters(device, layout.msix, vectors, {
+        reset: () => this.#virtioReset(),
         enableBusMaster: () => this.#config.enableBusMaster(),
-        readIsr,
+        readIsr: () => this.#readIsr(),
       });
     }
-    if (layout.msix.vectors > 0) this.#regions[BAR.MSIX] = layout.msix;
-    if (options.modernPioNotify) this.#regions[BAR.NOTIFY_PIO] = new NotifyPioRegion(device);
-    this.#regions[BAR.MODERN] = modernRegion;
-    if (options.rom !== undefined) this.#regions[BAR.ROM] = new RomRegion(options.rom);
-    this.#sizes = Array.from({ length: 7 }, (_, index) => layout.bars.sizeOf(index));
+    if (layout.msix.vectors > 0) regions[BAR.MSIX] = layout.msix;
+    if (options.modernPioNotify) regions[BAR.NOTIFY_PIO] = new NotifyPioRegion(device);
+    regions[BAR.MODERN] = structures;
+    if (options.rom !== undefined) regions[BAR.ROM] = new RomRegion(options.rom);
+    return regions;
   }
 
   /** What the guest maps, lowest first. Those that are not `enabled` are nowhere now. */
@@ -142,4 +147,15 @@ export class PciFunction<D = unknown> {
     this.#transport.intx.set(false);
     return isr;
   }
+}
+
+/** What the machine type and the interface mean for core. */
+function liveOptions(
+  model: DeviceModel,
+  options: PciOptions,
+  { properties, hasModern }: PciShape,
+): LiveOptions {
+  const { ringReset, withoutAnyLayout, useStarted } = properties;
+  const anyLayout = !withoutAnyLayout.includes(model.layer.virtioId ?? 0);
+  return { ...options, rings: { ringReset, anyLayout, ...options.rings }, version1: hasModern, useStarted };
 }
