@@ -37,6 +37,8 @@ export type Found<T> =
 /** Devices by subchannel. */
 export class DeviceMap {
   readonly #devices = new Map<number, ChannelDevice>();
+  /** All of them: while states are restored, one may be in the way of another. */
+  readonly #attached = new Map<Subchannel, ChannelDevice>();
   /** Highest channel subsystem and subchannel set that the guest sees: 0 before it enables MCSS-E and MSS. */
   maxCssid = 0;
   maxSsid = 0;
@@ -48,8 +50,7 @@ export class DeviceMap {
    */
   add(device: ChannelDevice): void {
     const { subchannel } = device;
-    for (const { subchannel: other } of this.#devices.values()) {
-      const { cssid, ssid, devno } = other;
+    for (const { cssid, ssid, devno } of this.#attached.keys()) {
       if (cssid === subchannel.cssid && ssid === subchannel.ssid && devno === subchannel.devno) {
         throw new HostError(`device ${nameOf(subchannel)} already exists`);
       }
@@ -59,22 +60,25 @@ export class DeviceMap {
       subchannel.schid++;
     }
     this.#devices.set(keyOf(subchannel, subchannel.schid), device);
+    this.#attached.set(subchannel, device);
   }
 
   /** False: it was not here. */
   remove({ subchannel }: ChannelDevice): boolean {
+    if (!this.#attached.delete(subchannel)) return false;
     const key = keyOf(subchannel, subchannel.schid);
-    return this.#devices.get(key)?.subchannel === subchannel && this.#devices.delete(key);
+    if (this.#devices.get(key)?.subchannel === subchannel) this.#devices.delete(key);
+    return true;
   }
 
   all(): Iterable<ChannelDevice> {
-    return this.#devices.values();
+    return this.#attached.values();
   }
 
   /** A restored state has moved a subchannel. QEMU: `subch_dev_post_load`. */
   move(subchannel: Subchannel, from: number): void {
     const before = keyOf(subchannel, from);
-    const device = [...this.#devices.values()].find((candidate) => candidate.subchannel === subchannel);
+    const device = this.#attached.get(subchannel);
     if (device === undefined) return;
     // another one may have been moved here before
     if (this.#devices.get(before) === device) this.#devices.delete(before);

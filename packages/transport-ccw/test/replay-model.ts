@@ -1,0 +1,56 @@
+import {
+  type DeviceHost,
+  type DeviceLayer,
+  type DeviceModel,
+  negotiated,
+  type VirtioState,
+} from '@virtkit/core';
+import type { CcwParts } from '../src/index.ts';
+
+/** Features that core offers; the others are the device type's. */
+const CORE_FEATURES = [24, 27, 28, 29, 30, 32, 33, 34, 35, 36, 37, 38, 40].reduce(
+  (sum, bit) => sum | (1n << BigInt(bit)),
+  0n,
+);
+
+/** Stands for a device type that has no package: as large as a saved one, and carries its state as it is. */
+export class ReplayModel<D> implements DeviceModel<D> {
+  readonly layer: DeviceLayer<D>;
+  readonly features: bigint;
+  readonly legacyFeatures = 0n;
+  readonly badFeatures = 0n;
+  readonly configLength: number;
+  readonly queueSizes: readonly number[];
+  readonly pciClass = 0;
+  #state: D;
+
+  constructor(layer: DeviceLayer<D>, state: VirtioState<CcwParts, D>) {
+    this.layer = layer;
+    // a subsection for features above 63 is there if the host offers any
+    const high = state.subsections.features128 === undefined ? 0n : 1n << 65n;
+    this.features = (negotiated(state) & ~CORE_FEATURES) | high;
+    this.configLength = state.config.length;
+    this.queueSizes = state.queues.map(({ num }, index) => state.subsections.ringsize?.[index] ?? num);
+    this.#state = state.device;
+  }
+
+  attach(_host: DeviceHost): void {}
+  getConfig(): void {}
+  setConfig(): void {}
+  setFeatures(): void {}
+  setStatus(): void {}
+  reset(): void {}
+  resetQueue(): void {}
+  handleQueue(): void {}
+  check(): void {}
+  pause(): void {}
+  resume(): void {}
+
+  capture(): D {
+    return this.#state;
+  }
+
+  apply(state: VirtioState<never, D>): void {
+    this.#state = state.device;
+  }
+}
