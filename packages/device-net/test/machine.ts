@@ -353,9 +353,11 @@ export class Machine {
     const head = this.put(Uint8Array.of(group, command, ...data));
     const ack = this.put(Uint8Array.of(0xee));
     const length = 2 + data.length;
-    const out = split
-      ? Array.from({ length }, (_, i) => ({ addr: head + i, len: 1 }))
-      : [{ addr: head, len: length }];
+    const step = split ? Math.ceil(length / 30) : length;
+    const out = Array.from({ length: Math.ceil(length / step) }, (_, i) => ({
+      addr: head + i * step,
+      len: Math.min(step, length - i * step),
+    }));
     this.add(queue, [...out, { addr: ack, len: 1, write: true }]);
     this.live.kick(queue);
     this.used(queue);

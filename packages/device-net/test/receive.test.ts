@@ -267,6 +267,15 @@ describe('who may receive', () => {
   });
 });
 
+it('nothing longer than the MTU reaches a driver that knows it', () => {
+  for (const without of [none, [F.MTU]]) {
+    const machine = new Machine({ net: { mtu: 1000 }, without });
+    machine.offer([4096, 4096]);
+    for (const length of [1018, 1019]) expect(machine.card.receive(frame(length))).toBe(true);
+    expect(machine.used(0)).toHaveLength(without.length === 0 ? 1 : 2);
+  }
+});
+
 describe('frames of every length', () => {
   const lengths = [
     0, 1, 5, 6, 12, 13, 14, 15, 17, 18, 59, 60, 64, 1514, 9000, 65535, 65536, 69620, 69621, 200_000,

@@ -72,6 +72,11 @@ export interface DeviceModel<D = unknown> {
   resetQueue(index: number): void;
   /** The driver kicked, or the device started and there may be something. */
   handleQueue(queue: Virtqueue): void;
+  /**
+   * The driver kicked while the host had stopped the machine. Core kicks again when it goes on; for state that has to say
+   * so, because another program may go on with it.
+   */
+  missedKick?(queue: Virtqueue): void;
   /** The device's part of the state, at any moment. Requests in flight are in it. */
   capture(): D;
   /** Reports what in this state does not fit this device as it was made. The layer's own check was done. */

@@ -394,7 +394,10 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if (ring === undefined) return;
     if (shadowAvail !== undefined) ring.setShadowAvail(shadowAvail);
     // a kick while the machine is stopped is found again in the ring when it goes on
-    if (this.#paused) return;
+    if (this.#paused) {
+      this.model.missedKick?.(ring);
+      return;
+    }
     this.model.handleQueue(ring);
     if (this.startOnKick) this.#setStarted(true);
   }

@@ -9,6 +9,8 @@ import { Rss } from './rss.ts';
 export const NET_STATUS = { LINK_UP: 1, ANNOUNCE: 2 } as const;
 
 const F = NET_FEATURE;
+/** Addresses, a VLAN tag, type. */
+const ETHERNET_MAX = 18;
 
 /** Offloads that a driver can switch, by their feature bits. */
 const GUEST_OFFLOADS = [
@@ -49,6 +51,8 @@ export class Card {
   mergeable = false;
   /** UDP tunnels: the header has two more fields. */
   tunnel = false;
+  /** Longest complete frame that the driver is given. */
+  frameMax: number = Number.MAX_SAFE_INTEGER;
   littleEndian = true;
   /** The host has stopped the machine. */
   paused = false;
@@ -95,9 +99,10 @@ export class Card {
     this.rss.populateHash = modern && has(F.HASH_REPORT);
     this.tunnel = modern && (has(F.GUEST_UDP_TUNNEL_GSO) || has(F.HOST_UDP_TUNNEL_GSO));
     this.headerLength = headerLength(modern, this.mergeable, this.rss.populateHash, this.tunnel);
+    this.frameMax = has(F.MTU) ? this.settings.mtu + ETHERNET_MAX : Number.MAX_SAFE_INTEGER;
     this.txAllowed = offloadMask(has, HOST_BITS);
     if (this.settings.vnet) this.setGuestOffloads(supportedOffloads(features));
-    // Virtio 1.3 §5.1.6.5.3.1: with CTRL_VLAN nothing passes that the driver did not add
+    // Virtio 1.3 §5.1.6.5.3.1 MUST: without CTRL_VLAN all tagged frames pass; with it, none that the driver did not add
     this.filter.vlans.fill(has(F.CTRL_VLAN) ? 0 : 0xff);
   }
 
@@ -128,6 +133,7 @@ export class Card {
   reset(): void {
     this.filter.reset(this.settings.mac);
     this.rss.enabled = false;
+    // Virtio 1.3 §5.1.6.5.6.2 MUST: after a reset only the first pair is used
     this.setPairs(1);
     this.status &= ~NET_STATUS.ANNOUNCE;
   }
@@ -161,8 +167,8 @@ export const OFFLOAD = {
   TUNNEL_CSUM: 128,
 } as const;
 
-/** An offload, and the feature bits that it takes. */
-type Bits = readonly (readonly [number, ...number[]])[];
+/** An offload, and the feature bit for it. */
+type Bits = readonly (readonly [number, number])[];
 
 const HOST_BITS: Bits = [
   [OFFLOAD.CSUM, F.CSUM],
@@ -181,12 +187,13 @@ const GUEST_BITS: Bits = [
   [OFFLOAD.TSO6, F.GUEST_TSO6],
   [OFFLOAD.ECN, F.GUEST_ECN],
   [OFFLOAD.UFO, F.GUEST_UFO],
-  // a packet's header does not tell which of the two it is
-  [OFFLOAD.USO, F.GUEST_USO4, F.GUEST_USO6],
+  // Virtio 1.3 §5.1.6.4.1 MUST NOT: UDP_L4 with neither of the two; the back end knows which IP version is which
+  [OFFLOAD.USO, F.GUEST_USO4],
+  [OFFLOAD.USO, F.GUEST_USO6],
   [OFFLOAD.TUNNEL, 46],
   [OFFLOAD.TUNNEL_CSUM, 47],
 ];
 
 function offloadMask(has: (bit: number) => boolean, bits: Bits): number {
-  return bits.reduce((mask, [offload, ...needed]) => (needed.every(has) ? mask | offload : mask), 0);
+  return bits.reduce((mask, [offload, bit]) => (has(bit) ? mask | offload : mask), 0);
 }

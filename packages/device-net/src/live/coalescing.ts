@@ -50,6 +50,13 @@ export class Notifier {
     queue?.notify();
   }
 
+  /** Takes over parameters. Virtio 1.3 §5.1.6.5.9.4: what they would have told already is told now. */
+  set(maxPackets: number, maxUsecs: number): void {
+    this.limits.maxPackets = maxPackets;
+    this.limits.maxUsecs = maxUsecs;
+    if (this.#count > 0 && (maxUsecs === 0 || this.#count >= maxPackets)) this.flush();
+  }
+
   /** The queue is no more. */
   forget(): void {
     this.#queue = undefined;
@@ -57,10 +64,10 @@ export class Notifier {
     this.#round++;
   }
 
-  /** Virtio 1.3 §5.1.6.5.9.2 MUST: with a reset all parameters are 0 */
-  reset(): void {
+  /** A reset: the parameters are what the driver set for all queues of this direction. */
+  reset({ maxPackets, maxUsecs }: CoalescingLimits): void {
     this.forget();
-    this.limits.maxPackets = 0;
-    this.limits.maxUsecs = 0;
+    this.limits.maxPackets = maxPackets;
+    this.limits.maxUsecs = maxUsecs;
   }
 }

@@ -38,8 +38,8 @@ export interface CtrlEffects {
   pairsChanged(pairs: number): void;
   /** The notifier of a queue that is set up. */
   notifier(queue: number): Notifier | undefined;
-  /** Those of all queues of one direction: 0 receive, 1 transmit. */
-  notifiers(direction: 0 | 1): readonly Notifier[];
+  /** Sets coalescing for all queues of a direction: 0 receive, 1 transmit. */
+  coalesce(direction: 0 | 1, maxPackets: number, maxUsecs: number): void;
 }
 
 /**
@@ -119,6 +119,7 @@ export class Control {
 
   #setMac(out: Spans, length: number): Ack {
     if (length !== MAC_BYTES) return ERR;
+    // Virtio 1.3 §5.1.6.5.2.1 MUST: the configuration space has it before the command is used
     out.copyTo(HEADER_BYTES, this.#card.filter.mac, 0, MAC_BYTES);
     return OK;
   }
@@ -139,6 +140,7 @@ export class Control {
     const stored = unicast <= MAC_TABLE_ENTRIES ? unicast : 0;
     const room = MAC_TABLE_ENTRIES - stored;
     const more = multicast <= room ? multicast : 0;
+    // Virtio 1.3 §5.1.6.5.2.1 MUST: the table is there before the command is used
     filter.table.fill(0);
     out.copyTo(first, filter.table, 0, stored * MAC_BYTES);
     out.copyTo(second, filter.table, stored * MAC_BYTES, more * MAC_BYTES);
@@ -167,7 +169,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.5, .6, .7 */
+  /** Virtio 1.3 §5.1.6.5.6, §5.1.6.5.7 */
   #queuePairs(command: number, out: Spans, length: number): Ack {
     const card = this.#card;
     const { host, rss, settings } = card;
@@ -182,7 +184,7 @@ export class Control {
       if (command !== MQ.VQ_PAIRS_SET || !host.has(NET_FEATURE.MQ) || length < 2) return ERR;
       pairs = out.u16(HEADER_BYTES, card.littleEndian);
     }
-    // Virtio 1.3 §5.1.6.5.5.1 MUST: 1 to max_virtqueue_pairs
+    // Virtio 1.3 §5.1.6.5.6.1: 1 to max_virtqueue_pairs
     if (pairs < 1 || pairs > PAIRS_MAX || pairs > settings.pairs || !card.multiqueue) return ERR;
     this.#effects.pairsChanged(pairs);
     return OK;
@@ -211,15 +213,16 @@ export class Control {
     if (command === COAL.VQ_SET) {
       if (!host.has(NET_FEATURE.VQ_NOTF_COAL) || length < 12) return ERR;
       const notifier = this.#effects.notifier(out.u16(HEADER_BYTES, true));
-      // Virtio 1.3 §5.1.6.5.9.2 MUST: only queues that are enabled
+      // Virtio 1.3 §5.1.6.5.9.6 MUST: an error for what is no enabled receive or transmit queue
       if (notifier === undefined) return ERR;
-      setLimits(notifier, out, HEADER_BYTES + 4);
+      // Virtio 1.3 §5.1.6.5.9.6 MUST: reserved is ignored
+      notifier.set(out.u32(HEADER_BYTES + 4, true), out.u32(HEADER_BYTES + 8, true));
       return OK;
     }
     const direction = command === COAL.RX_SET ? 0 : command === COAL.TX_SET ? 1 : undefined;
     if (direction === undefined || !hasFeature(host.features, NET_FEATURE.NOTF_COAL) || length < 8)
       return ERR;
-    for (const notifier of this.#effects.notifiers(direction)) setLimits(notifier, out, HEADER_BYTES);
+    this.#effects.coalesce(direction, out.u32(HEADER_BYTES, true), out.u32(HEADER_BYTES + 4, true));
     return OK;
   }
 
@@ -240,10 +243,4 @@ export class Control {
     reply.fill(reply.total - 1, 1, OK);
     return reply.total;
   }
-}
-
-/** `struct virtio_net_ctrl_coal`: le32 max_packets, le32 max_usecs. */
-function setLimits({ limits }: Notifier, out: Spans, at: number): void {
-  limits.maxPackets = out.u32(at, true);
-  limits.maxUsecs = out.u32(at + 4, true);
 }

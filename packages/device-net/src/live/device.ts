@@ -14,7 +14,7 @@ import { net } from '../layer.ts';
 import type { NetState } from '../state.ts';
 import type { NetPort, PacketMeta } from './backend.ts';
 import { Card, NET_STATUS } from './card.ts';
-import { Notifier } from './coalescing.ts';
+import { CoalescingLimits, Notifier } from './coalescing.ts';
 import { Control } from './control.ts';
 import type { NetCounters } from './counters.ts';
 import { applyNet, captureNet, checkNet } from './net-state.ts';
@@ -60,6 +60,11 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   readonly #control: Control;
   /** For receive and transmit queues, by number. */
   readonly #notifiers: readonly Notifier[];
+  /** What the driver set for all receive, and for all transmit queues. */
+  #coalescing: readonly [CoalescingLimits, CoalescingLimits] = [
+    new CoalescingLimits(),
+    new CoalescingLimits(),
+  ];
   #queueSizes: readonly number[] = [];
   #announce = false;
 
@@ -85,7 +90,14 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
         this.#restart();
       },
       notifier: (queue) => (card.host.queue(queue) === undefined ? undefined : notifiers[queue]),
-      notifiers: (direction) => notifiers.filter((_, index) => index % 2 === direction),
+      coalesce: (direction, maxPackets, maxUsecs) => {
+        const limits = this.#coalescing[direction];
+        limits.maxPackets = maxPackets;
+        limits.maxUsecs = maxUsecs;
+        notifiers.forEach((notifier, index) => {
+          if (index % 2 === direction) notifier.set(maxPackets, maxUsecs);
+        });
+      },
     });
     this.#layOut(1);
     settings.backend.attach?.(this);
@@ -206,11 +218,14 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     this.#card.reset();
     this.#announce = false;
     for (const transmitter of this.#transmitters) transmitter.forget();
-    for (const notifier of this.#notifiers) notifier.reset();
+    // Virtio 1.3 §5.1.6.5.9.6 MUST: with a reset all coalescing parameters are 0
+    this.#coalescing = [new CoalescingLimits(), new CoalescingLimits()];
+    for (const notifier of this.#notifiers) notifier.reset(new CoalescingLimits());
   }
 
   resetQueue(index: number): void {
-    this.#notifiers[index]?.forget();
+    // Virtio 1.3 §5.1.6.5.9.6 MUST: a queue comes back with the parameters for all of its direction
+    this.#notifiers[index]?.reset(this.#coalescing[index % 2 === 0 ? 0 : 1]);
     if (index % 2 === 1) this.#transmitters[index >> 1]?.forget();
   }
 
@@ -219,6 +234,13 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     if (index === this.#queueSizes.length - 1) this.#control.handle(queue);
     else if ((index & 1) === 0) this.#receiver.kick(index >> 1);
     else this.#transmitters[index >> 1]?.kick(queue);
+  }
+
+  /** QEMU: `tx_waiting` is set though the machine is stopped. */
+  missedKick({ index }: Virtqueue): void {
+    const transmitter =
+      index === this.#queueSizes.length - 1 || index % 2 === 0 ? undefined : this.#transmitters[index >> 1];
+    if (transmitter !== undefined && this.#card.linkUp) transmitter.waiting = true;
   }
 
   /** @throws HostError while the back end's `send` runs: its packet is neither in the ring nor sent */

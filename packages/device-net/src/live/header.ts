@@ -51,6 +51,7 @@ export class Header implements PacketMeta {
 /** {@link OFFLOAD}s that a packet needs of whoever takes it; -1: no such packet exists. */
 export function neededOffloads(meta: PacketMeta): number {
   const { flags, gsoType } = meta;
+  // Virtio 1.3 §5.1.6.2.2 MUST: flags that nobody knows are ignored
   let needed = (flags & HDR_FLAG.NEEDS_CSUM) !== 0 ? OFFLOAD.CSUM : 0;
   if ((flags & HDR_FLAG.UDP_TUNNEL_CSUM) !== 0) needed |= OFFLOAD.TUNNEL_CSUM;
   if ((gsoType & GSO.ECN) !== 0) needed |= OFFLOAD.ECN;

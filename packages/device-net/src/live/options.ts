@@ -39,7 +39,7 @@ export interface NetOptions {
   readonly txQueueSize?: number;
   /** What the back end does; default: nothing. An empty object stands for one that knows virtio headers and no offload. */
   readonly offloads?: NetOffloads;
-  /** Bytes; default: not offered. QEMU property `host_mtu`. */
+  /** Bytes, 68 to 65535; default 0: not offered. QEMU property `host_mtu`. */
   readonly mtu?: number;
   /** Mb/s; default unknown. With {@link duplex} or alone it makes the card offer SPEED_DUPLEX. */
   readonly speed?: number;
@@ -109,7 +109,8 @@ export function settle(options: NetOptions): Settings {
   integer('queuePairs', queuePairs, 1, PAIRS_MAX);
   ringSize('rxQueueSize', rxQueueSize);
   ringSize('txQueueSize', txQueueSize);
-  integer('mtu', mtu, 0, 0xffff);
+  // Virtio 1.3 §5.1.4.1 MUST: 68 to 65535; 0: not offered
+  if (mtu !== 0) integer('mtu', mtu, 68, 0xffff);
   if (speed !== undefined) integer('speed', speed, 0, 0x7fffffff);
   if (offloads?.csum !== true && (offloads?.tso || offloads?.ufo || offloads?.uso || offloads?.udpTunnel))
     throw new HostError('offloads: segmentation needs csum');

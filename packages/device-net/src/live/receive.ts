@@ -76,6 +76,11 @@ export class Receiver {
       counters.rxFiltered++;
       return true;
     }
+    // Virtio 1.3 §5.1.4.1 MUST NOT: complete frames that are longer than the MTU
+    if (size > card.frameMax && (meta === undefined || (meta.gsoType & ~GSO.ECN) === GSO.NONE)) {
+      counters.rxDropped++;
+      return true;
+    }
     const complete = this.#prepare(meta, frame);
     if (complete < 0 || !this.#deliver(queue, frame, complete > 0 ? meta : undefined)) {
       counters.rxDropped++;
@@ -91,6 +96,7 @@ export class Receiver {
   #queue(pair: number): Virtqueue | undefined {
     const { host, paused, currPairs, driverOk } = this.#card;
     // Virtio 1.3 §2.1.2 MUST NOT: nothing is used before DRIVER_OK
+    // Virtio 1.3 §5.1.6.5.6.2 MUST NOT: nothing goes to pairs that the driver does not use
     return paused || pair >= currPairs || !driverOk ? undefined : host.queue(2 * pair);
   }
 
@@ -169,6 +175,7 @@ export class Receiver {
         queue.detach(chain);
         return this.#forget(queue, count);
       }
+      // Virtio 1.3 §5.1.6.4.1 MUST: all buffers but the last are used completely
       const length = Math.min(size - offset, total - header);
       if (length === size && target.length(0) >= header + size) {
         // no view is made for the usual case: all of the frame in one piece

@@ -8,8 +8,8 @@ import { RSS_KEY_BYTES } from './toeplitz.ts';
 const FIXED_BYTES = 8;
 
 /**
- * RSS_CONFIG and HASH_CONFIG: `struct virtio_net_rss_config` and its twin, which has the same layout. Virtio 1.3 §5.1.6.5.6.4,
- * §5.1.6.5.7.4; QEMU: `virtio_net_handle_rss`. What is wrong leaves scaling switched off, and what was read before that in place.
+ * RSS_CONFIG and HASH_CONFIG: `struct virtio_net_rss_config` and its twin, which has the same layout. Virtio 1.3 §5.1.6.5.7.1,
+ * §5.1.6.5.6.4; QEMU: `virtio_net_handle_rss`. What is wrong leaves scaling switched off, and what was read before that in place.
  *
  * @returns queue pairs to use, or 0: refused
  */

@@ -14,7 +14,7 @@ export const HASH_TYPE = {
   UDP_EX: 1 << 8,
 } as const;
 
-/** Values of `hash_report`. Virtio 1.3 §5.1.6.4.4 */
+/** Values of `hash_report`. Virtio 1.3 §5.1.6.4.5 */
 export const HASH_REPORT = {
   NONE: 0,
   IPv4: 1,
@@ -58,10 +58,11 @@ export class Rss {
     this.report = this.#choose();
     if (this.report === HASH_REPORT.NONE) {
       this.hash = 0;
-      // Virtio 1.3 §5.1.6.5.6.5 MUST: what has no hash goes to the queue for it
+      // Virtio 1.3 §5.1.6.5.7.3 MUST: what has no hash goes to the queue for it
       return this.redirect ? this.defaultQueue : -1;
     }
     this.hash = this.#compute(frame);
+    // Virtio 1.3 §5.1.6.5.7.3 MUST: the hash, masked, is the place in the table
     return this.redirect ? (this.table[this.hash & (this.indirectionsLen - 1)] as number) : -1;
   }
 

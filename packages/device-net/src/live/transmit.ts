@@ -1,5 +1,5 @@
 import type { Chain, Virtqueue } from '@virtkit/core';
-import type { Card } from './card.ts';
+import { type Card, OFFLOAD } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { checksumFits, HDR_BYTES, neededOffloads } from './header.ts';
 import { TxPacket } from './packet.ts';
@@ -240,9 +240,9 @@ export class Transmitter {
     if ((packet.flags | packet.gsoType) === 0) return true;
     // Virtio 1.3 §5.1.6.2.1 MUST NOT: the driver asks for nothing that was not negotiated
     const needed = neededOffloads(packet);
-    return (
-      needed >= 0 && (needed & ~txAllowed) === 0 && (needed === 0 || checksumFits(packet, packet.length))
-    );
+    if (needed < 0 || (needed & ~txAllowed) !== 0) return false;
+    // Virtio 1.3 §5.1.6.2.2 MUST NOT: csum_start and csum_offset mean nothing without NEEDS_CSUM
+    return (needed & OFFLOAD.CSUM) === 0 || checksumFits(packet, packet.length);
   }
 
   #defer(): void {
