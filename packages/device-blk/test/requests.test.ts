@@ -177,8 +177,9 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     const { m, backend } = machine({ readOnly: true });
     const discard = m.submit(BLK_T.DISCARD, 0, m.range(0, 8));
     const zeroes = m.submit(BLK_T.WRITE_ZEROES, 0, m.range(0, 8));
+    const nothing = m.submit(BLK_T.WRITE_ZEROES, 0, m.range(0, 0));
     m.kick();
-    expect([discard.status, zeroes.status]).toEqual([BLK_S.OK, BLK_S.IOERR]);
+    expect([discard.status, zeroes.status, nothing.status]).toEqual([BLK_S.OK, BLK_S.IOERR, BLK_S.OK]);
     expect(same(backend.bytes, CONTENT)).toBe(true);
   });
 

@@ -76,6 +76,7 @@ export function parseRanges(
   if (bytes % SEGMENT_BYTES !== 0) return BLK_S.UNSUPP;
   const more: number[] | undefined = bytes > SEGMENT_BYTES ? [] : undefined;
   const segment = new Uint8Array(SEGMENT_BYTES);
+  let changes = false;
   for (let at = 0; at < bytes; at += SEGMENT_BYTES) {
     chain.out.copyTo(HEADER_BYTES + at, segment);
     const sector = sectorAt(segment, 0, littleEndian);
@@ -85,6 +86,7 @@ export function parseRanges(
     // Virtio 1.3 §5.2.6.2 MUST: UNSUPP for unknown flags, and for unmap where nothing is written
     if ((flags & ~FLAG_UNMAP) !== 0) return BLK_S.UNSUPP;
     if (flags !== 0 && request.operation !== 'write-zeroes') return BLK_S.UNSUPP;
+    if (count > 0) changes = true;
     if (at === 0) {
       request.sector = sector;
       request.length = count * 512;
@@ -92,9 +94,10 @@ export function parseRanges(
     } else more?.push(sector, count * 512, flags);
   }
   request.more = more;
-  // a discard that changes nothing is not a write
-  const writes = request.operation !== 'discard' || settings.backend.discard !== undefined;
-  return writes && settings.readOnly ? BLK_S.IOERR : BLK_S.OK;
+  if (!settings.readOnly) return BLK_S.OK;
+  // a discard that changes nothing is not a write, nor are ranges of no sectors
+  const able = request.operation !== 'discard' || settings.backend.discard !== undefined;
+  return able && changes ? BLK_S.IOERR : BLK_S.OK;
 }
 
 function limitsOf({ operation }: Request, settings: Settings): RangeLimits {
