@@ -6,7 +6,8 @@ const PINS = 4;
 export class Intx {
   readonly #space: ConfigRegisters;
   readonly #set: (level: boolean) => void;
-  readonly #levels = new Uint8Array(PINS);
+  /** A bit for each pin. */
+  #state = 0;
   /** What the host was told last. */
   #told = false;
 
@@ -16,30 +17,31 @@ export class Intx {
   }
 
   get levels(): number[] {
-    return [...this.#levels];
+    return Array.from({ length: PINS }, (_, pin) => (this.#state >> pin) & 1);
   }
 
   /** What the line carries: nothing while the guest has it disabled. */
   get level(): boolean {
     const disabled = (this.#space.u16(HEADER.COMMAND) & COMMAND.INTX_DISABLE) !== 0;
-    return !disabled && this.#levels.some((level) => level !== 0);
+    return !disabled && this.#state !== 0;
   }
 
   /** Sets the function's own pin. QEMU: `pci_set_irq`. */
   set(level: boolean): void {
+    const before = this.#state;
     this.#setPin(level);
-    this.update();
+    if (this.#state !== before) this.update();
   }
 
   #setPin(level: boolean): void {
     // a saved state may name any pin, and none
-    const pin = (this.#space.u8(HEADER.INTERRUPT_PIN) - 1) & (PINS - 1);
-    this.#levels[pin] = level ? 1 : 0;
+    const bit = 1 << ((this.#space.u8(HEADER.INTERRUPT_PIN) - 1) & (PINS - 1));
+    this.#state = level ? this.#state | bit : this.#state & ~bit;
   }
 
   /** QEMU: `pci_device_deassert_intx`. */
   deassert(): void {
-    this.#levels.fill(0);
+    this.#state = 0;
     this.update();
   }
 
@@ -48,7 +50,7 @@ export class Intx {
    * its idea of the line may be another one.
    */
   restore(levels: readonly number[], own: boolean | undefined): void {
-    this.#levels.set(levels.slice(0, PINS));
+    this.#state = levels.slice(0, PINS).reduce((state, level, pin) => state | (level << pin), 0);
     if (own !== undefined) this.#setPin(own);
     this.#told = !this.level;
     this.update();
@@ -57,11 +59,9 @@ export class Intx {
   /** The levels or the disable bit may be others now. */
   update(): void {
     const status = this.#space.u8(HEADER.STATUS);
-    const pending = this.#levels.some((level) => level !== 0);
     // Virtio 1.3 §4.1.4.5.1 MUST: Interrupt Status in the PCI status register follows the ISR status
-    this.#space.bytes[HEADER.STATUS] = pending
-      ? status | STATUS_BIT.INTERRUPT
-      : status & ~STATUS_BIT.INTERRUPT;
+    this.#space.bytes[HEADER.STATUS] =
+      this.#state === 0 ? status & ~STATUS_BIT.INTERRUPT : status | STATUS_BIT.INTERRUPT;
     const { level } = this;
     if (level === this.#told) return;
     this.#told = level;
