@@ -24,13 +24,10 @@ const shapes = [
 ];
 
 class Owner implements QueueOwner {
-  broken = false;
-  disabled = false;
-  paused = false;
+  readonly live = true;
+  readonly broken = false;
+  readonly disabled = false;
   interrupts = 0;
-  get live(): boolean {
-    return this.broken === false && this.disabled === false && this.paused === false;
-  }
   fault(reason: string): void {
     throw new Error(reason);
   }
@@ -61,15 +58,22 @@ function ours(machine: Machine, { copied }: Shape): Serve {
     owner,
   });
   const copy = new Uint8Array(16 * BUFFER);
+  if (!copied) {
+    return () => {
+      machine.offer();
+      for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+        queue.push(chain, chain.in.total);
+        queue.notify();
+      }
+      return owner.interrupts;
+    };
+  }
   return () => {
     machine.offer();
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
-      const written = chain.in.total;
-      if (copied) {
-        const read = chain.out.copyTo(0, copy);
-        chain.in.copyFrom(0, copy, read);
-      }
-      queue.push(chain, written);
+      const read = chain.out.copyTo(0, copy);
+      chain.in.copyFrom(0, copy, read);
+      queue.push(chain, chain.in.total);
       queue.notify();
     }
     return owner.interrupts;
@@ -87,21 +91,28 @@ function straight(machine: Machine, { copied }: Shape): Serve {
 }
 
 function v86(machine: Machine, { copied }: Shape): Serve {
-  const made = v86Queue(machine.buffer, SIZE);
-  if (made === undefined) throw new Error("v86's build has another shape: no VirtQueue found in it");
-  const { queue, device } = made;
+  const { queue, device } = v86Queue(machine.buffer, SIZE);
   queue.desc_addr = DESC;
   queue.avail_addr = AVAIL;
   queue.used_addr = USED;
   const copy = new Uint8Array(16 * BUFFER);
+  if (!copied) {
+    return () => {
+      machine.offer();
+      while (queue.has_request()) {
+        queue.push_reply(queue.pop_request());
+        queue.flush_replies();
+      }
+      queue.notify_me_after(0);
+      return device.interrupts;
+    };
+  }
   return () => {
     machine.offer();
     while (queue.has_request()) {
       const chain = queue.pop_request();
-      if (copied) {
-        chain.get_next_blob(copy);
-        chain.set_next_blob(copy);
-      }
+      const read = chain.get_next_blob(copy.subarray(0, chain.length_readable));
+      chain.set_next_blob(copy.subarray(read, read + chain.length_writable));
       queue.push_reply(chain);
       queue.flush_replies();
     }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 export interface V86Chain {
   readonly length_readable: number;
+  readonly length_writable: number;
   length_written: number;
   get_next_blob(target: Uint8Array): number;
   set_next_blob(source: Uint8Array): number;
@@ -73,11 +74,14 @@ class Device {
   }
 }
 
-/** A VirtQueue over this memory; undefined if the installed build does not look as expected. */
-export function v86Queue(
-  buffer: ArrayBuffer,
-  size: number,
-): { queue: V86Queue; device: { interrupts: number } } | undefined {
+type VirtQueue = new (
+  cpu: TypedArrayCpu,
+  device: Device,
+  options: { size_supported: number; notify_offset: number },
+) => V86Queue;
+
+/** The class, once: were it made anew for each queue, the engine would have to tell the copies apart. */
+const VirtQueue = ((): VirtQueue => {
   const build = readFileSync(fileURLToPath(import.meta.resolve('v86')), 'utf8');
   const name = /(\w+)\.prototype\.pop_request=/.exec(build)?.[1];
   // what is left of debug messages in the release build: formats numbers for nobody
@@ -85,16 +89,18 @@ export function v86Queue(
   const start = build.indexOf(`function ${name}(`);
   const last = build.indexOf('.prototype.set_next_blob=', start);
   const end = build.indexOf('return b};', last);
-  if (name === undefined || format === undefined || start < 0 || last < 0 || end < 0) return undefined;
+  if (name === undefined || format === undefined || start < 0 || last < 0 || end < 0)
+    throw new Error("v86's build has another shape than 0.5.462's: no VirtQueue found in it");
   const text = `${build.slice(start, end)}return b};return ${name}`;
-  const VirtQueue = new Function(format, text)(() => '') as new (
-    cpu: TypedArrayCpu,
-    device: Device,
-    options: { size_supported: number; notify_offset: number },
-  ) => V86Queue;
+  return new Function(format, text)(() => '') as VirtQueue;
+})();
+
+/** A VirtQueue over this memory. */
+export function v86Queue(
+  buffer: ArrayBuffer,
+  size: number,
+): { queue: V86Queue; device: { interrupts: number } } {
   const device = new Device();
-  return {
-    queue: new VirtQueue(new TypedArrayCpu(buffer), device, { size_supported: size, notify_offset: 0 }),
-    device,
-  };
+  const queue = new VirtQueue(new TypedArrayCpu(buffer), device, { size_supported: size, notify_offset: 0 });
+  return { queue, device };
 }

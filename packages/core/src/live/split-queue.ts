@@ -88,7 +88,9 @@ export class SplitQueue extends RingBase implements Ring {
     this.lastAvail = (lastAvail + 1) & 0xffff;
     // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
     if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
-    return this.walk(head);
+    const at = this.descBase + (head << 2);
+    // neither NEXT nor INDIRECT
+    return ((this.words[at + 3] as number) & 5) === 0 ? this.single(this.words, at, head) : this.walk(head);
   }
 
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
@@ -280,6 +282,26 @@ export class SplitQueue extends RingBase implements Ring {
     this.shadowAvail = index & 0xffff;
   }
 
+  /** A chain of one buffer, which many are: {@link walk} without its loop. */
+  private single(words: Int32Array, at: number, head: number): RingChain | undefined {
+    const { hit } = this;
+    const length = words[at + 2] as number;
+    const low = words[at] as number;
+    if (length < 0 || !hit.holds(low, words[at + 1] as number, length)) return this.walkLong(head);
+    const chain = this.take();
+    const { list, out, in: into } = chain;
+    const write = ((words[at + 3] as number) >>> 1) & 1;
+    chain.begin(hit.index);
+    list[0] = (low - hit.lo) | 0;
+    list[1] = length;
+    out.count = 1 - write;
+    out.known = write === 0 ? length : 0;
+    into.first = 1 - write;
+    into.count = write;
+    into.known = length - out.known;
+    return this.taken(chain, head);
+  }
+
   /**
    * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
    * which reads the chain anew and judges it.
@@ -300,6 +322,10 @@ export class SplitQueue extends RingBase implements Ring {
       if (table < 0) return this.walkLong(head, chain);
       ({ hit } = this);
       ({ words } = hit);
+      if (((words[table + 3] as number) & NEXT) === 0) {
+        this.give(chain);
+        return this.single(words, table, head);
+      }
       base = table;
       max = (this.words[at + 2] as number) >>> 4;
       at = base;
