@@ -5,7 +5,8 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export const hasQemu: boolean = spawnSync('qemu-system-x86_64', ['--version']).status === 0;
+const PROGRAM = 'qemu-system-x86_64';
+export const hasQemu: boolean = spawnSync(PROGRAM, ['--version']).status === 0;
 
 const SLOT = 4;
 const BAR = 0xc000;
@@ -47,7 +48,7 @@ export class Qemu {
     const drive = `file=disk,if=none,id=d0,format=raw${readOnly ? ',readonly=on' : ''}`;
     const device = `virtio-blk-pci,drive=d0,addr=${SLOT},disable-modern=on,serial=serial-0123,ioeventfd=off`;
     const child = spawn(
-      'qemu-system-x86_64',
+      PROGRAM,
       [...args.split(' '), '-qtest-log', 'none', '-drive', drive, '-device', device],
       { cwd: dir, stdio: 'ignore' },
     );
