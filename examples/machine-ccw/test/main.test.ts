@@ -1,0 +1,14 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+
+const example = fileURLToPath(new URL('..', import.meta.url));
+
+test('the guest finishes on the second machine what it began on the first', { timeout: 60_000 }, async () => {
+  const args = ['--import', 'tsx', '--conditions=@virtkit/source', 'src/main.ts'];
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: example });
+  expect(stdout).toMatch(/[1-9]\d* requests in flight are in the disk's state/);
+  expect(stdout).toMatch(/virtio core +virtio transport +virtio device/);
+  expect(stdout).toContain('12 of 12 writes done, data on the disk right');
+});
