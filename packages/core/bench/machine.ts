@@ -19,14 +19,17 @@ export interface Shape {
 
 /** Guest memory with a ring whose avail entries never change: only the index moves. */
 export class Machine {
-  readonly buffer = new ArrayBuffer(MEMORY);
-  readonly halves = new Uint16Array(this.buffer);
+  readonly bytes: Uint8Array;
+  readonly halves: Uint16Array;
   private readonly availIdx = AVAIL / 2 + 1;
   private readonly usedEvent = AVAIL / 2 + 2 + SIZE;
   private readonly usedIdx = USED / 2 + 1;
 
-  constructor({ descriptors, indirect }: Shape) {
-    const words = new Int32Array(this.buffer);
+  constructor({ descriptors, indirect }: Shape, bytes: Uint8Array = new Uint8Array(MEMORY)) {
+    this.bytes = bytes;
+    this.halves = new Uint16Array(bytes.buffer, bytes.byteOffset, MEMORY / 2);
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, MEMORY / 4);
+    bytes.fill(0, 0, MEMORY);
     // the first half, at least one, is for the device to read, the rest to write
     const out = Math.ceil(descriptors / 2);
     const put = (table: number, i: number, chain: number, n: number): void => {

@@ -15,10 +15,10 @@ export class Straight {
   private usedIdx = 0;
   private signalled = 0;
 
-  constructor({ buffer }: Machine) {
-    this.bytes = new Uint8Array(buffer);
-    this.halves = new Uint16Array(buffer);
-    this.words = new Int32Array(buffer);
+  constructor({ bytes, halves }: Machine) {
+    this.bytes = bytes;
+    this.halves = halves;
+    this.words = new Int32Array(bytes.buffer, bytes.byteOffset, MEMORY / 4);
   }
 
   /** Serves all that is available; `copy` is a place for a chain's bytes, if they are copied. Answers bytes seen. */
