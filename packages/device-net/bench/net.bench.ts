@@ -1,8 +1,8 @@
-// Packets through a network card, both directions, beside v86's (its VirtQueue, and around it what its virtio-net does for a
+// Packets through a network card, both directions, beside v86's (its VirtQueue on typed arrays, and around it what its virtio-net does for a
 // packet) and a straight-line loop over the same ring; and what a packet allocates. The driver's part is to make 16 finished
 // chains available again. Nobody listens on the other side: back ends count, or copy as v86's does.
 import type { NetBackend, Packet } from '@virtkit/device-net';
-import { type V86Queue, v86Queue } from '../../core/bench/v86.ts';
+import { onTypedArrays, type V86Queue } from '../../core/bench/v86.ts';
 import { Machine } from '../test/machine.ts';
 
 const BATCH = 16;
@@ -91,7 +91,7 @@ function card(what: Case): Run {
 /** What v86's virtio-net does, with its own queue. It has no mergeable buffers: its header says one buffer. */
 function v86(what: Case): Run {
   const { m, ring, avail } = set(what);
-  const { queue } = v86Queue(m.ram.buffer as ArrayBuffer, ring.size);
+  const { queue } = onTypedArrays(m.ram, ring.size);
   queue.desc_addr = ring.desc;
   queue.avail_addr = ring.avail;
   queue.used_addr = ring.used;

@@ -16,6 +16,8 @@ export class Receiver {
   /** The header of the packet under way. */
   readonly #header = new Uint8Array(HDR_BYTES_MAX);
   readonly #view = new DataView(this.#header.buffer);
+  /** All of it but num_buffers is 0. */
+  #blank = true;
   /** Its chains, and the bytes written to each. */
   readonly #chains: (Chain | undefined)[] = [];
   readonly #written = new Uint32Array(CHAINS_MAX);
@@ -119,8 +121,10 @@ export class Receiver {
   #prepare(meta: PacketMeta | undefined, frame: Uint8Array): -1 | 0 | 1 {
     const view = this.#view;
     const { littleEndian, rxAllowed, tunnel, rss } = this.#card;
-    this.#header.fill(0);
+    if (!this.#blank) this.#header.fill(0);
+    this.#blank = true;
     if (rss.populateHash) {
+      this.#blank = false;
       view.setUint32(HDR.HASH_VALUE, rss.hash, true);
       view.setUint16(HDR.HASH_REPORT, rss.report, true);
     }
@@ -135,6 +139,7 @@ export class Receiver {
       if (meta.gsoType !== GSO.NONE) return -1;
       return (needed & OFFLOAD.CSUM) !== 0 ? 1 : 0;
     }
+    this.#blank = false;
     const dhcp = isDhcpAnswer(meta, frame);
     view.setUint8(HDR.FLAGS, dhcp ? meta.flags & ~HDR_FLAG.NEEDS_CSUM : meta.flags);
     view.setUint8(HDR.GSO_TYPE, meta.gsoType);
