@@ -1,21 +1,40 @@
 import type { Mapping } from './mapping.ts';
+import { ViewCache } from './views.ts';
 
 /** Up to so many bytes a loop over bytes is fastest, whatever the alignment. */
 const BYTE_LOOP = 24;
-/** Up to so many, a loop over words is as fast as a view and `set`, and makes no object. */
-const WORD_LOOP = 256;
+/** Up to so many, a loop over words is as fast as `set` of a view that is there already, and faster than making one. */
+const WORD_LOOP = 64;
 
-/** The array of the device that was copied from or to last, and its words: made once, not at each copy. */
+/** The array of the device that was copied from or to last: its words and views are made once, not at each copy. */
 let lastBytes: Uint8Array | undefined;
-let lastWords: Int32Array = new Int32Array(0);
+let lastWords: Int32Array | undefined;
+let lastViews: ViewCache | undefined;
 
 /** All whole words of an array whose bytes lie aligned in its buffer. */
 function wordsOf(bytes: Uint8Array): Int32Array {
-  if (bytes !== lastBytes) {
-    lastBytes = bytes;
-    lastWords = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
-  }
+  if (bytes !== lastBytes) remember(bytes);
+  lastWords ??= new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
   return lastWords;
+}
+
+/** A part of an array of the device. */
+function viewOf(bytes: Uint8Array, start: number, length: number): Uint8Array {
+  // an array that is copied whole needs no view
+  if (start === 0 && length === bytes.length) return bytes;
+  if (bytes !== lastBytes) {
+    // arrays that are seen once are not worth a cache
+    remember(bytes);
+    return bytes.subarray(start, start + length);
+  }
+  lastViews ??= new ViewCache(bytes);
+  return lastViews.view(start, length);
+}
+
+function remember(bytes: Uint8Array): void {
+  lastBytes = bytes;
+  lastWords = undefined;
+  lastViews = undefined;
 }
 
 /** May bytes from here to there be copied as words? */
@@ -47,7 +66,7 @@ export function copyOut(region: Mapping, from: number, target: Uint8Array, at: n
   let done = 0;
   if (length > BYTE_LOOP) {
     if (length > WORD_LOOP || !aligned(region, from, target, at)) {
-      target.set(bytes.subarray(from, from + length), at);
+      target.set(region.views.view(from, length), at);
       return;
     }
     copyWords(region.words, from >>> 2, wordsOf(target), at >>> 2, length >>> 2);
@@ -62,9 +81,7 @@ export function copyIn(region: Mapping, to: number, source: Uint8Array, at: numb
   let done = 0;
   if (length > BYTE_LOOP) {
     if (length > WORD_LOOP || !aligned(region, to, source, at)) {
-      // an array that is copied whole needs no view
-      const whole = at === 0 && length === source.length;
-      bytes.set(whole ? source : source.subarray(at, at + length), to);
+      bytes.set(viewOf(source, at, length), to);
       return;
     }
     copyWords(wordsOf(source), at >>> 2, region.words, to >>> 2, length >>> 2);

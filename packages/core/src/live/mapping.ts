@@ -1,5 +1,6 @@
 import type { Gpa } from '../contract/memory.ts';
 import { HostError } from './errors.ts';
+import { ViewCache } from './views.ts';
 
 /** Bytes behind a region, wherever they are now: an array, a function that gives one, or a place in a buffer that may be replaced. */
 export type RegionBytes =
@@ -48,6 +49,8 @@ export class Mapping {
   /** All of the region as 32-bit and 16-bit words; empty if the host is big-endian or the bytes lie unaligned. */
   words: Int32Array = NO_WORDS;
   halves: Uint16Array = NO_HALVES;
+  /** Views of parts of it. */
+  declare views: ViewCache;
   /** On a SharedArrayBuffer: the driver may run on another thread. */
   shared = false;
 
@@ -90,6 +93,7 @@ export class Mapping {
       );
     }
     this.bytes = bytes;
+    this.views = new ViewCache(bytes);
     this.size = bytes.length;
     this.end = gpa + bytes.length;
     this.span = Math.min(this.size, 0x7fffffff, 2 ** 32 - (this.lo >>> 0));
