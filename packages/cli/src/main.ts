@@ -16,6 +16,7 @@ import { say, write } from './output.ts';
 import { type Read, readInput } from './read.ts';
 import { stepsText } from './steps.ts';
 import { verify } from './verify.ts';
+import { type VisitOptions, visit, visitText } from './visit.ts';
 
 /** As documented in the README. */
 const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3 } as const;
@@ -139,6 +140,27 @@ program
       process.exitCode = written ? EXIT.FINE : EXIT.FINDINGS;
     },
   );
+
+program
+  .command('visit')
+  .argument('<in>', 'migration stream of a stopped guest, with its RAM')
+  .argument('<out>', 'file to write; it appears when it is whole')
+  .requiredOption('--disk <file...>', 'raw image: FILE, or TITLE=FILE where there are several disks')
+  .option(
+    '--ram-map <map>',
+    'where RAM lies: GPA:BLOCK:OFFSET:LENGTH,…, for machines that virtkit does not know',
+  )
+  .description('execute the block requests that a stopped guest has in flight, and hand it back')
+  .option('--json', 'machine-readable')
+  .action(async (input: string, output: string, options: VisitOptions & { readonly json?: boolean }) => {
+    const visited = await visit(input, output, options);
+    const plain = visited.map(({ body: _body, ...rest }) => rest);
+    await write(
+      options.json === true
+        ? `${JSON.stringify({ format: 1, devices: plain }, null, 2)}\n`
+        : visitText(visited),
+    );
+  });
 
 addLiveCommands(program, {
   write,

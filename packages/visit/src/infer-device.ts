@@ -2,6 +2,7 @@ import { type DeviceModel, FEATURE, hasFeature, negotiated, type VirtioState } f
 import { type BlkBackend, BlkDevice, type BlkOptions, type BlkState } from '@virtkit/device-blk';
 import { NET_FEATURE, type NetBackend, NetDevice, type NetOptions, type NetState } from '@virtkit/device-net';
 import { StateError } from '@virtkit/vmstate';
+import type { Made } from './made.ts';
 
 /** What the devices of a stream are connected to where they go on. */
 export interface Backends {
@@ -30,11 +31,16 @@ export function inferDevice(
   title: string,
   state: VirtioState,
   backends: Backends,
+  made: Made = {},
 ): DeviceModel<unknown> {
-  if (name === 'virtio-blk')
-    return inferBlk(title, state as VirtioState<never, BlkState>, backends) as DeviceModel<unknown>;
-  if (name === 'virtio-net')
-    return inferNet(title, state as VirtioState<never, NetState>, backends) as DeviceModel<unknown>;
+  if (name === 'virtio-blk') {
+    const options = inferBlk(title, state as VirtioState<never, BlkState>, backends);
+    return new BlkDevice(made.blk?.(options) ?? options) as DeviceModel<unknown>;
+  }
+  if (name === 'virtio-net') {
+    const options = inferNet(title, state as VirtioState<never, NetState>, backends);
+    return new NetDevice(made.net?.(options) ?? options) as DeviceModel<unknown>;
+  }
   throw new StateError(
     'device-type',
     `${title}: there is no live device of this type`,
@@ -43,11 +49,11 @@ export function inferDevice(
   );
 }
 
-function inferBlk(title: string, state: VirtioState<never, BlkState>, backends: Backends): BlkDevice {
+function inferBlk(title: string, state: VirtioState<never, BlkState>, backends: Backends): BlkOptions {
   const { config, device } = state;
   const features = negotiated(state);
   const disk = backends.disk(title);
-  return new BlkDevice({
+  return {
     backend: disk,
     queues: Math.max(state.queues.length, 1),
     queueSize: ringSize(state, 0, 4),
@@ -59,10 +65,10 @@ function inferBlk(title: string, state: VirtioState<never, BlkState>, backends: 
       hostEndian: device.layout.byteOrder,
     }),
     ...backends.blk,
-  });
+  };
 }
 
-function inferNet(title: string, state: VirtioState<never, NetState>, backends: Backends): NetDevice {
+function inferNet(title: string, state: VirtioState<never, NetState>, backends: Backends): NetOptions {
   const { config, device } = state;
   const features = negotiated(state);
   const has = (bit: number): boolean => hasFeature(features, bit);
@@ -73,7 +79,7 @@ function inferNet(title: string, state: VirtioState<never, NetState>, backends: 
     uso: has(NET_FEATURE.GUEST_USO4) || has(NET_FEATURE.GUEST_USO6) || has(NET_FEATURE.HOST_USO),
     udpTunnel: state.subsections.features128 !== undefined,
   };
-  return new NetDevice({
+  return {
     backend: backends.network(title),
     mac: device.mac,
     queuePairs: device.maxQueuePairs ?? 1,
@@ -87,7 +93,7 @@ function inferNet(title: string, state: VirtioState<never, NetState>, backends: 
     hashReport: has(NET_FEATURE.HASH_REPORT),
     standby: has(NET_FEATURE.STANDBY),
     ...(device.rss?.version === 2 && { rssStateVersion: 2 }),
-  });
+  };
 }
 
 /** Ring size that a queue was created with, as far as the state tells: a driver may have lowered it. */

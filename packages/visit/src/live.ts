@@ -14,6 +14,7 @@ import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { StateError } from '@virtkit/vmstate';
 import { type Backends, inferDevice, inferRings } from './infer-device.ts';
 import { inferPci } from './infer-pci.ts';
+import type { Made } from './made.ts';
 
 /** The machine around a device that is made from its state. */
 export interface Surroundings extends Backends {
@@ -37,19 +38,30 @@ export interface Surroundings extends Backends {
  * @throws StateError what speaks against it; HostError for a back end that does not fit
  */
 export function liveDevice(device: VirtioDevice, state: VirtioState, around: Surroundings): LiveDevice {
-  const live = makeDevice(device, state, around);
+  const live = freshDevice(device, state, around);
   live.restore(state);
   return live;
 }
 
-function makeDevice(device: VirtioDevice, state: VirtioState, around: Surroundings): LiveDevice {
+/**
+ * The live device without its state: as the one was made that wrote it, or differently as `made` says. Its `check` tells
+ * what speaks against the state there.
+ *
+ * @throws HostError for options that contradict each other
+ */
+export function freshDevice(
+  device: VirtioDevice,
+  state: VirtioState,
+  around: Surroundings,
+  made: Made = {},
+): LiveDevice {
   const title = titleOf(device);
-  const model = inferDevice(device.name, title, state, around);
+  const model = inferDevice(device.name, title, state, around, made);
   const { memory, targetEndian, onEvent } = around;
-  const version1 = state.subsections.virtqueues !== undefined;
+  const version1 = made.version1 ?? state.subsections.virtqueues !== undefined;
   const common: Omit<LiveOptions, 'version1'> = {
     memory,
-    rings: inferRings(state),
+    rings: { ...inferRings(state), ...made.rings },
     targetEndian,
     // QEMU 11.1 does not write the subsection; earlier ones do where a size differs
     saveRingSize: state.subsections.ringsize !== undefined,
@@ -57,12 +69,13 @@ function makeDevice(device: VirtioDevice, state: VirtioState, around: Surroundin
   };
   switch (device.codec.transport.name) {
     case 'pci': {
-      const pci = inferPci(state as VirtioState<PciParts>, around.machine);
+      const inferred = inferPci(state as VirtioState<PciParts>, around.machine);
+      const pci = made.pci?.(inferred) ?? inferred;
       const options = { ...common, ...pci, rings: common.rings ?? {} };
       return new PciFunction(model, {
         ...options,
         setIntx: (level) => around.setLine?.(title, level),
-        ...((pci.vectors ?? 0) > 0 && {
+        ...(pci.vectors !== 0 && {
           sendMsi: (address: number, data: number) => around.sendMsi?.(address, data),
         }),
       }).device as LiveDevice;
@@ -72,7 +85,10 @@ function makeDevice(device: VirtioDevice, state: VirtioState, around: Surroundin
     case 'mmio':
       return new MmioDevice(model, {
         ...common,
-        legacy: (state as VirtioState<MmioParts>).subsections.extraState === undefined,
+        legacy:
+          made.version1 === undefined
+            ? (state as VirtioState<MmioParts>).subsections.extraState === undefined
+            : !made.version1,
         setIrq: (level) => around.setLine?.(title, level),
       }).device as LiveDevice;
     default:

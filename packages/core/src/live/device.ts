@@ -456,13 +456,17 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.model.pause();
   }
 
-  /** Goes on after {@link pause} or {@link restore}: requests in flight first, then what the rings hold. */
-  resume(): void {
+  /**
+   * Goes on after {@link pause} or {@link restore}: requests in flight first, then what the rings hold.
+   *
+   * @param options `rings: false` leaves what the rings hold to whoever has the device next
+   */
+  resume({ rings = true }: { readonly rings?: boolean } = {}): void {
     if (!this.#paused) return;
     this.memory.sync();
     this.#paused = false;
     this.model.resume();
-    if (!this.running) return;
+    if (!this.running || !rings) return;
     // a kick that came before the save was processed must not be lost
     for (const slot of this.slots) {
       if (!slot.exists || slot.desc === 0n) continue;
