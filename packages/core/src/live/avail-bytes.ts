@@ -56,7 +56,7 @@ export function splitAvailBytes(
 }
 
 /**
- * The same for a packed ring; where it ended is left in `shadowIdx` and `shadowWrap` of the ring.
+ * The same for a packed ring; where it ended is left in `shadow` of the ring.
  * QEMU: `virtqueue_packed_get_avail_bytes`.
  */
 export function packedAvailBytes(
@@ -71,6 +71,7 @@ export function packedAvailBytes(
   let total = 0;
   let inTotal = 0;
   let outTotal = 0;
+  ring.shadow = -1;
   let at = slot;
   let lap = wrap;
   while (ring.isAvail(at, lap)) {
@@ -106,8 +107,7 @@ export function packedAvailBytes(
       lap = !lap;
     }
   }
-  ring.shadowIdx = at;
-  ring.shadowWrap = lap;
+  ring.shadow = at | (lap ? 0x8000 : 0);
   return inBytes <= inTotal && outBytes <= outTotal;
 }
 

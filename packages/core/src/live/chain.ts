@@ -143,11 +143,9 @@ export class Pieces implements Spans {
   }
 }
 
-/** Where a chain is. */
-export const FREE = 0;
-/** The device has it. */
+/** Where a chain is: 0, free. The device has it: */
 export const TAKEN = 1;
-/** Filled, and not yet flushed. */
+/** Filled, and not yet flushed: */
 export const FILLED = 2;
 
 /** A chain of either ring format. Reused: the pool of its queue owns it. */
@@ -164,7 +162,7 @@ export class RingChain implements Chain {
   /** From which piece on there is another region, and which: usually nowhere. */
   private readonly cuts: number[] = [];
   private cutCount = 0;
-  /** {@link FREE}, {@link TAKEN} or {@link FILLED}. */
+  /** 0, {@link TAKEN} or {@link FILLED}. */
   state = 0;
   /** Among the chains of its queue; and the next free one. */
   declare readonly number: number;

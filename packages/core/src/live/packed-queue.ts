@@ -3,7 +3,7 @@ import type { Gpa } from '../contract/memory.ts';
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes, tableProblem } from './avail-bytes.ts';
-import { FILLED, type RingChain, TAKEN } from './chain.ts';
+import { FILLED, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
 import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, PackedRing } from './packed-ring.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
@@ -12,40 +12,59 @@ import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
 /** A packed virtqueue, Virtio 1.3 §2.8. What is written to the ring, and when, is what QEMU writes. */
 export class PackedQueue extends RingBase implements Ring {
   readonly format = 'packed';
+  declare private readonly ring: PackedRing;
   declare private readonly eventIdx: boolean;
-  private readonly ring: PackedRing;
-  /** Ring slots. */
-  private lastAvail: number;
-  private lastWrap: boolean;
-  private usedIdx: number;
-  private usedWrap: boolean;
-  private signalledUsed = 0;
-  private signalledValid = false;
+  /** Slots, and wrap counters as numbers: their test is one instruction. */
+  declare private lastAvail: number;
+  declare private lastWrap: 0 | 1;
+  declare private usedIdx: number;
+  declare private usedWrap: 0 | 1;
+  /** Where the device has looked to, with the wrap counter as bit 15; -1: to {@link lastAvail}. QEMU: `shadow_avail_idx`. */
+  private shadow = -1;
+  /** `usedIdx` at the last decision about an interrupt; -1: the next one looks at no offset. */
+  private signalled = -1;
   /** Slots. */
-  private inuse: number;
+  declare private inuse: number;
   /** Chains. */
-  private taken = 0;
+  private flying = 0;
   /** Filled elements, by how far they are ahead. */
-  private readonly usedId: Uint16Array;
-  private readonly usedLength: Uint32Array;
-  private readonly usedSlots: Uint16Array;
+  declare private readonly usedId: Uint16Array;
+  declare private readonly usedLength: Uint32Array;
+  declare private readonly usedSlots: Uint16Array;
+
+  // What the short way of pop and push needs.
+  /** Memory's epoch that all this is good for; -1: the long way. */
+  private epoch = -1;
+  declare private words: Int32Array;
+  private descBase = 0;
 
   constructor(setup: QueueSetup) {
     super(setup);
-    this.eventIdx = setup.eventIdx;
     const { size, indices } = setup;
+    this.eventIdx = setup.eventIdx;
     this.lastAvail = indices.lastAvailIdx % size;
-    this.lastWrap = indices.lastAvailWrap;
+    this.lastWrap = indices.lastAvailWrap ? 1 : 0;
     this.usedIdx = indices.usedIdx % size;
-    this.usedWrap = indices.usedWrap;
+    this.usedWrap = indices.usedWrap ? 1 : 0;
     this.inuse = indices.inuse;
+    this.signalled = indices.signalled ?? -1;
     this.usedId = new Uint16Array(size);
     this.usedLength = new Uint32Array(size);
     this.usedSlots = new Uint16Array(size);
     this.ring = new PackedRing(setup, this.memory);
-    this.ring.shadowIdx = this.lastAvail;
-    this.ring.shadowWrap = this.lastWrap;
+    this.words = this.ring.words;
+    this.look();
     if (this.order !== undefined) this.expectInFlight();
+  }
+
+  /** Looks where the ring is now, and whether the short way may be taken. */
+  private look(): void {
+    const { ring, memory } = this;
+    ring.refresh();
+    const short = ring.fast && !ring.shared && memory.log === undefined && this.order === undefined;
+    this.epoch = short ? memory.epoch : -1;
+    this.words = ring.words;
+    this.descBase = ring.descBase;
   }
 
   /** Chains that were in flight at a save go back in ring order; their descriptors are still there. */
@@ -61,31 +80,43 @@ export class PackedQueue extends RingBase implements Ring {
   }
 
   get inFlight(): number {
-    return this.taken;
+    return this.flying;
   }
 
   pop(): Chain | undefined {
     if (!this.owner.live) return undefined;
-    const { ring } = this;
-    ring.refresh();
-    if (!ring.isAvail(this.lastAvail, this.lastWrap)) return undefined;
-    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
-    const chain = this.take();
-    if (!(ring.fast ? this.walk(chain) : this.walkSlow(chain))) {
-      this.give(chain);
-      return undefined;
-    }
-    chain.state = TAKEN;
-    this.inuse += chain.ndescs;
-    this.taken++;
-    this.lastAvail += chain.ndescs;
+    if (this.epoch !== this.memory.epoch) return this.popLong();
+    const at = this.descBase + (this.lastAvail << 2);
+    // Virtio 1.3 §2.8.1: available when AVAIL is the wrap counter and USED is not; the two are bits 23 and 31 here
+    const bits = (this.words[at + 3] as number) & (0x8080 << 16);
+    if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
+    if (this.inuse >= this.size) return this.popLong();
+    return this.walk(at);
+  }
+
+  /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
+  private popLong(): Chain | undefined {
+    const { ring, size, lastAvail } = this;
+    this.look();
+    if (!ring.isAvail(lastAvail, this.lastWrap !== 0)) return undefined;
+    if (this.inuse >= size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+    const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2)) : this.walkLong();
+    if (chain !== undefined && this.order !== undefined) this.order.append(chain);
+    return chain;
+  }
+
+  /** The device has a chain. */
+  private taken(chain: RingChain): RingChain {
+    const { ndescs } = chain;
+    chain.state = 1;
+    this.flying++;
+    this.inuse += ndescs;
+    this.shadow = -1;
+    this.lastAvail += ndescs;
     if (this.lastAvail >= this.size) {
       this.lastAvail -= this.size;
-      this.lastWrap = !this.lastWrap;
+      this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
-    ring.shadowIdx = this.lastAvail;
-    ring.shadowWrap = this.lastWrap;
-    if (this.order !== undefined) this.order.append(chain);
     return chain;
   }
 
@@ -95,7 +126,7 @@ export class PackedQueue extends RingBase implements Ring {
     this.lastAvail -= ours.ndescs;
     if (this.lastAvail < 0) {
       this.lastAvail += this.size;
-      this.lastWrap = !this.lastWrap;
+      this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
     this.forget(ours);
   }
@@ -108,13 +139,38 @@ export class PackedQueue extends RingBase implements Ring {
 
   private forget(chain: RingChain): void {
     this.inuse -= chain.ndescs;
-    this.taken--;
+    this.flying--;
     this.give(chain);
   }
 
   push(chain: Chain, written: number): void {
-    this.fill(chain, written, 0);
-    this.flush(1);
+    const ours = chain as RingChain;
+    const foreign = ours.queue !== this || ours.state !== 1;
+    if (foreign || !this.owner.live || this.epoch !== this.memory.epoch) {
+      this.fill(chain, written, 0);
+      this.flush(1);
+      return;
+    }
+    const { words, usedIdx } = this;
+    const at = this.descBase + (usedIdx << 2);
+    // Virtio 1.3 §2.8.18 MUST: the flags come last
+    words[at + 2] = written | 0;
+    words[at + 3] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? 0x8080 << 16 : 0);
+    this.used(ours.ndescs);
+    this.flying--;
+    this.give(ours);
+  }
+
+  /** So many slots went back. */
+  private used(slots: number): void {
+    this.inuse -= slots;
+    this.usedIdx += slots;
+    if (this.usedIdx >= this.size) {
+      this.usedIdx -= this.size;
+      this.usedWrap = this.usedWrap !== 0 ? 0 : 1;
+      // the next completion interrupts whatever the driver's event offset says. QEMU: `virtqueue_packed_flush`
+      this.signalled = -1;
+    }
   }
 
   fill(chain: Chain, written: number, ahead: number): void {
@@ -143,7 +199,7 @@ export class PackedQueue extends RingBase implements Ring {
     this.filled -= count;
     const published = this.order === undefined ? count : this.finished(count);
     if (published === 0) return;
-    this.taken -= published;
+    this.flying -= published;
     this.publish(published, this.owner.broken || this.owner.disabled);
   }
 
@@ -170,19 +226,17 @@ export class PackedQueue extends RingBase implements Ring {
       if (!dead) this.writeUsed(i, slots);
       slots += this.usedSlots[i] as number;
     }
-    this.inuse -= slots;
-    if (dead) return;
-    this.writeUsed(0, 0);
-    this.usedIdx += slots;
-    if (this.usedIdx >= this.size) {
-      this.usedIdx -= this.size;
-      this.usedWrap = !this.usedWrap;
+    if (dead) {
+      this.inuse -= slots;
+      return;
     }
+    this.writeUsed(0, 0);
+    this.used(slots);
   }
 
   private writeUsed(i: number, slots: number): void {
     let slot = this.usedIdx + slots;
-    let wrap = this.usedWrap;
+    let wrap = this.usedWrap !== 0;
     if (slot >= this.size) {
       slot -= this.size;
       wrap = !wrap;
@@ -196,28 +250,24 @@ export class PackedQueue extends RingBase implements Ring {
 
   /** QEMU: `virtio_packed_should_notify`. */
   private shouldNotify(): boolean {
-    this.ring.refresh();
+    if (this.epoch !== this.memory.epoch) this.look();
     const event = this.ring.event();
     const flags = event >>> 16;
-    const valid = this.signalledValid;
-    const old = this.signalledUsed;
-    const now = this.usedIdx;
-    this.signalledValid = true;
-    this.signalledUsed = now;
+    const { usedIdx, signalled } = this;
+    this.signalled = usedIdx;
     // Virtio 1.3 §2.8.14: flags 0 and 1 decide alone
-    if (flags === EVENT_DISABLE) return false;
-    if (flags === EVENT_ENABLE || !valid) return true;
-    const wrapped = ((event >>> 15) & 1) === (this.usedWrap ? 1 : 0);
-    const offset = (event & 0x7fff) - (wrapped ? 0 : this.size);
-    return ((now - offset - 1) & 0xffff) < ((now - old) & 0xffff);
+    if (flags === 1) return false;
+    if (flags === 0 || signalled < 0) return true;
+    const offset = (event & 0x7fff) - (((event >>> 15) & 1) === this.usedWrap ? 0 : this.size);
+    return ((usedIdx - offset - 1) & 0xffff) < ((usedIdx - signalled) & 0xffff);
   }
 
   setNotification(wanted: boolean): void {
-    const { ring } = this;
+    const { ring, shadow } = this;
     ring.refresh();
     if (wanted && this.eventIdx) {
       // Virtio 1.3 §2.8.14: the offset is in place before the flags point to it
-      ring.setEventOffset(ring.shadowIdx | (ring.shadowWrap ? 0x8000 : 0));
+      ring.setEventOffset(shadow < 0 ? this.lastAvail | (this.lastWrap << 15) : shadow);
       ring.setEventFlags(EVENT_DESC);
     } else ring.setEventFlags(wanted ? EVENT_ENABLE : EVENT_DISABLE);
   }
@@ -225,69 +275,71 @@ export class PackedQueue extends RingBase implements Ring {
   isEmpty(): boolean {
     if (!this.owner.live) return true;
     this.ring.refresh();
-    return !this.ring.isAvail(this.lastAvail, this.lastWrap);
+    return !this.ring.isAvail(this.lastAvail, this.lastWrap !== 0);
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live) return false;
-    const { ring, memory, lastAvail, lastWrap } = this;
+    const { ring, memory, lastAvail } = this;
     ring.refresh();
-    const answer = packedAvailBytes(ring, memory, lastAvail, lastWrap, inBytes, outBytes);
+    const answer = packedAvailBytes(ring, memory, lastAvail, this.lastWrap !== 0, inBytes, outBytes);
+    if (ring.shadow >= 0) this.shadow = ring.shadow;
     if (typeof answer === 'string') this.fail(answer);
     return answer === true;
   }
 
   adopt(element: VirtQueueElement, ndescs: number): Chain | undefined {
+    if (ndescs < 1 || ndescs > this.size) return undefined;
     const chain = this.mapElement(element, ndescs);
     if (chain === undefined) return undefined;
     if (this.order !== undefined && !this.order.adopt(chain)) {
       this.give(chain);
       return undefined;
     }
-    this.taken++;
+    this.flying++;
     return chain;
   }
 
   indices(): RingIndices {
     return {
       lastAvailIdx: this.lastAvail,
-      lastAvailWrap: this.lastWrap,
+      lastAvailWrap: this.lastWrap !== 0,
       usedIdx: this.usedIdx,
-      usedWrap: this.usedWrap,
+      usedWrap: this.usedWrap !== 0,
       inuse: this.inuse,
+      signalled: this.signalled,
     };
   }
 
   forgetSignalled(): void {
-    this.signalledValid = false;
+    this.signalled = -1;
   }
 
   setShadowAvail(index: number): void {
-    this.ring.shadowIdx = index & 0x7fff;
-    this.ring.shadowWrap = (index & 0x8000) !== 0;
+    this.shadow = index & 0xffff;
   }
 
   /**
-   * Collects a chain's buffers; false if the device broke. Anything out of the ordinary goes to {@link walkSlow}, which
-   * reads the chain anew and judges it.
+   * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
+   * which reads the chain anew and judges it.
    */
-  private walk(chain: RingChain): boolean {
+  private walk(slot: number): RingChain | undefined {
     // flags are the high half of the last word; constants of a module are variables to the engine
     const NEXT = 1 << 16;
     const WRITE = 2 << 16;
     const INDIRECT = 4 << 16;
-    const { ring, size } = this;
-    let { words } = ring;
-    let { hit } = this;
-    let at = ring.descBase + (this.lastAvail << 2);
-    let end = ring.descBase + (size << 2);
+    const { size } = this;
+    const chain = this.take();
+    let { words, hit } = this;
+    let at = slot;
+    let end = this.descBase + (size << 2);
     let tail = words[at + 3] as number;
     const head = tail;
     const indirect = (tail & INDIRECT) !== 0;
     if (indirect) {
       const bytes = words[at + 2] as number;
       const table = this.table(words[at] as number, words[at + 1] as number, bytes);
-      if (table < 0) return this.walkSlow(chain);
+      if (table < 0) return this.walkLong(chain);
       ({ hit } = this);
       ({ words } = hit);
       at = table;
@@ -337,18 +389,18 @@ export class PackedQueue extends RingBase implements Ring {
         // Virtio 1.3 §2.8.6: the buffer id is in the last descriptor of a chain
         chain.index = (indirect ? head : tail) & 0xffff;
         chain.ndescs = indirect ? 1 : count;
-        return true;
+        return this.taken(chain);
       }
       if (at === end) at -= size << 2;
       // more than a ring has room for is a loop
       if (!indirect && count === size) break;
       tail = words[at + 3] as number;
     }
-    return this.walkSlow(chain);
+    return this.walkLong(chain);
   }
 
   /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_packed_pop`. */
-  private walkSlow(chain: RingChain): boolean {
+  private walkLong(chain: RingChain = this.take()): RingChain | undefined {
     const { ring, size } = this;
     let table = ring.desc;
     let max = size;
@@ -358,7 +410,7 @@ export class PackedQueue extends RingBase implements Ring {
     const indirect = (ring.flags & DESC_INDIRECT) !== 0;
     if (indirect) {
       const problem = tableProblem(this.memory, ring.addr, ring.length);
-      if (problem !== '') return this.bad(problem, { addr: ring.addr, bytes: ring.length });
+      if (problem !== '') return this.bad(chain, problem, { addr: ring.addr, bytes: ring.length });
       table = ring.addr as Gpa;
       max = ring.length / 16;
       at = 0;
@@ -370,11 +422,11 @@ export class PackedQueue extends RingBase implements Ring {
     for (let entries = 1; ; entries++) {
       const writable = (ring.flags & DESC_WRITE) !== 0;
       // Virtio 1.3 §2.8.5: what the device writes comes behind what it reads
-      if (!writable && count > out) return this.bad('Incorrect order for descriptors');
+      if (!writable && count > out) return this.bad(chain, 'Incorrect order for descriptors');
       count = chain.map(count, ring.addr, ring.length, writable);
-      if (count < 0) return this.bad(chain.problem, { addr: ring.addr, length: ring.length });
+      if (count < 0) return this.bad(chain, chain.problem, { addr: ring.addr, length: ring.length });
       if (!writable) out = count;
-      if (entries > max) return this.bad('Looped descriptor');
+      if (entries > max) return this.bad(chain, 'Looped descriptor');
       chain.ndescs = indirect ? 1 : entries;
       if (indirect ? ++at === max : (ring.flags & DESC_NEXT) === 0) break;
       if (!indirect && ++at === size) at = 0;
@@ -384,11 +436,11 @@ export class PackedQueue extends RingBase implements Ring {
     chain.index = indirect ? id : ring.id;
     chain.out.known = -1;
     chain.split(out, count, -1);
-    return true;
+    return this.taken(chain);
   }
 
-  private bad(reason: string, facts: Facts = {}): false {
+  private bad(chain: RingChain, reason: string, facts: Facts = {}): undefined {
     this.fail(reason, facts);
-    return false;
+    return this.give(chain);
   }
 }

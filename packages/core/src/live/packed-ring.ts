@@ -20,23 +20,22 @@ export const EVENT_DESC = 2;
 export class PackedRing {
   fast = false;
   shared = false;
-  readonly size: number;
-  readonly desc: Gpa;
+  declare readonly size: number;
+  declare readonly desc: Gpa;
   /** Driver and device event suppression structures. */
-  readonly driverEvent: Gpa;
-  readonly deviceEvent: Gpa;
+  declare readonly driverEvent: Gpa;
+  declare readonly deviceEvent: Gpa;
   words: Int32Array = new Int32Array(0);
   descBase = 0;
-  /** Where the device has looked to. QEMU: `shadow_avail_idx`. */
-  shadowIdx = 0;
-  shadowWrap = true;
+  /** Where {@link packedAvailBytes} has looked to, with the wrap counter as bit 15; -1: it stopped before the end. */
+  shadow = -1;
   /** The descriptor that {@link readDesc} read. */
   addr = 0;
   length = 0;
   id = 0;
   flags = 0;
-  private readonly memory: MappedMemory;
-  private readonly little: boolean;
+  declare private readonly memory: MappedMemory;
+  declare private readonly little: boolean;
   private epoch = -1;
   private eventWords: Int32Array = new Int32Array(0);
   /** Word of the driver's event structure; -1: number by number. */

@@ -12,6 +12,8 @@ export interface RingIndices {
   usedWrap: boolean;
   /** Split: chains, packed: ring slots, taken and not given back. QEMU: `inuse`. */
   inuse: number;
+  /** `usedIdx` at the last decision about an interrupt; absent or -1: the next completion interrupts. Never saved. */
+  signalled?: number;
 }
 
 /** What a queue needs of the device that it belongs to. */

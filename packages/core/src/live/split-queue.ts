@@ -57,6 +57,7 @@ export class SplitQueue extends RingBase implements Ring {
     this.shadowAvail = this.lastAvail;
     this.usedIdx = usedIdx & 0xffff;
     this.inuse = inuse;
+    this.signalled = setup.indices.signalled ?? -1;
     this.eventWanted = setup.eventIdx ? 1 : 0;
     this.eventDecides = setup.eventIdx && !setup.notifyOnEmpty ? 1 : 0;
     this.mask = this.size - 1;
@@ -270,8 +271,8 @@ export class SplitQueue extends RingBase implements Ring {
   }
 
   indices(): RingIndices {
-    const { lastAvail, usedIdx, inuse } = this;
-    return { lastAvailIdx: lastAvail, lastAvailWrap: true, usedIdx, usedWrap: true, inuse };
+    const { lastAvail, usedIdx, inuse, signalled } = this;
+    return { lastAvailIdx: lastAvail, lastAvailWrap: true, usedIdx, usedWrap: true, inuse, signalled };
   }
 
   forgetSignalled(): void {
