@@ -17,6 +17,7 @@ import {
   interesting,
   MEMORY_BASES,
   MESSAGES_AT,
+  NOTIFY_BASES,
   PREFETCH_BASES,
   RINGS_AT,
   RINGS_END,
@@ -40,7 +41,7 @@ export function* mapBars(view: View, random: Random): Script {
   if (order) yield configWrite(PCI.COMMAND, 2, command);
   if (setup.interface !== 'modern') yield configWrite(PCI.BAR0, 4, random.pick(IO_BASES));
   if (setup.vectors > 0) yield configWrite(PCI.BAR1, 4, random.pick(MEMORY_BASES));
-  if (setup.notifyPio) yield configWrite(PCI.BAR2, 4, random.pick(IO_BASES) + 0x40);
+  if (setup.notifyPio) yield configWrite(PCI.BAR2, 4, random.pick(NOTIFY_BASES));
   if (setup.interface !== 'legacy') {
     yield configWrite(PCI.BAR4, 4, random.pick(PREFETCH_BASES));
     yield configWrite(PCI.BAR4 + 4, 4, random.pick(UPPER_HALVES));

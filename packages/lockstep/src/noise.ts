@@ -178,6 +178,7 @@ export function* modernNoise(view: View, random: Random): Script {
   }
   // the status and what is enabled are left alone most of the time, or nothing would ever be up
   if ((start === 20 || start === 28 || start === 58) && !random.once(8)) return;
+  if (start >= 23 && start < 26 && !random.once(20)) return;
   yield* writeModern(view, random, start, size, interesting(random, size));
 }
 

@@ -1,4 +1,4 @@
-import { type DeviceModel, FEATURE, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState } from '@virtkit/core';
+import { type DeviceModel, FEATURE, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState, type Virtqueue } from '@virtkit/core';
 import { BlkDevice } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
@@ -11,6 +11,7 @@ import type { View } from './view.ts';
 /** Faults behind which QEMU and we go different ways, for a reason: see DIFFERENCES.md of `@virtkit/transport-pci`. */
 const KNOWN: readonly { readonly reason: RegExp; readonly name: string }[] = [
   { reason: /bogus descriptor or out of resources/, name: 'buffer outside RAM' },
+  { reason: /virtio-net header is invalid/, name: 'packet shorter than its header (QEMU aborts)' },
 ];
 
 /** The machine of {@link Setup} made of our parts. */
@@ -26,6 +27,8 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #worked = false;
+  readonly #resized = new Set<number>();
+  readonly #watched = new WeakSet<Virtqueue>();
   /** Bottom halves: what the network card has put off until the driver has kicked. */
   readonly #deferred: (() => void)[] = [];
   /** A queue is being handled. */
@@ -92,12 +95,15 @@ export class OurMachine implements View {
         return undefined;
       case 'in':
       case 'load': {
-        const place = this.#find(operation.kind === 'in', operation.at, operation.size);
-        return place && this.#function.barRead(place.bar, place.offset, operation.size);
+        const place = this.#find(operation.kind === 'in', operation.at);
+        if (place === undefined) return undefined;
+        const value = this.#function.barRead(place.bar, place.offset, operation.size);
+        // what lies behind the BAR is not ours
+        return place.offset + operation.size <= place.size ? value : undefined;
       }
       case 'out':
       case 'store': {
-        const place = this.#find(operation.kind === 'out', operation.at, operation.size);
+        const place = this.#find(operation.kind === 'out', operation.at);
         if (place !== undefined)
           this.#function.barWrite(place.bar, place.offset, operation.size, operation.value);
         return undefined;
@@ -115,10 +121,10 @@ export class OurMachine implements View {
     return device.capture();
   }
 
-  #find(io: boolean, at: number, size: number): { bar: number; offset: number } | undefined {
-    for (const { index, kind, address, enabled, size: length } of this.#function.bars) {
-      if (!enabled || (kind === 'io') !== io || at < address || at + size > address + length) continue;
-      return { bar: index, offset: at - address };
+  #find(io: boolean, at: number): { bar: number; offset: number; size: number } | undefined {
+    for (const { index, kind, address, enabled, size } of this.#function.bars) {
+      if (enabled && (kind === 'io') === io && at >= address && at < address + size)
+        return { bar: index, offset: at - address, size };
     }
     return undefined;
   }
@@ -130,8 +136,10 @@ export class OurMachine implements View {
     model.handleQueue = (queue) => {
       this.#worked = true;
       const slot = this.live.slots[queue.index];
+      if (this.#resized.has(queue.index)) this.known ??= 'ring resized while it runs (QEMU may abort)';
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
         this.known ??= 'ring at address 0';
+      if (queue.format === 'packed') this.#watchIds(queue);
       this.#inQueue = true;
       handleQueue(queue);
       this.#inQueue = false;
@@ -163,7 +171,42 @@ export class OurMachine implements View {
           this.known ??= 'fault in a packed ring (QEMU hangs)';
       },
     });
+    this.#watchSizes(made.device);
     return made as PciFunction;
+  }
+
+  /** QEMU 7.2 takes a packed chain's id from its first descriptor; the specification has it in the last. */
+  #watchIds(queue: Virtqueue): void {
+    if (this.#watched.has(queue)) return;
+    this.#watched.add(queue);
+    const pop = queue.pop.bind(queue);
+    queue.pop = () => {
+      const slot = this.live.slots[queue.index];
+      const at = Number(slot?.desc ?? 0n) + 16 * (slot?.indices.lastAvailIdx ?? 0);
+      const chain = pop();
+      if (chain !== undefined && chain.ndescs > 1 && this.ram.getUint16(at + 12, true) !== chain.index)
+        this.known ??= 'packed chain with several ids';
+      return chain;
+    };
+  }
+
+  /** Which rings have another size now than when they were set up? */
+  #watchSizes(device: PciFunction['device']): void {
+    const { setQueueNum, setQueueRings, setQueueAddress } = device;
+    device.setQueueNum = (index, num) => {
+      const slot = device.slots[index];
+      const before = slot?.num;
+      setQueueNum.call(device, index, num);
+      if (slot !== undefined && slot.desc !== 0n && slot.num !== before) this.#resized.add(index);
+    };
+    device.setQueueRings = (index, ...rings) => {
+      this.#resized.delete(index);
+      setQueueRings.call(device, index, ...rings);
+    };
+    device.setQueueAddress = (index, desc) => {
+      this.#resized.delete(index);
+      setQueueAddress.call(device, index, desc);
+    };
   }
 
   #model(): DeviceModel {

@@ -1,7 +1,7 @@
 import type { Operation } from './operation.ts';
 import type { Random } from './random.ts';
 import { memory } from './registers.ts';
-import { addChain, type Buffer, INDIRECT_BYTES } from './rings.ts';
+import { addChain, type Buffer, INDIRECT_BYTES, isPacked } from './rings.ts';
 import { DISK_BYTES } from './setup.ts';
 import { BUFFERS_AT, BUFFERS_END, bytesOf, filler, interesting, joinBytes } from './values.ts';
 import type { View } from './view.ts';
@@ -58,7 +58,7 @@ export function* blkRequest(view: View, random: Random, queue: number): Script {
     header,
     joinBytes(bytesOf(type, 4), bytesOf(random.below(3), 4), bytesOf(Math.max(0, sector), 8)),
   );
-  const out: Buffer[] = cut(random, header, random.once(100) ? random.below(20) : 16, false);
+  const out: Buffer[] = cut(random, header, random.once(isPacked(view) ? 2000 : 100) ? random.below(20) : 16, false);
   const into: Buffer[] = [];
   const odd = random.once(20);
   const bytes = odd ? random.below(2100) : 512 * sectors;
@@ -78,11 +78,17 @@ export function* blkRequest(view: View, random: Random, queue: number): Script {
     } else into.push(...cut(random, at, bytes, true));
   }
   into.push({ at: place(random, 4), length: random.once(60) ? 2 : 1, writable: true });
-  yield* addChain(view, random, queue, arrange(random, out, into));
+  yield* addChain(view, random, queue, arrange(view, random, out, into));
 }
 
 /** Rarely: without a part, or the wrong way round. */
-function arrange(random: Random, out: readonly Buffer[], into: readonly Buffer[]): readonly Buffer[] {
+function arrange(
+  view: View,
+  random: Random,
+  out: readonly Buffer[],
+  into: readonly Buffer[],
+): readonly Buffer[] {
+  if (isPacked(view) && view.setup.device === 'blk' && !random.once(20)) return [...out, ...into];
   return random.weighted<() => readonly Buffer[]>([
     [120, () => [...out, ...into]],
     [1, () => out],
@@ -104,14 +110,14 @@ export function* netRequest(view: View, random: Random, queue: number): Script {
 
 function* packet(view: View, random: Random, queue: number): Script {
   const header = view.live.has(32) || view.live.has(15) ? 12 : 10;
-  const length = random.weighted([[4, header + 60], [2, header + 14 + random.below(200)], [1, header + 1514], [0.3, random.between(1, 20)]]);
+  const length = random.weighted([[4, header + 60], [2, header + 14 + random.below(200)], [1, header + 1514], [0.01, random.between(1, 20)]]);
   const at = place(random, length);
   if (random.once(6)) yield memory(at, joinBytes(new Uint8Array(header), filler(random, 20)));
   const separate = length > header && random.once(2);
   const buffers = separate
     ? [{ at, length: header, writable: false }, ...cut(random, at + header, length - header, false)]
     : cut(random, at, length, false);
-  yield* addChain(view, random, queue, random.once(200) ? arrange(random, buffers, [{ at, length: 4, writable: true }]) : buffers);
+  yield* addChain(view, random, queue, random.once(200) ? arrange(view, random, buffers, [{ at, length: 4, writable: true }]) : buffers);
 }
 
 /** Commands of the control queue: class, number of commands, bytes of data. Virtio 1.3 §5.1.6.5 */
@@ -148,5 +154,5 @@ function* controlRequest(view: View, random: Random, queue: number): Script {
     ? cut(random, at, data.length, false)
     : [...cut(random, at, header, false), ...cut(random, at + header, data.length - header, false)];
   const into = [{ at: place(random, 4), length: random.once(30) ? 2 : 1, writable: true }];
-  yield* addChain(view, random, queue, arrange(random, out, into));
+  yield* addChain(view, random, queue, arrange(view, random, out, into));
 }

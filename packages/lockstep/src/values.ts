@@ -11,6 +11,7 @@ export const MESSAGES_AT = 0x1f0000;
 
 /** Places for BARs, such that nothing of the machine lies there. */
 export const IO_BASES = [0xc000, 0xc080, 0xc400, 0xd000, 0xe100, 0xfe80] as const;
+export const NOTIFY_BASES = [0xf000, 0xf400, 0xf804] as const;
 export const MEMORY_BASES = [0xe000_0000, 0xe100_0000, 0xe200_0000, 0xe800_0000] as const;
 export const PREFETCH_BASES = [0xd000_0000, 0xd100_0000, 0xd800_0000] as const;
 /** Upper halves of 64-bit BARs. */

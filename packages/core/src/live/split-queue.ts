@@ -1,13 +1,10 @@
-import type { Facts } from '@virtkit/vmstate';
-import type { Gpa } from '../contract/memory.ts';
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
-import { splitAvailBytes, tableProblem } from './avail-bytes.ts';
+import { splitAvailBytes } from './avail-bytes.ts';
 import { FILLED, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
-import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE, RingBase } from './ring-base.ts';
-import { SplitRing } from './split-ring.ts';
+import { SplitWalk } from './split-walk.ts';
 
 const NO_INTERRUPT = 1;
 
@@ -20,9 +17,8 @@ const NO_INTERRUPT = 1;
  *   └── unpop(), detach()
  * ```
  */
-export class SplitQueue extends RingBase implements Ring {
+export class SplitQueue extends SplitWalk implements Ring {
   readonly format = 'split';
-  declare private readonly ring: SplitRing;
   declare private readonly notifyOnEmpty: boolean;
   declare private readonly eventIdx: boolean;
   /** Free-running, 16 bits, all of these. */
@@ -31,7 +27,6 @@ export class SplitQueue extends RingBase implements Ring {
   declare private usedIdx: number;
   /** `usedIdx` at the last decision about an interrupt; -1: the next one is sent in any case. */
   private signalled = -1;
-  declare private inuse: number;
 
   // What the short way of pop, push and notify needs. A number for a boolean, since its test is one instruction.
   /** Memory's epoch that all this is good for; -1: the long way. */
@@ -41,8 +36,6 @@ export class SplitQueue extends RingBase implements Ring {
   /** The driver's event index alone decides about interrupts. */
   declare private readonly eventDecides: 0 | 1;
   declare private readonly mask: number;
-  declare private words: Int32Array;
-  private descBase = 0;
   declare private avail: Uint16Array;
   declare private usedHalves: Uint16Array;
   declare private usedWords: Int32Array;
@@ -50,18 +43,15 @@ export class SplitQueue extends RingBase implements Ring {
   constructor(setup: QueueSetup) {
     super(setup);
     const { lastAvailIdx, usedIdx, inuse } = setup.indices;
-    this.ring = new SplitRing(setup, this.memory);
     this.notifyOnEmpty = setup.notifyOnEmpty;
     this.eventIdx = setup.eventIdx;
     this.lastAvail = lastAvailIdx & 0xffff;
     this.shadowAvail = this.lastAvail;
     this.usedIdx = usedIdx & 0xffff;
-    this.inuse = inuse;
     this.signalled = setup.indices.signalled ?? -1;
     this.eventWanted = setup.eventIdx ? 1 : 0;
     this.eventDecides = setup.eventIdx && !setup.notifyOnEmpty ? 1 : 0;
     this.mask = this.size - 1;
-    this.words = this.ring.words;
     this.avail = this.ring.availHalves;
     this.usedHalves = this.ring.usedHalves;
     this.usedWords = this.ring.usedWords;
@@ -281,149 +271,5 @@ export class SplitQueue extends RingBase implements Ring {
 
   setShadowAvail(index: number): void {
     this.shadowAvail = index & 0xffff;
-  }
-
-  /** A chain of one buffer, which many are: {@link walk} without its loop. */
-  private single(words: Int32Array, at: number, head: number): RingChain | undefined {
-    const { hit } = this;
-    const length = words[at + 2] as number;
-    const low = words[at] as number;
-    if (length < 0 || !hit.holds(low, words[at + 1] as number, length)) return this.walkLong(head);
-    const chain = this.take();
-    const { list, out, in: into } = chain;
-    const write = ((words[at + 3] as number) >>> 1) & 1;
-    chain.begin(hit.index);
-    list[0] = (low - hit.lo) | 0;
-    list[1] = length;
-    out.count = 1 - write;
-    out.known = write === 0 ? length : 0;
-    into.first = 1 - write;
-    into.count = write;
-    into.known = length - out.known;
-    return this.taken(chain, head);
-  }
-
-  /**
-   * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
-   * which reads the chain anew and judges it.
-   */
-  private walk(head: number): RingChain | undefined {
-    // constants of a module are variables to the engine; these are constants
-    const NEXT = 1;
-    const WRITE = 2;
-    const INDIRECT = 4;
-    const chain = this.take();
-    let { words, hit } = this;
-    let base = this.descBase;
-    let max = this.size;
-    let at = base + (head << 2);
-    let tail = words[at + 3] as number;
-    if ((tail & INDIRECT) !== 0) {
-      const table = this.table(words[at] as number, words[at + 1] as number, words[at + 2] as number);
-      if (table < 0) return this.walkLong(head, chain);
-      ({ hit } = this);
-      ({ words } = hit);
-      if (((words[table + 3] as number) & NEXT) === 0) {
-        this.give(chain);
-        return this.single(words, table, head);
-      }
-      base = table;
-      max = (this.words[at + 2] as number) >>> 4;
-      at = base;
-      tail = words[at + 3] as number;
-    }
-    let { list } = chain;
-    let end = 0;
-    let outEnd = -1;
-    let sum = 0;
-    chain.begin(hit.index);
-    for (;;) {
-      const length = words[at + 2] as number;
-      let offset = ((words[at] as number) - hit.lo) >>> 0;
-      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const other = this.locate(words[at] as number, words[at + 1] as number, length);
-        if (other === undefined) break;
-        chain.cut(end >> 1, other.index);
-        hit = other;
-        offset = ((words[at] as number) - hit.lo) >>> 0;
-      }
-      // read buffers first, then the others; a total that is no small number is added up when it is asked for
-      if ((tail & WRITE) !== 0) {
-        if (outEnd < 0) {
-          outEnd = end;
-          chain.out.known = sum;
-        }
-      } else if (outEnd >= 0) break;
-      sum = (sum + length) | 0;
-      // more pieces than a table has room for is a loop
-      if (end >> 1 >= max || sum < 0) break;
-      if (end === list.length) {
-        if (end === 2048) break;
-        chain.grow();
-        ({ list } = chain);
-      }
-      list[end] = offset;
-      list[end + 1] = length;
-      end += 2;
-      if ((tail & NEXT) === 0) {
-        if (outEnd < 0) {
-          outEnd = end;
-          chain.out.known = sum;
-        }
-        chain.split(outEnd >> 1, end >> 1, sum);
-        return this.taken(chain, head);
-      }
-      const next = tail >>> 16;
-      if (next >= max) break;
-      at = base + (next << 2);
-      tail = words[at + 3] as number;
-    }
-    return this.walkLong(head, chain);
-  }
-
-  /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_split_pop`. */
-  private walkLong(head: number, chain: RingChain = this.take()): RingChain | undefined {
-    const { ring } = this;
-    let table = ring.desc;
-    let max = this.size;
-    ring.readDesc(table, head);
-    if ((ring.flags & DESC_INDIRECT) !== 0) {
-      // Virtio 1.3 §2.7.5.3.2: a table is read as one, whatever else the flags say
-      const problem = tableProblem(this.memory, ring.addr, ring.length);
-      if (problem !== '') return this.bad(chain, problem, { addr: ring.addr, bytes: ring.length });
-      table = ring.addr as Gpa;
-      max = ring.length / 16;
-      ring.readDesc(table, 0);
-    }
-    let count = 0;
-    let out = 0;
-    chain.begin(0);
-    for (let entries = 1; ; entries++) {
-      const writable = (ring.flags & DESC_WRITE) !== 0;
-      // Virtio 1.3 §2.7.4.2: what the device writes comes behind what it reads
-      if (!writable && count > out) return this.bad(chain, 'Incorrect order for descriptors');
-      count = chain.map(count, ring.addr, ring.length, writable);
-      if (count < 0) return this.bad(chain, chain.problem, { addr: ring.addr, length: ring.length });
-      if (!writable) out = count;
-      if (entries > max) return this.bad(chain, 'Looped descriptor', { head });
-      if ((ring.flags & DESC_NEXT) === 0) break;
-      if (ring.next >= max) return this.bad(chain, `Desc next is ${ring.next}`, { next: ring.next });
-      ring.readDesc(table, ring.next);
-    }
-    chain.out.known = -1;
-    chain.split(out, count, -1);
-    return this.taken(chain, head);
-  }
-
-  private taken(chain: RingChain, head: number): RingChain {
-    chain.index = head;
-    chain.state = 1;
-    this.inuse++;
-    return chain;
-  }
-
-  private bad(chain: RingChain, reason: string, facts: Facts = {}): undefined {
-    this.fail(reason, facts);
-    return this.give(chain);
   }
 }
