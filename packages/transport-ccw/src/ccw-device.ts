@@ -1,6 +1,7 @@
 import {
   type DeviceModel,
   FEATURE,
+  HostError,
   LiveDevice,
   type LiveOptions,
   type Report,
@@ -9,7 +10,7 @@ import {
 } from '@virtkit/core';
 import { hex } from '@virtkit/vmstate';
 import type { DataStream } from './channel/data-stream.ts';
-import { type ChannelDevice, VIRTUAL_CSSID } from './channel/devices.ts';
+import { type ChannelDevice, SSID_MAX, VIRTUAL_CSSID } from './channel/devices.ts';
 import type { ChannelHost } from './channel/host.ts';
 import type { Ccw } from './channel/structures.ts';
 import { type CommandEnding, type ControlUnit, Subchannel } from './channel/subchannel.ts';
@@ -62,9 +63,15 @@ export class CcwDevice<D = unknown>
   revision = -1;
   readonly #saveOrb: boolean;
 
+  /** @throws HostError that names the option */
   constructor(model: DeviceModel<D>, options: CcwOptions) {
     const { host, cssid = VIRTUAL_CSSID, ssid = 0, schid = 0, devno, memory } = options;
     const { maxRevision = 2, version1 = true } = options;
+    inRange('cssid', cssid, 0xff);
+    inRange('ssid', ssid, SSID_MAX);
+    inRange('schid', schid, 0xffff);
+    inRange('devno', devno, 0xffff);
+    inRange('maxRevision', maxRevision, 2);
     this.maxRevision = version1 ? maxRevision : 0;
     this.modernOnly = options.modernOnly ?? false;
     this.#saveOrb = options.saveOrb ?? true;
@@ -189,4 +196,9 @@ export class CcwDevice<D = unknown>
   resetQueue(index: number): void {
     this.indicators.vectors[index] = NO_VECTOR;
   }
+}
+
+function inRange(name: string, value: number, limit: number): void {
+  if (Number.isInteger(value) && value >= 0 && value <= limit) return;
+  throw new HostError(`${name}: ${value}, 0 to ${limit} expected`);
 }

@@ -61,7 +61,7 @@ export function savedDevices(version: string, file: string): SavedDevice[] {
   const words = info.command_line;
   const lines = words.filter((_, i) => words[i - 1] === '-device').filter((line) => line.includes('-ccw,'));
   const stream = new Uint8Array(gunzipSync(read(`${file}${SUFFIX}`)));
-  return [...sections(stream)].map(({ idstr, name, body, codec, state }) => {
+  return [...sectionsOf(stream)].map(({ idstr, name, body, codec, state }) => {
     const wanted = DEVICE_NAMES[name] ?? [name];
     const index = lines.findIndex((line) => wanted.some((type) => line.startsWith(`${type}-ccw,`)));
     const [line = ''] = lines.splice(index, 1);
@@ -85,7 +85,7 @@ export function savedDevices(version: string, file: string): SavedDevice[] {
 }
 
 /** Virtio sections, found by their names; each ends at the first footer up to which it decodes to what encodes the same. */
-function* sections(stream: Uint8Array) {
+export function* sectionsOf(stream: Uint8Array) {
   const text = Buffer.from(stream.buffer, stream.byteOffset, stream.length);
   const pattern = /(?:\/fe\.\d\.[0-9a-f]{4}\/)?virtio-[a-z0-9]+/g;
   const found = Buffer.from(stream).toString('latin1').matchAll(pattern);

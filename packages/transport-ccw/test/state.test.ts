@@ -239,6 +239,17 @@ describe('options', () => {
     expect(other.ccw.revision).toBe(2);
   });
 
+  test.each([
+    ['devno', { devno: 0x10000 }],
+    ['devno', { devno: -1 }],
+    ['ssid', { ssid: 4 }],
+    ['schid', { schid: 1.5 }],
+    ['cssid', { cssid: 256 }],
+    ['maxRevision', { maxRevision: 3 }],
+  ])('%s has limits', (name, options) => {
+    expect(() => new Guest(options)).toThrow(name);
+  });
+
   test('without VERSION_1 there is revision 0 only', () => {
     expect(new Guest({ version1: false }).ccw.maxRevision).toBe(0);
     expect(new Guest({ maxRevision: 0 }).ccw.device.offers(32)).toBe(false);

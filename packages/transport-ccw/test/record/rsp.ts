@@ -64,6 +64,18 @@ export class Gdb {
     };
   }
 
+  /** Sets all registers. */
+  async setRegisters({ mask, address, general }: Registers): Promise<void> {
+    const bytes = Buffer.alloc(16 + 8 * general.length);
+    bytes.writeBigUInt64BE(mask, 0);
+    bytes.writeBigUInt64BE(BigInt(address), 8);
+    general.forEach((value, index) => {
+      bytes.writeBigUInt64BE(BigInt.asUintN(64, value), 16 + 8 * index);
+    });
+    const answer = await this.#request(`G${bytes.toString('hex')}`);
+    if (answer !== 'OK') throw new Error(`registers: ${answer}`);
+  }
+
   async setBreakpoint(address: number): Promise<void> {
     const answer = await this.#request(`Z0,${address.toString(16)},2`);
     if (answer !== 'OK') throw new Error(`breakpoint at 0x${address.toString(16)}: ${answer}`);
@@ -74,7 +86,7 @@ export class Gdb {
     await this.#request('s');
   }
 
-  /** Runs to the next breakpoint. Rejects if `signal` is aborted before. */
+  /** Runs to the next breakpoint. */
   async continue(): Promise<void> {
     await this.#request('c');
   }
