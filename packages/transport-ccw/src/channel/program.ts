@@ -68,7 +68,6 @@ function endProgram(sch: Subchannel, end: Step): void {
   }
   scsw.ctrl |= STCTL.ALERT;
   if (end === 'command-reject') {
-    // Virtio 1.3 §4.3.1.3 MUST: unit check with command reject for any command that is not supported
     scsw.dstat = DSTAT.UNIT_CHECK;
     sch.senseData[0] = 0x80;
   } else {

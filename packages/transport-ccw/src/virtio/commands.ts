@@ -149,8 +149,7 @@ function setRevision(proxy: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnd
   const revision = view.getUint16(0);
   const length = 4 + view.getUint16(2);
   if (ccw.count < length || (checksLength(ccw) && ccw.count > length)) return 'program-check';
-  // Virtio 1.3 §4.3.2.1.1 MUST: command reject for revisions that are not supported, for revision 0 without a legacy
-  // interface, and for another one after the first
+  // Virtio 1.3 §4.3.2.1.1 MUST: command reject for what is not supported, 0 without a legacy interface, and a second one
   const refused = proxy.revision >= 0 || revision > proxy.maxRevision || (proxy.modernOnly && revision === 0);
   if (refused) return 'command-reject';
   proxy.revision = revision;

@@ -2,8 +2,9 @@ import { type DeviceModel, type Gpa, MappedMemory, type VirtioState } from '@vir
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { findQemu, type Qemu, withQemu } from '@virtkit/lab';
+import { Reader } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
-import { CcwDevice, type CcwParts, ChannelSubsystem } from '../../src/index.ts';
+import { CcwDevice, type CcwParts, ChannelSubsystem, type CssState, s390Css } from '../../src/index.ts';
 import { sectionsOf } from '../corpus.ts';
 import { Program, RAM_BYTES, REGION } from './program.ts';
 import { type Ending, type Operation, QemuMachine } from './qemu-machine.ts';
@@ -65,6 +66,13 @@ function withoutLengths<S extends VirtioState<CcwParts>>(state: S): S {
   return { ...state, transport };
 }
 
+/** Section `s390_css` of a stream. */
+function channelSubsystemOf(stream: Uint8Array): CssState {
+  const name = 's390_css';
+  const at = Buffer.from(stream.buffer, stream.byteOffset, stream.length).indexOf(name);
+  return s390Css.decode(new Reader(stream.subarray(at + name.length + 8)), undefined);
+}
+
 function start<T>(use: (vm: Qemu) => Promise<T>): Promise<T> {
   return withQemu(
     {
@@ -120,7 +128,9 @@ describe.runIf(binary?.version.startsWith('7.2'))('in step with QEMU', () => {
         }
       }
       there.close();
-      const saved = [...sectionsOf(await vm.migrate())];
+      const stream = await vm.migrate();
+      expect(here.css.captureCss()).toEqual(channelSubsystemOf(stream));
+      const saved = [...sectionsOf(stream)];
       expect(saved).toHaveLength(here.devices.length);
       saved.forEach(({ state }, index) => {
         const mine = here.devices[index]?.device.capture();
