@@ -79,9 +79,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     this.lastAvail = (lastAvail + 1) & 0xffff;
     // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
     if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
-    const at = this.descBase + (head << 2);
-    // neither NEXT nor INDIRECT
-    return ((this.words[at + 3] as number) & 5) === 0 ? this.single(this.words, at, head) : this.walk(head);
+    return this.walk(head);
   }
 
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */

@@ -21,26 +21,6 @@ export abstract class SplitWalk extends RingBase {
     this.words = this.ring.words;
   }
 
-  /** A chain of one buffer, which many are: {@link walk} without its loop. */
-  protected single(words: Int32Array, at: number, head: number): RingChain | undefined {
-    const { hit } = this;
-    const length = words[at + 2] as number;
-    const low = words[at] as number;
-    if (length < 0 || !hit.holds(low, words[at + 1] as number, length)) return this.walkLong(head);
-    const chain = this.take();
-    const { list, out, in: into } = chain;
-    const write = ((words[at + 3] as number) >>> 1) & 1;
-    chain.begin(hit.index);
-    list[0] = (low - hit.lo) | 0;
-    list[1] = length;
-    out.count = 1 - write;
-    out.known = write === 0 ? length : 0;
-    into.first = 1 - write;
-    into.count = write;
-    into.known = length - out.known;
-    return this.taken(chain, head);
-  }
-
   /**
    * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
    * which reads the chain anew and judges it.
@@ -61,10 +41,6 @@ export abstract class SplitWalk extends RingBase {
       if (table < 0) return this.walkLong(head, chain);
       ({ hit } = this);
       ({ words } = hit);
-      if (((words[table + 3] as number) & NEXT) === 0) {
-        this.give(chain);
-        return this.single(words, table, head);
-      }
       base = table;
       max = (this.words[at + 2] as number) >>> 4;
       at = base;
