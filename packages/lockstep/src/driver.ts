@@ -231,12 +231,7 @@ export function* setUpModernQueue(view: View, random: Random, queue: number): Sc
 }
 
 /** Zeros where the indices and flags are. `avail` and `used` undefined: behind the table, as a legacy driver has them. */
-function* clearRings(
-  num: number,
-  desc: number,
-  avail: number | undefined,
-  used: number | undefined,
-): Script {
+function* clearRings(num: number, desc: number, avail: number | undefined, used: number | undefined): Script {
   const driver = avail ?? desc + 16 * num;
   const end = driver + 4 + 2 * num;
   const device = used ?? Math.ceil(end / 0x1000) * 0x1000;
@@ -270,4 +265,3 @@ export function* readIsr(view: View, legacy: boolean): Script {
   }
   yield configRead(PCI.COMMAND, 4);
 }
-

@@ -1,4 +1,12 @@
-import { bringUpLegacy, bringUpModern, kick, mapBars, readIsr, setUpModernQueue, writeCommon } from './driver.ts';
+import {
+  bringUpLegacy,
+  bringUpModern,
+  kick,
+  mapBars,
+  readIsr,
+  setUpModernQueue,
+  writeCommon,
+} from './driver.ts';
 import { configNoise, legacyNoise, memoryNoise, modernNoise, msixNoise } from './noise.ts';
 import type { Operation } from './operation.ts';
 import type { Random } from './random.ts';
@@ -12,7 +20,8 @@ type Script = Generator<Operation, void, void>;
 export function* guest(view: View, random: Random): Script {
   yield* mapBars(view, random);
   for (;;) {
-    const legacy = view.setup.interface === 'legacy' || (view.setup.interface === 'transitional' && random.once(2));
+    const legacy =
+      view.setup.interface === 'legacy' || (view.setup.interface === 'transitional' && random.once(2));
     if (random.once(4)) yield* mapBars(view, random);
     yield* legacy ? bringUpLegacy(view, random) : bringUpModern(view, random);
     // a broken device ignores the driver: no use in staying with it for long

@@ -139,7 +139,9 @@ export function* legacyNoise(view: View, random: Random): Script {
   if (legacy === undefined) return;
   const size = random.pick([1, 1, 2, 2, 4, 4]);
   const limit = view.setup.device === 'blk' ? 96 : 40;
-  const offset = random.once(2) ? random.pick([0, 4, 8, 12, 14, 16, 18, 19, 20, 22, 24]) : random.below(limit);
+  const offset = random.once(2)
+    ? random.pick([0, 4, 8, 12, 14, 16, 18, 19, 20, 22, 24])
+    : random.below(limit);
   const at = legacy + (random.once(6) ? offset : Math.floor(offset / size) * size);
   if (random.once(5)) yield { kind: 'out', at, size, value: legacyValue(random, offset, size) };
   else yield { kind: 'in', at, size };

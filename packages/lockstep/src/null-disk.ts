@@ -1,5 +1,5 @@
-import type { BlkBackend } from '@virtkit/device-blk';
 import type { Spans } from '@virtkit/core';
+import type { BlkBackend } from '@virtkit/device-blk';
 
 /**
  * A disk like QEMU's `null-co` with `read-zeroes=on`: reads give zeros, writes are lost. Nothing completes before

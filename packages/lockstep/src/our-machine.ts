@@ -1,4 +1,12 @@
-import { type DeviceModel, FEATURE, type LiveDevice, MappedMemory, type VirtioCodec, type VirtioState, type Virtqueue } from '@virtkit/core';
+import {
+  type DeviceModel,
+  FEATURE,
+  type LiveDevice,
+  MappedMemory,
+  type VirtioCodec,
+  type VirtioState,
+  type Virtqueue,
+} from '@virtkit/core';
 import { BlkDevice } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
@@ -26,7 +34,7 @@ export class OurMachine implements View {
   readonly #disk = new NullDisk(DISK_BYTES);
   #function: PciFunction;
   #level: 0 | 1 = 0;
-  #worked = false;
+  #work = 0;
   readonly #resized = new Set<number>();
   readonly #watched = new WeakSet<Virtqueue>();
   /** Bottom halves: what the network card has put off until the driver has kicked. */
@@ -56,11 +64,11 @@ export class OurMachine implements View {
     return this.#level;
   }
 
-  /** Was the device set to work since this was asked last? Then QEMU has bottom halves to run. */
-  takeWorked(): boolean {
-    const worked = this.#worked;
-    this.#worked = false;
-    return worked;
+  /** How many bottom halves, one behind the other, QEMU may have to run for what was done since this was asked last. */
+  takeWork(): number {
+    const work = this.#work;
+    this.#work = 0;
+    return work;
   }
 
   /** Are there requests that only {@link settle} completes? */
@@ -79,7 +87,10 @@ export class OurMachine implements View {
   /** Does an operation. What was read, if it reads and something of ours is there. */
   apply(operation: Operation): number | undefined {
     const value = this.#apply(operation);
-    for (let proceed = this.#deferred.shift(); proceed !== undefined; proceed = this.#deferred.shift()) proceed();
+    for (let proceed = this.#deferred.shift(); proceed !== undefined; proceed = this.#deferred.shift()) {
+      this.#work++;
+      proceed();
+    }
     return value;
   }
 
@@ -111,11 +122,16 @@ export class OurMachine implements View {
     }
   }
 
-  /** Loads saved bytes into a fresh device over the same memory. Answers what that one would save. */
-  reload(bytes: Uint8Array): VirtioState<PciParts, unknown> {
+  /**
+   * Loads saved bytes into a fresh device over the same memory. Answers what that one would save; undefined if the guest
+   * has written over the indices of a ring: QEMU breaks the device then when it loads, or refuses.
+   */
+  reload(bytes: Uint8Array): VirtioState<PciParts, unknown> | undefined {
     const [level, known] = [this.#level, this.known];
     const { device } = this.#make();
-    device.restore(this.codec.load(bytes));
+    const state = this.codec.load(bytes);
+    if (device.check(state).some(({ code }) => code === 'queue-index')) return undefined;
+    device.restore(state);
     this.#level = level;
     this.known = known;
     return device.capture();
@@ -134,7 +150,7 @@ export class OurMachine implements View {
     const model = this.#model();
     const handleQueue = model.handleQueue.bind(model);
     model.handleQueue = (queue) => {
-      this.#worked = true;
+      this.#work ||= 1;
       const slot = this.live.slots[queue.index];
       if (this.#resized.has(queue.index)) this.known ??= 'ring resized while it runs (QEMU may abort)';
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
@@ -146,7 +162,7 @@ export class OurMachine implements View {
     };
     const setStatus = model.setStatus.bind(model);
     model.setStatus = (status) => {
-      this.#worked = true;
+      this.#work ||= 1;
       setStatus(status);
     };
     const made = new PciFunction(model, {

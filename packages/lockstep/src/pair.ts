@@ -47,13 +47,13 @@ export class Pair {
   async apply(operation: Operation): Promise<boolean> {
     const { ours, qemu } = this;
     const value = ours.apply(operation);
-    const worked = ours.takeWorked();
+    const work = ours.takeWork();
     if (ours.hasPending) await ours.settle();
     // QEMU is spared it: it may hang
     if (ours.known !== undefined) return false;
     const answer = qemu.qtest.sent + (operation.kind.startsWith('config') && !qemu.setup.express ? 1 : 0);
     qemu.send(operation);
-    if (worked) qemu.barrier();
+    if (work > 0) qemu.barrier(work + 1);
     this.#window.push({
       operation,
       index: this.count++,
@@ -68,7 +68,7 @@ export class Pair {
   /** Waits for QEMU and compares: each value read, the interrupt line after each operation, all of RAM. */
   async check(): Promise<Difference | undefined> {
     const { qemu, ours } = this;
-    qemu.barrier();
+    qemu.barrier(2);
     const answers = await qemu.finish();
     const found = this.#compareAnswers(answers) ?? this.#silence(answers);
     const last = this.count - 1;

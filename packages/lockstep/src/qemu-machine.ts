@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, openSync, readSync, rmSync, writeFileSync, closeSync, existsSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -78,7 +78,9 @@ export class QemuMachine {
     try {
       const socket = await accept(server, child, () => errors);
       const qtest = new Qtest(socket);
-      child.once('close', (code, signal) => qtest.fail(new Error(`QEMU ended (${signal ?? code}): ${errors}`)));
+      child.once('close', (code, signal) =>
+        qtest.fail(new Error(`QEMU ended (${signal ?? code}): ${errors}`)),
+      );
       const qmp = await Qmp.connect(join(dir, 'qmp.sock'), 10_000);
       const machine = new QemuMachine(setup, dir, child, qtest, qmp, () => errors);
       await machine.#prepare();
@@ -137,8 +139,8 @@ export class QemuMachine {
    * Makes QEMU finish what the operations so far have started: transmission is a bottom half, and a request that was served
    * at once is completed by one. A write to a flash chip waits for its disk, and bottom halves run meanwhile.
    */
-  barrier(): void {
-    for (let i = 0; i < 2; i++) {
+  barrier(rounds: number): void {
+    for (let i = 0; i < rounds; i++) {
       this.qtest.send(`writeb ${BARRIER_AT} 0x40`);
       this.qtest.send(`writeb ${BARRIER_AT} 0`);
     }
@@ -264,7 +266,9 @@ function accept(server: Server, child: ChildProcess, errors: () => string): Prom
   return new Promise((resolve, reject) => {
     server.once('connection', resolve);
     child.once('error', reject);
-    child.once('close', (code, signal) => reject(new Error(`QEMU did not start (${signal ?? code}): ${errors()}`)));
+    child.once('close', (code, signal) =>
+      reject(new Error(`QEMU did not start (${signal ?? code}): ${errors()}`)),
+    );
   });
 }
 

@@ -63,7 +63,10 @@ export class Qtest {
         return { lines: this.#lines, changes: this.#changes, failure: this.#failure };
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
-        timer ??= setTimeout(() => this.fail(new Error(`qtest: no answer within ${timeoutMs} ms`)), timeoutMs);
+        timer ??= setTimeout(
+          () => this.fail(new Error(`qtest: no answer within ${timeoutMs} ms`)),
+          timeoutMs,
+        );
       });
     }
     clearTimeout(timer);

@@ -16,7 +16,11 @@ function place(random: Random, length: number): number {
 /** Cuts `length` bytes at `at` into buffers. */
 function cut(random: Random, at: number, length: number, writable: boolean): Buffer[] {
   if (length === 0) return [];
-  const pieces = random.weighted([[6, 1], [2, 2], [1, 3]]);
+  const pieces = random.weighted([
+    [6, 1],
+    [2, 2],
+    [1, 3],
+  ]);
   const buffers: Buffer[] = [];
   let from = 0;
   for (let i = 1; i <= pieces && from < length; i++) {
@@ -46,7 +50,12 @@ const BLK_TYPES = [
 /** A request of a block device: header, data, status; now and then another arrangement. Virtio 1.3 §5.2.6 */
 export function* blkRequest(view: View, random: Random, queue: number): Script {
   const type = random.once(50) ? interesting(random, 4) : random.weighted<number>(BLK_TYPES);
-  const sectors = random.weighted([[6, 1], [2, 2], [1, 8], [1, random.below(64)]]);
+  const sectors = random.weighted([
+    [6, 1],
+    [2, 2],
+    [1, 8],
+    [1, random.below(64)],
+  ]);
   const sector = random.weighted<() => number>([
     [12, () => random.below(Math.max(1, SECTORS - sectors))],
     [1, () => SECTORS - random.below(3)],
@@ -58,7 +67,12 @@ export function* blkRequest(view: View, random: Random, queue: number): Script {
     header,
     joinBytes(bytesOf(type, 4), bytesOf(random.below(3), 4), bytesOf(Math.max(0, sector), 8)),
   );
-  const out: Buffer[] = cut(random, header, random.once(isPacked(view) ? 2000 : 100) ? random.below(20) : 16, false);
+  const out: Buffer[] = cut(
+    random,
+    header,
+    random.once(isPacked(view) ? 2000 : 100) ? random.below(20) : 16,
+    false,
+  );
   const into: Buffer[] = [];
   const odd = random.once(20);
   const bytes = odd ? random.below(2100) : 512 * sectors;
@@ -66,8 +80,16 @@ export function* blkRequest(view: View, random: Random, queue: number): Script {
   if (type === 8) into.push(...cut(random, place(random, 32), odd ? random.below(32) : 20, true));
   else if (type === 11 || type === 13) {
     const at = place(random, 64);
-    const flags = random.weighted([[4, 0], [2, 1], [1, interesting(random, 4)]]);
-    const count = random.weighted([[8, sectors], [1, 0], [1, interesting(random, 4)]]);
+    const flags = random.weighted([
+      [4, 0],
+      [2, 1],
+      [1, interesting(random, 4)],
+    ]);
+    const count = random.weighted([
+      [8, sectors],
+      [1, 0],
+      [1, interesting(random, 4)],
+    ]);
     yield memory(at, joinBytes(bytesOf(Math.max(0, sector), 8), bytesOf(count, 4), bytesOf(flags, 4)));
     out.push(...cut(random, at, odd ? random.pick([0, 8, 15, 17, 32]) : 16, false));
   } else if (kind === 0 || random.once(3)) {
@@ -103,21 +125,36 @@ export function* netRequest(view: View, random: Random, queue: number): Script {
   const control = view.live.queueCount - 1;
   if (queue === control) yield* controlRequest(view, random, queue);
   else if (queue % 2 === 0) {
-    const length = random.weighted([[3, 1526], [2, 2048], [1, 12], [1, 1 + random.below(64)]]);
+    const length = random.weighted([
+      [3, 1526],
+      [2, 2048],
+      [1, 12],
+      [1, 1 + random.below(64)],
+    ]);
     yield* addChain(view, random, queue, cut(random, place(random, length), length, true));
   } else yield* packet(view, random, queue);
 }
 
 function* packet(view: View, random: Random, queue: number): Script {
   const header = view.live.has(32) || view.live.has(15) ? 12 : 10;
-  const length = random.weighted([[4, header + 60], [2, header + 14 + random.below(200)], [1, header + 1514], [0.01, random.between(1, 20)]]);
+  const length = random.weighted([
+    [4, header + 60],
+    [2, header + 14 + random.below(200)],
+    [1, header + 1514],
+    [0.01, random.between(1, 20)],
+  ]);
   const at = place(random, length);
   if (random.once(6)) yield memory(at, joinBytes(new Uint8Array(header), filler(random, 20)));
   const separate = length > header && random.once(2);
   const buffers = separate
     ? [{ at, length: header, writable: false }, ...cut(random, at + header, length - header, false)]
     : cut(random, at, length, false);
-  yield* addChain(view, random, queue, random.once(200) ? arrange(view, random, buffers, [{ at, length: 4, writable: true }]) : buffers);
+  yield* addChain(
+    view,
+    random,
+    queue,
+    random.once(200) ? arrange(view, random, buffers, [{ at, length: 4, writable: true }]) : buffers,
+  );
 }
 
 /** Commands of the control queue: class, number of commands, bytes of data. Virtio 1.3 §5.1.6.5 */
@@ -128,14 +165,31 @@ function commandData(random: Random, view: View): Uint8Array {
     [
       4,
       () => {
-        const [n, m] = [random.weighted([[5, random.below(5)], [1, random.below(70)]]), random.below(4)];
+        const [n, m] = [
+          random.weighted([
+            [5, random.below(5)],
+            [1, random.below(70)],
+          ]),
+          random.below(4),
+        ];
         const table = (count: number): Uint8Array =>
-          joinBytes(bytesOf(random.once(20) ? interesting(random, 4) : count, 4), ...Array.from({ length: count }, mac));
+          joinBytes(
+            bytesOf(random.once(20) ? interesting(random, 4) : count, 4),
+            ...Array.from({ length: count }, mac),
+          );
         return joinBytes(bytesOf(1, 1), bytesOf(0, 1), table(n), table(m));
       },
     ],
     [3, () => joinBytes(bytesOf(1, 1), bytesOf(1, 1), filler(random, random.once(8) ? random.below(9) : 6))],
-    [4, () => joinBytes(bytesOf(2, 1), bytesOf(random.below(3), 1), bytesOf(random.once(8) ? interesting(random, 2) : random.below(4096), 2))],
+    [
+      4,
+      () =>
+        joinBytes(
+          bytesOf(2, 1),
+          bytesOf(random.below(3), 1),
+          bytesOf(random.once(8) ? interesting(random, 2) : random.below(4096), 2),
+        ),
+    ],
     [1, () => joinBytes(bytesOf(3, 1), bytesOf(random.below(2), 1))],
     [2, () => joinBytes(bytesOf(4, 1), bytesOf(0, 1), bytesOf(random.below(4), 2))],
     [1, () => joinBytes(bytesOf(4, 1), bytesOf(random.below(4), 1), filler(random, random.below(80)))],

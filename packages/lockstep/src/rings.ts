@@ -169,7 +169,14 @@ export function* pokeRing(view: View, random: Random, queue: number): Generator<
   if (ring === undefined) return;
   if (isPacked(view)) {
     yield random.weighted<() => Operation>([
-      [8, () => memory(ring.avail, joinBytes(bytesOf(packedEvent(random, ring.num), 2), bytesOf(random.below(4), 2)))],
+      [
+        8,
+        () =>
+          memory(
+            ring.avail,
+            joinBytes(bytesOf(packedEvent(random, ring.num), 2), bytesOf(random.below(4), 2)),
+          ),
+      ],
       [1, () => memory(ring.avail, bytesOf(interesting(random, 4), 4))],
       [1, () => memory(ring.used, bytesOf(interesting(random, 4), 4))],
       [
@@ -182,7 +189,21 @@ export function* pokeRing(view: View, random: Random, queue: number): Generator<
   const used = view.ram.getUint16(ring.used + 2, true);
   yield random.weighted<() => Operation>([
     [6, () => memory(ring.avail + 4 + 2 * ring.num, bytesOf((used + random.between(-2, 3)) & 0xffff, 2))],
-    [4, () => memory(ring.avail, bytesOf(random.weighted([[3, 0], [2, 1], [1, interesting(random, 2)]]), 2))],
+    [
+      4,
+      () =>
+        memory(
+          ring.avail,
+          bytesOf(
+            random.weighted([
+              [3, 0],
+              [2, 1],
+              [1, interesting(random, 2)],
+            ]),
+            2,
+          ),
+        ),
+    ],
     [0.1, () => memory(ring.avail + 2, bytesOf(interesting(random, 2), 2))],
     [0.5, () => memory(ring.avail + 4 + 2 * random.below(ring.num), bytesOf(interesting(random, 2), 2))],
     [1, () => memory(ring.used + random.below(4 + 8 * ring.num), bytesOf(interesting(random, 1), 1))],

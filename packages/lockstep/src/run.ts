@@ -12,7 +12,7 @@ export interface RunOptions {
   readonly seed: number;
   /** Operations of this run. */
   readonly operations: number;
-  /** Operations between two comparisons of all RAM. Default 400. */
+  /** Operations between two comparisons of all RAM. Default 2000. */
   readonly window?: number;
   /** Operations between two migrations. Default 10000; 0: none. */
   readonly migrateEvery?: number;
@@ -31,7 +31,7 @@ export interface RunResult {
 
 /** One guest on one machine, from power-on. */
 export async function run(options: RunOptions): Promise<RunResult> {
-  const { window = 400, migrateEvery = 10_000 } = options;
+  const { window = 2000, migrateEvery = 10_000 } = options;
   const random = new Random(options.seed);
   const pair = await Pair.start(options.binary, options.setup);
   const history: Operation[] = [];
@@ -79,11 +79,11 @@ export async function replay(
 ): Promise<Difference | undefined> {
   const pair = await Pair.start(binary, setup);
   try {
-    let left = 400;
+    let left = 2000;
     for (const operation of operations) {
       const comparable = await pair.apply(operation);
       if (comparable && --left > 0) continue;
-      left = 400;
+      left = 2000;
       const difference = await pair.check();
       if (difference !== undefined || !comparable) return difference;
     }

@@ -32,7 +32,12 @@ export async function shrink(
   const isSame = (difference: Difference, operations: readonly Operation[]): boolean => {
     if (difference.kind !== found.kind || difference.where !== found.where) return false;
     const [then, now] = [history[found.at], operations[difference.at]];
-    return found.kind === 'memory' || found.kind === 'state' || found.kind === 'answer' || (then?.kind === now?.kind && then?.at === now?.at);
+    return (
+      found.kind === 'memory' ||
+      found.kind === 'state' ||
+      found.kind === 'answer' ||
+      (then?.kind === now?.kind && then?.at === now?.at)
+    );
   };
   let operations: readonly Operation[] = history.slice(0, found.at + 1);
   const first = await fails(operations);

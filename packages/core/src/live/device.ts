@@ -158,8 +158,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   interrupt(queue: number): void {
     this.isr |= ISR.QUEUE;
-    // a broken device says nothing more. QEMU: `virtio_notify_vector`
-    if (!this.broken) this.transport.notify(queue);
+    // a broken or disabled device says nothing. QEMU: `virtio_notify_vector`
+    if (!this.broken && !this.disabled) this.transport.notify(queue);
   }
 
   notifyConfig(): void {
@@ -167,7 +167,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if ((this.status & STATUS.DRIVER_OK) === 0) return;
     this.isr |= ISR.QUEUE | ISR.CONFIG;
     this.generation = (this.generation + 1) >>> 0;
-    if (!this.broken) this.transport.notify(-1);
+    if (!this.broken && !this.disabled) this.transport.notify(-1);
   }
 
   fault(reason: string, facts: Facts = {}): void {
