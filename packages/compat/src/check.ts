@@ -1,43 +1,78 @@
 import { type Finding, negotiated, type VirtioState } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { NetState } from '@virtkit/device-net';
-import { decodeVirtio, findVirtio, type MigrationStream, type Registry, titleOf } from '@virtkit/migration';
+import {
+  decodeVirtio,
+  findVirtio,
+  type MigrationStream,
+  type Registry,
+  titleOf,
+  type VirtioDevice,
+} from '@virtkit/migration';
 import { hex, isStateError } from '@virtkit/vmstate';
 import { bitsOf, type DeviceKind, featureControl } from './control.ts';
 import { convertState } from './convert.ts';
+import { checkCapabilities, checkMemory, checkPlaces } from './destination/check-destination.ts';
+import { checkDevice } from './destination/check-device.ts';
+import { makingOf } from './destination/making.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
 import { compareVersion, machineVersion } from './versions.ts';
 
 /** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
 export function checkStream(stream: MigrationStream, target: Target, registry: Registry): Verdict[] {
+  const { destination } = target;
+  const machine = target.machine ?? destination?.machine;
   const found = [
-    ...checkMachine(stream, target),
+    ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
+    ...checkCapabilities(stream, target),
+    ...(destination === undefined ? [] : checkMemory(stream, destination)),
     ...checkRam(stream, target),
     ...checkCommands(stream, target),
   ];
+  const places = destination === undefined ? [] : checkPlaces(stream, destination, target);
   for (const section of stream.sections) {
+    const place = places.find(({ path }) => path === section.header.idstr);
+    if (place !== undefined) {
+      found.push(place);
+      continue;
+    }
     const device = findVirtio(section, registry);
     if (device === undefined) continue;
     const title = titleOf(device);
     try {
-      const { state } = decodeVirtio(device);
-      found.push(...checkFindings(title, device.codec.check(state)));
-      const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
-      found.push(...checkFeatures(title, kind, state, target));
-      if (kind !== undefined) {
-        const machine = target.machine ?? stream.configuration?.name ?? '';
-        found.push(
-          ...convertState(title, kind, state as VirtioState<never, BlkState & NetState>, target, machine)
-            .verdicts,
-        );
-      }
+      found.push(...checkVirtio(device, target, machine ?? stream.configuration?.name ?? ''));
     } catch (error) {
       if (!isStateError(error)) throw error;
       found.push({ code: error.code, severity: 'refused', path: title, reason: error.message });
     }
   }
   return found;
+}
+
+function checkVirtio(device: VirtioDevice, target: Target, machine: string): Verdict[] {
+  const title = titleOf(device);
+  const { state } = decodeVirtio(device);
+  const own = checkFindings(title, device.codec.check(state));
+  const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
+  if (kind === undefined) return [...own, ...checkFeatures(title, kind, state, target)];
+  const making = makingOf(device, target, machine);
+  const special = making === undefined ? target : { ...target, properties: making.device.properties };
+  const converted = convertState(
+    title,
+    kind,
+    state as VirtioState<never, BlkState & NetState>,
+    special,
+    machine,
+  );
+  const made = making === undefined ? [] : checkDevice(device, kind, state, making);
+  const told = new Set(made.map(({ feature }) => feature));
+  return [
+    ...own,
+    ...converted.verdicts,
+    ...made.filter(({ code }) => !converted.verdicts.some((verdict) => verdict.code === code)),
+    ...checkFeatures(title, kind, state, special).filter(({ feature }) => !told.has(feature)),
+  ];
 }
 
 function checkMachine({ configuration }: MigrationStream, { qemu, machine }: Target): Verdict[] {

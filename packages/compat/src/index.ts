@@ -10,9 +10,10 @@
 export { checkStream } from './check.ts';
 export { bitsOf, type DeviceKind, type FeatureControl, featureControl, guessDevice } from './control.ts';
 export { type Converted, convertState } from './convert.ts';
+export type { Destination, DestinationDevice } from './destination/destination.ts';
 export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
 export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';
-export { parseTarget, type Target } from './target.ts';
+export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
 export type { Verdict } from './verdict.ts';
 export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';

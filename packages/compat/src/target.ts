@@ -1,4 +1,7 @@
 import { StateError } from '@virtkit/vmstate';
+import { parseCommandLine } from './destination/command-line.ts';
+import type { Destination } from './destination/destination.ts';
+import { optionWords } from './destination/words.ts';
 import { type QemuVersion, versionRow } from './versions.ts';
 
 /** A QEMU that is to load a stream. */
@@ -10,13 +13,33 @@ export interface Target {
   readonly features?: bigint;
   /** Device properties that are not as at the source: `guest_uso4` → `off`, `num-queues` → `1`. */
   readonly properties: ReadonlyMap<string, string>;
+  /** Migration capabilities that are on there; default: not known. */
+  readonly capabilities?: ReadonlySet<string>;
+  /** Devices that are not as at the source, each for those that fit its driver and address. */
+  readonly overrides?: readonly Override[];
+  /** All of it, from a command line. */
+  readonly destination?: Destination;
+}
+
+/** Properties for the devices of a driver, or for the one at an address. */
+export interface Override {
+  readonly driver: string;
+  readonly properties: ReadonlyMap<string, string>;
+}
+
+/** What says more of a target than its version. */
+export interface TargetOptions {
+  /** QEMU's own words: `virtio-blk-pci,num-queues=1`, `virtio-net-pci,addr=3,mq=off`. */
+  readonly devices?: readonly string[];
+  /** The destination's whole command line. */
+  readonly commandLine?: string | readonly string[];
 }
 
 /**
- * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,PROPERTY=VALUE …]`
+ * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`
  * @throws StateError `target`
  */
-export function parseTarget(text: string): Target {
+export function parseTarget(text: string, options: TargetOptions = {}): Target {
   const [name = '', ...pairs] = text.split(',');
   const version = /^(?:qemu-?)?(\d+\.\d+)(?:\.\d+)?$/.exec(name)?.[1];
   const qemu = version === undefined ? undefined : versionRow(version);
@@ -28,20 +51,39 @@ export function parseTarget(text: string): Target {
   const properties = new Map<string, string>();
   let machine: string | undefined;
   let features: bigint | undefined;
+  let capabilities: ReadonlySet<string> | undefined;
   for (const pair of pairs) {
     const at = pair.indexOf('=');
     if (at < 1) throw new StateError('target', `"${pair}": NAME=VALUE expected`, { target: text });
     const [key, value] = [pair.slice(0, at), pair.slice(at + 1)];
     if (key === 'machine') machine = value;
     else if (key === 'features') features = parseFeatures(value, text);
+    else if (key === 'capabilities') capabilities = new Set(value.split('+').filter((each) => each !== ''));
     else properties.set(key, value);
   }
+  const { devices = [], commandLine } = options;
   return {
     qemu,
     properties,
+    ...(capabilities !== undefined && { capabilities }),
+    ...(devices.length > 0 && { overrides: devices.map(parseOverride) }),
+    ...(commandLine !== undefined && { destination: parseCommandLine(commandLine, qemu.name) }),
     ...(machine !== undefined && { machine }),
     ...(features !== undefined && { features }),
   };
+}
+
+function parseOverride(text: string): Override {
+  const { first, values } = optionWords(text, 'driver');
+  if (first === '' || values.size === 0)
+    throw new StateError(
+      'target',
+      `"${text}": a device with properties expected, such as virtio-blk-pci,num-queues=1`,
+      {
+        target: text,
+      },
+    );
+  return { driver: first, properties: values };
 }
 
 function parseFeatures(value: string, target: string): bigint {

@@ -1,0 +1,97 @@
+import { type MigrationStream, splitIdstr } from '@virtkit/migration';
+import { hex } from '@virtkit/vmstate';
+import type { Target } from '../target.ts';
+import type { Verdict } from '../verdict.ts';
+import { compareVersion } from '../versions.ts';
+import { type Destination, sectionName } from './destination.ts';
+
+/** Names of the block that is the machine's memory, unless the command line gives it a back end. */
+const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram|ram)$/;
+
+/** Guest memory: its size, and the block's name. */
+export function checkMemory({ ram }: MigrationStream, { memory }: Destination): Verdict[] {
+  if (memory === undefined || ram === undefined) return [];
+  const blocks = new Map(ram.blocks.map((block) => [block.name, block]));
+  const named =
+    memory.block === undefined
+      ? undefined
+      : (blocks.get(memory.block) ?? blocks.get(`/objects/${memory.block}`));
+  const main =
+    named ?? (memory.block === undefined ? ram.blocks.find(({ name }) => MAIN_RAM.test(name)) : undefined);
+  if (main === undefined) {
+    const found = ram.blocks.find(({ name, length }) => MAIN_RAM.test(name) || length === memory.bytes);
+    if (memory.block === undefined || found === undefined) return [];
+    return [
+      {
+        code: 'ramblock',
+        severity: 'refused',
+        path: `ram / ${found.name}`,
+        reason: `guest memory is the block "${found.name}" in the stream, and "${memory.block}" at the target`,
+        qemuSays: `Unknown ramblock "${found.name}", cannot accept migration`,
+        property: 'memory-backend (of the machine)',
+        advice: `give the target's memory back end the id "${found.name.replace('/objects/', '')}"`,
+      },
+    ];
+  }
+  if (main.length === memory.bytes) return [];
+  return [
+    {
+      code: 'ram-size',
+      severity: 'refused',
+      path: `ram / ${main.name}`,
+      reason: `the guest has ${main.length / 2 ** 20} MiB of memory, and the target ${memory.bytes / 2 ** 20}`,
+      qemuSays: `Size mismatch: ${main.name}: ${hex(main.length)} != ${hex(memory.bytes)}: Invalid argument`,
+      property: '-m',
+      advice: `start the target with -m ${main.length / 2 ** 20}M`,
+    },
+  ];
+}
+
+/** Every virtio device of the stream must be at the destination, in the same place. Others may be there besides. */
+export function checkPlaces(stream: MigrationStream, destination: Destination, { qemu }: Target): Verdict[] {
+  const sections = new Map<string, string>();
+  for (const { place, driver } of destination.devices)
+    if (place !== undefined) sections.set(place, sectionName(driver) ?? driver);
+  return stream.sections.flatMap(({ header: { idstr, instanceId } }): Verdict[] => {
+    const { path, name } = splitIdstr(idstr);
+    const there = sections.get(path);
+    if (path === '' || there === name) return [];
+    // other devices' sections have names of their own, and not all of them are known here
+    const virtio = name.startsWith('virt') || (there?.startsWith('virtio-') ?? false);
+    if (!virtio) return [];
+    const elsewhere = [...sections].filter(([, each]) => each === name).map(([place]) => place);
+    const words = compareVersion(qemu.name, '11.0') >= 0 ? 'Unknown section' : 'Unknown savevm section';
+    return [
+      {
+        code: 'no-device',
+        severity: 'refused',
+        path: idstr,
+        reason:
+          there === undefined
+            ? `the target has no device at ${path}${elsewhere.length > 0 ? `; it has ${name} at ${elsewhere.join(', ')}` : ''}`
+            : `the target has ${there} at ${path}`,
+        qemuSays: `${words} or instance '${idstr}' ${instanceId}. Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices`,
+        property: path.startsWith('/') ? 'devno' : path.startsWith('virtio-mmio') ? 'bus' : 'addr, bus',
+        advice: `give the target a ${name} at ${path}`,
+      },
+    ];
+  });
+}
+
+/** Capabilities of migration are switched on by QMP, not by the command line. */
+export function checkCapabilities({ configuration }: MigrationStream, { capabilities }: Target): Verdict[] {
+  return (configuration?.capabilities ?? []).flatMap((name): Verdict[] => {
+    if (capabilities?.has(name) === true) return [];
+    const said = capabilities !== undefined;
+    return [
+      {
+        code: 'capability',
+        severity: said ? 'refused' : 'depends',
+        path: `configuration / capabilities / ${name}`,
+        reason: `the source had the migration capability ${name} on${said ? ', and the target has it off' : '; the target needs it too'}`,
+        qemuSays: `Capability ${name} is off, but received capability is on`,
+        advice: `migrate_set_capability ${name} on, at the target`,
+      },
+    ];
+  });
+}

@@ -1,0 +1,257 @@
+import { StateError } from '@virtkit/vmstate';
+import type { Destination, DestinationDevice } from './destination.ts';
+import { busOf } from './destination.ts';
+import { placeDevices, type Unplaced } from './place.ts';
+import { bytesOf, numberOf, optionWords, shellWords, switchOf } from './words.ts';
+
+/** Back ends that hand packets over with a virtio header, and what they do of it is the host kernel's to say. */
+const VNET_HEADER = /^(tap|vhost-user|vhost-vdpa)$/;
+/** Options that take no value; all others have one. */
+const FLAGS =
+  /^-(nodefaults|no-user-config|S|enable-kvm|no-reboot|no-shutdown|nographic|snapshot|daemonize|no-acpi|no-hpet|no-fd-bootchk|only-migratable|mem-prealloc|singlestep|full-screen|usb|h|help|version|win2k-hack|preconfig|curses|no-quit|alt-grab|ctrl-grab|show-cursor|enable-sync-profile|semihosting)$/;
+
+interface Parsed {
+  machine: string;
+  machineOptions: ReadonlyMap<string, string>;
+  memoryBytes: number;
+  cpus: number;
+  readonly devices: Unplaced[];
+  readonly globals: [driver: string, property: string, value: string][];
+  readonly networks: Map<string, NonNullable<DestinationDevice['network']>>;
+  readonly readOnly: Set<string>;
+  readonly backends: Map<string, number>;
+  readonly drives: Unplaced[];
+  readonly nics: Unplaced[];
+  readonly unknown: string[];
+  defaults: boolean;
+  defaultNic: boolean;
+  vga: string | undefined;
+}
+
+const MIB = 2 ** 20;
+
+/**
+ * The destination that a QEMU command line makes: `qemu-system-x86_64 -M pc -m 1G -device virtio-blk-pci,…`. Words in front
+ * of the program (`sudo`, `LC_ALL=C`) are skipped; without a program, the options begin at once.
+ *
+ * @param qemu version, for machines without one in their name (`pc`, `q35`)
+ * @throws StateError `target` for text that is no command line
+ */
+export function parseCommandLine(text: string | readonly string[], qemu: string): Destination {
+  const words = typeof text === 'string' ? shellWords(text) : text;
+  const start = words.findIndex((word) => word.startsWith('-'));
+  if (start < 0)
+    throw new StateError('target', 'no options of QEMU in this command line', { text: words.join(' ') });
+  const s390 = words.slice(0, start).some((word) => /s390x/.test(word));
+  const parsed = fresh(s390);
+  for (let at = start; at < words.length; at++) {
+    const option = (words[at] ?? '').replace(/^--/, '-');
+    if (!option.startsWith('-')) continue;
+    if (FLAGS.test(option)) flag(parsed, option);
+    else take(parsed, option, words[++at] ?? '');
+  }
+  return built(parsed, qemu);
+}
+
+function fresh(s390: boolean): Parsed {
+  return {
+    machine: s390 ? 's390-ccw-virtio' : 'pc',
+    machineOptions: new Map(),
+    memoryBytes: 128 * MIB,
+    cpus: 1,
+    devices: [],
+    globals: [],
+    networks: new Map(),
+    readOnly: new Set(),
+    backends: new Map(),
+    drives: [],
+    nics: [],
+    unknown: [],
+    defaults: true,
+    defaultNic: true,
+    vga: undefined,
+  };
+}
+
+function flag(parsed: Parsed, option: string): void {
+  if (option === '-nodefaults') parsed.defaults = false;
+}
+
+function take(parsed: Parsed, option: string, text: string): void {
+  switch (option) {
+    case '-M':
+    case '-machine': {
+      const { first, values } = optionWords(text, 'type');
+      if (first !== '') parsed.machine = first;
+      parsed.machineOptions = new Map([...parsed.machineOptions, ...values]);
+      return;
+    }
+    case '-m': {
+      const { first, values } = optionWords(text, 'size');
+      parsed.memoryBytes = bytesOf(first, 'm') ?? bytesOf(values.get('size'), 'm') ?? parsed.memoryBytes;
+      return;
+    }
+    case '-smp':
+      parsed.cpus = cpusOf(text);
+      return;
+    case '-object': {
+      const { first, values } = optionWords(text, 'qom-type');
+      const [id, size] = [values.get('id'), bytesOf(values.get('size'), '')];
+      if (first.startsWith('memory-backend-') && id !== undefined && size !== undefined)
+        parsed.backends.set(id, size);
+      return;
+    }
+    case '-device': {
+      const { first, values } = optionWords(text, 'driver');
+      const id = values.get('id');
+      parsed.devices.push({ driver: first, properties: values, ...(id !== undefined && { id }) });
+      return;
+    }
+    case '-global':
+      takeGlobal(parsed, text);
+      return;
+    case '-vga':
+      parsed.vga = text;
+      return;
+    default:
+      takeBackend(parsed, option, text);
+  }
+}
+
+function cpusOf(text: string): number {
+  const { first, values } = optionWords(text, 'cpus');
+  const parts = ['sockets', 'dies', 'clusters', 'cores', 'threads'].map(
+    (key) => numberOf(values.get(key)) ?? 1,
+  );
+  return numberOf(first) ?? parts.reduce((all, each) => all * each, 1);
+}
+
+/** `driver.property=value`, or `driver=…,property=…,value=…`. */
+function takeGlobal({ globals }: Parsed, text: string): void {
+  const [, driver, property, value] = /^([^.=,]+)\.([^=,]+)=(.*)$/.exec(text) ?? [];
+  if (driver !== undefined && property !== undefined) globals.push([driver, property, value ?? '']);
+  else {
+    const { values } = optionWords(text, 'driver');
+    globals.push([values.get('driver') ?? '', values.get('property') ?? '', values.get('value') ?? '']);
+  }
+}
+
+function takeBackend(parsed: Parsed, option: string, text: string): void {
+  switch (option) {
+    case '-netdev': {
+      parsed.defaultNic = false;
+      const { first, values } = optionWords(text, 'type');
+      parsed.networks.set(values.get('id') ?? '', networkOf(first, values));
+      return;
+    }
+    case '-nic':
+    case '-net': {
+      parsed.defaultNic = false;
+      const { first, values } = optionWords(text, 'type');
+      const model = values.get('model') ?? '';
+      const driver = model === 'virtio' ? 'virtio-net-pci' : model;
+      if (option === '-net' || first === 'none') return;
+      if (driver === '') parsed.unknown.push(`${option} ${text}`);
+      else parsed.nics.push({ driver, properties: values, network: networkOf(first, values) });
+      return;
+    }
+    case '-drive': {
+      const { values } = optionWords(text, 'file');
+      const id = values.get('id') ?? `virtio${parsed.drives.length}`;
+      if (switchOf(values.get('readonly') ?? values.get('read-only')) === true) parsed.readOnly.add(id);
+      if (values.get('if') === 'virtio')
+        parsed.drives.push({ driver: 'virtio-blk', properties: new Map([['drive', id]]) });
+      return;
+    }
+    case '-blockdev': {
+      const { values } = optionWords(text, 'driver');
+      if (switchOf(values.get('read-only')) === true) parsed.readOnly.add(values.get('node-name') ?? '');
+      return;
+    }
+    default:
+  }
+}
+
+function networkOf(
+  kind: string,
+  values: ReadonlyMap<string, string>,
+): NonNullable<DestinationDevice['network']> {
+  const fds = (values.get('fds') ?? values.get('vhostfds'))?.split(':').length;
+  return {
+    kind,
+    queues: numberOf(values.get('queues')) ?? fds ?? 1,
+    vnetHeader: VNET_HEADER.test(kind) && switchOf(values.get('vnet_hdr')) !== false,
+  };
+}
+
+function built(parsed: Parsed, qemu: string): Destination {
+  const machine = versioned(parsed.machine, qemu);
+  const backend = parsed.machineOptions.get('memory-backend');
+  const virtio = machine.startsWith('s390') ? 'ccw' : 'pci';
+  const drives = parsed.drives.map((drive) => ({ ...drive, driver: `virtio-blk-${virtio}` }));
+  const devices = [...boardDevices(parsed, machine), ...parsed.nics, ...parsed.devices, ...drives];
+  return {
+    machine,
+    memory: {
+      bytes: (backend === undefined ? undefined : parsed.backends.get(backend)) ?? parsed.memoryBytes,
+      ...(backend !== undefined && { block: backend }),
+    },
+    cpus: parsed.cpus,
+    devices: placeDevices(
+      machine,
+      devices.map((device) => connected(device, parsed)),
+    ),
+    unknown: parsed.unknown,
+  };
+}
+
+/** `pc` and the other names without a version stand for the newest machine of the program. */
+function versioned(machine: string, qemu: string): string {
+  const full: Readonly<Record<string, string>> = {
+    pc: 'pc-i440fx',
+    'pc-i440fx': 'pc-i440fx',
+    q35: 'pc-q35',
+    's390-ccw-virtio': 's390-ccw-virtio',
+    's390-ccw': 's390-ccw-virtio',
+    virt: 'virt',
+  };
+  const name = full[machine];
+  return name === undefined ? machine : `${name}-${qemu}`;
+}
+
+/** What a machine puts on its PCI bus unless `-nodefaults` forbids it. */
+function boardDevices({ defaults, defaultNic, vga, devices }: Parsed, machine: string): Unplaced[] {
+  if (!/^pc-/.test(machine)) return [];
+  const none = new Map<string, string>();
+  const display = devices.some(({ driver }) => /vga|^VGA$|^qxl/i.test(driver));
+  const showsVga = vga === undefined ? defaults && !display : vga !== 'none';
+  return [
+    ...(showsVga ? [{ driver: 'VGA', properties: none }] : []),
+    ...(defaults && defaultNic
+      ? [{ driver: machine.includes('q35') ? 'e1000e' : 'e1000', properties: none }]
+      : []),
+  ];
+}
+
+/** With its globals (which an own property overrides) and what it is connected to. */
+function connected(device: Unplaced, { globals, networks, readOnly }: Parsed): Unplaced {
+  const bus = busOf(device.driver);
+  const families = [
+    device.driver,
+    device.driver.replace(/-(pci|ccw)$/, '-device'),
+    ...(bus === undefined ? [] : [{ pci: 'virtio-pci', ccw: 'virtio-ccw-device', mmio: 'virtio-mmio' }[bus]]),
+    'virtio-device',
+    'pci-device',
+  ];
+  const properties = new Map<string, string>();
+  for (const [driver, property, value] of globals)
+    if (families.includes(driver)) properties.set(property, value);
+  for (const [property, value] of device.properties) properties.set(property, value);
+  const network = device.network ?? networks.get(properties.get('netdev') ?? '');
+  return {
+    ...device,
+    properties,
+    ...(network !== undefined && { network }),
+    readOnly: readOnly.has(properties.get('drive') ?? ''),
+  };
+}
