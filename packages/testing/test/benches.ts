@@ -1,14 +1,17 @@
 import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
+import { NetDevice, type NetState, net } from '@virtkit/device-net';
 import { CcwDevice, type CcwParts, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
 import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
 import { PciFunction, type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
 import type { BlkLayout } from '../src/driver/blk.ts';
+import type { NetDriverOptions } from '../src/driver/net.ts';
 import { ChannelMachine } from '../src/host/channel-machine.ts';
 import { MmioSlot } from '../src/host/mmio-slot.ts';
 import { PciBus } from '../src/host/pci-bus.ts';
 import type { DeviceBench, TransportBench } from '../src/suite/bench.ts';
 import { blkBench } from '../src/suite/blk-bench.ts';
+import { netBench } from '../src/suite/net-bench.ts';
 import { CcwDriver, type CcwDriverOptions } from '../src/transport/ccw.ts';
 import { MmioLegacyDriver, MmioModernDriver } from '../src/transport/mmio.ts';
 import { PciLegacyDriver } from '../src/transport/pci-legacy.ts';
@@ -124,3 +127,26 @@ export function disk(timing: 'sync' | 'async', queues = 1, layout: BlkLayout = {
     layout,
   });
 }
+
+export function card(
+  timing: 'sync' | 'busy',
+  pairs = 1,
+  driver: NetDriverOptions = {},
+): DeviceBench<NetState> {
+  return netBench({
+    layer: net,
+    make: (backend, count) => new NetDevice({ backend, mac: '52:54:00:12:34:56', queuePairs: count }),
+    timing,
+    pairs,
+    driver,
+  });
+}
+
+/** Every device type, fast and slow. */
+export const DEVICES = {
+  disk: disk('sync'),
+  slowDisk: disk('async', 2),
+  joinedDisk: disk('async', 1, { joined: true, segment: 700 }),
+  card: card('sync'),
+  busyCard: card('busy', 3, { rxBuffers: 6, rxBytes: 300 }),
+} as const;

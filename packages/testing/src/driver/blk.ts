@@ -87,7 +87,7 @@ export class BlkDriver {
   /** Waits for room in its ring. */
   readonly #waiting: BlkRequest[] = [];
   readonly #pool: Block[] = [];
-  #inFlight = 0;
+  readonly #inFlight = new Set<InFlight>();
   #done = 0;
   queues = 0;
   capacity = 0;
@@ -111,7 +111,7 @@ export class BlkDriver {
     const { virtio } = this;
     this.#waiting.length = 0;
     this.#pool.length = 0;
-    this.#inFlight = 0;
+    this.#inFlight.clear();
     virtio.negotiate();
     this.#readConfig();
     const offered = virtio.has(F_MQ) ? this.u16(34) : 1;
@@ -122,7 +122,7 @@ export class BlkDriver {
 
   /** Requests that were not done yet. */
   get pending(): number {
-    return this.#inFlight + this.#waiting.length;
+    return this.#inFlight.size + this.#waiting.length;
   }
 
   read(sector: number, sectors: number, queue = 0): BlkRequest {
@@ -183,6 +183,19 @@ export class BlkDriver {
     }
     for (const queue of kicks) this.virtio.kick(queue);
     return count;
+  }
+
+  /** Resets one queue; answers the requests that do not come back. */
+  resetQueue(queue: number, size?: number): BlkRequest[] {
+    this.virtio.resetQueue(queue, size);
+    const lost: BlkRequest[] = [];
+    for (const inFlight of this.#inFlight) {
+      if (inFlight.request.queue !== queue) continue;
+      this.#inFlight.delete(inFlight);
+      this.#pool.push(inFlight.block);
+      lost.push(inFlight.request);
+    }
+    return lost;
   }
 
   /** Write cache: on, off; needs CONFIG_WCE. */
@@ -272,7 +285,7 @@ export class BlkDriver {
       this.#pool.push(block);
       return false;
     }
-    this.#inFlight++;
+    this.#inFlight.add(inFlight);
     return true;
   }
 
@@ -301,7 +314,7 @@ export class BlkDriver {
     const index = this.#pool.findIndex((block) => block.length >= length);
     if (index >= 0) return this.#pool.splice(index, 1)[0];
     const { memory } = this.virtio;
-    if (this.#inFlight > 0 && !memory.fits(length)) return undefined;
+    if (this.#inFlight.size > 0 && !memory.fits(length)) return undefined;
     return { at: memory.alloc(length, 16), length };
   }
 
@@ -315,7 +328,7 @@ export class BlkDriver {
     request.order = this.#done++;
     request.written = written;
     if (request.type === 'in' || request.type === 'getId') request.data = ram.read(dataAt, length);
-    this.#inFlight--;
+    this.#inFlight.delete(token as InFlight);
     this.#pool.push(block);
   }
 }

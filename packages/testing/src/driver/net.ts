@@ -1,6 +1,6 @@
 import type { Buffer, Used } from '../ring/ring.ts';
 import { bits, DriverError, F_ANY_LAYOUT, F_VERSION_1 } from '../spec.ts';
-import { CtrlQueue, type CtrlRequest } from './net-ctrl.ts';
+import { CTRL, CtrlQueue, type CtrlRequest } from './net-ctrl.ts';
 import { NET_DRIVER_FEATURES, NET_F } from './net-features.ts';
 import { headerLength, type NetHeader, readHeader, writeHeader } from './net-header.ts';
 import { type DriverSetup, VirtioDriver } from './virtio.ts';
@@ -10,6 +10,7 @@ const NET_ID = 1;
 const FRAME_MAX = 1514;
 /** Largest packet with segmentation offload. */
 const PACKET_MAX = 65_550;
+const POLLS = 1000;
 
 /** A frame that arrived. */
 export interface Received {
@@ -48,6 +49,7 @@ interface RxBuffer {
 interface TxBuffer {
   readonly at: number;
   readonly sent: Sent;
+  readonly pair: number;
 }
 
 /** A driver for virtio-net. Virtio 1.3 §5.1 */
@@ -63,7 +65,7 @@ export class NetDriver {
     [];
   #ctrl: CtrlQueue | undefined;
   #headerLength = 10;
-  #sending = 0;
+  readonly #sending = new Set<TxBuffer>();
   pairs = 1;
   maxPairs = 1;
   configChanges = 0;
@@ -94,7 +96,7 @@ export class NetDriver {
     this.#waiting.length = 0;
     this.#txPool.length = 0;
     this.#rxPool.length = 0;
-    this.#sending = 0;
+    this.#sending.clear();
     virtio.negotiate();
     this.#headerLength = headerLength((bit) => virtio.has(bit));
     const many = virtio.has(NET_F.MQ) || virtio.has(NET_F.RSS);
@@ -112,11 +114,25 @@ export class NetDriver {
     for (let pair = 0; pair < this.pairs; pair++) this.#fill(pair);
     virtio.ready();
     for (let pair = 0; pair < this.pairs; pair++) virtio.kick(2 * pair);
+    if (this.pairs > 1) this.#activatePairs();
+  }
+
+  /** Virtio 1.3 §5.1.6.5.5: after a reset the device uses one pair. */
+  #activatePairs(): void {
+    const data = new Uint8Array(2);
+    new DataView(data.buffer).setUint16(0, this.pairs, this.virtio.littleEndian);
+    const request = this.ctrl(CTRL.mq, CTRL.mqPairsSet, data);
+    // control commands are waited for, as drivers do
+    for (let polls = 0; request.ack === undefined; polls++) {
+      if (polls === POLLS) throw new DriverError('a command is never answered');
+      this.virtio.collect(2 * this.maxPairs);
+    }
+    if (request.ack !== 0) throw new DriverError(`${this.pairs} queue pairs were refused`);
   }
 
   /** Frames that were not sent yet, and commands not answered. */
   get pending(): number {
-    return this.#sending + this.#waiting.length + (this.#ctrl?.pending ?? 0);
+    return this.#sending.size + this.#waiting.length + (this.#ctrl?.pending ?? 0);
   }
 
   get headerBytes(): number {
@@ -149,6 +165,29 @@ export class NetDriver {
   ctrl(type: number, command: number, data: Uint8Array): CtrlRequest {
     if (this.#ctrl === undefined) throw new DriverError('CTRL_VQ was not negotiated');
     return this.#ctrl.send(type, command, data);
+  }
+
+  /**
+   * Resets a receive or transmit queue and sets it up anew. Answers the frames that may not have been sent; what had
+   * arrived in the old ring and was not looked at is lost.
+   */
+  resetQueue(queue: number, size?: number): Sent[] {
+    this.virtio.resetQueue(queue, size);
+    const pair = queue >> 1;
+    if (queue % 2 === 0) {
+      this.#partial.delete(pair);
+      this.#fill(pair);
+      this.virtio.kick(queue);
+      return [];
+    }
+    const lost: Sent[] = [];
+    for (const buffer of this.#sending) {
+      if (buffer.pair !== pair) continue;
+      this.#sending.delete(buffer);
+      this.#txPool.push(buffer.at);
+      lost.push(buffer.sent);
+    }
+    return lost;
   }
 
   /** Handles interrupts, refills receive queues, and sends what waited for room. */
@@ -213,19 +252,19 @@ export class NetDriver {
     if (length > PACKET_MAX) throw new RangeError(`a frame of ${sent.frame.length} bytes`);
     const room = Math.max(length, FRAME_MAX + 20);
     // frames beyond the usual have memory of their own, for good
-    if (this.#sending > 0 && this.#txPool.length === 0 && !virtio.memory.fits(room)) return false;
+    if (this.#sending.size > 0 && this.#txPool.length === 0 && !virtio.memory.fits(room)) return false;
     const at =
       length <= FRAME_MAX + 20
         ? (this.#txPool.pop() ?? virtio.memory.alloc(room))
         : virtio.memory.alloc(room);
     writeHeader(virtio.ram, at, header, this.#headerLength, virtio.littleEndian);
     virtio.ram.write(at + this.#headerLength, sent.frame);
-    const buffer: TxBuffer = { at, sent };
+    const buffer: TxBuffer = { at, sent, pair };
     if (!virtio.add(2 * pair + 1, this.#pieces(at, length, false), buffer)) {
       this.#txPool.push(at);
       return false;
     }
-    this.#sending++;
+    this.#sending.add(buffer);
     return true;
   }
 
@@ -236,7 +275,7 @@ export class NetDriver {
       const { at, sent } = used.token as TxBuffer;
       if (sent.done) throw new DriverError('a frame came back twice');
       sent.done = true;
-      this.#sending--;
+      this.#sending.delete(used.token as TxBuffer);
       this.#txPool.push(at);
     }
   }

@@ -165,8 +165,13 @@ export class VirtioDriver {
   kick(queue: number): void {
     const ring = this.ring(queue);
     if (!ring.publish()) return;
+    this.notify(queue);
+  }
+
+  /** Kicks, whether or not the device wants it. */
+  notify(queue: number): void {
     this.kicks++;
-    this.transport.notify(queue, this.has(F_NOTIFICATION_DATA) ? ring.position() : undefined);
+    this.transport.notify(queue, this.has(F_NOTIFICATION_DATA) ? this.ring(queue).position() : undefined);
   }
 
   /** Handles what has interrupted. Answers how many requests came back. */

@@ -9,7 +9,7 @@ import type {
   TransportParts,
   VirtioState,
 } from '@virtkit/core';
-import type { DriverSetup } from '../driver/virtio.ts';
+import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { Allocator } from '../ram.ts';
 import type { DriverTransport, Reach } from '../transport/transport.ts';
 
@@ -54,10 +54,13 @@ export interface TransportBench<H, T extends TransportParts> {
 
 /** Work for a device that can be cut anywhere: the guest's side of it. */
 export interface Workload {
+  readonly virtio: VirtioDriver;
   /** Finds the device and sets it up. May be called again: then it is set up anew, and what was under way is given up. */
   start(): void;
   /** Begins the piece of work with this number, 0 and up. */
   step(index: number): void;
+  /** Resets one queue (RING_RESET) and sets it up anew, with what was under way in it begun again. */
+  resetQueue(queue: number): void;
   /** Handles interrupts. */
   service(): number;
   /** Pieces of work that are not done. */

@@ -1,6 +1,6 @@
 import type { DeviceLayer, DeviceModel } from '@virtkit/core';
 import { BlkDriver, type BlkLayout, type BlkRequest, SECTOR } from '../driver/blk.ts';
-import type { DriverSetup } from '../driver/virtio.ts';
+import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { DeviceBench, Workload } from './bench.ts';
 import { type DiskTiming, DiskWorld, type TestDiskBackend } from './blk-world.ts';
 import { checksum, ensure, Random } from './case.ts';
@@ -52,8 +52,21 @@ export class BlkWork implements Workload {
     this.#seed = seed;
   }
 
+  get virtio(): VirtioDriver {
+    return this.driver.virtio;
+  }
+
   get pending(): number {
     return this.#open.size;
+  }
+
+  resetQueue(queue: number): void {
+    const lost = new Set(this.driver.resetQueue(queue));
+    for (const [index, { request }] of [...this.#open]) {
+      if (!lost.has(request)) continue;
+      this.#open.delete(index);
+      this.step(index);
+    }
   }
 
   start(): void {

@@ -49,7 +49,8 @@ export class Rig<H, T extends TransportParts, D> {
   /** Accesses of the driver. */
   accesses = 0;
   moves = 0;
-  #moving = true;
+  /** Does it move by itself? */
+  moving = true;
 
   constructor(bench: TransportBench<H, T>, device: DeviceBench<D>, options: RigOptions) {
     const { seed = 1, rings, features } = options;
@@ -74,7 +75,7 @@ export class Rig<H, T extends TransportParts, D> {
   readonly reach: Reach<H> = () => {
     const { moveEvery = 0 } = this.options;
     this.accesses++;
-    if (this.#moving && moveEvery > 0 && this.accesses % moveEvery === 0) this.move();
+    if (this.moving && moveEvery > 0 && this.accesses % moveEvery === 0) this.move();
     return this.machine.host;
   };
 
@@ -107,16 +108,6 @@ export class Rig<H, T extends TransportParts, D> {
     this.machine = machine;
     this.moves++;
     machine.device.resume();
-  }
-
-  /** No moves by themselves while `body` runs. */
-  still<R>(body: () => R): R {
-    this.#moving = false;
-    try {
-      return body();
-    } finally {
-      this.#moving = true;
-    }
   }
 
   /** Lets everything happen until `until` says that it is enough. @throws Failure if it never does */

@@ -34,6 +34,7 @@ const ORB_PREFETCH = 0x0040;
 const DEVICE_END = 0x04;
 const STATUS_PENDING = 0x01;
 const CC_DONE = 0;
+const CC_STATUS_PENDING = 1;
 
 /** Channel commands of one subchannel, built in guest memory and run by START SUBCHANNEL. All big-endian. */
 export class ChannelDriver {
@@ -92,7 +93,15 @@ export class ChannelDriver {
   run(command: number, data: { readonly at: number; readonly length: number }, flags = 0): ChannelStatus {
     this.#writeCommand(command, data, flags);
     this.#writeOrb();
-    const cc = this.host().ssch(this.schid, this.#block);
+    let cc = this.host().ssch(this.schid, this.#block);
+    if (cc === CC_STATUS_PENDING) {
+      // something unsolicited came first: it is taken, and the start tried once more
+      const interruption = this.#testPending();
+      if (interruption !== undefined) this.#others.push(interruption);
+      this.testSubchannel();
+      this.#writeOrb();
+      cc = this.host().ssch(this.schid, this.#block);
+    }
     if (cc !== CC_DONE) throw new DriverError(`START SUBCHANNEL: condition code ${cc}`);
     for (;;) {
       const interruption = this.#testPending();

@@ -1,4 +1,4 @@
-import type { LiveDevice } from '@virtkit/core';
+import { FEATURE, type LiveDevice } from '@virtkit/core';
 import type { PciParts } from '../layer.ts';
 import type { Region } from './access.ts';
 
@@ -15,7 +15,8 @@ export class NotifyPioRegion implements Region {
   }
 
   write(_offset: number, _size: number, value: number): void {
-    this.#device.kick(value);
+    // Virtio 1.3 §4.1.5.2: with NOTIFICATION_DATA the upper half says where the ring stands, which the ring says as well
+    this.#device.kick(this.#device.has(FEATURE.NOTIFICATION_DATA) ? value & 0xffff : value);
   }
 }
 
