@@ -1,5 +1,7 @@
-import { checkStream, parseTarget, type Verdict } from '@virtkit/compat';
+import { readFileSync } from 'node:fs';
+import { checkStream, parseTarget, type Target, unreadable, type Verdict } from '@virtkit/compat';
 import pc from 'picocolors';
+import { UsageError } from './live/address.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 
@@ -9,9 +11,36 @@ export interface Checked {
   readonly refused: boolean;
 }
 
+/** What the command line says of the target. */
+export interface TargetWords {
+  readonly target: string;
+  /** Devices in QEMU's words. */
+  readonly device?: readonly string[];
+  /** QEMU's command line, or a file that holds it. */
+  readonly args?: string;
+}
+
+/** @throws StateError `target`, UsageError for a file that cannot be read */
+export function targetOf({ target, device = [], args }: TargetWords): Target {
+  const commandLine = args === undefined ? undefined : commandLineOf(args);
+  return parseTarget(target, { devices: device, ...(commandLine !== undefined && { commandLine }) });
+}
+
+/** What has an option in it, or is JSON, is a command line; anything else names a file with one. */
+function commandLineOf(args: string): string {
+  if (/(^|\s)-/.test(args) || args.trimStart().startsWith('[')) return args;
+  try {
+    return readFileSync(args, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${args}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
 /** Will the target load this stream? */
-export function check(read: Read, target: string, json: boolean): Checked {
-  const verdicts = checkStream(read.stream, parseTarget(target), registry);
+export function check(read: Read, words: TargetWords, json: boolean): Checked {
+  const { target } = words;
+  const found = checkStream(read.stream, targetOf(words), registry);
+  const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const refused = verdicts.some(({ severity }) => severity === 'refused');
   if (json)
     return {

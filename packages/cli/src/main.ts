@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
-import { parseTarget } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
-import { check, verdictText } from './check.ts';
+import { check, type TargetWords, targetOf, verdictText } from './check.ts';
 import { convert } from './convert.ts';
 import { examine, matches } from './device.ts';
 import { diff } from './diff.ts';
@@ -107,14 +106,20 @@ program
   .argument('<file>', 'migration stream, libvirt save file, or -')
   .requiredOption(
     '--target <qemu>',
-    'qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,PROPERTY=VALUE …]',
+    'qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
   )
+  .option(
+    '--device <device>',
+    "a device that is not as at the source, in QEMU's words: virtio-blk-pci,num-queues=1; may be repeated",
+    (value: string, before: readonly string[] = []) => [...before, value],
+  )
+  .option('--args <command line>', "the target's whole QEMU command line, or a file with it")
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
-  .action(async (file: string, options: { readonly target: string; readonly json?: boolean }) => {
-    parseTarget(options.target);
+  .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
+    targetOf(options);
     const read = await readInput(file, false);
-    const { text, refused } = check(read, options.target, options.json === true);
+    const { text, refused } = check(read, options, options.json === true);
     await write(text);
     finish(read, refused ? EXIT.FINDINGS : EXIT.FINE);
   });

@@ -60,7 +60,7 @@ async function bundle(outfile: string): Promise<void> {
     conditions: ['@virtkit/source'],
     // commander is CommonJS and asks for Node's modules
     banner: {
-      js: "import { createRequire as make } from 'node:module'; const require = make(import.meta.url);",
+      js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",
     },
     logLevel: 'error',
   });

@@ -75,9 +75,11 @@ function checkVirtio(device: VirtioDevice, target: Target, machine: string): Ver
   ];
 }
 
-function checkMachine({ configuration }: MigrationStream, { qemu, machine }: Target): Verdict[] {
+function checkMachine({ configuration, version }: MigrationStream, { qemu, machine }: Target): Verdict[] {
   const name = configuration?.name;
   if (name === undefined) {
+    // nothing was read at all
+    if (version === 0) return [];
     return [
       {
         code: 'machine',

@@ -15,5 +15,6 @@ export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
 export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';
 export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
+export { unreadable } from './unreadable.ts';
 export type { Verdict } from './verdict.ts';
 export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';

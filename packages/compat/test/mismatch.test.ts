@@ -6,9 +6,9 @@ import { acceptVirtio, StreamCollector, StreamParser } from '@virtkit/migration'
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
-import { isStateError } from '@virtkit/vmstate';
+import { isStateError, type StateError } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
-import { checkStream, parseTarget, type Verdict } from '../src/index.ts';
+import { checkStream, parseTarget, unreadable, type Verdict } from '../src/index.ts';
 
 const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
 const corpus = new URL('../../lab/streams/', import.meta.url);
@@ -57,7 +57,9 @@ function changed(words: readonly string[], change: string): string[] {
   if (added !== undefined) return [...words, '-device', added];
   if (change.startsWith('dest: devices')) {
     const places = words.flatMap((word, at) => (isDevice(at) && /^virtio-(blk|net)/.test(word) ? [at] : []));
-    return words.map((word, at) => words[places[1 - places.indexOf(at)] ?? -1] ?? word).map((word, at) => (places.includes(at) ? word : (words[at] ?? '')));
+    return words
+      .map((word, at) => words[places[1 - places.indexOf(at)] ?? -1] ?? word)
+      .map((word, at) => (places.includes(at) ? word : (words[at] ?? '')));
   }
   const [, into] = /^into QEMU 11.1.2 with (.*)$/.exec(change) ?? [];
   if (into !== undefined) return without('net0').map((word) => (word.startsWith('virtio-blk') ? into : word));
@@ -69,7 +71,13 @@ function damaged(stream: Buffer, change: string): Buffer {
   const copy = Buffer.from(stream);
   const name = copy.indexOf('0000:00:02.0/virtio-blk');
   if (change.startsWith('stream cut in')) return copy.subarray(0, name + 300);
-  if (change.startsWith('stream cut before')) return copy.subarray(0, copy.indexOf('{"configuration"') >= 0 ? copy.indexOf('{"configuration"') - 5 : copy.lastIndexOf('{"page_size"') - 5);
+  if (change.startsWith('stream cut before'))
+    return copy.subarray(
+      0,
+      copy.indexOf('{"configuration"') >= 0
+        ? copy.indexOf('{"configuration"') - 5
+        : copy.lastIndexOf('{"page_size"') - 5,
+    );
   if (change.startsWith('first byte')) copy[0] = 0x50;
   if (change === 'version 4') copy.writeUInt32BE(4, 4);
   if (change.startsWith('one byte')) copy[name + '0000:00:02.0/virt'.length] = 'X'.charCodeAt(0);
@@ -77,7 +85,7 @@ function damaged(stream: Buffer, change: string): Buffer {
 }
 
 /** As the command does it: a stream that cannot be read is not loaded either. */
-function check(load: Load): { refused: readonly string[]; verdicts: readonly Verdict[] } {
+function check(load: Load): { refused: readonly Verdict[]; verdicts: readonly Verdict[] } {
   const { stream, commandLine } = read(load.case);
   const capabilities = load.change.startsWith('capability') ? '' : 'x-ignore-shared';
   const target = parseTarget(`${QEMU[load.dest]},capabilities=${capabilities}`, {
@@ -85,26 +93,30 @@ function check(load: Load): { refused: readonly string[]; verdicts: readonly Ver
   });
   const collector = new StreamCollector();
   const parser = new StreamParser(collector, { accepts: acceptVirtio(registry) });
-  let broken: string | undefined;
+  let broken: StateError | undefined;
   try {
     parser.push(damaged(stream, load.change));
     parser.end();
   } catch (error) {
     if (!isStateError(error)) throw error;
-    broken = error.message;
+    broken = error;
   }
-  const verdicts = checkStream(collector.partial(), target, registry);
-  const refused = verdicts.filter(({ severity }) => severity === 'refused').map(({ qemuSays }) => qemuSays ?? '');
-  return { refused: broken === undefined ? refused : [...refused, broken], verdicts };
+  const found = checkStream(collector.partial(), target, registry);
+  const verdicts = broken === undefined ? found : [...found, unreadable(broken)];
+  return { refused: verdicts.filter(({ severity }) => severity === 'refused'), verdicts };
 }
 
 describe('check says what the QEMU itself decided about a destination that is not as the source was', () => {
   for (const [index, load] of loads.entries()) {
     test(`${index} ${load.case} into ${load.dest}, ${load.change}: ${load.ok ? 'loads' : 'refused'}`, () => {
       const { refused, verdicts } = check(load);
-      expect(refused.length > 0, JSON.stringify([refused, verdicts], undefined, 1)).toBe(!load.ok);
+      expect(refused.length > 0, JSON.stringify(verdicts, undefined, 1)).toBe(!load.ok);
       // and for the reason that it gave, in its words: the first one in the stream's order
-      if (!load.ok) expect(load.stderr.replaceAll(' \n', '\n')).toContain(refused[0]);
+      const [first] = refused;
+      if (first === undefined) return;
+      // QEMU reads zeros behind the end of its file, and complains about those
+      if (first.code === 'truncated') expect(load.change).toMatch(/^stream cut/);
+      else expect(load.stderr).toContain(first.qemuSays);
     });
   }
 });

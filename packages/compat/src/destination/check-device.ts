@@ -29,7 +29,7 @@ export function checkDevice(
   const title = titleOf(device);
   let live: LiveDevice;
   try {
-    live = make(device, state, making);
+    live = deviceOf(device, state, making);
   } catch (error) {
     if (!isHostError(error)) throw error;
     return [impossible(title, error.message, making)];
@@ -62,14 +62,17 @@ const RANK: Readonly<Record<string, number>> = { transport: 0, device: 1, core: 
 
 /** Guest memory is not at hand: its part is checked where it is. Features are told bit by bit. */
 const ELSEWHERE = new Set(['queue-index', 'request-memory', 'features']);
+/** What QEMU loads, and the guest may notice. */
+const NOTES = new Set(['config-length', 'interface', 'control-unit-model', 'modern-state', 'revision']);
 
 function counts({ code, severity }: Finding, { qemu }: Making): boolean {
+  if (NOTES.has(code)) return true;
   if (ELSEWHERE.has(code) || severity !== 'error') return false;
   // before 11.1, more queues than the device has are loaded all the same
   return code !== 'queue-count' || qemu.checksRingSize;
 }
 
-function make(device: VirtioDevice, state: VirtioState, making: Making): LiveDevice {
+function deviceOf(device: VirtioDevice, state: VirtioState, making: Making): LiveDevice {
   return freshDevice(
     device,
     state,
@@ -132,6 +135,7 @@ const ABOUT: Readonly<Record<string, About>> = {
   },
   'queue-count': { property: 'num-queues', spec: 'Virtio 1.3 §5.2.2' },
   revision: { property: 'max_revision', spec: 'Virtio 1.3 §4.3.2.1' },
+  interface: { property: 'force-legacy', spec: 'Virtio 1.3 §4.2.4' },
   'config-space-size': {
     says: () => 'Failed to load PCIDevice:config',
     property: 'bus, x-disable-pcie',
@@ -154,7 +158,7 @@ function verdictOf(title: string, { code, path, reason, facts }: Finding, making
       : about?.says?.(facts);
   return {
     code,
-    severity: 'refused',
+    severity: NOTES.has(code) ? 'note' : 'refused',
     path: `${title} / ${path}`,
     reason: code === 'config-space' ? configReason(facts, making) : reason,
     ...(says !== undefined && { qemuSays: says }),

@@ -1,0 +1,21 @@
+import type { StateError } from '@virtkit/vmstate';
+import type { Verdict } from './verdict.ts';
+
+/** What QEMU says of a stream that cannot be read, by code and path, where it is certain. */
+const SAYS: Readonly<Record<string, string>> = {
+  'magic@stream': 'Not a migration stream',
+  'version@version': 'Unsupported migration stream version',
+};
+
+/** The verdict over a stream that ends in this error of the parser. */
+export function unreadable({ code, reason, path = '' }: StateError): Verdict {
+  const qemuSays = SAYS[`${code}@${path === '' ? 'stream' : path}`];
+  return {
+    code,
+    severity: 'refused',
+    path: path === '' ? 'stream' : path,
+    reason,
+    ...(qemuSays !== undefined && { qemuSays }),
+    advice: 'take the stream from the source once more',
+  };
+}
