@@ -156,6 +156,8 @@ export class OurMachine implements View {
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
         this.known ??= 'ring at address 0';
       if (queue.format === 'packed') this.#watchIds(queue);
+      else if (setup.device === 'net' && this.#isFarAhead(queue.index))
+        this.known ??= 'avail index ahead by more than the ring';
       this.#inQueue = true;
       handleQueue(queue);
       this.#inQueue = false;
@@ -204,6 +206,13 @@ export class OurMachine implements View {
         this.known ??= 'packed chain with several ids';
       return chain;
     };
+  }
+
+  #isFarAhead(index: number): boolean {
+    const slot = this.live.slots[index];
+    if (slot === undefined || slot.avail + 4n > BigInt(RAM_BYTES)) return false;
+    const ahead = this.ram.getUint16(Number(slot.avail) + 2, true) - slot.indices.lastAvailIdx;
+    return (ahead & 0xffff) > slot.num;
   }
 
   /** Which rings have another size now than when they were set up? */

@@ -310,7 +310,7 @@ export class Engine {
     // QEMU reports all that it may have written, also where it wrote only the status
     queue.push(chain, request.room);
     this.#drop(request);
-    if (this.#batch === queue) this.#batched = true;
+    if (this.#batch === queue && this.settings.requestMerging) this.#batched = true;
     else queue.notify();
   }
 

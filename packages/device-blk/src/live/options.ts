@@ -72,7 +72,7 @@ export interface BlkOptions {
   /**
    * False: one read or write is held back until the next is taken or the ring is empty, everything else is begun when it
    * is taken. That is the order of QEMU's `request-merging=off`, for lockstep with one, and as QEMU the device then goes on for
-   * as long as there is something in the ring (65536 requests). Default: all is begun when the ring is empty.
+   * as long as there is something in the ring (65536 requests), and interrupts for each request by itself. Default: all is begun when the ring is empty.
    */
   readonly requestMerging?: boolean;
   /** A request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see to it, and resume. */
