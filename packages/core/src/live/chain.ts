@@ -1,6 +1,7 @@
 import type { Chain, Spans, Virtqueue } from '../contract/queue.ts';
 import type { Segment, VirtQueueElement } from '../state/element.ts';
 import { copyIn, copyOut } from './copy.ts';
+import { HostError } from './errors.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 
@@ -16,9 +17,16 @@ export class Pieces implements Spans {
   known = -1;
   // `declare`: see RingBase
   declare private readonly chain: RingChain;
+  declare private readonly writable: boolean;
 
-  constructor(chain: RingChain) {
+  constructor(chain: RingChain, writable: boolean) {
     this.chain = chain;
+    this.writable = writable;
+  }
+
+  private checkWritable(): void {
+    // Virtio 1.3 §2.7.5.1 MUST NOT, §2.8.15 MUST NOT: a device-readable buffer is not written
+    if (!this.writable) throw new HostError('what the driver wrote is not for the device to write');
   }
 
   get total(): number {
@@ -65,6 +73,7 @@ export class Pieces implements Spans {
   }
 
   copyFrom(from: number, source: Uint8Array, at = 0, length: number = source.length - at): number {
+    this.checkWritable();
     let skip = from;
     let done = 0;
     for (let i = 0; i < this.count && done < length; i++) {
@@ -82,6 +91,7 @@ export class Pieces implements Spans {
   }
 
   fill(from: number, length: number, value: number): number {
+    this.checkWritable();
     let skip = from;
     let done = 0;
     for (let i = 0; i < this.count && done < length; i++) {
@@ -175,8 +185,8 @@ export class RingChain implements Chain {
     this.queue = queue;
     this.number = number;
     this.memory = memory;
-    this.out = new Pieces(this);
-    this.in = new Pieces(this);
+    this.out = new Pieces(this, false);
+    this.in = new Pieces(this, true);
   }
 
   element(): VirtQueueElement {

@@ -4,7 +4,7 @@ import { HostError } from './errors.ts';
 
 /**
  * Chains in the order in which they were taken. With IN_ORDER they go back in this order, so one that is finished early is
- * held here. Virtio 1.3 §2.7.9, §2.8.9
+ * held here. Virtio 1.3 §2.7.9, §2.8.8
  */
 export class InOrder {
   /** Flushed by the device and not yet published. */

@@ -70,7 +70,7 @@ export class PackedQueue extends PackedWalk implements Ring {
     if (!this.owner.live) return undefined;
     if (this.epoch !== this.memory.epoch) return this.popLong();
     const at = this.descBase + (this.lastAvail << 2);
-    // Virtio 1.3 §2.8.1: available when AVAIL is the wrap counter and USED is not; the two are bits 23 and 31 here
+    // Virtio 1.3 §2.8.12 MUST: in the order of the ring. §2.8.1: AVAIL is the wrap counter, USED is not; bits 23, 31 here
     const bits = (this.words[at + 3] as number) & (0x8080 << 16);
     if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
     if (this.inuse >= this.size) return this.popLong();
@@ -121,7 +121,7 @@ export class PackedQueue extends PackedWalk implements Ring {
     }
     const { words, usedIdx } = this;
     const at = this.descBase + (usedIdx << 2);
-    // Virtio 1.3 §2.8.18 MUST: the flags come last
+    // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last
     words[at + 2] = written | 0;
     words[at + 3] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? 0x8080 << 16 : 0);
     this.used(ours.ndescs);
@@ -178,7 +178,7 @@ export class PackedQueue extends PackedWalk implements Ring {
     order.credit += count;
     let finished = 0;
     for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
-      // Virtio 1.3 §2.8.9 MUST: buffers are used in the order in which they were made available
+      // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
       this.note(finished++, chain, chain.written);
       order.shift();
       this.give(chain);

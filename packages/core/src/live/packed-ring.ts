@@ -77,7 +77,7 @@ export class PackedRing {
 
   /** Is the descriptor in this slot available, in a lap with this wrap counter? */
   isAvail(slot: number, wrap: boolean): boolean {
-    // Virtio 1.3 §2.8.1: available when AVAIL is the wrap counter and USED is not
+    // Virtio 1.3 §2.8.15 MUST NOT: used only once AVAIL is seen to have changed, to the wrap counter (§2.8.1)
     return (this.readFlags(slot) & (DESC_AVAIL | DESC_USED)) === (wrap ? DESC_AVAIL : DESC_USED);
   }
 
@@ -110,7 +110,7 @@ export class PackedRing {
       this.write16(this.desc, 16 * slot + 14, flags);
       return;
     }
-    // Virtio 1.3 §2.8.18 MUST: the flags come last
+    // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last
     const at = this.descBase + (slot << 2);
     this.words[at + 2] = length;
     if (this.shared) Atomics.store(this.words, at + 3, (id & 0xffff) | (flags << 16));

@@ -92,7 +92,7 @@ export abstract class PackedWalk extends RingBase {
       list[(count << 1) + 1] = length;
       count++;
       at += 4;
-      // Virtio 1.3 §2.8.8: the length of a table, not NEXT, says where it ends
+      // Virtio 1.3 §2.8.7: the length of a table, not NEXT, says where it ends
       if (indirect ? at === end : (tail & NEXT) === 0) {
         if (out < 0) {
           out = count;
@@ -134,7 +134,7 @@ export abstract class PackedWalk extends RingBase {
     chain.begin(0);
     for (let entries = 1; ; entries++) {
       const writable = (ring.flags & DESC_WRITE) !== 0;
-      // Virtio 1.3 §2.8.5: what the device writes comes behind what it reads
+      // Virtio 1.3 §2.8.17: what the device writes comes behind what it reads
       if (!writable && count > out) return this.bad(chain, 'Incorrect order for descriptors');
       count = chain.map(count, ring.addr, ring.length, writable);
       if (count < 0) return this.bad(chain, chain.problem, { addr: ring.addr, length: ring.length });

@@ -77,7 +77,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     const head = avail[2 + (lastAvail & this.mask)] as number;
     if (this.inuse >= this.size || head >= this.size) return this.popLong();
     this.lastAvail = (lastAvail + 1) & 0xffff;
-    // Virtio 1.3 §2.7.10.1: avail_event follows the index as long as kicks are wanted
+    // Virtio 1.3 §2.7.10: avail_event follows the index as long as kicks are wanted
     if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
     return this.walk(head);
   }
@@ -141,7 +141,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     const at = 1 + ((usedIdx & this.mask) << 1);
     usedWords[at] = ours.index;
     usedWords[at + 1] = written | 0;
-    // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
+    // Virtio 1.3 §2.7.8.2 MUST: the used element's length is set before the index
     const now = (usedIdx + 1) & 0xffff;
     this.usedHalves[1] = now;
     this.usedIdx = now;
@@ -190,7 +190,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     let published = 0;
     this.ring.refresh();
     for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
-      // Virtio 1.3 §2.7.9 MUST: buffers are used in the order in which they were made available
+      // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
       if (!dead) this.ring.setUsed((this.usedIdx + published) & 0xffff, chain.index, chain.written);
       order.shift();
       this.give(chain);
@@ -227,6 +227,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     const { ring } = this;
     ring.refresh();
     this.eventWanted = wanted && this.eventIdx ? 1 : 0;
+    // Virtio 1.3 §2.7.10.2 MUST: with EVENT_IDX used.flags stays 0
     if (this.eventIdx) {
       this.shadowAvail = ring.availIdx();
       if (wanted) ring.setAvailEvent(this.shadowAvail);

@@ -10,6 +10,8 @@ const NO_NOTIFY = 1;
  *
  * If they are aligned, in RAM and in the host's byte order, they are read through views (`fast`); else number by number.
  * What is not there reads as 0 and takes no writes, as in QEMU.
+ *
+ * Virtio 1.3 §2.7.5.1 MUST NOT: nothing here writes to the descriptor table.
  */
 export class SplitRing {
   /** Views can be used. */
@@ -122,7 +124,7 @@ export class SplitRing {
   }
 
   setUsedIdx(index: number): void {
-    // Virtio 1.3 §2.7.8.2 MUST: the used element is written before the index
+    // Virtio 1.3 §2.7.8.2 MUST: the used element's length is set before the index
     if (!this.fast) this.write16(this.used, 2, index);
     else if (this.shared) Atomics.store(this.usedHalves, 1, index);
     else this.usedHalves[1] = index;

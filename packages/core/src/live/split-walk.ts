@@ -102,7 +102,7 @@ export abstract class SplitWalk extends RingBase {
     let max = this.size;
     ring.readDesc(table, head);
     if ((ring.flags & DESC_INDIRECT) !== 0) {
-      // Virtio 1.3 §2.7.5.3.2: a table is read as one, whatever else the flags say
+      // Virtio 1.3 §2.7.5.3.2 MUST: WRITE is ignored beside INDIRECT. A table behind plain descriptors is not known, as in QEMU
       const problem = tableProblem(this.memory, ring.addr, ring.length);
       if (problem !== '') return this.bad(chain, problem, { addr: ring.addr, bytes: ring.length });
       table = ring.addr as Gpa;

@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { HostError } from '../../src/live/errors.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
 import { NEXT, popped, Rig, WRITE } from './rig.ts';
 
@@ -81,4 +82,14 @@ describe('spans are one array of bytes', () => {
       ),
     );
   });
+});
+
+test('what the driver wrote is not for the device to write', () => {
+  const rig = new Rig();
+  rig.desc(0x1000, 0, 0x10000, 16, 0, 0);
+  const queue = rig.split();
+  rig.offer(0);
+  const chain = popped(queue);
+  expect(() => chain.out.copyFrom(0, new Uint8Array(1))).toThrow(HostError);
+  expect(() => chain.out.fill(0, 1, 0)).toThrow(HostError);
 });
