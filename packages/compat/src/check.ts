@@ -50,6 +50,9 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
   return found;
 }
 
+/** The device that was made has answered for them. */
+const NONE: ReadonlyMap<string, string> = new Map();
+
 function checkVirtio(device: VirtioDevice, target: Target, machine: string): Verdict[] {
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
@@ -71,7 +74,12 @@ function checkVirtio(device: VirtioDevice, target: Target, machine: string): Ver
     ...own,
     ...converted.verdicts,
     ...made.filter(({ code }) => !converted.verdicts.some((verdict) => verdict.code === code)),
-    ...checkFeatures(title, kind, state, special).filter(({ feature }) => !told.has(feature)),
+    ...checkFeatures(
+      title,
+      kind,
+      state,
+      making === undefined ? target : { ...target, properties: NONE },
+    ).filter(({ feature }) => !told.has(feature)),
   ];
 }
 

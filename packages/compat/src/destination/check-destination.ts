@@ -52,10 +52,12 @@ export function checkPlaces(stream: MigrationStream, destination: Destination, {
   const sections = new Map<string, string>();
   for (const { place, driver } of destination.devices)
     if (place !== undefined) sections.set(place, sectionName(driver) ?? driver);
+  // a machine whose buses are not known, or a command line without devices: then each is taken to be where it was
+  if (sections.size === 0 && destination.devices.length > 0) return [];
   return stream.sections.flatMap(({ header: { idstr, instanceId } }): Verdict[] => {
     const { path, name } = splitIdstr(idstr);
     const there = sections.get(path);
-    if (path === '' || there === name) return [];
+    if (path === '' || (there !== undefined && name.startsWith(there))) return [];
     // other devices' sections have names of their own, and not all of them are known here
     const virtio = name.startsWith('virt') || (there?.startsWith('virtio-') ?? false);
     if (!virtio) return [];

@@ -11,6 +11,8 @@ const FLAGS =
   /^-(nodefaults|no-user-config|S|enable-kvm|no-reboot|no-shutdown|nographic|snapshot|daemonize|no-acpi|no-hpet|no-fd-bootchk|only-migratable|mem-prealloc|singlestep|full-screen|usb|h|help|version|win2k-hack|preconfig|curses|no-quit|alt-grab|ctrl-grab|show-cursor|enable-sync-profile|semihosting)$/;
 
 interface Parsed {
+  /** From the program's name: `x86_64`. */
+  readonly arch: string;
   machine: string;
   machineOptions: ReadonlyMap<string, string>;
   memoryBytes: number;
@@ -28,6 +30,8 @@ interface Parsed {
   vga: string | undefined;
 }
 
+/** Machines whose addresses virtkit can tell. */
+const PLACED = /^(x86_64|i386)\/(pc|microvm|q35)|^s390x\/|^(aarch64|arm)\/virt/;
 const MIB = 2 ** 20;
 
 /**
@@ -42,8 +46,9 @@ export function parseCommandLine(text: string | readonly string[], qemu: string)
   const start = words.findIndex((word) => word.startsWith('-'));
   if (start < 0)
     throw new StateError('target', 'no options of QEMU in this command line', { text: words.join(' ') });
-  const s390 = words.slice(0, start).some((word) => /s390x/.test(word));
-  const parsed = fresh(s390);
+  const program = words.slice(0, start).join(' ');
+  const arch = /qemu-system-(\w+)/.exec(program)?.[1] ?? 'x86_64';
+  const parsed = fresh(arch);
   for (let at = start; at < words.length; at++) {
     const option = (words[at] ?? '').replace(/^--/, '-');
     if (!option.startsWith('-')) continue;
@@ -53,9 +58,10 @@ export function parseCommandLine(text: string | readonly string[], qemu: string)
   return built(parsed, qemu);
 }
 
-function fresh(s390: boolean): Parsed {
+function fresh(arch: string): Parsed {
   return {
-    machine: s390 ? 's390-ccw-virtio' : 'pc',
+    arch,
+    machine: arch === 's390x' ? 's390-ccw-virtio' : 'pc',
     machineOptions: new Map(),
     memoryBytes: 128 * MIB,
     cpus: 1,
@@ -185,7 +191,7 @@ function networkOf(
 }
 
 function built(parsed: Parsed, qemu: string): Destination {
-  const machine = versioned(parsed.machine, qemu);
+  const machine = versioned(parsed.machine, parsed.arch, qemu);
   const backend = parsed.machineOptions.get('memory-backend');
   const virtio = machine.startsWith('s390') ? 'ccw' : 'pci';
   const drives = parsed.drives.map((drive) => ({ ...drive, driver: `virtio-blk-${virtio}` }));
@@ -198,7 +204,7 @@ function built(parsed: Parsed, qemu: string): Destination {
     },
     cpus: parsed.cpus,
     devices: placeDevices(
-      machine,
+      PLACED.test(`${parsed.arch}/${machine}`) ? machine : '',
       devices.map((device) => connected(device, parsed)),
     ),
     unknown: parsed.unknown,
@@ -206,14 +212,15 @@ function built(parsed: Parsed, qemu: string): Destination {
 }
 
 /** `pc` and the other names without a version stand for the newest machine of the program. */
-function versioned(machine: string, qemu: string): string {
+function versioned(machine: string, arch: string, qemu: string): string {
   const full: Readonly<Record<string, string>> = {
     pc: 'pc-i440fx',
     'pc-i440fx': 'pc-i440fx',
     q35: 'pc-q35',
     's390-ccw-virtio': 's390-ccw-virtio',
     's390-ccw': 's390-ccw-virtio',
-    virt: 'virt',
+    pseries: 'pseries',
+    ...(/^(aarch64|arm|m68k)$/.test(arch) && { virt: 'virt' }),
   };
   const name = full[machine];
   return name === undefined ? machine : `${name}-${qemu}`;
