@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { checkStream, parseTarget, type Target, unreadable, type Verdict } from '@virtkit/compat';
 import pc from 'picocolors';
-import { UsageError } from './live/address.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
+import { UsageError } from './usage.ts';
 
 /** What `virtkit check` prints, and whether the target refuses the stream. */
 export interface Checked {

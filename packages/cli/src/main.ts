@@ -2,20 +2,19 @@
 import { createRequire } from 'node:module';
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
-import { check, type TargetWords, targetOf, verdictText } from './check.ts';
-import { convert } from './convert.ts';
+import type { TargetWords } from './check.ts';
 import { examine, matches } from './device.ts';
-import { diff } from './diff.ts';
-import { explainText } from './explain.ts';
 import { readText } from './input.ts';
 import { type InspectOptions, inspect } from './inspect.ts';
-import { UsageError } from './live/address.ts';
 import { addLiveCommands } from './live/commands.ts';
 import { say, write } from './output.ts';
 import { type Read, readInput } from './read.ts';
 import { stepsText } from './steps.ts';
+import { isUsageError } from './usage.ts';
 import { verify } from './verify.ts';
-import { type VisitOptions, visit, visitText } from './visit.ts';
+import type { VisitOptions } from './visit.ts';
+
+// Commands that few runs need are loaded when they are called: starting takes longer than reading most streams.
 
 /** As documented in the README. */
 const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3 } as const;
@@ -81,6 +80,7 @@ program
   .description('compare two streams by fields, and say which differences matter for a load')
   .option('--json', 'machine-readable')
   .action(async (a: string, b: string, options: { readonly json?: boolean }) => {
+    const { diff } = await import('./diff.ts');
     const reads = [await readInput(a, false), await readInput(b, false)] as const;
     const { text, refused } = diff(...reads, options.json === true);
     await write(text);
@@ -95,6 +95,7 @@ program
   .option('--json', 'machine-readable')
   .action(async (words: readonly string[], options: { readonly json?: boolean }) => {
     const text = words.length === 0 || words.join() === '-' ? await readText() : words.join('\n');
+    const { explainText } = await import('./explain.ts');
     const explained = explainText(text, options.json === true);
     await write(explained.text);
     if (!explained.known) say('no message of a QEMU that virtkit knows');
@@ -117,6 +118,7 @@ program
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
   .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
+    const { check, targetOf } = await import('./check.ts');
     targetOf(options);
     const read = await readInput(file, false);
     const { text, refused } = check(read, options, options.json === true);
@@ -133,6 +135,10 @@ program
   .option('--json', 'machine-readable')
   .action(
     async (input: string, output: string, options: { readonly to: string; readonly json?: boolean }) => {
+      const [{ convert }, { verdictText }] = await Promise.all([
+        import('./convert.ts'),
+        import('./check.ts'),
+      ]);
       const { verdicts, written } = await convert(input, output, options.to);
       if (options.json === true)
         await write(`${JSON.stringify({ format: 1, written, verdicts }, null, 2)}\n`);
@@ -158,6 +164,7 @@ program
   .description('execute the block requests that a stopped guest has in flight, and hand it back')
   .option('--json', 'machine-readable')
   .action(async (input: string, output: string, options: VisitOptions & { readonly json?: boolean }) => {
+    const { visit, visitText } = await import('./visit.ts');
     const visited = await visit(input, output, options);
     const plain = visited.map(({ body: _body, ...rest }) => rest);
     await write(
@@ -182,7 +189,7 @@ function finish({ error }: Read, code: number): void {
 
 /** A wrong address, option or target. */
 function isUsage(error: unknown): boolean {
-  return error instanceof UsageError || (isStateError(error) && error.code === 'target');
+  return isUsageError(error) || (isStateError(error) && error.code === 'target');
 }
 
 function version(): string {

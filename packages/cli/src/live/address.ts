@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { UsageError } from '../usage.ts';
 
 /** An address as QEMU writes them: `tcp:HOST:PORT`, `unix:PATH`. */
 export type Address =
@@ -14,11 +15,6 @@ export interface TlsOptions {
   readonly tlsKey?: string;
   /** The name in the other side's certificate; default the host. */
   readonly tlsHostname?: string;
-}
-
-/** A wrong address or option: the user's mistake. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
 }
 
 /** @throws UsageError */

@@ -1,11 +1,5 @@
-import { titleOf } from '@virtkit/migration';
 import type { Command } from 'commander';
-import type { Examined } from '../device.ts';
-import { inspect } from '../inspect.ts';
-import { accept, dial, parseAddress, showAddress, type TlsOptions } from './address.ts';
-import { type Judge, proxy } from './proxy.ts';
-import { receive } from './receive.ts';
-import { send } from './send.ts';
+import type { TlsOptions } from './address.ts';
 
 /** Exit codes and output, as the program has them. */
 export interface Terminal {
@@ -60,6 +54,11 @@ async function runReceive(
   where: string,
   options: TlsOptions & { readonly output?: string; readonly json?: boolean },
 ): Promise<void> {
+  const [{ accept, parseAddress }, { receive }, { inspect }] = await Promise.all([
+    import('./address.ts'),
+    import('./receive.ts'),
+    import('../inspect.ts'),
+  ]);
   const socket = await accept(parseAddress(where), options, (bound) => say(`waiting on ${bound}`));
   const received = await receive(socket, options.output);
   if (received.broken !== undefined || received.error !== undefined) {
@@ -82,6 +81,10 @@ async function runSend(
   where: string,
   options: TlsOptions & { readonly wait: string },
 ): Promise<void> {
+  const [{ dial, parseAddress, showAddress }, { send }] = await Promise.all([
+    import('./address.ts'),
+    import('./send.ts'),
+  ]);
   const address = parseAddress(where);
   const socket = await dial(address, options, 1000 * (Number(options.wait) || 0));
   const { bytes, refused } = await send(socket, file);
@@ -95,6 +98,11 @@ async function runProxy(
   destination: string,
   options: TlsOptions & { readonly strict?: boolean },
 ): Promise<void> {
+  const [{ accept, dial, parseAddress }, { judge, proxy }, { titleOf }] = await Promise.all([
+    import('./address.ts'),
+    import('./proxy.ts'),
+    import('@virtkit/migration'),
+  ]);
   const [from, to] = [parseAddress(listen), parseAddress(destination)];
   const source = await accept(from, options, (bound) => say(`waiting on ${bound}`));
   const target = await dial(to, options, 10_000).catch((error: unknown) => {
@@ -128,17 +136,4 @@ async function runProxy(
       : `${bytes} bytes passed on; checked: ${names || 'no virtio device'}`,
   );
   exit('fine');
-}
-
-/** Refuses what cannot be read, and what QEMU would refuse or corrupt its memory over. */
-function judge(strict: boolean): Judge {
-  return (devices: readonly Examined[]) => {
-    for (const { device, error, findings } of devices) {
-      if (error !== undefined) return error.message;
-      const finding = findings.find(({ severity }) => severity === 'error' || strict);
-      if (finding !== undefined)
-        return `${titleOf(device)} / ${finding.layer} / ${finding.path}: ${finding.reason}`;
-    }
-    return undefined;
-  };
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { acceptVirtio, NullSink, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
+import { acceptVirtio, NullSink, StreamCollector, StreamParser, TeeSink, titleOf } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { type Examined, examine } from '../device.ts';
 import { registry } from '../registry.ts';
@@ -176,4 +176,17 @@ class Pump {
     await answered;
     this.#source.destroy();
   }
+}
+
+/** Refuses what cannot be read, and what QEMU would refuse or corrupt its memory over. */
+export function judge(strict: boolean): Judge {
+  return (devices: readonly Examined[]) => {
+    for (const { device, error, findings } of devices) {
+      if (error !== undefined) return error.message;
+      const finding = findings.find(({ severity }) => severity === 'error' || strict);
+      if (finding !== undefined)
+        return `${titleOf(device)} / ${finding.layer} / ${finding.path}: ${finding.reason}`;
+    }
+    return undefined;
+  };
 }

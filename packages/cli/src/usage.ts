@@ -1,0 +1,9 @@
+/** A wrong address or option: the user's mistake. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Is it the user's mistake? */
+export function isUsageError(error: unknown): boolean {
+  return error instanceof UsageError;
+}
