@@ -368,6 +368,19 @@ describe('IN_ORDER', () => {
     expect([queue.held(), queue.inFlight]).toEqual([[], 0]);
   });
 
+  test('a chain that is forgotten holds up nobody, nor one that is put back', () => {
+    const { rig, queue } = filled({ inOrder: true });
+    const chains = [popped(queue), popped(queue), popped(queue), popped(queue)] as const;
+    expect(() => queue.unpop(chains[0])).toThrow('taken last');
+    queue.unpop(chains[3]);
+    queue.push(chains[2], 0);
+    queue.detach(chains[0]);
+    queue.push(chains[1], 0);
+    expect([0, 1].map((i) => rig.get32(USED + 4 + 8 * i))).toEqual([1, 2]);
+    expect([rig.get16(USED + 2), queue.inFlight]).toEqual([2, 0]);
+    expect(popped(queue).index).toBe(3);
+  });
+
   test('after a load, chains are put in their old places', () => {
     const { rig } = filled({ inOrder: true });
     const old = rig.split();
