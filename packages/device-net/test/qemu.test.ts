@@ -7,7 +7,8 @@ import { hasQemu, Qemu, type QemuOptions } from './qemu.ts';
 const F = NET_FEATURE;
 const RINGS = [0x1000, 0x1f000] as const;
 const BUFFERS = [0x100000, 0x130000] as const;
-const STEPS = Number(process.env['VIRTKIT_QEMU_STEPS'] ?? 400);
+const SEED = Number(process.env['VIRTKIT_QEMU_SEED'] ?? 7);
+const STEPS = Number(process.env['VIRTKIT_QEMU_STEPS'] ?? 160);
 
 interface Kind {
   readonly name: string;
@@ -70,7 +71,8 @@ class Pair {
   async drive(): Promise<void> {
     const { m, qemu } = this;
     const legacy = m.options.legacy === true;
-    // frames that QEMU keeps for a card survive its reset
+    // QEMU loses the frame that it keeps for a card when the driver starts: it asks the card a moment too early
+    this.#held.shift();
     m.start();
     m.heap = BUFFERS[0];
     m.ram.fill(0, ...BUFFERS);
@@ -163,13 +165,13 @@ class Pair {
       this.log.push(`transmit ${chains.map((chain) => chain.map(({ len }) => len).join('+'))}`);
       await this.offer(1, chains);
     } else {
-      await this.command();
+      await this.randomCommand();
     }
   }
 
-  async command(): Promise<void> {
-    const { m } = this;
-    const group = this.random(7);
+  async randomCommand(): Promise<void> {
+    // mostly what decides over the frames to come
+    const group = this.random(3) > 0 ? this.random(3) : this.random(7);
     let data: Uint8Array = Uint8Array.from({ length: this.random(12) }, () => this.random(4));
     const command = this.random(group === 0 ? 7 : 3);
     if (group === 0 && this.random(4) > 0) data = Uint8Array.of(this.random(2));
@@ -177,10 +179,14 @@ class Pair {
     if (group === 1 && command === 1) data = fromHex(this.pick(ADDRESSES)).slice();
     if (group === 2 && this.random(4) > 0)
       data = Uint8Array.of(this.pick([5, 6, 255]), this.pick([0, 0, 15, 16]));
+    await this.command(group, command, data);
+  }
+
+  async command(group: number, command: number, data: Uint8Array): Promise<void> {
     this.log.push(`command ${group} ${command} ${hex(data)}`);
     const out = await this.place(Uint8Array.of(group, command, ...data), false);
     const into = await this.place(Uint8Array.of(0xee), true);
-    await this.offer(m.controlQueue, [[...out, ...into]]);
+    await this.offer(this.m.controlQueue, [[...out, ...into]]);
   }
 
   table(): Uint8Array {
@@ -244,17 +250,20 @@ class Pair {
 
 describe.runIf(hasQemu)('a real QEMU does the same', () => {
   it.each(KINDS)('$name', { timeout: 300_000 }, async (kind) => {
-    const pair = await Pair.start(kind, 7);
+    const pair = await Pair.start(kind, SEED);
     try {
       for (let step = 0; step < STEPS; step++) {
         await pair.step();
         const found = step % 4 === 3 ? await pair.compare() : [];
         expect({ found, log: found.length > 0 ? pair.log.slice(-12) : [] }).toEqual({ found: [], log: [] });
         if (step % 4 === 3) pair.collect();
-        if (step % 150 === 149) await pair.drive();
+        if (step % 60 === 59) await pair.drive();
+        // the filter has nothing to say until then
+        if (step % 60 === 10) await pair.command(0, 0, Uint8Array.of(0));
       }
       expect(pair.m.faults).toEqual([]);
-      expect(pair.m.card.counters.rxPackets).toBeGreaterThan(10);
+      const { rxPackets, rxFiltered, txPackets, ctrlCommands } = pair.m.card.counters;
+      expect(Math.min(rxPackets, rxFiltered, txPackets, ctrlCommands)).toBeGreaterThan(STEPS / 100);
     } finally {
       pair.qemu.stop();
     }
