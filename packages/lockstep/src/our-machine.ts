@@ -122,6 +122,12 @@ export class OurMachine implements View {
     }
   }
 
+  /** The machine is stopped, and goes on: QEMU tells the device its status anew each time. */
+  stopAndGoOn(): void {
+    this.live.model.setStatus(this.live.status);
+    this.#work = 0;
+  }
+
   /**
    * Loads saved bytes into a fresh device over the same memory. Answers what that one would save; undefined if the guest
    * has written over the indices of a ring: QEMU breaks the device then when it loads, or refuses.
@@ -182,9 +188,15 @@ export class OurMachine implements View {
       sendMsi: (address, data) => {
         if (address + 4 <= RAM_BYTES) this.ram.setUint32(address, data, true);
       },
-      onEvent: ({ name, reason = '' }) => {
+      onEvent: ({ name, reason = '', facts }) => {
         if (name !== 'fault') return;
         this.known ??= KNOWN.find((entry) => entry.reason.test(reason))?.name;
+        if (
+          /indirect buffer table/.test(reason) &&
+          facts?.['bytes'] === 0 &&
+          this.live.has(FEATURE.RING_PACKED)
+        )
+          this.known ??= 'empty indirect table in a packed ring (QEMU aborts)';
         if (this.#inQueue && setup.device === 'blk' && this.live.has(FEATURE.RING_PACKED))
           this.known ??= 'fault in a packed ring (QEMU hangs)';
       },

@@ -1,6 +1,6 @@
 import type { QemuBinary } from '@virtkit/lab';
 import type { Difference } from './difference.ts';
-import type { Operation } from './operation.ts';
+import { describeOperation, type Operation } from './operation.ts';
 import { OurMachine } from './our-machine.ts';
 import { QemuMachine } from './qemu-machine.ts';
 import type { Answers } from './qtest.ts';
@@ -81,6 +81,7 @@ export class Pair {
   /** Migrates QEMU and compares what it saved with what we would save. */
   async compareSaved(): Promise<Difference | undefined> {
     const stream = await this.qemu.migrate();
+    this.ours.stopAndGoOn();
     return compareState(stream, this.ours, this.count - 1);
   }
 
@@ -107,7 +108,14 @@ export class Pair {
       if (!line.startsWith('OK')) return { kind: 'answer', at: index, qemu: line, ours: 'OK' };
       if (value !== undefined) {
         const theirs = Number(line.slice(3));
-        if (theirs !== value) return { kind: 'read', at: index, qemu: hex(theirs), ours: hex(value) };
+        if (theirs !== value)
+          return {
+            kind: 'read',
+            at: index,
+            qemu: hex(theirs),
+            ours: hex(value),
+            where: describeOperation(operation),
+          };
       }
       for (let change = changes[next]; change !== undefined && change.after < end; change = changes[++next]) {
         if (this.qemu.ownsLine(change.line)) this.#level = change.level;
@@ -118,7 +126,7 @@ export class Pair {
           at: index,
           qemu: String(this.#level),
           ours: String(level),
-          where: operation.kind,
+          where: describeOperation(operation),
         };
       }
     }

@@ -30,7 +30,9 @@ export async function shrink(
   };
   // another difference may show up on the way: it is not the one that was found
   const isSame = (difference: Difference, operations: readonly Operation[]): boolean => {
-    if (difference.kind !== found.kind || difference.where !== found.where) return false;
+    if (difference.kind !== found.kind) return false;
+    const placed = found.kind === 'memory' || found.kind === 'state';
+    if (placed && difference.where !== found.where) return false;
     const [then, now] = [history[found.at], operations[difference.at]];
     return (
       found.kind === 'memory' ||
