@@ -1,0 +1,164 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { isModern, negotiated, type VirtioState } from '@virtkit/core';
+import { findQemu, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
+import { acceptVirtio, decodeVirtio, findVirtio, parseStream, StreamParser } from '@virtkit/migration';
+import { StreamRewriter } from '@virtkit/visit';
+import { describe, expect, test } from 'vitest';
+import { registry } from '../src/registry.ts';
+import { useCommand } from './command.ts';
+
+const corpus = new URL('../../lab/streams/', import.meta.url);
+const MIB = 2 ** 20;
+const TIMEOUT_MS = 120_000;
+
+/** QEMUs by version: the one in PATH, and those below the directories in VIRTKIT_QEMU_ROOTS (`dir:dir`). */
+const binaries = new Map<string, QemuBinary>();
+for (const root of [
+  '',
+  ...(process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((each) => each !== ''),
+]) {
+  const found = findQemu('x86_64', { root });
+  if (found !== undefined) binaries.set(found.version.split('.').slice(0, 2).join('.'), found);
+}
+
+interface Case {
+  /** A stream of the corpus that the target refuses. */
+  readonly name: string;
+  readonly target: string;
+  /** What QEMU says to the stream as it is. */
+  readonly refusal: RegExp;
+}
+
+const RING = /exceeds allocated max/;
+const CASES: readonly Case[] = [
+  { name: 'q72-pc-packedoffered-inflight', target: '7.2', refusal: /unexpected memory split/ },
+  { name: 'q72-pc-packedoffered-inflight', target: '10.0', refusal: /unexpected memory split/ },
+  { name: 'q72-pc-packedoffered-inflight', target: '11.1', refusal: /unexpected memory split/ },
+  { name: 'q111-q35-packed-inflight', target: '11.1', refusal: /unexpected memory split/ },
+  { name: 'q100-q35-reset', target: '11.1', refusal: RING },
+  { name: 'q100-pc-live', target: '11.1', refusal: RING },
+  { name: 'q100-pc-live-xbzrle', target: '11.1', refusal: RING },
+  { name: 'q100-pc-fullram-tiny', target: '11.1', refusal: RING },
+  { name: 'q100-pc-novmdesc', target: '11.1', refusal: RING },
+  { name: 'q100-pc-returnpath', target: '11.1', refusal: RING },
+];
+
+/** Options that make the guest, as they are; the lab has the others. */
+const TAKEN = /^-(device|netdev|drive|blockdev|global|cpu|smp|bios)$/;
+
+/** The destination with the command line of the source; what its RAM file must have for the rings is put there. */
+function destinationOf(
+  name: string,
+  stream: Uint8Array,
+  binary: QemuBinary,
+): { options: QemuOptions; capabilities: string[] } {
+  const version = readdirSync(corpus).find((each) => existsSync(new URL(`${each}/${name}.json`, corpus)));
+  const info = JSON.parse(readFileSync(new URL(`${version}/${name}.json`, corpus), 'utf8')) as {
+    readonly command_line: readonly string[];
+    readonly machine: string;
+    readonly x_ignore_shared: boolean;
+  };
+  const words = info.command_line;
+  const args = words.flatMap((word, at) => (TAKEN.test(word) ? [word, words[at + 1] ?? ''] : []));
+  const memoryMiB = Number.parseInt(words[words.indexOf('-m') + 1] ?? '128', 10);
+  const images = new Set(args.join(' ').match(/[\w.-]+\.img/g) ?? []);
+  // firmware comes with the stream; a file of its size must be there
+  const roms = new Set(args.join(' ').match(/(?<=^|\s)tiny\.rom/g) ?? []);
+  const files: Record<string, Uint8Array | number> = {};
+  for (const image of images) files[image] = 64 * MIB;
+  for (const rom of roms) files[rom] = firmwareSize(stream);
+  if (info.x_ignore_shared) files['ram.img'] = ramFor(stream, memoryMiB);
+  return {
+    options: {
+      arch: 'x86_64',
+      binary,
+      machine: info.machine,
+      memoryMiB,
+      sharedMemory: info.x_ignore_shared,
+      args,
+      files,
+      incoming: true,
+      paused: true,
+    },
+    capabilities: [...(parseStream(stream).configuration?.capabilities ?? [])],
+  };
+}
+
+function firmwareSize(stream: Uint8Array): number {
+  return parseStream(stream).ram?.blocks.find(({ name }) => name === 'pc.bios')?.length ?? 65536;
+}
+
+/** RAM that fits the indices in the state: every chain that was taken is given back, or is among the saved requests. */
+function ramFor(stream: Uint8Array, memoryMiB: number): Uint8Array {
+  const ram = new Uint8Array(memoryMiB * MIB);
+  const view = new DataView(ram.buffer);
+  for (const section of parseStream(stream).sections) {
+    const device = findVirtio(section, registry);
+    if (device === undefined) continue;
+    const { state } = decodeVirtio(device);
+    const saved = (
+      state as VirtioState<never, { readonly requests?: readonly { readonly queue?: number }[] }>
+    ).device;
+    state.queues.forEach(({ num, desc, align = 4096, lastAvailIdx }, index) => {
+      if (desc === 0n) return;
+      const modern = isModern(negotiated(state));
+      const rings = state.subsections.virtqueues?.[index];
+      const avail = modern ? Number(rings?.avail ?? 0n) : Number(desc) + 16 * num;
+      const end = avail + 4 + 2 * num + align - 1;
+      const used = modern ? Number(rings?.used ?? 0n) : end - (end % align);
+      const parked = (saved.requests ?? []).filter(({ queue = 0 }) => queue === index).length;
+      view.setUint16(avail + 2, lastAvailIdx, true);
+      view.setUint16(used + 2, (lastAvailIdx - parked) & 0xffff, true);
+    });
+  }
+  return ram;
+}
+
+/** Its section wants an option ROM in RAM, which is not in streams without RAM. */
+function withoutTpr(stream: Uint8Array): Uint8Array {
+  const chunks: Uint8Array[] = [];
+  const rewriter = new StreamRewriter((bytes, start, end) => chunks.push(bytes.slice(start, end)), {
+    keep: ({ idstr }) => idstr !== 'kvm-tpr-opt',
+  });
+  const parser = new StreamParser(rewriter, { accepts: acceptVirtio(registry) });
+  parser.push(stream);
+  parser.end();
+  return Buffer.concat(chunks);
+}
+
+const command = useCommand();
+
+async function load(
+  name: string,
+  stream: Uint8Array,
+  original: Uint8Array,
+  binary: QemuBinary,
+): Promise<LoadResult> {
+  const { options, capabilities } = destinationOf(name, original, binary);
+  return withQemu(options, (vm) => vm.load(stream, { capabilities }));
+}
+
+describe('what convert writes loads where the original is refused', () => {
+  for (const { name, target, refusal } of CASES) {
+    test(`${name} into QEMU ${target}`, { timeout: TIMEOUT_MS }, async (context) => {
+      const binary = binaries.get(target);
+      if (binary === undefined) {
+        console.warn(`SKIPPED: no QEMU ${target}: VIRTKIT_QEMU_ROOTS names directories with others`);
+        return context.skip();
+      }
+      const version = readdirSync(corpus).find((each) => existsSync(new URL(`${each}/${name}.json`, corpus)));
+      const original = withoutTpr(gunzipSync(readFileSync(new URL(`${version}/${name}.mig.gz`, corpus))));
+      const refused = await load(name, original, original, binary);
+      expect(refused).toMatchObject({ ok: false, error: expect.stringMatching(refusal) });
+      const [from, to] = [join(command.home(), 'original.mig'), join(command.home(), 'converted.mig')];
+      writeFileSync(from, original);
+      expect(command.virtkit(['check', from, '--target', `qemu-${target}`]).status).toBe(1);
+      const run = command.virtkit(['convert', from, to, '--to', `qemu-${target}`]);
+      expect(run.status, run.stderr).toBe(0);
+      expect(command.virtkit(['check', to, '--target', `qemu-${target}`]).status).toBe(0);
+      expect(await load(name, readFileSync(to), original, binary)).toEqual({ ok: true });
+    });
+  }
+});

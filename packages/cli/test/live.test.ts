@@ -1,0 +1,335 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { delay, findQemu, isObject, type JsonObject, Qemu } from '@virtkit/lab';
+import { acceptVirtio, parseStream, StreamParser } from '@virtkit/migration';
+import { StreamRewriter } from '@virtkit/visit';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { registry } from '../src/registry.ts';
+import { useCommand } from './command.ts';
+
+const binary = findQemu('x86_64', { root: '' });
+const TIMEOUT_MS = 60_000;
+const ARGS = [
+  ...['-blockdev', 'driver=null-co,size=67108864,read-zeroes=on,node-name=d0'],
+  ...['-device', 'virtio-blk-pci,drive=d0', '-netdev', 'user,id=n0,restrict=on'],
+  ...['-device', 'virtio-net-pci,netdev=n0,romfile='],
+];
+
+const command = useCommand();
+let home = '';
+const machines: Qemu[] = [];
+const children: ChildProcess[] = [];
+
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), 'virtkit-live-'));
+});
+
+afterEach(async () => {
+  for (const child of children.splice(0)) child.kill('SIGKILL');
+  for (const vm of machines.splice(0)) await vm.close();
+  rmSync(home, { recursive: true, force: true });
+});
+
+async function guest(incoming = false): Promise<Qemu> {
+  if (binary === undefined) throw new Error('no QEMU');
+  const vm = await Qemu.start({
+    arch: 'x86_64',
+    binary,
+    machine: 'pc',
+    memoryMiB: 64,
+    sharedMemory: false,
+    args: ARGS,
+    incoming,
+  });
+  machines.push(vm);
+  return vm;
+}
+
+interface Running {
+  readonly child: ChildProcess;
+  stderr(): string;
+  readonly ended: Promise<number | null>;
+}
+
+function virtkit(...args: readonly string[]): Running {
+  const child = spawn(process.execPath, [join(command.home(), 'dist', 'cli.js'), ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  children.push(child);
+  let text = '';
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  return { child, stderr: () => text, ended: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error(`${what}: not within 20 s`);
+    await delay(20);
+  }
+}
+
+const listening = (running: Running): Promise<void> =>
+  until('listening', () => running.stderr().includes('waiting on'));
+
+async function start(vm: Qemu, path: string, capabilities: readonly string[] = []): Promise<void> {
+  await vm.setCapabilities(capabilities);
+  await vm.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 30 });
+  await vm.qmp.execute('migrate', { uri: `unix:${path}` });
+}
+
+async function statusOf(vm: Qemu): Promise<string> {
+  const info = await vm.qmp.execute('query-migrate');
+  return isObject(info) ? String(info['status']) : '';
+}
+
+async function ended(vm: Qemu): Promise<string> {
+  await until('migration', async () => /completed|failed|cancelled/.test(await statusOf(vm)));
+  return statusOf(vm);
+}
+
+async function runs(vm: Qemu): Promise<boolean> {
+  return ((await vm.qmp.execute('query-status')) as JsonObject)['running'] === true;
+}
+
+async function saved(): Promise<Uint8Array> {
+  const vm = await guest();
+  const stream = await vm.migrate({ capabilities: [] });
+  await vm.close();
+  return stream;
+}
+
+describe.skipIf(binary === undefined)(
+  'both ends of a live migration, with a real QEMU',
+  { timeout: TIMEOUT_MS },
+  () => {
+    test('receive takes a migration with a return path to its end, and send feeds it to another QEMU', async () => {
+      const [socket, file] = [join(home, 'receive'), join(home, 'guest.mig')];
+      const receiving = virtkit('receive', `unix:${socket}`, '-o', file);
+      await listening(receiving);
+      const source = await guest();
+      await start(source, socket, ['return-path']);
+      expect(await receiving.ended, receiving.stderr()).toBe(0);
+      expect(await ended(source)).toBe('completed');
+      expect(parseStream(readFileSync(file)).complete).toBe(true);
+      const destination = await guest(true);
+      const door = join(home, 'incoming');
+      await destination.qmp.execute('migrate-incoming', { uri: `unix:${door}` });
+      const sending = virtkit('send', file, `unix:${door}`);
+      expect(await sending.ended, sending.stderr()).toBe(0);
+      expect(await ended(destination)).toBe('completed');
+      expect(await runs(destination)).toBe(true);
+    });
+
+    test('proxy passes a migration on', async () => {
+      const [from, to] = [join(home, 'from'), join(home, 'to')];
+      const destination = await guest(true);
+      await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
+      const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
+      await listening(between);
+      const source = await guest();
+      await start(source, from, ['return-path']);
+      expect(await between.ended, between.stderr()).toBe(0);
+      expect(between.stderr()).toContain('checked: virtio-blk@0000:00:02.0, virtio-net@0000:00:03.0');
+      expect([await ended(source), await ended(destination)]).toEqual(['completed', 'completed']);
+      expect([await runs(source), await runs(destination)]).toEqual([false, true]);
+    });
+
+    test('proxy refuses broken device state before the destination loads any', async () => {
+      const [from, to] = [join(home, 'from'), join(home, 'to')];
+      const destination = await guest(true);
+      await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
+      const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
+      await listening(between);
+      // what a source with a broken device would send
+      writeFileSync(join(home, 'broken.mig'), brokenQueues(await saved()));
+      const sending = virtkit('send', join(home, 'broken.mig'), `unix:${from}`);
+      expect(await between.ended, between.stderr()).toBe(1);
+      expect(between.stderr()).toMatch(/refused: .*virtio-blk/);
+      await sending.ended;
+      expect(await ended(destination).catch(() => 'gone')).not.toBe('completed');
+      expect(destination.stderr).not.toMatch(/error while loading state for instance/);
+    });
+
+    test.each([0, 3, 1000, 400_000])(
+      'receive says so when the connection breaks after %i bytes',
+      async (at) => {
+        const [socket, file, stream] = [join(home, 'receive'), join(home, 'guest.mig'), await saved()];
+        const receiving = virtkit('receive', `unix:${socket}`, '-o', file);
+        await listening(receiving);
+        const connection = connect(socket);
+        connection.on('error', () => {});
+        connection.write(stream.subarray(0, at));
+        await delay(50);
+        connection.end();
+        expect(await receiving.ended).toBe(3);
+        expect(receiving.stderr()).toContain('was not written');
+        expect(readdirSync(home).filter((name) => name.startsWith('guest'))).toEqual([]);
+      },
+    );
+
+    test('send says so when the other side closes in the middle', async () => {
+      const socket = join(home, 'door');
+      const file = join(home, 'guest.mig');
+      writeFileSync(file, await saved());
+      const server = createServer((connection) => {
+        connection.once('data', () => connection.destroy());
+        connection.on('error', () => {});
+      }).listen(socket);
+      const sending = virtkit('send', file, `unix:${socket}`);
+      expect(await sending.ended).toBe(1);
+      expect(sending.stderr()).toContain('closed the connection');
+      server.close();
+    });
+
+    test.each(['receive', 'proxy'] as const)(
+      'kill -9 of %s at several moments: the source runs on',
+      async (which) => {
+        const source = await guest();
+        for (const moment of [0, 10, 40, 120]) {
+          const [from, to, file] = [
+            join(home, `from${moment}`),
+            join(home, `to${moment}`),
+            join(home, `guest${moment}`),
+          ];
+          if (which === 'proxy')
+            await (await guest(true)).qmp.execute('migrate-incoming', { uri: `unix:${to}` });
+          const running =
+            which === 'proxy'
+              ? virtkit('proxy', `unix:${from}`, `unix:${to}`)
+              : virtkit('receive', `unix:${from}`, '-o', file);
+          await listening(running);
+          await source.setCapabilities(['return-path']);
+          // slow enough for the moments to lie inside
+          await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 20 });
+          await source.qmp.execute('migrate', { uri: `unix:${from}` });
+          await delay(moment);
+          running.child.kill('SIGKILL');
+          await running.ended;
+          expect(await ended(source)).toBe('failed');
+          expect(await runs(source)).toBe(true);
+          expect(existsSync(file)).toBe(false);
+        }
+      },
+    );
+
+    test('a postcopy switch-over is refused, and the source runs on', async () => {
+      const socket = join(home, 'receive');
+      const receiving = virtkit('receive', `unix:${socket}`, '-o', join(home, 'guest.mig'));
+      await listening(receiving);
+      const source = await guest();
+      await source.setCapabilities(['postcopy-ram']);
+      await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 20 });
+      await source.qmp.execute('migrate', { uri: `unix:${socket}` });
+      await until('active', async () => /active|failed/.test(await statusOf(source)));
+      await source.qmp.execute('migrate-start-postcopy').catch(() => {});
+      expect(await receiving.ended).toBe(3);
+      expect(receiving.stderr()).toContain('postcopy');
+      expect(await source.alive).toBe(true);
+    });
+
+    test('TLS with certificates of an own authority', async () => {
+      certificates(home);
+      const file = join(home, 'guest.mig');
+      writeFileSync(join(home, 'plain.mig'), await saved());
+      const tls = (name: string): string[] => [
+        '--tls-ca',
+        join(home, 'ca.pem'),
+        '--tls-cert',
+        join(home, `${name}.pem`),
+        '--tls-key',
+        join(home, `${name}.key`),
+      ];
+      const receiving = virtkit('receive', 'tcp:127.0.0.1:0', '-o', file, ...tls('server'));
+      await listening(receiving);
+      const port = /:(\d+)\s*$/m.exec(receiving.stderr())?.[1] ?? '';
+      const sending = virtkit(
+        'send',
+        join(home, 'plain.mig'),
+        `tcp:127.0.0.1:${port}`,
+        ...tls('client'),
+        '--tls-hostname',
+        'localhost',
+      );
+      expect([await sending.ended, await receiving.ended], sending.stderr() + receiving.stderr()).toEqual([
+        0, 0,
+      ]);
+      expect(readFileSync(file).equals(readFileSync(join(home, 'plain.mig')))).toBe(true);
+    });
+  },
+);
+
+/** The stream with a ring of the disk that has more entries than there are. */
+function brokenQueues(stream: Uint8Array): Uint8Array {
+  const chunks: Uint8Array[] = [];
+  const rewriter = new StreamRewriter((bytes, begin, end) => chunks.push(bytes.slice(begin, end)), {
+    body: ({ idstr }, body) =>
+      idstr.endsWith('virtio-blk') ? body.map((byte, at) => (at > 300 && at < 360 ? 0xff : byte)) : undefined,
+  });
+  const parser = new StreamParser(rewriter, { accepts: acceptVirtio(registry) });
+  parser.push(stream);
+  parser.end();
+  return Buffer.concat(chunks);
+}
+
+function certificates(dir: string): void {
+  const openssl = (...args: readonly string[]): void => {
+    execFileSync('openssl', args, { cwd: dir, stdio: 'ignore' });
+  };
+  openssl(
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=virtkit test',
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+  );
+  for (const name of ['server', 'client']) {
+    openssl(
+      'req',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-subj',
+      `/CN=${name}`,
+      '-addext',
+      'subjectAltName=DNS:localhost,IP:127.0.0.1',
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.csr`,
+    );
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      `${name}.csr`,
+      '-CA',
+      'ca.pem',
+      '-CAkey',
+      'ca.key',
+      '-days',
+      '2',
+      '-copy_extensions',
+      'copy',
+      '-out',
+      `${name}.pem`,
+    );
+  }
+}
