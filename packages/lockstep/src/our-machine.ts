@@ -1,4 +1,5 @@
 import {
+  type Chain,
   type DeviceModel,
   FEATURE,
   type LiveDevice,
@@ -158,11 +159,12 @@ export class OurMachine implements View {
     model.handleQueue = (queue) => {
       this.#work ||= 1;
       const slot = this.live.slots[queue.index];
-      if (this.#resized.has(queue.index)) this.known ??= 'ring resized while it runs (QEMU may abort)';
+      if (this.#resized.has(queue.index))
+        this.known ??= 'ring resized or of another format while it runs (QEMU may abort)';
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
         this.known ??= 'ring at address 0';
-      if (queue.format === 'packed') this.#watchIds(queue);
-      else if (setup.device === 'net' && this.#isFarAhead(queue.index))
+      this.#watchChains(queue);
+      if (queue.format === 'split' && setup.device === 'net' && this.#isFarAhead(queue.index))
         this.known ??= 'avail index ahead by more than the ring';
       this.#inQueue = true;
       handleQueue(queue);
@@ -205,8 +207,8 @@ export class OurMachine implements View {
     return made as PciFunction;
   }
 
-  /** QEMU 7.2 takes a packed chain's id from its first descriptor; the specification has it in the last. */
-  #watchIds(queue: Virtqueue): void {
+  /** Looks at each chain for what QEMU 7.2 does otherwise. */
+  #watchChains(queue: Virtqueue): void {
     if (this.#watched.has(queue)) return;
     this.#watched.add(queue);
     const pop = queue.pop.bind(queue);
@@ -214,8 +216,13 @@ export class OurMachine implements View {
       const slot = this.live.slots[queue.index];
       const at = Number(slot?.desc ?? 0n) + 16 * (slot?.indices.lastAvailIdx ?? 0);
       const chain = pop();
-      if (chain !== undefined && chain.ndescs > 1 && this.ram.getUint16(at + 12, true) !== chain.index)
+      if (chain === undefined) return chain;
+      // the id is in the first descriptor for QEMU, in the last one for the specification
+      const several = queue.format === 'packed' && chain.ndescs > 1;
+      if (several && this.ram.getUint16(at + 12, true) !== chain.index)
         this.known ??= 'packed chain with several ids';
+      if (this.setup.device === 'blk' && isShortScsi(chain))
+        this.known ??= 'SCSI command with a short segment';
       return chain;
     };
   }
@@ -229,7 +236,15 @@ export class OurMachine implements View {
 
   /** Which rings have another size now than when they were set up? */
   #watchSizes(device: PciFunction['device']): void {
-    const { setQueueNum, setQueueRings, setQueueAddress } = device;
+    const { setQueueNum, setQueueRings, setQueueAddress, setFeatures } = device;
+    device.setFeatures = (features) => {
+      const before = device.has(FEATURE.RING_PACKED);
+      const taken = setFeatures.call(device, features);
+      // QEMU has mapped the ring for the other format, and aborts when it writes there
+      if (device.has(FEATURE.RING_PACKED) !== before)
+        for (const slot of device.slots) if (slot.desc !== 0n) this.#resized.add(slot.index);
+      return taken;
+    };
     device.setQueueNum = (index, num) => {
       const slot = device.slots[index];
       const before = slot?.num;
@@ -263,4 +278,10 @@ export class OurMachine implements View {
       defer: (proceed) => this.#deferred.push(proceed),
     }) as DeviceModel;
   }
+}
+
+/** QEMU writes four bytes into the segment in front of the status, however short it is. */
+function isShortScsi({ out, in: into }: Chain): boolean {
+  if (out.count < 2 || into.count < 3 || into.length(into.count - 2) >= 4) return false;
+  return (out.u32(0, true) & 0x7ffffffe) === 2;
 }
