@@ -1,7 +1,14 @@
 import { NullSink } from '@virtkit/migration';
 
 /** Commands of the stream that ask for an answer. QEMU: `mig_cmd_args` */
-const COMMAND = { OPEN_RETURN_PATH: 1, PING: 2, POSTCOPY_LISTEN: 4, PACKAGED: 7, ENABLE_COLO: 8 } as const;
+const COMMAND = {
+  OPEN_RETURN_PATH: 1,
+  PING: 2,
+  POSTCOPY_ADVISE: 3,
+  POSTCOPY_LISTEN: 4,
+  PACKAGED: 7,
+  ENABLE_COLO: 8,
+} as const;
 /** Messages from the destination to the source. QEMU: `mig_rp_message_type` */
 const MESSAGE = { SHUT: 1, PONG: 2 } as const;
 
@@ -22,6 +29,8 @@ export class ReturnPath extends NullSink {
     if (command === COMMAND.OPEN_RETURN_PATH) this.open = true;
     else if (command === COMMAND.PING && this.open) this.#message(MESSAGE.PONG, payload);
     else if (
+      // at the announcement, while the source can still go back: after the switch-over it cannot
+      command === COMMAND.POSTCOPY_ADVISE ||
       command === COMMAND.POSTCOPY_LISTEN ||
       command === COMMAND.PACKAGED ||
       command === COMMAND.ENABLE_COLO
