@@ -10,6 +10,8 @@ export default defineConfig({
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
     reporters: process.env['CI'] ? ['default', './.ci/count-reporter.ts'] : ['default'],
     passWithNoTests: true,
+    // two cores may be busy with a real QEMU beside
+    testTimeout: 60_000,
     coverage: { provider: 'v8', include: ['packages/*/src/**'], exclude: ['packages/lab/**'] },
   },
 });
