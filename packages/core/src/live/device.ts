@@ -236,9 +236,10 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     // a driver that takes what it was not offered is not trusted with this
     const bad = (features & ~this.hostFeatures) !== 0n;
     if (!bad && !this.isStarted && !this.has(FEATURE.VERSION_1)) this.startOnKick = true;
-    // the rings' rules changed with the features
+    // the rings' rules changed with the features; with EVENT_IDX their size did, and one that did not fit fails again
+    const resized = this.has(FEATURE.EVENT_IDX);
     for (const slot of this.slots) {
-      if (slot.ring === undefined) continue;
+      if (slot.ring === undefined && (!resized || slot.desc === 0n)) continue;
       this.#stopRing(slot);
       this.#startRing(slot);
     }

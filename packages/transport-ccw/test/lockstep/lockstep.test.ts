@@ -1,4 +1,4 @@
-import { type DeviceModel, type Gpa, MappedMemory, type VirtioState } from '@virtkit/core';
+import { type DeviceModel, type Gpa, MappedMemory, STATUS, type VirtioState } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { findQemu, type Qemu, withQemu } from '@virtkit/lab';
@@ -53,8 +53,11 @@ class Here {
   }
 }
 
-/** Addresses that a driver left without a reset stay known to QEMU, with the length that they had when first set. */
-function withoutLengths<S extends VirtioState<CcwParts>>(state: S): S {
+/**
+ * What is left out of the comparison. Addresses that a driver left without a reset stay known to QEMU, with the length that
+ * they had when first set. And where a ring does not fit into memory, QEMU finds it once more when it begins to save.
+ */
+function comparable<S extends VirtioState<CcwParts>>(state: S): S {
   const { indicators, indicators2, summaryIndicator } = state.transport;
   const one = (area: { len: number; addr: bigint }) => ({ ...area, len: Math.min(area.len, 1) });
   const transport = {
@@ -63,7 +66,8 @@ function withoutLengths<S extends VirtioState<CcwParts>>(state: S): S {
     indicators2: one(indicators2),
     summaryIndicator: one(summaryIndicator),
   };
-  return { ...state, transport };
+  const broken = state.subsections.broken === true;
+  return { ...state, transport, ...(broken && { status: state.status & ~STATUS.NEEDS_RESET, isr: 0 }) };
 }
 
 /** Section `s390_css` of a stream. */
@@ -134,7 +138,7 @@ describe.runIf(binary?.version.startsWith('7.2'))('in step with QEMU', () => {
       expect(saved).toHaveLength(here.devices.length);
       saved.forEach(({ state }, index) => {
         const mine = here.devices[index]?.device.capture();
-        expect(mine && withoutLengths(mine), `seed ${seed}, device ${index}`).toEqual(withoutLengths(state));
+        expect(mine && comparable(mine), `seed ${seed}, device ${index}`).toEqual(comparable(state));
       });
     });
   });

@@ -9,13 +9,15 @@ const AT = {
   operand: 0x10000,
   program: 0x11000,
   /** Where a TIC leads to. */
-  second: 0x11800,
+  second: 0x11040,
   /** A piece for each command. */
   data: 0x12000,
   list: 0x13000,
   indicators: 0x14000,
   blocks: 0x15000,
 } as const;
+/** From one device's program to the next one's. */
+const PROGRAM_BYTES = 0x100;
 const DATA_BYTES = 0x100;
 const COMMANDS = 4;
 const CC = 0x40;
@@ -111,7 +113,7 @@ export class Program {
     const hex = (from: number, length: number): string =>
       Buffer.from(ram.subarray(from, from + length)).toString('hex');
     const data = Array.from({ length: COMMANDS }, (_, i) => hex(AT.data + DATA_BYTES * i, 33));
-    return `${op} ${numbers} orb ${hex(AT.operand, 12)} program ${hex(AT.program, 32)} data ${data.join(' ')}`;
+    return `${op} ${numbers} orb ${hex(AT.operand, 12)} program ${hex(AT.program + PROGRAM_BYTES * (r1 & 3), 32)} data ${data.join(' ')}`;
   }
 
   #test(id: number, at: number): Action {
@@ -153,8 +155,13 @@ export class Program {
   #start(device: number, id: number, at: number): Action {
     const random = this.#random;
     const format1 = random.chance(0.85);
-    const wide = random.chance(0.3);
-    const writes: Write[] = [{ at: AT.operand, bytes: this.#orb(format1, wide) }, ...this.#lists()];
+    // of a device always the same: a suspended program may go on after another was written over it
+    const wide = device !== 1;
+    const place = PROGRAM_BYTES * device;
+    const writes: Write[] = [
+      { at: AT.operand, bytes: this.#orb(format1, wide, AT.program + place) },
+      ...this.#lists(),
+    ];
     const program = Buffer.alloc(8 * COMMANDS);
     const put = (target: Buffer, index: number, ccw: Ccw): void => writeCcw(target, 8 * index, format1, ccw);
     const add = (index: number, chain: number): Ccw => {
@@ -169,21 +176,21 @@ export class Program {
       const last = i === count - 1;
       if (last && tic) {
         const flags = random.chance(0.1) ? SLI : 0;
-        put(program, i, { code: TIC, flags, count: 0, cda: AT.second });
+        put(program, i, { code: TIC, flags, count: 0, cda: AT.second + place });
       } else put(program, i, add(i, last ? 0 : CC));
     }
     if (tic) {
       const second = Buffer.alloc(8);
       put(second, 0, add(COMMANDS - 1, 0));
       // a TIC to a TIC
-      if (random.chance(0.1)) put(second, 0, { code: TIC, flags: 0, count: 0, cda: AT.program });
-      writes.push({ at: AT.second, bytes: second });
+      if (random.chance(0.1)) put(second, 0, { code: TIC, flags: 0, count: 0, cda: AT.program + place });
+      writes.push({ at: AT.second + place, bytes: second });
     }
-    writes.push({ at: AT.program, bytes: program });
+    writes.push({ at: AT.program + place, bytes: program });
     return { operation: { op: 'ssch', r1: id, r2: at }, writes };
   }
 
-  #orb(format1: boolean, wide: boolean): Uint8Array {
+  #orb(format1: boolean, wide: boolean, program: number): Uint8Array {
     const random = this.#random;
     const orb = Buffer.alloc(12);
     orb.writeUInt32BE(random.word(), 0);
@@ -193,8 +200,8 @@ export class Program {
     orb.writeUInt16BE(format | other | suspend | (random.chance(0.02) ? 4 : 0), 4);
     orb.writeUInt8(random.chance(0.97) ? 0x80 | random.below(256) : random.below(128), 6);
     orb.writeUInt8(random.chance(0.97) ? random.pick([0, 0x80, 1]) : random.below(256), 7);
-    const wrong = [0, AT.program + 4, 0x80000000, RAM_BYTES, 0x01011000, 0x7ffffff8];
-    orb.writeUInt32BE(random.chance(0.97) ? AT.program : random.pick(wrong), 8);
+    const wrong = [0, program + 4, 0x80000000, RAM_BYTES, 0x01011000, 0x7ffffff8];
+    orb.writeUInt32BE(random.chance(0.97) ? program : random.pick(wrong), 8);
     return orb;
   }
 
