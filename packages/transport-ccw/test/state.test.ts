@@ -4,7 +4,19 @@ import { Reader, StateError, Writer } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
 import { CcwDevice, type CcwParts, type ChannelSubsystem, ccw, s390Css } from '../src/index.ts';
 import { DiskDriver } from './disk-driver.ts';
-import { ALL_SUBCLASSES, AT, CC, disk, endOf, FIRST, FMT1, Guest, SPND, SUSPEND } from './guest.ts';
+import {
+  ALL_SUBCLASSES,
+  AT,
+  CC,
+  disk,
+  endOf,
+  FIRST,
+  FMT1,
+  Guest,
+  RAM_BYTES,
+  SPND,
+  SUSPEND,
+} from './guest.ts';
 
 type State = VirtioState<CcwParts, BlkState>;
 const codec = virtioDevice(ccw, blk);
@@ -275,5 +287,33 @@ describe('options', () => {
     const typed: CcwDevice<BlkState> = new CcwDevice(model, { memory, host: css, devno: 9 });
     css.attach(typed);
     expect(typed.device.capture().queues).toHaveLength(4);
+  });
+});
+
+describe('a ring that does not fit into memory', () => {
+  const cut = (): Guest => {
+    const guest = new Guest().enable();
+    guest.revision(2);
+    const block = new Uint8Array(32);
+    const view = new DataView(block.buffer);
+    view.setBigUint64(0, BigInt(RAM_BYTES - 16));
+    view.setUint16(14, 256);
+    view.setBigUint64(16, 0x9000n);
+    view.setBigUint64(24, 0xa000n);
+    expect(endOf(guest.command(0x13, block))).toBe('done');
+    return guest;
+  };
+
+  test('breaks the device; it needs a reset where that is known to the driver', () => {
+    const guest = cut();
+    expect([guest.ccw.device.broken, guest.ccw.device.status]).toEqual([true, 0]);
+    guest.command(0x11, [1, 0, 0, 0, 1]);
+    expect(guest.ccw.device.status).toBe(0);
+    // with EVENT_IDX, rings are mapped anew, and it fails again
+    guest.command(0x11, [0, 0, 0, 0x20, 0]);
+    expect(guest.ccw.device.status).toBe(0x40);
+    expect(guest.events.map(({ name }) => name)).toEqual(['fault']);
+    expect(endOf(guest.command(0x33, []))).toBe('done');
+    expect([guest.ccw.device.broken, guest.ccw.device.status]).toEqual([false, 0]);
   });
 });
