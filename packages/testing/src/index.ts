@@ -1,29 +1,76 @@
 /**
- * The other side of the wire: guest drivers that speak through real registers and channel programs, machines of a few lines,
- * and suites that run over every transport, ring and device.
+ * The other side of virtio devices, for tests and examples: a guest driver written from the specification, hosts for it to
+ * run on, and suites that any transport and any device type can be put through.
  *
- * You bring:  a transport or a device type, virtkit's or your own; a test runner.
- * You get:    drivers for virtio-blk and virtio-net on PCI, MMIO and channel I/O, split and packed; cases to run.
- * Not here:   a CPU. The guest is TypeScript.
+ * You bring:  a transport (`@virtkit/transport-*`, or your own) and a device type (`@virtkit/device-*`, or your own).
+ * You get:    drivers for virtio-blk and virtio-net that speak through registers or channel programs, on split and packed
+ *             rings; a PCI bus, an MMIO slot, a channel machine; cases for every test runner: bring-up, I/O, resets,
+ *             interrupts, moves at any moment, states that must be refused; a hostile guest.
+ * Not here:   the devices themselves; a test runner.
  * @packageDocumentation
  */
-export { BlkDriver, type BlkLayout, type BlkRequest, SECTOR } from './driver/blk.ts';
-export { NetDriver, type NetDriverOptions, type Received, type Sent } from './driver/net.ts';
+export {
+  BLK_DRIVER_FEATURES,
+  BlkDriver,
+  type BlkLayout,
+  type BlkRequest,
+  SECTOR,
+} from './driver/blk.ts';
+export { NetDriver, type NetDriverOptions, netFeatures, type Received, type Sent } from './driver/net.ts';
+export { CTRL, type CtrlRequest } from './driver/net-ctrl.ts';
+export { NET_DRIVER_FEATURES, NET_F } from './driver/net-features.ts';
+export type { NetHeader } from './driver/net-header.ts';
 export { type DriverEvents, type DriverSetup, type RingWishes, VirtioDriver } from './driver/virtio.ts';
 export { ChannelMachine, type ChannelSubsystemLike } from './host/channel-machine.ts';
 export { MmioSlot, type MmioWindow } from './host/mmio-slot.ts';
 export { type PciBar, PciBus, type PciBusFunction } from './host/pci-bus.ts';
 export { type Allocator, Arena, GuestRam } from './ram.ts';
-export { DriverError } from './spec.ts';
+export { PackedRing } from './ring/packed.ts';
+export type { Buffer, DriverRing, RingAddresses, RingOptions, Used } from './ring/ring.ts';
+export { SplitRing } from './ring/split.ts';
+export { bits, DriverError } from './spec.ts';
 export { allCases } from './suite/all.ts';
-export type { DeviceBench, Machine, MachineSetup, TransportBench, Workload, World } from './suite/bench.ts';
-export { type BlkBenchOptions, blkBench } from './suite/blk-bench.ts';
-export { type Case, type Runner, register } from './suite/case.ts';
-export { type NetBenchOptions, netBench } from './suite/net-bench.ts';
+export type {
+  DeviceBench,
+  Machine,
+  MachineSetup,
+  Movable,
+  TransportBench,
+  Workload,
+  World,
+} from './suite/bench.ts';
+export { type BlkBenchOptions, BlkWork, blkBench } from './suite/blk-bench.ts';
+export { type DiskTiming, DiskWorld, type TestDiskBackend } from './suite/blk-world.ts';
+export { bringUpCases } from './suite/bring-up.ts';
+export { type Case, checksum, Failure, Random, type Runner, register } from './suite/case.ts';
+export { configCases } from './suite/config.ts';
+export type { Context } from './suite/context.ts';
+export { interruptCases, pass } from './suite/interrupts.ts';
+export { ioCases } from './suite/io.ts';
+export { breakQueue, moveCases } from './suite/move.ts';
+export { type NetBenchOptions, NetWork, netBench } from './suite/net-bench.ts';
+export {
+  type CableTiming,
+  CableWorld,
+  type TestNetBackend,
+  type TestNetPort,
+  type TestPacket,
+} from './suite/net-world.ts';
+export { refuseCases } from './suite/refuse.ts';
 export { Rig, type RigOptions } from './suite/rig.ts';
 export { RING_MODES, type RingMode } from './suite/rings.ts';
 export { CcwDriver, type CcwDriverOptions } from './transport/ccw.ts';
-export { MmioLegacyDriver, MmioModernDriver } from './transport/mmio.ts';
+export type { ChannelInstructions } from './transport/channel-instructions.ts';
+export {
+  ChannelDriver,
+  type ChannelStatus,
+  type IoInterruption,
+  succeeded,
+} from './transport/channel-program.ts';
+export { type MmioHost, MmioLegacyDriver, MmioModernDriver } from './transport/mmio.ts';
+export { MsixDriver, type VectorPlan, vectorEach } from './transport/msix.ts';
+export { type Bar, PciFunctionDriver, type VirtioCapability } from './transport/pci-function.ts';
+export type { MsiMessage, PciHost } from './transport/pci-host.ts';
 export { PciLegacyDriver } from './transport/pci-legacy.ts';
 export { type PciDriverOptions, PciModernDriver } from './transport/pci-modern.ts';
 export type { DriverTransport, Interrupts, Reach } from './transport/transport.ts';

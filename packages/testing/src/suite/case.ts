@@ -48,7 +48,10 @@ export function show(value: unknown): string {
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  const [x, y] = [a, b].map(({ buffer, byteOffset, length }) => new DataView(buffer, byteOffset, length));
+  let at = 0;
+  for (; at + 4 <= a.length; at += 4) if (x?.getInt32(at) !== y?.getInt32(at)) return false;
+  for (; at < a.length; at++) if (a[at] !== b[at]) return false;
   return true;
 }
 
