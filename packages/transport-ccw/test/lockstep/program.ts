@@ -240,8 +240,7 @@ export class Program {
     // where sense cannot be stored, QEMU 7.2 says that it was
     const movable = code !== 0x04 && code !== 0xe4;
     // and QEMU's configuration space takes zeros from where there is no memory
-    if (movable && code !== 0x21 && random.chance(0.06))
-      cda = random.pick([0, RAM_BYTES, 0x7fff_fff0, 0x0080_0000 + RAM_BYTES]);
+    if (movable && code !== 0x21 && random.chance(0.06)) cda = random.pick([0, RAM_BYTES, 0x7fff_fff0]);
     // indirect addresses of format 1 always fail in a little-endian QEMU; and for adapter interrupts, what stands there
     // would be bits that no memory has
     if (movable && wide && code !== 0x73 && code !== 0x21 && random.chance(0.4)) {
