@@ -9,18 +9,18 @@ import { DEVICES, map, TRANSPORTS } from './benches.ts';
 const transports = Object.values(TRANSPORTS) as TransportBench<unknown, TransportParts>[];
 const devices = Object.values(DEVICES) as DeviceBench<unknown>[];
 
-// VIRTKIT_SUITE=whole: the whole product, which takes half an hour; else a part in which each two meet
+// VIRTKIT_SUITE=whole: the whole product, which takes half an hour; else a sample; fifteen.test.ts goes over all transports
 const whole = process.env['VIRTKIT_SUITE'] === 'whole';
-const STRIDE = 5;
+const STRIDE = 23;
 
 transports.forEach((bench, t) => {
   const modes = RING_MODES.filter(({ modern }) => bench.modern || !modern);
   modes.forEach((rings, r) => {
-    if (!whole && r % STRIDE !== t % Math.min(STRIDE, modes.length)) return;
+    if (!whole && (5 * t + r) % STRIDE !== 0) return;
     devices.forEach((device, d) => {
       if (!whole && (t + r) % devices.length !== d) return;
       const title = `${bench.name} / ${rings.name} / ${device.name}`;
-      register({ describe, test }, title, allCases({ bench, device, rings, map, steps: whole ? 200 : 24 }));
+      register({ describe, test }, title, allCases({ bench, device, rings, map, steps: whole ? 200 : 12 }));
     });
   });
 });
