@@ -329,6 +329,10 @@ describe('data', () => {
       list(g, [0x10000]);
       expect(endOf(readConfig(g, { flags: IDA | SKIP, cda: AT.list }, ctrl0))).toBe('done');
       expect(g.ram[0x10000]).toBe(0);
+      // and does not look whether there is memory
+      list(g, [0x6000_0000]);
+      if (wide) g.ram[AT.list] = 0xff;
+      expect(endOf(readConfig(g, { flags: IDA | SKIP, cda: AT.list }, ctrl0))).toBe('done');
     });
   });
 });

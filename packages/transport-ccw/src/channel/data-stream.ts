@@ -2,6 +2,9 @@ import type { Gpa, GuestMemory } from '@virtkit/core';
 import { CCW_FLAG, COMMAND, ORB0 } from './bits.ts';
 import type { Ccw, Orb } from './structures.ts';
 
+/** A block that is no memory, whatever the guest has. */
+const NOWHERE = 2 ** 53 - 2 ** 13;
+
 /**
  * The data area of a channel command: one run of bytes at its data address, or the blocks that a list of indirect data
  * addresses names. Whatever is wrong with it breaks it, and everything after that fails: a program check.
@@ -105,12 +108,12 @@ export class DataStream {
     let high = 0;
     if (this.#wide) high = this.#memory.readU32(word as Gpa, false);
     const low = this.#memory.readU32((word + size - 4) as Gpa, false);
-    // beyond 2^53 there is no memory
-    if (low < 0 || high < 0 || high >= 2 ** 21) return false;
+    if (low < 0 || high < 0) return false;
     if (!this.#wide && low >= 2 ** 31) return false;
     const first = this.#next === 0;
     this.#next++;
-    this.#at = high * 2 ** 32 + low;
+    // where a number is not exact there is no memory either; with SKIP that does not matter
+    this.#at = high < 2 ** 21 ? high * 2 ** 32 + low : NOWHERE + (low % this.#block);
     return first || this.#at % this.#block === 0;
   }
 }
