@@ -123,6 +123,21 @@ describe('2: an interrupt pending at the save is delivered after the load', () =
   });
 });
 
+test.each(ALL)('a card that has come to another place is announced: $name', async (bench) => {
+  const { rig, work, driver } = cardRig(bench);
+  work.start();
+  await rig.run(0, 5);
+  expect([driver.status, driver.configChanges]).toEqual([1, 0]);
+  rig.move();
+  expect(driver.status).toBe(3);
+  await rig.settle(() => driver.configChanges === 1);
+  await pass(rig);
+  driver.service();
+  // the driver has answered on the control queue
+  expect(driver.status).toBe(1);
+  await rig.run(5, 5);
+});
+
 describe('3: the positions in the rings come back', () => {
   test.each(ALL)('$name', async (bench) => {
     for (const rings of bench.modern ? [SPLIT, PACKED] : [SPLIT]) {

@@ -83,6 +83,7 @@ export function cardRig<H, T extends TransportParts>(
       return made;
     },
     pairs: netOptions.queuePairs ?? 1,
+    announce: true,
     driver,
   });
   const rig = new Rig(bench, device, { rings, map, ...more });

@@ -11,6 +11,8 @@ const FRAME_MAX = 1514;
 /** Largest packet with segmentation offload. */
 const PACKET_MAX = 65_550;
 const POLLS = 1000;
+/** Bit of the status field. */
+const ANNOUNCE = 2;
 
 /** A frame that arrived. */
 export interface Received {
@@ -69,6 +71,9 @@ export class NetDriver {
   pairs = 1;
   maxPairs = 1;
   configChanges = 0;
+  /** The configuration changed: the card may want to be announced. */
+  #announce = false;
+  #announced: CtrlRequest | undefined;
   /** False: received frames are taken, and no buffers put in their place. */
   refill = true;
 
@@ -80,6 +85,7 @@ export class NetDriver {
         used: (queue, used) => this.#used(queue, used),
         configChanged: () => {
           this.configChanges++;
+          this.#announce = true;
         },
       },
     );
@@ -92,6 +98,8 @@ export class NetDriver {
   /** From reset to running, with receive buffers in place. */
   start(): void {
     const { virtio } = this;
+    this.#announce = false;
+    this.#announced = undefined;
     this.#partial.clear();
     this.#waiting.length = 0;
     this.#txPool.length = 0;
@@ -193,6 +201,7 @@ export class NetDriver {
   /** Handles interrupts, refills receive queues, and sends what waited for room. */
   service(): number {
     const count = this.virtio.service();
+    this.#answerAnnounce();
     if (this.refill) {
       for (let pair = 0; pair < this.pairs; pair++) {
         this.#fill(pair);
@@ -205,6 +214,15 @@ export class NetDriver {
       this.virtio.kick(2 * next.pair + 1);
     }
     return count;
+  }
+
+  /** Virtio 1.3 §5.1.6.5.4: a card that has come to another place wants to be announced. The frames are the caller's. */
+  #answerAnnounce(): void {
+    if (!this.#announce || !this.virtio.has(NET_F.GUEST_ANNOUNCE) || this.#ctrl === undefined) return;
+    if (this.#announced !== undefined && this.#announced.ack === undefined) return;
+    this.#announce = false;
+    if ((this.status & ANNOUNCE) !== 0)
+      this.#announced = this.ctrl(CTRL.announce, CTRL.announceAck, new Uint8Array(0));
   }
 
   /** Receive buffers that the device has, in one queue. */

@@ -1,6 +1,7 @@
 import type { DeviceLayer, DeviceModel } from '@virtkit/core';
-import { NetDriver, type NetDriverOptions, type Sent } from '../driver/net.ts';
+import { NetDriver, type NetDriverOptions, netFeatures, type Sent } from '../driver/net.ts';
 import { CTRL, type CtrlRequest } from '../driver/net-ctrl.ts';
+import { NET_DRIVER_FEATURES } from '../driver/net-features.ts';
 import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { DeviceBench, Workload } from './bench.ts';
 import { checksum, ensure, Random } from './case.ts';
@@ -14,17 +15,29 @@ export interface NetBenchOptions<D> {
   readonly timing?: CableTiming;
   readonly pairs?: number;
   readonly driver?: NetDriverOptions;
+  /**
+   * The driver takes GUEST_ANNOUNCE: each move is a configuration change then. Default false, since a device that is moved
+   * before every access would do nothing else.
+   */
+  readonly announce?: boolean;
 }
 
 /** Any virtio-net. */
 export function netBench<D>(options: NetBenchOptions<D>): DeviceBench<D> {
-  const { layer, make, timing = 'sync', pairs = 1, driver = {} } = options;
+  const { layer, make, timing = 'sync', pairs = 1, driver = {}, announce = false } = options;
+  const without = announce ? 0n : netFeatures('GUEST_ANNOUNCE');
   const words = [timing, pairs > 1 ? `${pairs} pairs` : '', driver.joined === true ? 'joined segments' : ''];
   return {
     name: `net (${words.filter((word) => word !== '').join(', ')})`,
     layer,
     world: (seed) => new CableWorld((backend) => make(backend, pairs), timing, seed),
-    workload: (setup, world, seed) => new NetWork(setup, { pairs, ...driver }, world as CableWorld<D>, seed),
+    workload: (setup, world, seed) =>
+      new NetWork(
+        { ...setup, features: (setup.features ?? NET_DRIVER_FEATURES) & ~without },
+        { pairs, ...driver },
+        world as CableWorld<D>,
+        seed,
+      ),
   };
 }
 
