@@ -64,9 +64,9 @@ export type { ChannelInstructions } from './transport/channel-instructions.ts';
 export {
   ChannelDriver,
   type ChannelStatus,
-  type IoInterruption,
   succeeded,
 } from './transport/channel-program.ts';
+export { type IoInterruption, IoInterruptions } from './transport/io-interrupts.ts';
 export { type MmioHost, MmioLegacyDriver, MmioModernDriver } from './transport/mmio.ts';
 export { MsixDriver, type VectorPlan, vectorEach } from './transport/msix.ts';
 export { type Bar, PciFunctionDriver, type VirtioCapability } from './transport/pci-function.ts';

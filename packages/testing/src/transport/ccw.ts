@@ -28,7 +28,6 @@ const PAGE = 4096;
 /** Bytes for the data of any command: a configuration space, or SENSE ID. */
 const DATA_BYTES = 512;
 const SLI = 0x20;
-const INTERRUPTIONS_AT_ONCE = 16;
 /** Classic indicators are the bits of one doubleword. */
 const CLASSIC_QUEUES = 64;
 
@@ -192,11 +191,8 @@ export class CcwDriver implements DriverTransport {
   interrupts(): Interrupts {
     // what interrupted is in the indicators; an interruption only says that there is something, and with a status pending
     // (a channel program had just ended) there was none of its own
-    let any = this.#ran;
+    const any = this.channel.takeInterruptions() || this.#ran;
     this.#ran = false;
-    // not for ever: a device may interrupt as fast as they are taken
-    for (let count = 0; count < INTERRUPTIONS_AT_ONCE && this.channel.take() !== undefined; count++)
-      any = true;
     if (!any) return { config: false, queues: [] };
     const config = this.#ram.u8(this.#configIndicators + 7) !== 0;
     this.#ram.fill(this.#configIndicators, 8, 0);

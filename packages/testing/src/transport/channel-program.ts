@@ -1,6 +1,7 @@
 import type { Allocator, GuestRam } from '../ram.ts';
 import { DriverError } from '../spec.ts';
 import type { ChannelInstructions } from './channel-instructions.ts';
+import { IoInterruptions } from './io-interrupts.ts';
 import type { Reach } from './transport.ts';
 
 /** How a channel program ended, from the interruption response block. */
@@ -15,24 +16,16 @@ export interface ChannelStatus {
   readonly control: number;
 }
 
-/** An I/O interruption. Principles of Operation, chapter 16 */
-export interface IoInterruption {
-  /** Subsystem identification: set id and 1, then the subchannel's number. */
-  readonly schid: number;
-  readonly parm: number;
-  readonly isc: number;
-  readonly adapter: boolean;
-}
-
 const SCHIB_BYTES = 52;
 const IRB_BYTES = 96;
-/** Low core: where TEST PENDING INTERRUPTION with address 0 stores. */
-const LOW_CORE_INTERRUPTION = 0xb8;
 const PMCW_ENABLE = 0x0080;
 const ORB_FORMAT_1 = 0x0080;
 const ORB_PREFETCH = 0x0040;
 const DEVICE_END = 0x04;
 const STATUS_PENDING = 0x01;
+const ALERT = 0x10;
+/** Interruptions taken at a time. */
+const AT_ONCE = 16;
 const CC_DONE = 0;
 const CC_STATUS_PENDING = 1;
 
@@ -46,8 +39,11 @@ export class ChannelDriver {
   readonly #block: number;
   readonly #program: number;
   readonly #isc: number;
-  /** Interruptions that came while a channel program ran. */
-  readonly #others: IoInterruption[] = [];
+  readonly #interruptions: IoInterruptions;
+  /** Adapter interruptions that this driver has seen. */
+  #adapters: number;
+  /** Something unsolicited came while a channel program ran. */
+  #unsolicited = false;
 
   constructor(host: Reach<ChannelInstructions>, memory: Allocator, schid: number, isc = 3) {
     this.host = host;
@@ -56,6 +52,8 @@ export class ChannelDriver {
     this.#block = memory.alloc(IRB_BYTES, 8);
     this.#program = memory.alloc(16, 8);
     this.#isc = isc;
+    this.#interruptions = IoInterruptions.of(memory.ram);
+    this.#adapters = this.#interruptions.adapters;
   }
 
   /** Enables the subchannel. False if there is none, or it has no device. */
@@ -96,36 +94,36 @@ export class ChannelDriver {
     let cc = this.host().ssch(this.schid, this.#block);
     if (cc === CC_STATUS_PENDING) {
       // something unsolicited came first: it is taken, and the start tried once more
-      const interruption = this.#testPending();
-      if (interruption !== undefined) this.#others.push(interruption);
+      this.#unsolicited = true;
       this.testSubchannel();
       this.#writeOrb();
       cc = this.host().ssch(this.schid, this.#block);
     }
     if (cc !== CC_DONE) throw new DriverError(`START SUBCHANNEL: condition code ${cc}`);
     for (;;) {
-      const interruption = this.#testPending();
-      if (interruption === undefined)
+      if (this.#interruptions.take(this.schid) === undefined) {
+        if (this.#interruptions.poll(this.host())) continue;
         throw new DriverError('a channel program ended without an interruption');
-      if (interruption.adapter || interruption.schid !== this.schid) {
-        this.#others.push(interruption);
-        continue;
       }
       const status = this.testSubchannel();
-      if (status !== undefined && (status.control & ~0x11) !== 0) return status;
-      // unsolicited: only the indicators tell what it was
-      this.#others.push(interruption);
+      if (status !== undefined && (status.control & ~(ALERT | STATUS_PENDING)) !== 0) return status;
+      // only the indicators tell what it was
+      this.#unsolicited = true;
     }
   }
 
-  /** The next interruption, of whatever subchannel. Those of this one have been cleared at the subchannel. */
-  take(): IoInterruption | undefined {
-    const kept = this.#others.shift();
-    if (kept !== undefined) return kept;
-    const interruption = this.#testPending();
-    if (interruption !== undefined && !interruption.adapter && interruption.schid === this.schid)
+  /** Has something interrupted since this was asked last? Status of this subchannel is cleared with it. */
+  takeInterruptions(): boolean {
+    // not for ever: a device may interrupt as fast as it is asked
+    for (let count = 0; count < AT_ONCE && this.#interruptions.poll(this.host()); count++);
+    let any = this.#unsolicited || this.#interruptions.adapters > this.#adapters;
+    this.#unsolicited = false;
+    this.#adapters = this.#interruptions.adapters;
+    while (this.#interruptions.take(this.schid) !== undefined) {
       this.testSubchannel();
-    return interruption;
+      any = true;
+    }
+    return any;
   }
 
   /** TEST SUBCHANNEL; undefined if no status was pending. */
@@ -147,18 +145,6 @@ export class ChannelDriver {
     return {
       stsch: () => this.host().stsch(this.schid, this.#block),
       msch: () => this.host().msch(this.schid, this.#block),
-    };
-  }
-
-  #testPending(): IoInterruption | undefined {
-    if (this.host().tpi(0) === 0) return undefined;
-    const at = LOW_CORE_INTERRUPTION;
-    const word = this.#ram.u32(at + 8, false);
-    return {
-      schid: this.#ram.u32(at, false),
-      parm: this.#ram.u32(at + 4, false),
-      isc: (word >>> 27) & 7,
-      adapter: word >>> 31 === 1,
     };
   }
 
