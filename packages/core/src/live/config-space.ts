@@ -15,8 +15,9 @@ export class ConfigSpace {
     return this.bytes.length;
   }
 
+  /** Is this an access that there can be? Other widths than 1, 2 and 4 bytes there are none. */
   holds(offset: number, size: number): boolean {
-    return offset >= 0 && offset + size <= this.bytes.length;
+    return (size === 1 || size === 2 || size === 4) && offset >= 0 && offset + size <= this.bytes.length;
   }
 
   get(offset: number, size: number, littleEndian: boolean): number {
