@@ -24,6 +24,12 @@ export { type DriverEvents, type DriverSetup, type RingWishes, VirtioDriver } fr
 export { ChannelMachine, type ChannelSubsystemLike } from './host/channel-machine.ts';
 export { MmioSlot, type MmioWindow } from './host/mmio-slot.ts';
 export { type PciBar, PciBus, type PciBusFunction } from './host/pci-bus.ts';
+export { pokeChannel, type WholeChannelSubsystem } from './hostile/channel.ts';
+export { type HostileReport, type HostileSetup, hostile } from './hostile/fuzz.ts';
+export { type Prey, pokeRing } from './hostile/memory.ts';
+export { pokeMmio } from './hostile/mmio.ts';
+export { pokePci } from './hostile/pci.ts';
+export type { Target } from './hostile/values.ts';
 export { type Allocator, Arena, GuestRam } from './ram.ts';
 export { PackedRing } from './ring/packed.ts';
 export type { Buffer, DriverRing, RingAddresses, RingOptions, Used } from './ring/ring.ts';

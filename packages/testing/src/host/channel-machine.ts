@@ -10,6 +10,7 @@ export interface ChannelSubsystemLike {
   msch(id: number, address: number): number | string;
   ssch(id: number, address: number): number | string;
   tsch(id: number, address: number): number | string;
+  csch(id: number): number | string;
   tpi(address: number, cr6: number): number | string;
   diagnose500(subcode: number, register2: number, register3: number): number | string;
 }
@@ -40,6 +41,10 @@ export class ChannelMachine implements ChannelInstructions {
 
   tsch(schid: number, address: number): number {
     return conditionCode('TEST SUBCHANNEL', this.subsystem.tsch(schid, address));
+  }
+
+  csch(schid: number): number {
+    return conditionCode('CLEAR SUBCHANNEL', this.subsystem.csch(schid));
   }
 
   tpi(address: number): number {

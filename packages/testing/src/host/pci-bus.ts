@@ -37,6 +37,11 @@ export class PciBus implements PciHost {
     this.#slots.set(slot, fn);
   }
 
+  /** The function in a slot. */
+  at(slot: number): PciBusFunction | undefined {
+    return this.#slots.get(slot);
+  }
+
   /** A function sends a message. */
   send(address: number, data: number): void {
     if (this.messages.some((message) => message.address === address && message.data === data)) return;

@@ -15,6 +15,8 @@ import type { DriverTransport, Reach } from '../transport/transport.ts';
 
 /** A device that can be stopped and moved: `LiveDevice` of `@virtkit/core`. */
 export interface Movable<T extends TransportParts, D> {
+  /** The guest has broken the device, and must reset it. */
+  readonly broken?: boolean;
   capture(): VirtioState<T, D>;
   check(state: VirtioState<T, D>): Finding[];
   restore(state: VirtioState<T, D>): void;
@@ -75,6 +77,8 @@ export interface World<D> {
   connect(): DeviceModel<D>;
   /** Lets time go by: something that was under way may be done. */
   tick(): void;
+  /** Forgets what it has seen so far, for guests that go on for ever. */
+  forget?(): void;
   /** What became of it, as plain data: the same whether or not the device was moved. */
   seen(): unknown;
 }

@@ -100,6 +100,10 @@ export class CableWorld<D> implements World<D> {
     }
   }
 
+  forget(): void {
+    this.sent.length = 0;
+  }
+
   seen(): unknown {
     return this.sent.map(({ frame, pair }) => [pair, frame]).sort(([a], [b]) => Number(a) - Number(b));
   }

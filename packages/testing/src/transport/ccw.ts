@@ -89,6 +89,7 @@ export class CcwDriver implements DriverTransport {
 
   probe(): number {
     // whoever had the device before chose a revision; disabling takes it back
+    this.channel.clear();
     this.channel.disable();
     if (!this.channel.enable()) throw new DriverError('no device at the subchannel');
     this.#must(this.#run(COMMAND.senseId, 12, SLI), 'SENSE ID');

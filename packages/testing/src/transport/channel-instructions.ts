@@ -11,6 +11,8 @@ export interface ChannelInstructions {
   ssch(schid: number, address: number): number;
   /** TEST SUBCHANNEL. */
   tsch(schid: number, address: number): number;
+  /** CLEAR SUBCHANNEL. */
+  csch(schid: number): number;
   /** TEST PENDING INTERRUPTION, of all subclasses. Address 0: stored in low core. */
   tpi(address: number): number;
   /** DIAGNOSE 0x500, virtio-ccw notify (subcode 3): what register 2 holds afterwards. */

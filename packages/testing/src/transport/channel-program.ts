@@ -56,6 +56,11 @@ export class ChannelDriver {
     this.#adapters = this.#interruptions.adapters;
   }
 
+  /** Ends whatever goes on at the subchannel, whoever began it. */
+  clear(): void {
+    if (this.host().csch(this.schid) === CC_DONE) this.testSubchannel();
+  }
+
   /** Enables the subchannel. False if there is none, or it has no device. */
   enable(): boolean {
     const { stsch, msch } = this.#instructions();

@@ -1,0 +1,47 @@
+import type { PciBus } from '../host/pci-bus.ts';
+import type { Random } from '../suite/case.ts';
+import { address, number, type Target, width } from './values.ts';
+
+const COMMON_REGISTERS = 64;
+/** Where the structures of the modern BAR begin: those of QEMU's functions, and whoever lays them out alike. */
+const STRUCTURES: readonly [number, ...number[]] = [0, 0, 0, 0x1000, 0x2000, 0x3000];
+const MODERN_BAR = 4;
+
+/** A value for a register: an address in halves, or pages, or any number. */
+function registerValue(random: Random, target: Target): number {
+  switch (random.below(3)) {
+    case 0:
+      return address(random, target) >>> 0;
+    case 1:
+      return Math.floor(address(random, target) / 4096) >>> 0;
+    default:
+      return number(random);
+  }
+}
+
+/** One access of any width anywhere into a function: configuration space, BARs, and where it may have been mapped. */
+export function pokePci(bus: PciBus, slot: number, random: Random, target: Target): void {
+  const size = width(random);
+  const write = random.chance(2);
+  const value = registerValue(random, target);
+  if (random.chance(5)) {
+    const offset = random.chance(20) ? number(random) : random.below(random.chance(4) ? 4096 : 256);
+    if (write) bus.configWrite(slot, offset, size, value);
+    else bus.configRead(slot, offset, size);
+    return;
+  }
+  const fn = bus.at(slot);
+  if (fn === undefined) return;
+  const bar = random.chance(3) ? random.below(7) : random.pick([0, MODERN_BAR]);
+  const window = fn.bars.find(({ index }) => index === bar);
+  const inside = bar === MODERN_BAR ? random.pick(STRUCTURES) : 0;
+  const near = inside + random.below(COMMON_REGISTERS);
+  const anywhere = random.below((window?.size ?? 0) + 16);
+  const offset = random.chance(12) ? number(random) : random.chance(3) ? anywhere : near;
+  if (window?.enabled === true && random.chance(4)) {
+    const at = window.address + offset;
+    if (window.kind === 'io') write ? bus.portWrite(at, size, value) : bus.portRead(at, size);
+    else write ? bus.memoryWrite(at, size, value) : bus.memoryRead(at, size);
+  } else if (write) fn.barWrite(bar, offset, size, value);
+  else fn.barRead(bar, offset, size);
+}
