@@ -13,6 +13,7 @@ import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { NullDisk } from './null-disk.ts';
 import type { Operation } from './operation.ts';
+import { DESC } from './rings.ts';
 import { DISK_BYTES, DISK_SERIAL, MAC, RAM_BYTES, type Setup } from './setup.ts';
 import { codecFor } from './state.ts';
 import type { View } from './view.ts';
@@ -166,6 +167,13 @@ export class OurMachine implements View {
       this.#watchChains(queue);
       if (queue.format === 'split' && setup.device === 'net' && this.#isFarAhead(queue.index))
         this.known ??= 'avail index ahead by more than the ring';
+      if (
+        setup.device === 'blk' &&
+        this.live.disabled &&
+        queue.format === 'packed' &&
+        this.#isOffered(queue.index)
+      )
+        this.known ??= 'packed ring of a block device without bus mastering (QEMU hangs)';
       this.#inQueue = true;
       handleQueue(queue);
       this.#inQueue = false;
@@ -232,6 +240,17 @@ export class OurMachine implements View {
     if (slot === undefined || slot.avail + 4n > BigInt(RAM_BYTES)) return false;
     const ahead = this.ram.getUint16(Number(slot.avail) + 2, true) - slot.indices.lastAvailIdx;
     return (ahead & 0xffff) > slot.num;
+  }
+
+  /** Is the next descriptor of a packed ring available? Asked of RAM: a disabled device itself must not look. */
+  #isOffered(index: number): boolean {
+    const slot = this.live.slots[index];
+    if (slot === undefined) return false;
+    const flags = this.ram.getUint16(Number(slot.desc) + 16 * slot.indices.lastAvailIdx + 14, true);
+    const wrap = slot.indices.lastAvailWrap;
+    const avail = (flags & DESC.AVAIL) !== 0;
+    const used = (flags & DESC.USED) !== 0;
+    return avail === wrap && used !== wrap;
   }
 
   /** Which rings have another size now than when they were set up? */

@@ -12,7 +12,7 @@ export interface Buffer {
   readonly writable: boolean;
 }
 
-const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
+export const DESC = { NEXT: 1, WRITE: 2, INDIRECT: 4, AVAIL: 0x80, USED: 0x8000 } as const;
 const INDIRECT_AT = BUFFERS_AT;
 /** Tables of indirect descriptors lie in the first pages of the buffers' part of RAM. */
 export const INDIRECT_BYTES = 0x2000;
