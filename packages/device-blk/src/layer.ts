@@ -57,6 +57,7 @@ function plausible(input: Reader, queue: boolean, ndescs: 'before' | 'after'): b
 function check(state: VirtioState<TransportParts, BlkState>, report: Report): void {
   const { requests } = state.device;
   const seen = new Set<string>();
+  const counts = new Map<number, number>();
   requests.forEach(({ queue = 0, ndescs, element }, index) => {
     const path = `device.requests[${index}]`;
     const ring = state.queues[queue];
@@ -81,15 +82,27 @@ function check(state: VirtioState<TransportParts, BlkState>, report: Report): vo
     }
     const key = `${queue}/${element.index}`;
     if (seen.has(key)) {
+      // a driver that makes a descriptor available again too early; QEMU takes it, and moves it
       report({
         code: 'request-twice',
-        severity: 'error',
+        severity: 'warning',
         path: `${path}.element.index`,
         reason: `descriptor ${element.index} of queue ${queue} is in the list twice`,
         facts: { index: element.index, queue },
       });
     }
     seen.add(key);
+    const count = (counts.get(queue) ?? 0) + 1;
+    counts.set(queue, count);
+    if (count > ring.num) {
+      report({
+        code: 'request-count',
+        severity: 'error',
+        path,
+        reason: `more than ${ring.num} requests of queue ${queue}, a ring of that size`,
+        facts: { queue, num: ring.num },
+      });
+    }
     if (ndescs !== undefined && (ndescs === 0 || ndescs > ring.num)) {
       report({
         code: 'request-size',

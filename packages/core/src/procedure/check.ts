@@ -104,10 +104,11 @@ function checkQueues(state: VirtioState, features: bigint, report: Report): void
         facts: { num },
       });
     }
+    // QEMU takes any alignment from a driver, lays the ring out with it, and loads it
     if (align !== undefined && (align === 0 || (align & (align - 1)) !== 0)) {
       report({
         code: 'queue-align',
-        severity: 'error',
+        severity: 'warning',
         path: `${path}.align`,
         reason: `alignment ${align} is not a power of two`,
         facts: { align },
