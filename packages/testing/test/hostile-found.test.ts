@@ -56,3 +56,25 @@ test('any alignment of a legacy MMIO ring can be moved, as in QEMU', async () =>
   driver.service();
   expect(write.status).toBe(0);
 });
+
+test('more slots of a packed ring in use than it has, by a chain over some that the device has: can be moved, as in QEMU', () => {
+  const { rig, driver, world } = diskRig(TRANSPORTS.pciModern, { timing: 'async' }, { rings: PACKED });
+  rig.work.start();
+  world.held = true;
+  // three slots each
+  for (let i = 0; i < 85; i++) driver.write(i % 8, new Uint8Array(512));
+  const { ram } = driver.virtio;
+  const { desc, size } = driver.virtio.ring(0).addresses;
+  for (let i = 0; i < 3; i++) {
+    const slot = (255 + i) % size;
+    const from = ram.read(desc + 16 * i, 16);
+    ram.write(desc + 16 * slot, from);
+    const flags = (i < 2 ? 1 : 2) | (slot === 255 ? 0x80 : 0x8000);
+    ram.setU16(desc + 16 * slot + 14, flags, true);
+  }
+  driver.virtio.notify(0);
+  const inUse = (): unknown => rig.machine.device.capture().subsections.packedVirtqueues?.[0]?.inuse;
+  expect([size, inUse()]).toEqual([256, 258]);
+  rig.move();
+  expect(inUse()).toBe(258);
+});

@@ -26,6 +26,27 @@ function descriptor(ram: GuestRam, random: Random, at: number, target: Target, p
   ram.setU16(at + 14, packed ? low | lap : next, littleEndian);
 }
 
+/** A run of descriptors that make one chain, or many of one: through the whole ring, around it, longer than any may be. */
+function run(ram: GuestRam, random: Random, at: number, entries: number, target: Target, prey: Prey): void {
+  const { littleEndian, ring } = prey;
+  const packed = ring.format === 'packed';
+  const chained = random.chance(2);
+  const writable = random.below(3) === 0 ? 2 : 0;
+  const lap = packed ? random.pick([0x80, 0x8000]) : 0;
+  const length = random.pick([1, 16, 512, 0x8000]);
+  // the last one leads back to the first
+  for (let i = 0; i < entries; i++) {
+    const place = at + 16 * i;
+    if (!reachable(target, place, 16)) return;
+    const flags = (chained ? 1 : 0) | writable | lap;
+    const next = (i + 1) % entries;
+    ram.setU64(place, 64 * random.below(0x1000), littleEndian);
+    ram.setU32(place + 8, length, littleEndian);
+    ram.setU16(place + 12, packed ? i & 0xffff : flags, littleEndian);
+    ram.setU16(place + 14, packed ? flags : next, littleEndian);
+  }
+}
+
 /** A part of a ring lies where the guest can write: rings are put elsewhere, too. */
 function reachable(target: Target, at: number, length: number): boolean {
   return at >= target.base && at + length <= target.end;
@@ -37,7 +58,23 @@ export function pokeRing(ram: GuestRam, random: Random, target: Target, prey: Pr
   const { size, desc, driver, device } = ring.addresses;
   const slot = random.below(Math.max(1, size));
   const avail = reachable(target, driver, 6 + 2 * size);
-  switch (random.below(8)) {
+  switch (random.below(10)) {
+    case 8:
+      run(ram, random, desc, size, target, prey);
+      break;
+    case 9: {
+      // a table at the beginning of memory that is as long as can be, and a descriptor that leads there
+      const entries = random.pick([2, size, 1024, 2000]);
+      run(ram, random, target.base, entries, target, prey);
+      const at = desc + 16 * slot;
+      if (!reachable(target, at, 16)) break;
+      ram.setU64(at, target.base, littleEndian);
+      ram.setU32(at + 8, 16 * entries, littleEndian);
+      const packed = ring.format === 'packed';
+      ram.setU16(at + 12, packed ? slot : 4, littleEndian);
+      ram.setU16(at + 14, packed ? 4 | random.pick([0x80, 0x8000]) : 0, littleEndian);
+      break;
+    }
     case 0:
     case 1:
     case 2:
