@@ -135,6 +135,25 @@ export class StreamParser {
     this.#consume(chunk, from, base);
   }
 
+  /**
+   * Tells another sink of the device state that has come so far, as if the stream ended here; the parser goes on as if nothing
+   * had happened. For a destination that is asked whether all is well before the end is sent. Nothing before the end of RAM.
+   *
+   * @throws StateError `truncated` in the middle of a section, and whatever the end of the stream would bring
+   */
+  preview(sink: StreamSink): void {
+    if (this.#mode !== 'tail') return;
+    const bytes = new Uint8Array(this.#keptBytes + 1);
+    bytes.set(this.#kept.subarray(0, this.#keptBytes));
+    bytes[this.#keptBytes] = TYPE.EOF;
+    splitTail(
+      bytes,
+      this.#keptBase,
+      { ...this.#context, sink, started: new Map(this.#context.started) },
+      undefined,
+    );
+  }
+
   /** No more bytes will come. @throws StateError `truncated` if some should have */
   end(): void {
     if (this.#ended) return;

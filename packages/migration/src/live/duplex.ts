@@ -1,0 +1,54 @@
+/**
+ * A connection to the other host: bytes in order, both ways. A TCP socket, a `MessagePort`, a WebRTC data channel: anything
+ * that can be made to look like this.
+ */
+export interface ByteDuplex {
+  /**
+   * Hands bytes over, which are the connection's from now on. Resolves when there is room for more (back-pressure); rejects
+   * when the connection is broken.
+   */
+  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * The next bytes, in chunks of any size; undefined when the other side has closed. Rejects when the connection is broken.
+   * Is not called again before it has answered. A connection buffers only so much while nobody reads.
+   */
+  read(): Promise<Uint8Array | undefined>;
+  /** Nothing more will be written: what was written still goes out. Reads that wait answer undefined. May be called again. */
+  close(): void;
+}
+
+/** What cancels: an `AbortSignal`. */
+export interface CancelSignal {
+  readonly aborted: boolean;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+/** Time. The default is the host's own; tests bring theirs. */
+export interface Clock {
+  /** Milliseconds since some moment; never goes back. */
+  now(): number;
+  /** Calls back once in so many milliseconds, unless the answer was called before. */
+  after(milliseconds: number, callback: () => void): () => void;
+}
+
+/** What every JavaScript host has, and the language itself has not. */
+interface HostTimers {
+  readonly performance: { now(): number };
+  setTimeout(callback: () => void, milliseconds: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+/** The time of the host: `performance.now` and `setTimeout`. */
+export const hostClock: Clock = {
+  now: () => hostTimers().performance.now(),
+  after: (milliseconds, callback) => {
+    const timers = hostTimers();
+    const timer = timers.setTimeout(callback, milliseconds);
+    return () => timers.clearTimeout(timer);
+  },
+};
+
+function hostTimers(): HostTimers {
+  return globalThis as unknown as HostTimers;
+}

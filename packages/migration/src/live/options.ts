@@ -1,0 +1,18 @@
+import { HostError } from '@virtkit/core';
+import type { CancelSignal, Clock } from './duplex.ts';
+
+/** What both sides of a migration take. */
+export interface LiveOptions {
+  /** Cancels, as long as the hand-over has not begun; afterwards it is ignored. */
+  readonly signal?: CancelSignal;
+  /** So long the other side may be silent, or take nothing; milliseconds, default 30 000. */
+  readonly idleTimeoutMs?: number;
+  readonly clock?: Clock;
+}
+
+export const IDLE_TIMEOUT_MS = 30_000;
+
+/** @throws HostError */
+export function checkNumber(name: string, value: number, least: number): void {
+  if (!(value >= least)) throw new HostError(`${name}: ${value}, ${least} or more expected`);
+}

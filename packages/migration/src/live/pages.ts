@@ -1,0 +1,79 @@
+import { bytesOf, type LiveRamBlock, PAGE } from './machine.ts';
+
+const NO_WORDS = new Int32Array(0);
+
+/** Pages of a RAM block that have still to be sent: one bit each. */
+export class BlockPages {
+  readonly block: LiveRamBlock;
+  readonly #bits: Uint32Array;
+  readonly #pages: number;
+  /** How many are marked. */
+  count = 0;
+
+  constructor(block: LiveRamBlock) {
+    this.block = block;
+    this.#pages = block.length / PAGE;
+    this.#bits = new Uint32Array(Math.ceil(this.#pages / 32));
+  }
+
+  /** Marks all pages that have some of these bytes. What lies outside of the block is nothing. */
+  mark(offset: number, length: number): void {
+    const first = Math.max(0, Math.floor(offset / PAGE));
+    const last = Math.min(this.#pages, Math.ceil((offset + length) / PAGE));
+    for (let page = first; page < last; page++) {
+      const word = this.#bits[page >>> 5] ?? 0;
+      const bit = 1 << (page & 31);
+      if ((word & bit) !== 0) continue;
+      this.#bits[page >>> 5] = word | bit;
+      this.count++;
+    }
+  }
+
+  /** The first marked page from that one on, unmarked; -1 if there is none. */
+  take(from: number): number {
+    for (let page = from; page < this.#pages; page++) {
+      const word = this.#bits[page >>> 5] ?? 0;
+      if (word === 0) {
+        page |= 31;
+        continue;
+      }
+      if (((word >>> (page & 31)) & 1) === 0) continue;
+      this.#bits[page >>> 5] = word & ~(1 << (page & 31));
+      this.count--;
+      return page;
+    }
+    return -1;
+  }
+}
+
+/** The content of a block, and a fast look for pages that are all zeros. */
+export class PageReader {
+  readonly #block: LiveRamBlock;
+  bytes: Uint8Array = new Uint8Array(0);
+  #words: Int32Array = NO_WORDS;
+
+  constructor(block: LiveRamBlock) {
+    this.#block = block;
+  }
+
+  /** Looks where the bytes are now: a WebAssembly memory may have grown. @throws HostError */
+  refresh(): void {
+    const bytes = bytesOf(this.#block);
+    if (bytes.buffer === this.bytes.buffer && bytes.byteOffset === this.bytes.byteOffset) return;
+    this.bytes = bytes;
+    const aligned = bytes.byteOffset % 4 === 0;
+    this.#words = aligned ? new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2) : NO_WORDS;
+  }
+
+  isZero(offset: number): boolean {
+    const { bytes } = this;
+    const words = this.#words;
+    if (words.length === 0) {
+      for (let at = offset; at < offset + PAGE; at++) if (bytes[at] !== 0) return false;
+      return true;
+    }
+    const end = (offset + PAGE) / 4;
+    for (let at = offset / 4; at < end; at++) if (words[at] !== 0) return false;
+    return true;
+  }
+}

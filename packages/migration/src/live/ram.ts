@@ -1,0 +1,71 @@
+import type { MappedMemory } from '@virtkit/core';
+import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
+
+/**
+ * The regions of a guest memory as RAM blocks, with its own dirty log: devices mark it, and whoever else writes (the
+ * processor above all) must say so with `memory.markDirty`. A machine that cannot takes {@link comparedRam}.
+ *
+ * @param nameOf a region's name; default `ram`, and for several regions with the address: `ram@0x100000000`
+ */
+export function mappedRam(
+  memory: MappedMemory,
+  nameOf: (gpa: number, index: number) => string = (gpa) =>
+    memory.mappings.length === 1 ? 'ram' : `ram@0x${gpa.toString(16)}`,
+): LiveRam {
+  const { mappings } = memory;
+  return {
+    blocks: mappings.map((mapping, index) => ({
+      name: nameOf(mapping.gpa, index),
+      length: mapping.size,
+      bytes: () => {
+        memory.sync();
+        return mapping.bytes;
+      },
+    })),
+    startLog: () => memory.startDirtyLog(),
+    stopLog: () => memory.stopDirtyLog(),
+    takeDirty: (visit) => {
+      memory.takeDirty((gpa, length) => {
+        for (const mapping of mappings) {
+          const from = Math.max(gpa, mapping.gpa);
+          const to = Math.min(gpa + length, mapping.end);
+          if (from < to) visit(mapping.index, from - mapping.gpa, to - from);
+        }
+      });
+    },
+  };
+}
+
+/**
+ * RAM of a machine that has no dirty log: a copy of everything is kept, and a page that is not as its copy has changed. Costs
+ * as much memory again, and a look at all of it in each round.
+ */
+export function comparedRam(blocks: readonly LiveRamBlock[]): LiveRam {
+  let copies: Uint8Array[] = [];
+  return {
+    blocks,
+    startLog: () => {
+      copies = blocks.map((block) => bytesOf(block).slice());
+    },
+    stopLog: () => {
+      copies = [];
+    },
+    takeDirty: (visit) => {
+      for (const [index, copy] of copies.entries()) {
+        const block = blocks[index];
+        if (block === undefined) continue;
+        const bytes = bytesOf(block);
+        for (let at = 0; at < copy.length; at += PAGE) {
+          if (samePage(bytes, copy, at)) continue;
+          copy.set(bytes.subarray(at, at + PAGE), at);
+          visit(index, at, PAGE);
+        }
+      }
+    },
+  };
+}
+
+function samePage(a: Uint8Array, b: Uint8Array, offset: number): boolean {
+  for (let at = offset; at < offset + PAGE; at++) if (a[at] !== b[at]) return false;
+  return true;
+}

@@ -1,0 +1,296 @@
+import { isStateError, StateError } from '@virtkit/vmstate';
+import type { SectionHeader } from '../events.ts';
+import { StreamParser } from '../parser.ts';
+import { type ByteDuplex, type Clock, hostClock } from './duplex.ts';
+import { Incoming, SectionSet } from './incoming.ts';
+import { checkMachine, type LiveMachine, PAGE } from './machine.ts';
+import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
+import { COMMAND, PING_HAND_OVER, pong, shut, word } from './return-path.ts';
+import { asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
+
+/** How {@link receiveLive} goes about it. */
+export interface ReceiveOptions extends LiveOptions {
+  /** Passes over all of memory that are taken before the source counts as one that never ends; default 64. */
+  readonly maxRounds?: number;
+  /** Most bytes of device state; default 32 MiB. */
+  readonly maxDeviceState?: number;
+  readonly onProgress?: (progress: ReceiveProgress) => void;
+}
+
+/** How far it is. */
+export interface ReceiveProgress {
+  readonly receivedBytes: number;
+  /** Pages of memory, in all rounds together; zero pages are among them. */
+  readonly pages: number;
+  readonly zeroPages: number;
+}
+
+/** The guest runs here. */
+export interface Arrived {
+  readonly result: 'arrived';
+  readonly progress: ReceiveProgress;
+  /** The source was not reached any more with the last word that the guest runs: it will ask. */
+  readonly unheard?: string;
+}
+
+/** The guest does not run here, and never will: the machine's memory is of no use. */
+export interface Failed {
+  readonly result: 'failed';
+  readonly reason: StopReason;
+  readonly message: string;
+  /** What was thrown: a StateError for a stream that does not fit. */
+  readonly error?: unknown;
+  readonly progress: ReceiveProgress;
+}
+
+/** How a migration ended for its destination. */
+export type ReceiveOutcome = Arrived | Failed;
+
+/** Told so often, bytes. */
+const TELL_BYTES = 1 << 20;
+const DEVICE_STATE_MAX = 32 << 20;
+/** A guest that puts the bytes of a ping into a device's state makes a destination look once more in vain. */
+const LOOKS_MAX = 64;
+
+/**
+ * Takes a machine that {@link sendLive} (or a QEMU with the same machine) sends over a connection.
+ *
+ * The machine here is stopped, and was not used before: memory is written as it comes. Its devices are touched when everything has come
+ * and was found good, all of them or none, and then it runs. Whatever fails before leaves it stopped, and the guest with the source.
+ *
+ * The connection is closed in the end.
+ *
+ * @throws HostError for a machine or options that make no sense; never for what the connection or the other side does
+ */
+export async function receiveLive(
+  duplex: ByteDuplex,
+  machine: LiveMachine,
+  options: ReceiveOptions = {},
+): Promise<ReceiveOutcome> {
+  checkMachine(machine);
+  const { clock = hostClock, signal, idleTimeoutMs = IDLE_TIMEOUT_MS, maxRounds = 64 } = options;
+  checkNumber('idleTimeoutMs', idleTimeoutMs, 1);
+  checkNumber('maxRounds', maxRounds, 1);
+  const destination = new Destination(duplex, machine, { ...options, clock, idleTimeoutMs, maxRounds });
+  const unfollow = destination.waiter.follow(signal);
+  try {
+    await destination.take();
+  } catch (error) {
+    unfollow();
+    return destination.fail(asStop(error, isStateError(error) ? 'refused' : 'error'));
+  }
+  unfollow();
+  return destination.run();
+}
+
+interface Settings extends ReceiveOptions {
+  readonly clock: Clock;
+  readonly idleTimeoutMs: number;
+  readonly maxRounds: number;
+}
+
+/** The receiving side of one migration. */
+class Destination {
+  readonly waiter: Waiter;
+  readonly #duplex: ByteDuplex;
+  readonly #machine: LiveMachine;
+  readonly #settings: Settings;
+  readonly #incoming: Incoming;
+  readonly #parser: StreamParser;
+  readonly #ending = new Ending(COMMAND.PING, PING_HAND_OVER);
+  /** The sections as they were when the source asked whether all is well. */
+  #agreed: SectionSet | undefined;
+  #apply: () => void = () => {};
+  #looks = 0;
+  /** Whatever they are: a stream of empty rounds has no pages. */
+  readonly #maxBytes: number;
+  #told = 0;
+
+  constructor(duplex: ByteDuplex, machine: LiveMachine, settings: Settings) {
+    this.#duplex = duplex;
+    this.#machine = machine;
+    this.#settings = settings;
+    this.waiter = new Waiter(settings.clock);
+    const ram = machine.ram.blocks.reduce((sum, { length }) => sum + length, 0);
+    const maxPages = (settings.maxRounds * ram) / PAGE;
+    this.#maxBytes = 2 * maxPages * PAGE + (settings.maxDeviceState ?? DEVICE_STATE_MAX) + TELL_BYTES;
+    this.#incoming = new Incoming(machine, { maxPages });
+    this.#parser = new StreamParser(this.#incoming, {
+      pageBits: 12,
+      accepts: (header, body) => this.#incoming.find(header)?.accepts(body),
+      maxDeviceState: settings.maxDeviceState ?? DEVICE_STATE_MAX,
+    });
+  }
+
+  /** Up to the end of the stream, which is the source's word that the guest is ours. @throws Stop, StateError */
+  async take(): Promise<void> {
+    const { idleTimeoutMs } = this.#settings;
+    while (!this.#parser.atEnd) {
+      const chunk = await this.waiter.wait(this.#duplex.read(), idleTimeoutMs, 'the source is silent');
+      if (chunk === undefined)
+        throw new Stop('closed', `the source closed the connection after ${this.#parser.received} bytes`);
+      this.#parser.push(chunk);
+      if (this.#parser.received > this.#maxBytes)
+        throw new StateError('limit', `more than ${this.#maxBytes} bytes: the stream has no end`, {
+          limit: this.#maxBytes,
+        });
+      this.#ending.push(chunk);
+      if (this.#ending.found && this.#parser.inDeviceState) this.#look();
+      await this.#answer();
+      this.#tell();
+    }
+    this.#parser.end();
+    this.#incoming.checkRam();
+    if (this.#agreed === undefined) this.#apply = this.#incoming.load();
+    else if (!this.#agreed.equals(this.#incoming))
+      throw new StateError('changed', 'the sections end elsewhere than they did when all of them had come');
+  }
+
+  /** The guest is ours. */
+  async run(): Promise<ReceiveOutcome> {
+    try {
+      this.#apply();
+      await this.#machine.resume();
+    } catch (error) {
+      return this.#stumble(error);
+    }
+    let unheard: string | undefined;
+    try {
+      await this.#say(shut(0));
+    } catch (error) {
+      unheard = messageOf(error);
+    }
+    this.#close();
+    return { result: 'arrived', progress: this.#progress(), ...(unheard !== undefined && { unheard }) };
+  }
+
+  /** The guest stays where it is, and the source hears of it. */
+  async fail({ reason, message, cause }: Stop): Promise<Failed> {
+    // without this word a source that has handed over would not know
+    await this.#say(shut(1)).catch(() => {});
+    this.#close();
+    return {
+      result: 'failed',
+      reason,
+      message,
+      ...(cause !== undefined && { error: cause }),
+      progress: this.#progress(),
+    };
+  }
+
+  /** The machine did not start: some of it may run. The source may only hear of it when nothing does. */
+  async #stumble(error: unknown): Promise<Failed> {
+    const stop = asStop(error, 'error');
+    try {
+      await this.#machine.pause();
+    } catch (second) {
+      this.#close();
+      return {
+        result: 'failed',
+        reason: 'error',
+        message: `${stop.message}; and it could not be stopped again: ${messageOf(second)}`,
+        error,
+        progress: this.#progress(),
+      };
+    }
+    return this.fail(stop);
+  }
+
+  /** The source asks whether all is well: looks at everything that has come as if it were the whole stream. */
+  #look(): void {
+    // the chunk may have ended where a device's state looks like the question: then more comes
+    if (this.#agreed !== undefined || ++this.#looks > LOOKS_MAX) return;
+    const sections = new Preview(this.#machine);
+    try {
+      this.#parser.preview(sections);
+    } catch (error) {
+      // in the middle of a section: it was no question
+      if (isStateError(error) && error.code === 'truncated') return;
+      throw error;
+    }
+    if (!sections.asked) return;
+    this.#incoming.checkRam();
+    this.#apply = sections.load();
+    this.#agreed = sections;
+    this.#incoming.pings.push(PING_HAND_OVER);
+  }
+
+  async #answer(): Promise<void> {
+    for (const value of this.#incoming.pings.splice(0)) await this.#say(pong(value));
+  }
+
+  async #say(bytes: Uint8Array): Promise<void> {
+    if (!this.#incoming.returnPath) return;
+    const waiter = new Waiter(this.#settings.clock);
+    await waiter.wait(this.#duplex.write(bytes), this.#settings.idleTimeoutMs, 'the source does not listen');
+  }
+
+  #tell(): void {
+    if (this.#parser.received - this.#told < TELL_BYTES) return;
+    this.#told = this.#parser.received;
+    this.#settings.onProgress?.(this.#progress());
+  }
+
+  #progress(): ReceiveProgress {
+    const { pages, zeroPages } = this.#incoming;
+    return { receivedBytes: this.#parser.received, pages, zeroPages };
+  }
+
+  #close(): void {
+    try {
+      this.#duplex.close();
+    } catch {
+      // what was decided does not depend on it
+    }
+  }
+}
+
+/** The sections that have come so far, without what belongs to the stream as it goes by. */
+class Preview extends SectionSet {
+  /** The question stands behind the last of them. */
+  asked = false;
+
+  override section(header: SectionHeader): void {
+    this.asked = false;
+    super.section(header);
+  }
+
+  override command(command: number, payload: Uint8Array): void {
+    this.asked = command === COMMAND.PING && new Ending(COMMAND.PING, PING_HAND_OVER).is(payload);
+  }
+}
+
+/** Do the bytes that came last make this command with this word? */
+class Ending {
+  readonly #wanted: Uint8Array;
+  readonly #word: Uint8Array;
+  #last: Uint8Array = new Uint8Array(0);
+
+  constructor(command: number, value: number) {
+    this.#word = word(value);
+    this.#wanted = Uint8Array.of(8, 0, command, 0, 4, ...this.#word);
+  }
+
+  get found(): boolean {
+    return equal(this.#last, this.#wanted);
+  }
+
+  is(payload: Uint8Array): boolean {
+    return equal(payload, this.#word);
+  }
+
+  push(chunk: Uint8Array): void {
+    const size = this.#wanted.length;
+    this.#last =
+      chunk.length >= size
+        ? chunk.slice(chunk.length - size)
+        : Uint8Array.of(
+            ...this.#last.subarray(Math.max(0, this.#last.length + chunk.length - size)),
+            ...chunk,
+          );
+  }
+}
+
+function equal(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}

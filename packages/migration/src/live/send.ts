@@ -1,0 +1,147 @@
+import type { ByteDuplex } from './duplex.ts';
+import { hostClock } from './duplex.ts';
+import { checkMachine, type LiveMachine } from './machine.ts';
+import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
+import { type SendProgress, Source } from './source.ts';
+import { asStop, messageOf, type Stop, type StopReason } from './stop.ts';
+
+/** How {@link sendLive} goes about it. */
+export interface SendOptions extends LiveOptions {
+  /** The guest may stand still so long, as far as can be foreseen from the speed of the connection; default 300. */
+  readonly downtimeLimitMs?: number;
+  /** Passes over memory while the guest runs; default 30. */
+  readonly maxRounds?: number;
+  /** The guest still writes faster than the connection takes it after all rounds: give up (default), or stop it anyway. */
+  readonly whenNotConverging?: 'abort' | 'force';
+  /** From the guest's stop on, so long until the destination has everything; then the guest goes on here. Default 10 000. */
+  readonly handOverTimeoutMs?: number;
+  /** Is told how far it is. Not called any more once the hand-over has begun. */
+  readonly onProgress?: (progress: SendProgress) => void;
+}
+
+/** The guest runs at the destination; this machine is stopped, and may be thrown away. */
+export interface Moved {
+  readonly result: 'moved';
+  readonly progress: SendProgress;
+  /** From the guest's stop here until the destination said that it runs there. */
+  readonly downtimeMs: number;
+}
+
+/** The guest goes on here, and does not run at the destination, now or later. */
+export interface Stayed {
+  readonly result: 'stayed';
+  readonly reason: StopReason;
+  readonly message: string;
+  /** What was thrown, if something was. */
+  readonly error?: unknown;
+  readonly progress: SendProgress;
+  /** The machine's own `resume` failed: it runs nowhere. */
+  readonly resumeError?: unknown;
+}
+
+/**
+ * The hand-over was sent, and what became of it was not heard: the guest runs at the destination, or nowhere. This machine is
+ * stopped. Ask the destination what its {@link receiveLive} answered: `arrived` – it runs there; `failed`, or that host is
+ * gone – it does not and never will, and {@link resume} goes on here.
+ */
+export interface Unknown {
+  readonly result: 'unknown';
+  readonly reason: StopReason;
+  readonly message: string;
+  readonly error?: unknown;
+  readonly progress: SendProgress;
+  /** Goes on here. Only for who knows that the guest does not run at the destination. */
+  resume(): Promise<void>;
+}
+
+/** How a migration ended for its source. */
+export type SendOutcome = Moved | Stayed | Unknown;
+
+const DEFAULTS = {
+  downtimeLimitMs: 300,
+  maxRounds: 30,
+  whenNotConverging: 'abort',
+  handOverTimeoutMs: 10_000,
+  idleTimeoutMs: IDLE_TIMEOUT_MS,
+} as const;
+
+/**
+ * Moves a running machine to the host at the other end of a connection, where {@link receiveLive} takes it: pre-copy in QEMU's
+ * format. Memory goes over while the guest runs, in rounds; then it stops, and the rest follows.
+ *
+ * Of the two machines, at most one runs at any moment. The destination runs when it has read the end of the stream, and the end is
+ * written when the destination has said that it has everything and nothing speaks against it. Whatever fails before that moment, on
+ * either side, leaves the guest here; what fails after it, and before the destination's last word, is {@link Unknown}.
+ *
+ * The connection is closed in the end.
+ *
+ * @throws HostError for a machine or options that make no sense; never for what the connection or the other side does
+ */
+export async function sendLive(
+  duplex: ByteDuplex,
+  machine: LiveMachine,
+  options: SendOptions = {},
+): Promise<SendOutcome> {
+  checkMachine(machine);
+  const { clock = hostClock, signal, onProgress, ...numbers } = options;
+  const settings = { ...DEFAULTS, ...numbers };
+  checkNumber('downtimeLimitMs', settings.downtimeLimitMs, 0);
+  checkNumber('maxRounds', settings.maxRounds, 1);
+  checkNumber('handOverTimeoutMs', settings.handOverTimeoutMs, 1);
+  checkNumber('idleTimeoutMs', settings.idleTimeoutMs, 1);
+  const source = new Source(duplex, machine, { ...settings, clock, onProgress });
+  const unfollow = source.waiter.follow(signal);
+  try {
+    await source.prepare();
+  } catch (error) {
+    return await stay(source, machine, asStop(error, 'error'));
+  } finally {
+    unfollow();
+  }
+  return handOver(source, machine);
+}
+
+/** Everything is there, and only there: from here on, only the destination knows who has the guest. */
+async function handOver(source: Source, machine: LiveMachine): Promise<SendOutcome> {
+  try {
+    const refused = await source.handOver();
+    if (refused !== undefined) return await stay(source, machine, refused);
+    source.finish();
+    return { result: 'moved', progress: source.progress('done'), downtimeMs: source.downtimeMs };
+  } catch (error) {
+    const { reason, message, cause } = asStop(error, 'closed');
+    source.finish();
+    return {
+      result: 'unknown',
+      reason,
+      message: `the destination was told to go on, and has not said that it does: ${message}`,
+      ...(cause !== undefined && { error: cause }),
+      progress: source.progress('hand-over'),
+      resume: async () => machine.resume(),
+    };
+  }
+}
+
+async function stay(source: Source, machine: LiveMachine, stop: Stop): Promise<Stayed> {
+  const progress = source.progress(source.phase);
+  let failure: { readonly resumeError: unknown } | undefined;
+  source.finish();
+  if (source.paused) {
+    try {
+      await machine.resume();
+    } catch (error) {
+      failure = { resumeError: error };
+    }
+  }
+  return {
+    result: 'stayed',
+    reason: stop.reason,
+    message:
+      failure === undefined
+        ? stop.message
+        : `${stop.message}; and the machine does not go on: ${messageOf(failure.resumeError)}`,
+    ...(stop.cause !== undefined && { error: stop.cause }),
+    progress,
+    ...failure,
+  };
+}

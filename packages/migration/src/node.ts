@@ -1,0 +1,5 @@
+/**
+ * Connections of Node for `@virtkit/migration/live`.
+ * @packageDocumentation
+ */
+export { streamDuplex } from './node/stream-duplex.ts';

@@ -1,0 +1,68 @@
+import type { Duplex } from 'node:stream';
+import type { ByteDuplex } from '../live/duplex.ts';
+
+/**
+ * A Node stream as a connection for a live migration: a TCP, Unix or TLS socket that is connected. It is destroyed in the end, when
+ * what was written has gone out.
+ */
+export function streamDuplex(stream: Duplex): ByteDuplex {
+  return new StreamDuplex(stream);
+}
+
+class StreamDuplex implements ByteDuplex {
+  readonly #stream: Duplex;
+  #failure: Error | undefined;
+  #ended = false;
+  /** Those who wait for anything to change. */
+  #wake: (() => void)[] = [];
+
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    const wake = (): void => {
+      for (const each of this.#wake.splice(0)) each();
+    };
+    stream.on('error', (error: Error) => {
+      this.#failure ??= error;
+      wake();
+    });
+    stream.on('end', () => {
+      this.#ended = true;
+      wake();
+    });
+    for (const event of ['readable', 'drain', 'close']) stream.on(event, wake);
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.#check();
+    if (this.#stream.write(bytes)) return;
+    while (this.#stream.writableNeedDrain) {
+      await this.#change();
+      this.#check();
+    }
+  }
+
+  async read(): Promise<Uint8Array | undefined> {
+    for (;;) {
+      const chunk: unknown = this.#stream.read();
+      if (chunk instanceof Uint8Array) return chunk;
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#ended || this.#stream.destroyed) return undefined;
+      await this.#change();
+    }
+  }
+
+  close(): void {
+    const stream = this.#stream;
+    if (stream.destroyed || stream.writableEnded) return;
+    stream.end(() => stream.destroy());
+  }
+
+  #check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#stream.destroyed || this.#stream.writableEnded) throw new Error('the connection is closed');
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#wake.push(resolve));
+  }
+}
