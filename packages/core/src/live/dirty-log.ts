@@ -3,11 +3,21 @@ import type { Gpa } from '../contract/memory.ts';
 /** Bytes of a page of the dirty log. */
 export const DIRTY_PAGE = 4096;
 
+/** Told of each piece of guest memory that a device writes: address, bytes. */
+export type WriteListener = (gpa: Gpa, length: number) => void;
+
 /** Which pages were written since the log was last taken: one bit a page, one bitmap a region. */
 export class DirtyLog {
+  /** Are pages remembered? If not, there is only the listener. */
+  recording = false;
+  private readonly listener: WriteListener | undefined;
   private readonly first: number[] = [];
   private readonly maps: Uint32Array[] = [];
   private readonly base: number[] = [];
+
+  constructor(listener?: WriteListener) {
+    this.listener = listener;
+  }
 
   /** Region `index` has its place; called again when it has grown. */
   setRegion(index: number, gpa: Gpa, length: number): void {
@@ -26,10 +36,17 @@ export class DirtyLog {
     const map = this.maps[region];
     if (map === undefined || length <= 0) return;
     const from = offset + (this.base[region] ?? 0);
+    this.listener?.(((this.first[region] ?? 0) * DIRTY_PAGE + from) as Gpa, length);
+    if (!this.recording) return;
     const last = Math.floor((from + length - 1) / DIRTY_PAGE);
     for (let page = Math.floor(from / DIRTY_PAGE); page <= last; page++) {
       map[page >>> 5] = (map[page >>> 5] ?? 0) | (1 << (page & 31));
     }
+  }
+
+  /** Forgets all pages. */
+  clear(): void {
+    for (const map of this.maps) map.fill(0);
   }
 
   /** Calls `visit` for each run of dirty pages, and clears them. Answers how many pages there were. */

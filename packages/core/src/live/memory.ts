@@ -1,11 +1,14 @@
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
-import { DirtyLog } from './dirty-log.ts';
+import { DirtyLog, type WriteListener } from './dirty-log.ts';
 import { HostError } from './errors.ts';
 import { Mapping, type Region } from './mapping.ts';
 
 /**
  * Guest memory made of regions, each over an array of the host program. Between them are holes. Addresses are numbers;
  * nothing lies at or above 2^53.
+ *
+ * `onWrite` hears of each piece that a device writes, before the driver can: an emulator that keeps translated code drops what
+ * it made of these bytes. It is called often, and must neither throw nor touch devices.
  *
  * @throws HostError if regions overlap or are no regions
  */
@@ -15,16 +18,22 @@ export class MappedMemory implements GuestMemory {
   declare readonly mappings: readonly Mapping[];
   /** Pages that devices wrote, if somebody listens. */
   log: DirtyLog | undefined;
+  private readonly listener: WriteListener | undefined;
   declare private last: Mapping;
   declare private readonly moving: readonly Mapping[];
 
-  constructor(regions: readonly Region[]) {
+  constructor(regions: readonly Region[], options: { readonly onWrite?: WriteListener } = {}) {
     const mappings = regions.map((region) => new Mapping(region)).sort((a, b) => a.gpa - b.gpa);
     mappings.forEach((mapping, index) => {
       mapping.index = index;
     });
     this.mappings = mappings;
     this.moving = mappings.filter(({ source }) => !(source instanceof Uint8Array));
+    this.listener = options.onWrite;
+    if (this.listener !== undefined) {
+      this.log = new DirtyLog(this.listener);
+      this.#sizeLog();
+    }
     this.last = mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
     this.#checkOverlap();
   }
@@ -167,15 +176,20 @@ export class MappedMemory implements GuestMemory {
 
   /** From now on, pages that devices write are remembered. */
   startDirtyLog(): void {
-    if (this.log !== undefined) return;
-    this.log = new DirtyLog();
+    if (this.log?.recording) return;
+    this.log ??= new DirtyLog();
+    this.log.recording = true;
     this.#sizeLog();
     // rings look at it when they renew their views
     this.epoch++;
   }
 
   stopDirtyLog(): void {
-    this.log = undefined;
+    if (this.listener === undefined) this.log = undefined;
+    else if (this.log !== undefined) {
+      this.log.recording = false;
+      this.log.clear();
+    }
   }
 
   /**

@@ -171,6 +171,28 @@ describe('dirty log', () => {
     expect(take(memory)).toEqual([]);
   });
 
+  test('a listener hears of each write, whether or not pages are remembered', () => {
+    const heard: [number, number][] = [];
+    const memory = new MappedMemory([ram(0x800, 0x1_0000), ram(2 ** 33, 0x2000)], {
+      onWrite: (gpa, length) => heard.push([gpa, length]),
+    });
+    memory.write(at(0xfff), new Uint8Array(2));
+    expect(take(memory)).toEqual([]);
+    memory.startDirtyLog();
+    memory.writeU16(at(2 ** 33 + 0xfff), 7, true);
+    memory.markDirty(at(0x8ff), 0x1000);
+    memory.stopDirtyLog();
+    memory.writeU8(at(0x800), 1);
+    expect(take(memory)).toEqual([]);
+    expect(heard).toEqual([
+      [0xfff, 2],
+      [2 ** 33 + 0xfff, 1],
+      [2 ** 33 + 0x1000, 1],
+      [0x8ff, 0x1000],
+      [0x800, 1],
+    ]);
+  });
+
   test('runs of pages by guest address, cleared when taken', () => {
     const memory = new MappedMemory([ram(0x800, 0x10_0000), ram(2 ** 33, 0x2000)]);
     memory.startDirtyLog();
