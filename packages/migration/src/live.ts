@@ -8,6 +8,14 @@
  */
 export { type ByteDuplex, type CancelSignal, type Clock, hostClock } from './live/duplex.ts';
 export type { LiveMachine, LiveRam, LiveRamBlock, LiveSection } from './live/machine.ts';
+export {
+  channelDuplex,
+  type DataChannelLike,
+  type MessageDuplexOptions,
+  type MessagePortLike,
+  type PortEvent,
+  portDuplex,
+} from './live/message-duplex.ts';
 export type { LiveOptions } from './live/options.ts';
 export { comparedRam, mappedRam } from './live/ram.ts';
 export {
