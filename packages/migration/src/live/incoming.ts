@@ -1,4 +1,4 @@
-import { hex, StateError } from '@virtkit/vmstate';
+import { hex, isStateError, StateError } from '@virtkit/vmstate';
 import type { Configuration } from '../configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader } from '../events.ts';
 import { COMMANDS, RAM } from '../wire.ts';
@@ -11,6 +11,7 @@ import {
   sectionKey,
 } from './machine.ts';
 import { COMMAND, PING_HAND_OVER, wordOf } from './return-path.ts';
+import { messageOf, Stop } from './stop.ts';
 
 /** How much of a stream is believed. */
 export interface IncomingLimits {
@@ -119,7 +120,8 @@ function loadOne({ section, versionId, body }: Arrived): () => void {
   try {
     return section.load(body, versionId);
   } catch (error) {
-    throw error instanceof StateError ? error.within(`${section.idstr} / `) : error;
+    if (isStateError(error)) throw error.within(`${section.idstr} / `);
+    throw new Stop('error', `${section.idstr}: ${messageOf(error)}`, error);
   }
 }
 
