@@ -1,0 +1,50 @@
+import { nameFeatures, nameStatus, negotiated, virtioDevice } from '@virtkit/core';
+import { type BlkState, blk } from '@virtkit/device-blk';
+import { type NetState, net } from '@virtkit/device-net';
+import { showValue } from '@virtkit/migration';
+import { pci } from '@virtkit/transport-pci';
+import { nameIn, Trace, type TraceNode } from '@virtkit/vmstate';
+import type { DeviceReport, FieldLine } from '../protocol.ts';
+
+const CODECS = { 'virtio-blk': virtioDevice(pci, blk), 'virtio-net': virtioDevice(pci, net) };
+
+/** Longer lists are shown by their length: the VLAN filter has 128 numbers. */
+const LIST_MAX = 8;
+
+/** Reads a device's state out of the bytes that move, and names what is in them. */
+export function describe(name: string, bytes: Uint8Array): DeviceReport {
+  const codec = name === 'virtio-blk' ? CODECS['virtio-blk'] : CODECS['virtio-net'];
+  const trace = new Trace();
+  const state = codec.decode(bytes, 0, { trace });
+  const features = negotiated(state);
+  const names = nameFeatures(features, codec.device.features).map(({ bit, name: known }) =>
+    known === undefined ? `bit ${bit}` : known.replace(/^VIRTIO_(?:BLK_F_|NET_F_|F_|RING_F_)?/, ''),
+  );
+  const inFlight = requestsOf(state.device);
+  return {
+    name,
+    bytes: bytes.length,
+    inFlight,
+    fields: [
+      { name: 'status', value: nameStatus(state.status).join(' · ') },
+      { name: 'features', value: names.join(' · ') },
+      ...fieldsOf(trace.root),
+    ],
+  };
+}
+
+function requestsOf(device: BlkState | NetState): number {
+  return 'requests' in device ? device.requests.length : 0;
+}
+
+function fieldsOf(root: TraceNode, path = ''): FieldLine[] {
+  return root.children.flatMap((child): FieldLine[] => {
+    const here = nameIn(path, child);
+    const items = child.children;
+    if (items.length > LIST_MAX && items.every(({ children }) => children.length === 0))
+      return [{ name: here, value: `${items.length} entries` }];
+    if (items.length > 0) return fieldsOf(child, here);
+    if (child.end === child.start || child.part === 'count') return [];
+    return [{ name: here, value: showValue(child.value, child.type) }];
+  });
+}

@@ -1,0 +1,355 @@
+import {
+  GUESTS,
+  type GuestName,
+  type Listener,
+  type MoveReport,
+  type Phase,
+  SLOTS,
+  type Slot,
+  type SlotView,
+} from '../protocol.ts';
+import { type Assets, loadAssets } from './assets.ts';
+import { describe } from './describe.ts';
+import { DiskFile } from './disk-file.ts';
+import { Lan } from './lan.ts';
+import { type Bundle, Machine, type MachineOptions } from './machine.ts';
+import { getSaved, isSaved, putSaved, savedDisk } from './saved.ts';
+import { Stopwatch } from './stopwatch.ts';
+import { reasonOf, Tabs } from './tabs.ts';
+
+const VIEW_EVERY = 100;
+
+interface Console {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** A place for a guest. */
+interface Place {
+  phase: Phase;
+  guest: GuestName | undefined;
+  machine: Machine | undefined;
+  saved: boolean;
+}
+
+const nobody = (): Place => ({ phase: 'empty', guest: undefined, machine: undefined, saved: false });
+
+/**
+ * All of the emulation of a tab: two instances of v86, the disks of their guests, and the switch between them. It lives in a
+ * worker, so that the page stays fluent, and because only workers may read and write files without waiting.
+ */
+export class Host {
+  readonly #places: Record<Slot, Place> = { 0: nobody(), 1: nobody() };
+  readonly #disks: Readonly<Record<GuestName, DiskFile>> = {
+    alice: new DiskFile('alice'),
+    bob: new DiskFile('bob'),
+  };
+  readonly #lan = new Lan();
+  readonly #tabs: Tabs;
+  readonly #listener: Listener;
+  readonly #assets: Promise<Assets> = loadAssets();
+  /** One thing at a time. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(id: string, listener: Listener) {
+    this.#listener = listener;
+    this.#assets.catch(() => {}); // told when a guest needs them
+    this.#tabs = new Tabs(id, {
+      offered: (guest) => this.#offered(guest),
+      arrive: (bundle, steps) => this.#inTurn(() => this.#arrive(bundle, steps)),
+      changed: (tabs) => listener.tabs(tabs),
+    });
+    setInterval(() => listener.view(SLOTS.map((slot) => this.#view(slot))), VIEW_EVERY);
+  }
+
+  /** Starts a guest with its own disk, from the snapshot if there is one. */
+  start(slot: Slot, guest: GuestName, size: Console): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#demand(slot, 'empty');
+      const place = await this.#occupy(slot, guest, 'loading');
+      const disk = this.#disks[guest];
+      try {
+        const assets = await this.#assets;
+        await disk.open();
+        disk.disk.latency = 0;
+        place.phase = 'booting';
+        place.machine = await Machine.start(this.#options(assets, guest), size);
+        place.phase = 'running';
+      } catch (error) {
+        this.#vacate(slot);
+        disk.close();
+        throw error;
+      }
+    });
+  }
+
+  input(guest: GuestName, text: string): void {
+    this.#machineOf(guest)?.console.send(text);
+  }
+
+  latency(slot: Slot, ms: number): void {
+    const { machine } = this.#places[slot];
+    if (machine !== undefined) machine.disk.latency = ms;
+  }
+
+  /** Ends a guest. Its disk stays. */
+  stop(slot: Slot): Promise<void> {
+    return this.#inTurn(async () => {
+      const { machine, guest } = this.#demand(slot, 'running');
+      if (machine === undefined || guest === undefined) return;
+      await machine.suspend();
+      this.#disks[guest].close();
+      await machine.destroy();
+      this.#vacate(slot);
+    });
+  }
+
+  /** Moves the guest to the other instance, in the midst of what it does. A guest that is there comes here. */
+  move(from: Slot): Promise<MoveReport[]> {
+    return this.#inTurn(async () => {
+      this.#demand(from, 'running');
+      const to: Slot = from === 0 ? 1 : 0;
+      const guests: [Slot, Slot][] = [[from, to]];
+      if (this.#places[to].phase !== 'empty') {
+        this.#demand(to, 'running');
+        guests.push([to, from]);
+      }
+      const assets = await this.#assets;
+      const leaving = { ...this.#places };
+      const reports: MoveReport[] = [];
+      const moved: Partial<Record<Slot, Place>> = {};
+      for (const [here, there] of guests) {
+        const { place, report } = await this.#moveOne(assets, leaving[here], there);
+        moved[there] = place;
+        reports.push(report);
+      }
+      for (const slot of SLOTS) this.#places[slot] = moved[slot] ?? nobody();
+      this.#changed();
+      return reports;
+    });
+  }
+
+  async #moveOne(assets: Assets, place: Place, to: Slot): Promise<{ place: Place; report: MoveReport }> {
+    const { machine, guest } = place;
+    if (machine === undefined || guest === undefined) throw new Error('nobody there');
+    const watch = new Stopwatch();
+    const bundle = await this.#take(place, machine, watch);
+    try {
+      const options = { ...this.#options(assets, guest), screen: bundle.screen };
+      const next = await Machine.receive(options, bundle);
+      watch.lap('restore');
+      await this.#disks[guest].open();
+      watch.lap('open disk');
+      await next.goOn();
+      watch.lap('go on');
+      await machine.destroy();
+      return {
+        place: { ...place, machine: next, phase: 'running' },
+        report: report('moved', bundle, `instance ${to + 1}`, watch.steps),
+      };
+    } catch (error) {
+      await this.#giveBack(place, machine);
+      throw error;
+    }
+  }
+
+  /** Moves the guest to another tab. */
+  moveToTab(slot: Slot, tab: string): Promise<MoveReport> {
+    return this.#inTurn(async () => {
+      const place = this.#demand(slot, 'running');
+      const { machine, guest } = place;
+      if (machine === undefined || guest === undefined) throw new Error('nobody there');
+      await this.#tabs.offer(tab, guest);
+      const watch = new Stopwatch();
+      const bundle = await this.#take(place, machine, watch);
+      try {
+        const steps = await this.#tabs.deliver(tab, bundle, [...watch.steps]);
+        await machine.destroy();
+        this.#vacate(slot);
+        return report('moved', bundle, `tab ${tab}`, steps);
+      } catch (error) {
+        await this.#giveBack(place, machine);
+        throw error;
+      }
+    });
+  }
+
+  #offered(guest: GuestName): void {
+    const slot = this.#free();
+    if (slot === undefined) throw new Error('both instances there have a guest');
+    if (this.#machineOf(guest) !== undefined) throw new Error(`${guest} is there already`);
+  }
+
+  async #arrive(
+    bundle: Bundle,
+    before: readonly { readonly name: string; readonly ms: number }[],
+  ): Promise<readonly { readonly name: string; readonly ms: number }[]> {
+    const slot = this.#free();
+    if (slot === undefined) throw new Error('both instances there have a guest');
+    const guest = bundle.guest.name;
+    const watch = new Stopwatch();
+    const place = await this.#occupy(slot, guest, 'loading');
+    const disk = this.#disks[guest];
+    try {
+      this.#listener.output(guest, bundle.screen);
+      const assets = await this.#assets;
+      const machine = await Machine.receive(
+        { ...this.#options(assets, guest), screen: bundle.screen },
+        bundle,
+      );
+      watch.lap('restore');
+      await disk.open();
+      watch.lap('open disk');
+      await machine.goOn();
+      watch.lap('go on');
+      place.machine = machine;
+      place.phase = 'running';
+    } catch (error) {
+      this.#vacate(slot);
+      disk.close();
+      throw error;
+    }
+    const steps = [...before, ...watch.steps];
+    this.#listener.report(report('arrived', bundle, `instance ${slot + 1}`, steps));
+    return steps;
+  }
+
+  /** Keeps the state of a guest, with a copy of its disk as it is at this moment. */
+  save(slot: Slot): Promise<MoveReport> {
+    return this.#inTurn(async () => {
+      const place = this.#demand(slot, 'running');
+      const { machine, guest } = place;
+      if (machine === undefined || guest === undefined) throw new Error('nobody there');
+      const watch = new Stopwatch();
+      const bundle = await this.#take(place, machine, watch);
+      try {
+        await this.#disks[guest].copy('to', savedDisk(guest));
+        await putSaved(bundle);
+        watch.lap('write files');
+      } finally {
+        await this.#giveBack(place, machine);
+      }
+      watch.lap('go on');
+      place.saved = true;
+      return report('saved', bundle, '', watch.steps);
+    });
+  }
+
+  /** Goes back to the state that {@link save} kept. */
+  restore(slot: Slot): Promise<MoveReport> {
+    return this.#inTurn(async () => {
+      const place = this.#demand(slot, 'running');
+      const { machine, guest } = place;
+      if (machine === undefined || guest === undefined) throw new Error('nobody there');
+      const disk = this.#disks[guest];
+      const bundle = await getSaved(guest);
+      const watch = new Stopwatch();
+      const options = { ...this.#options(await this.#assets, guest), screen: bundle.screen };
+      await this.#take(place, machine, watch);
+      await disk.copy('from', savedDisk(guest));
+      watch.lap('copy disk');
+      await machine.destroy();
+      place.machine = await Machine.receive(options, bundle);
+      watch.lap('restore');
+      await disk.open();
+      await place.machine.goOn();
+      watch.lap('go on');
+      place.phase = 'running';
+      return report('restored', bundle, `instance ${slot + 1}`, watch.steps);
+    });
+  }
+
+  /** The page closes. */
+  leave(): void {
+    this.#tabs.leave();
+    for (const disk of Object.values(this.#disks)) disk.close();
+  }
+
+  /** Stops a guest, and closes its disk for the next who opens it. */
+  async #take(place: Place, machine: Machine, watch: Stopwatch): Promise<Bundle> {
+    place.phase = 'stopped';
+    const bundle = await machine.suspend();
+    watch.lap('stop and save');
+    this.#disks[machine.guest.name].close();
+    return bundle;
+  }
+
+  /** It could not move: it goes on where it was. */
+  async #giveBack(place: Place, machine: Machine): Promise<void> {
+    const disk = this.#disks[machine.guest.name];
+    disk.close();
+    await disk.open();
+    await machine.goOn();
+    place.phase = 'running';
+  }
+
+  #options(assets: Assets, guest: GuestName): MachineOptions {
+    return {
+      assets,
+      guest: GUESTS[guest],
+      disk: this.#disks[guest].disk,
+      lan: this.#lan,
+      onOutput: (bytes) => this.#listener.output(guest, bytes),
+      onTrouble: (text) => this.#listener.say(`${guest}: ${text}`, 'trouble'),
+    };
+  }
+
+  async #occupy(slot: Slot, guest: GuestName, phase: Phase): Promise<Place> {
+    const place: Place = { phase, guest, machine: undefined, saved: false };
+    this.#places[slot] = place;
+    this.#changed();
+    place.saved = await isSaved(guest);
+    return place;
+  }
+
+  #vacate(slot: Slot): void {
+    this.#places[slot] = nobody();
+    this.#changed();
+  }
+
+  #changed(): void {
+    const guests = SLOTS.flatMap((slot) => this.#places[slot].guest ?? []);
+    this.#tabs.tell({ free: SLOTS.length - guests.length, guests });
+  }
+
+  #free(): Slot | undefined {
+    return SLOTS.find((slot) => this.#places[slot].phase === 'empty');
+  }
+
+  #demand(slot: Slot, phase: Phase): Place {
+    const place = this.#places[slot];
+    if (place.phase !== phase) throw new Error(`instance ${slot + 1} is ${place.phase}, not ${phase}`);
+    return place;
+  }
+
+  #machineOf(guest: GuestName): Machine | undefined {
+    return SLOTS.map((slot) => this.#places[slot]).find((place) => place.guest === guest)?.machine;
+  }
+
+  #view(slot: Slot): SlotView {
+    const { phase, guest, machine, saved } = this.#places[slot];
+    return { slot, phase, guest, saved, devices: machine?.view() ?? [] };
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch((error: unknown) => this.#listener.say(reasonOf(error), 'trouble'));
+    return done;
+  }
+}
+
+function report(
+  kind: MoveReport['kind'],
+  { guest, machine, devices }: Bundle,
+  to: string,
+  steps: MoveReport['steps'],
+): MoveReport {
+  return {
+    kind,
+    guest: guest.name,
+    to,
+    machineBytes: machine.byteLength,
+    devices: devices.map(({ name, bytes }) => describe(name, bytes)),
+    steps,
+  };
+}
