@@ -24,6 +24,22 @@ test('a machine moves while its guest works, and back again', async () => {
   }
 });
 
+test('what the guest writes until it has stopped is moved', async () => {
+  const travel = new Travel();
+  const { source, destination } = travel;
+  const pause = source.pause.bind(source);
+  source.pause = async () => {
+    await Promise.resolve();
+    source.step();
+    source.scribble(3);
+    await Promise.resolve();
+    pause();
+  };
+  const outcome = await travel.move();
+  expect(destination.atResume).toEqual(source.atPause);
+  expect(await travel.settle(outcome)).toBe('moved arrived');
+});
+
 describe('rounds', () => {
   /** A connection that takes a second for each 64 KiB, and a guest that writes so many pages meanwhile. */
   function slow(pages: () => number): { travel: Travel; clock: TestClock; told: SendProgress[] } {

@@ -107,7 +107,7 @@ export class SmallMachine implements LiveMachine {
     };
   }
 
-  pause(): void {
+  pause(): void | Promise<void> {
     this.#mayFail('pause');
     if (this.#world.running === this) this.#world.running = undefined;
     this.disk.pause();
