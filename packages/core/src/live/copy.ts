@@ -6,35 +6,54 @@ const BYTE_LOOP = 24;
 /** Up to so many, a loop over words is as fast as `set` of a view that is there already, and faster than making one. */
 const WORD_LOOP = 64;
 
-/** The array of the device that was copied from or to last: its words and views are made once, not at each copy. */
-let lastBytes: Uint8Array | undefined;
-let lastWords: Int32Array | undefined;
-let lastViews: ViewCache | undefined;
+/** An array of a device: its words and views are made once, not at each copy. */
+interface Known {
+  bytes: Uint8Array;
+  words: Int32Array | undefined;
+  views: ViewCache | undefined;
+}
+
+/** Arrays known at a time: a few devices take turns, and more of them would keep more memory from being freed. */
+const KNOWN = 4;
+const known: readonly Known[] = Array.from({ length: KNOWN }, () => ({
+  bytes: new Uint8Array(0),
+  words: undefined,
+  views: undefined,
+}));
+let last = known[0] as Known;
+let oldest = 0;
+
+/** Makes an array the {@link last} one. False: it was not known before. */
+function recall(bytes: Uint8Array): boolean {
+  for (let i = 0; i < KNOWN; i++) {
+    const one = known[i] as Known;
+    if (one.bytes !== bytes) continue;
+    last = one;
+    return true;
+  }
+  last = known[oldest] as Known;
+  oldest = (oldest + 1) % KNOWN;
+  last.bytes = bytes;
+  last.words = undefined;
+  last.views = undefined;
+  return false;
+}
 
 /** All whole words of an array whose bytes lie aligned in its buffer. */
 function wordsOf(bytes: Uint8Array): Int32Array {
-  if (bytes !== lastBytes) remember(bytes);
-  lastWords ??= new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
-  return lastWords;
+  if (bytes !== last.bytes) recall(bytes);
+  last.words ??= new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+  return last.words;
 }
 
 /** A part of an array of the device. */
 function viewOf(bytes: Uint8Array, start: number, length: number): Uint8Array {
   // an array that is copied whole needs no view
   if (start === 0 && length === bytes.length) return bytes;
-  if (bytes !== lastBytes) {
-    // arrays that are seen once are not worth a cache
-    remember(bytes);
-    return bytes.subarray(start, start + length);
-  }
-  lastViews ??= new ViewCache(bytes);
-  return lastViews.view(start, length);
-}
-
-function remember(bytes: Uint8Array): void {
-  lastBytes = bytes;
-  lastWords = undefined;
-  lastViews = undefined;
+  // arrays that are seen once are not worth a cache
+  if (bytes !== last.bytes && !recall(bytes)) return bytes.subarray(start, start + length);
+  last.views ??= new ViewCache(bytes);
+  return last.views.view(start, length);
 }
 
 /** May bytes from here to there be copied as words? */

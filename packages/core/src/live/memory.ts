@@ -1,4 +1,5 @@
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
+import { copyIn, copyOut } from './copy.ts';
 import { DirtyLog, type WriteListener } from './dirty-log.ts';
 import { HostError } from './errors.ts';
 import { Mapping, type Region } from './mapping.ts';
@@ -40,7 +41,8 @@ export class MappedMemory implements GuestMemory {
 
   sync(): void {
     let moved = false;
-    for (const mapping of this.moving) if (mapping.refresh()) moved = true;
+    const { moving } = this;
+    for (let i = 0; i < moving.length; i++) if (moving[i]?.refresh()) moved = true;
     if (!moved) return;
     this.epoch++;
     this.#checkOverlap();
@@ -90,9 +92,9 @@ export class MappedMemory implements GuestMemory {
     if (!this.covers(gpa, length)) return false;
     let at: number = gpa;
     for (let done = 0; done < length; ) {
-      const { bytes, gpa: base, end } = this.at(at) as Mapping;
-      const piece = Math.min(length - done, end - at);
-      target.set(bytes.subarray(at - base, at - base + piece), offset + done);
+      const mapping = this.at(at) as Mapping;
+      const piece = Math.min(length - done, mapping.end - at);
+      copyOut(mapping, at - mapping.gpa, target, offset + done, piece);
       done += piece;
       at += piece;
     }
@@ -106,7 +108,7 @@ export class MappedMemory implements GuestMemory {
     for (let done = 0; done < length; ) {
       const mapping = this.at(at) as Mapping;
       const piece = Math.min(length - done, mapping.end - at);
-      mapping.bytes.set(source.subarray(offset + done, offset + done + piece), at - mapping.gpa);
+      copyIn(mapping, at - mapping.gpa, source, offset + done, piece);
       this.log?.mark(mapping.index, at - mapping.gpa, piece);
       done += piece;
       at += piece;

@@ -85,7 +85,12 @@ export class Engine {
       this.#batch = outer;
       this.#batched = outerBatched;
     }
-    if (budget === 0 && !queue.isEmpty()) this.settings.defer?.(() => this.#proceed(queue));
+    if (budget === 0 && !queue.isEmpty()) this.#defer(queue);
+  }
+
+  /** A method of its own: where a closure is made, its scope is allocated at each call. */
+  #defer(queue: Virtqueue): void {
+    this.settings.defer?.(() => this.#proceed(queue));
   }
 
   /** Tells the driver of what was finished so far, of the queue that requests are being taken from. */

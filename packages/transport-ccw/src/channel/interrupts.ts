@@ -27,6 +27,14 @@ export function interruptWord(isc: number, adapter: boolean): number {
   return ((isc << WORD_ISC_SHIFT) | (adapter ? ADAPTER_WORD : 0)) >>> 0;
 }
 
+/** Adapter interrupts of a subclass are all alike. */
+const ADAPTER_INTERRUPTS: readonly PendingInterrupt[] = Array.from({ length: ISC_MAX + 1 }, (_, isc) => ({
+  id: 0,
+  nr: 0,
+  parm: 0,
+  word: interruptWord(isc, true),
+}));
+
 /** Is the subclass enabled in the low word of control register 6? */
 function enabled(cr6: number, isc: number): boolean {
   return ((cr6 << isc) & CR6_ISC0) !== 0;
@@ -47,14 +55,28 @@ export class InterruptQueue {
     list.push(interrupt);
   }
 
+  addAdapter(isc: number): void {
+    const interrupt = ADAPTER_INTERRUPTS[isc & ISC_MAX];
+    if (interrupt !== undefined) this.add(interrupt);
+  }
+
+  /** The list with the next one. */
+  #next(cr6: number): PendingInterrupt[] | undefined {
+    for (let isc = 0; isc <= ISC_MAX; isc++) {
+      const list = this.#waiting[isc];
+      if (list !== undefined && list.length !== 0 && enabled(cr6, isc)) return list;
+    }
+    return undefined;
+  }
+
   /** Would {@link take} give one? */
   pending(cr6: number): boolean {
-    return this.#waiting.some((list, isc) => list.length !== 0 && enabled(cr6, isc));
+    return this.#next(cr6) !== undefined;
   }
 
   /** The next interrupt of the subclasses that control register 6 (its low word) enables. */
   take(cr6: number): PendingInterrupt | undefined {
-    return this.#waiting.find((list, isc) => list.length !== 0 && enabled(cr6, isc))?.pop();
+    return this.#next(cr6)?.pop();
   }
 
   /** Forgets the interrupts of a subchannel that is no more. */

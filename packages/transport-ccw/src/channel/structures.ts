@@ -87,14 +87,24 @@ export function writeSchib(
   target.set(mda, SCHIB_MDA);
 }
 
+/** Big-endian, without a view: what is stored at each interrupt. */
+export function put16(target: Uint8Array, at: number, value: number): void {
+  target[at] = value >>> 8;
+  target[at + 1] = value;
+}
+
+export function put32(target: Uint8Array, at: number, value: number): void {
+  put16(target, at, value >>> 16);
+  put16(target, at + 2, value);
+}
+
 export function writeScsw(target: Uint8Array, at: number, scsw: Scsw, flags: number): void {
-  const view = viewOf(target);
-  view.setUint16(at, flags);
-  view.setUint16(at + 2, scsw.ctrl);
-  view.setUint32(at + 4, scsw.cpa);
-  view.setUint8(at + 8, scsw.dstat);
-  view.setUint8(at + 9, scsw.cstat);
-  view.setUint16(at + 10, scsw.count);
+  put16(target, at, flags);
+  put16(target, at + 2, scsw.ctrl);
+  put32(target, at + 4, scsw.cpa);
+  target[at + 8] = scsw.dstat;
+  target[at + 9] = scsw.cstat;
+  put16(target, at + 10, scsw.count);
 }
 
 export function readOrb(bytes: Uint8Array): Orb {

@@ -3,7 +3,7 @@ import type { ValueOf } from '@virtkit/vmstate';
 import type { subchannel } from '../subchannel.ts';
 import { ACTL, CSTAT, DSTAT, FCTL, ISC_SHIFT, PATH, PMCW, PMCW_CHARS, SCSW_FLAGS, STCTL } from './bits.ts';
 import { DataStream } from './data-stream.ts';
-import type { ChannelHost } from './host.ts';
+import type { ChannelHost, IoInterrupt } from './host.ts';
 import { startFunction } from './program.ts';
 import {
   type Ccw,
@@ -11,6 +11,7 @@ import {
   type Orb,
   orbValid,
   type Pmcw,
+  put32,
   readOrb,
   readSchib,
   type Scsw,
@@ -86,6 +87,8 @@ export class Subchannel {
   thinintActive = false;
   readonly data: DataStream;
   readonly #host: ChannelHost;
+  /** The last interrupt: mostly the next one is the same. */
+  #interrupted: IoInterrupt | undefined;
 
   constructor(
     address: SubchannelAddress,
@@ -215,15 +218,14 @@ export class Subchannel {
     if (!this.operational) return 3;
     const { scsw, pmcw } = this;
     let { flags } = scsw;
-    const view = new DataView(target.buffer, target.byteOffset, IRB_BYTES);
     target.fill(0, 0, IRB_BYTES);
     if (this.statusPending) {
       const checked = (scsw.cstat & (CSTAT.DATA_CHECK | CSTAT.CHN_CTRL_CHECK | CSTAT.INTF_CTRL_CHECK)) !== 0;
       if (checked) flags |= SCSW_FLAGS.ESWF;
-      view.setUint32(12, checked ? 0x04804000 : 0x00800000);
+      put32(target, 12, checked ? 0x04804000 : 0x00800000);
       if ((scsw.dstat & DSTAT.UNIT_CHECK) !== 0 && (pmcw.chars & PMCW_CHARS.CSENSE) !== 0) {
         flags |= SCSW_FLAGS.ESWF | SCSW_FLAGS.ECTL;
-        view.setUint32(16, 0x01000000 | (this.senseData.length << 8));
+        put32(target, 16, 0x01000000 | (this.senseData.length << 8));
         target.set(this.senseData, 32);
       }
     }
@@ -337,12 +339,14 @@ export class Subchannel {
   }
 
   #interrupt(): void {
-    this.#host.ioInterrupt({
-      id: this.interruptId,
-      nr: this.schid,
-      intparm: this.pmcw.intparm,
-      isc: this.isc,
-    });
+    const { interruptId: id, schid: nr, isc } = this;
+    const { intparm } = this.pmcw;
+    let last = this.#interrupted;
+    if (last?.id !== id || last.nr !== nr || last.intparm !== intparm || last.isc !== isc) {
+      last = { id, nr, intparm, isc };
+      this.#interrupted = last;
+    }
+    this.#host.ioInterrupt(last);
   }
 
   /** The saved state. Without `orb`: as machines before 2.10 wrote it. */

@@ -5,7 +5,17 @@ import { type ChannelDevice, CSSID_MAX, DeviceMap, SSID_MAX, VIRTUAL_CSSID } fro
 import type { ChannelHost, IoInterrupt } from './host.ts';
 import { InterruptQueue, interruptWord, type PendingInterrupt } from './interrupts.ts';
 import { ChannelReports, CRW } from './reports.ts';
-import { IRB_BYTES, ORB_BYTES, orbValid, readOrb, readSchib, SCHIB_BYTES, schibValid } from './structures.ts';
+import {
+  IRB_BYTES,
+  ORB_BYTES,
+  orbValid,
+  put16,
+  put32,
+  readOrb,
+  readSchib,
+  SCHIB_BYTES,
+  schibValid,
+} from './structures.ts';
 import type { ConditionCode, Subchannel } from './subchannel.ts';
 
 /** A program interruption that an instruction causes instead of a condition code. */
@@ -23,6 +33,7 @@ export interface OperandAccess {
   /** Copies bytes out. False: access exception. */
   read(address: number, target: Uint8Array): boolean;
   /** Copies bytes in. False, and nothing written: access exception. */
+  /** @param source lent for the call */
   write(address: number, source: Uint8Array): boolean;
   /** Could {@link write} write here? */
   writable(address: number, length: number): boolean;
@@ -65,6 +76,12 @@ export class ChannelSubsystem implements ChannelHost {
   readonly #operands: OperandAccess;
   readonly #onInterrupt: (() => void) | undefined;
   readonly #devices = new DeviceMap();
+  /** The last interrupt of each subchannel, by id and number: mostly the next one is the same. */
+  readonly #last = new Map<number, PendingInterrupt>();
+  // what instructions store: one at a time
+  readonly #irb = new Uint8Array(IRB_BYTES);
+  readonly #code = new Uint8Array(12);
+  readonly #shortCode = this.#code.subarray(0, 8);
   readonly #reports: ChannelReports;
   /** Fields of the saved state that nothing here works with. */
   #kept: Pick<CssState, 'seiPending' | 'chnmonActive' | 'chnmonArea' | 'css' | 'defaultCssid'>;
@@ -106,6 +123,7 @@ export class ChannelSubsystem implements ChannelHost {
     const { subchannel } = device;
     this.#report(subchannel);
     this.interrupts.forget(subchannel.interruptId, subchannel.schid);
+    this.#last.clear();
   }
 
   /** The machine is reset: devices, pending interrupts and reports, and what the guest enabled. */
@@ -135,12 +153,21 @@ export class ChannelSubsystem implements ChannelHost {
   }
 
   ioInterrupt({ id, nr, intparm, isc }: IoInterrupt): void {
-    this.interrupts.add({ id, nr, parm: intparm, word: interruptWord(isc, false) });
+    this.interrupts.add(this.#pendingOf(id, nr, intparm, interruptWord(isc, false)));
     this.#onInterrupt?.();
   }
 
+  #pendingOf(id: number, nr: number, parm: number, word: number): PendingInterrupt {
+    const key = id * 0x10000 + nr;
+    const last = this.#last.get(key);
+    if (last !== undefined && last.parm === parm && last.word === word) return last;
+    const interrupt = { id, nr, parm, word };
+    this.#last.set(key, interrupt);
+    return interrupt;
+  }
+
   adapterInterrupt(isc: number): void {
-    this.interrupts.add({ id: 0, nr: 0, parm: 0, word: interruptWord(isc, true) });
+    this.interrupts.addAdapter(isc);
     this.#onInterrupt?.();
   }
 
@@ -196,7 +223,7 @@ export class ChannelSubsystem implements ChannelHost {
     if ((address & 3) !== 0) return 'specification';
     if (!this.#writable(address, IRB_BYTES)) return 'addressing';
     if (typeof found === 'string') return 3;
-    const irb = new Uint8Array(IRB_BYTES);
+    const irb = this.#irb;
     const cc = found.subchannel.irb(irb);
     if (cc === 3) return 3;
     if (!this.#operands.write(address, irb)) return 'addressing';
@@ -240,14 +267,15 @@ export class ChannelSubsystem implements ChannelHost {
     if ((address & 3) !== 0) return 'specification';
     const interrupt = this.interrupts.take(cr6);
     if (interrupt === undefined) return 0;
-    const code = interruptionCode(interrupt);
+    const code = this.#code;
+    putInterruption(code, interrupt);
     if (address === 0) {
       this.#memory.sync();
       this.#memory.write((prefix + LOWCORE_IO_CODE) as Gpa, code);
       return 1;
     }
     this.#memory.sync();
-    if (this.#operands.write(address, code.subarray(0, 8))) return 1;
+    if (this.#operands.write(address, this.#shortCode)) return 1;
     this.interrupts.add(interrupt);
     return 'addressing';
   }
@@ -347,12 +375,9 @@ export class ChannelSubsystem implements ChannelHost {
 const NO_MONITORING = { seiPending: false, chnmonActive: false, chnmonArea: 0n };
 
 /** The I/O interruption code: 12 bytes. */
-function interruptionCode({ id, nr, parm, word }: PendingInterrupt): Uint8Array {
-  const bytes = new Uint8Array(12);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, id);
-  view.setUint16(2, nr);
-  view.setUint32(4, parm);
-  view.setUint32(8, word);
-  return bytes;
+function putInterruption(bytes: Uint8Array, { id, nr, parm, word }: PendingInterrupt): void {
+  put16(bytes, 0, id);
+  put16(bytes, 2, nr);
+  put32(bytes, 4, parm);
+  put32(bytes, 8, word);
 }
