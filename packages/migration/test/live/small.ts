@@ -8,15 +8,32 @@ import { type LiveMachine, mappedRam, opaqueSection, virtioSection } from '../..
 const RAM_BYTES = 16 * 4096;
 const SLOT = 2;
 const SECTOR = 512;
-export const SECTORS = 16;
+const SECTORS = 16;
+export const DISK_BYTES: number = SECTORS * SECTOR;
 
-/**
- * What both machines can reach: a disk. It notices if two machines run, and if one touches it that does not.
- */
+/** A disk that both machines can reach. */
+export interface SmallDisk {
+  read(position: number, target: Uint8Array): void;
+  write(position: number, source: Uint8Array): void;
+}
+
+function memoryDisk(): SmallDisk {
+  const bytes = new Uint8Array(DISK_BYTES);
+  return {
+    read: (position, target) => target.set(bytes.subarray(position, position + target.length)),
+    write: (position, source) => bytes.set(source, position),
+  };
+}
+
+/** What both machines can reach. It notices if two machines run, and if one touches it that does not. */
 export class SmallWorld {
-  readonly disk = new Uint8Array(SECTORS * SECTOR);
+  readonly disk: SmallDisk;
   running: SmallMachine | undefined;
   readonly faults: string[] = [];
+
+  constructor(disk: SmallDisk = memoryDisk()) {
+    this.disk = disk;
+  }
 }
 
 /** Where the guest's program keeps what it knows: in guest memory, and nowhere else. */
@@ -218,15 +235,19 @@ export class SmallMachine implements LiveMachine {
         this.#world.faults.push('a stopped machine reaches for the disk');
     };
     return {
-      size: disk.length,
+      size: DISK_BYTES,
       read: (position, target, from, length) => {
         mine();
-        target.copyFrom(from, disk, position, length);
+        const bytes = new Uint8Array(length);
+        disk.read(position, bytes);
+        target.copyFrom(from, bytes);
         return undefined;
       },
       write: (position, source, from, length) => {
         mine();
-        source.copyTo(from, disk, position, length);
+        const bytes = new Uint8Array(length);
+        source.copyTo(from, bytes, 0, length);
+        disk.write(position, bytes);
         return undefined;
       },
     };
