@@ -1,9 +1,10 @@
 #!/bin/sh
-# Fetches what the real-guest tests boot: a Debian kernel with its modules and a static busybox, for x86-64 and s390x.
+# Fetches what the real-guest tests boot: a Debian kernel with its modules and a static busybox, for x86-64 and s390x (QEMU)
+# and for i386 (v86; with it the BIOS images, and the programs that make and check file systems).
 # Nothing is installed; the packages are unpacked into ${VIRTKIT_LAB_CACHE:-$HOME/.cache/virtkit-lab}/<arch>.
 # Needs Debian and root (a foreign architecture is added to apt). Running it again does nothing.
 #
-#   ./prepare.sh                both architectures
+#   ./prepare.sh                all architectures
 #   ./prepare.sh x86_64         one of them
 #   ./prepare.sh --with-qemu    also installs the QEMUs from apt
 set -eu
@@ -14,11 +15,11 @@ with_qemu=no
 for arg in "$@"; do
   case $arg in
     --with-qemu) with_qemu=yes ;;
-    x86_64 | s390x) arches="$arches $arg" ;;
+    x86_64 | s390x | i386) arches="$arches $arg" ;;
     *) echo "prepare.sh: unknown argument $arg" >&2; exit 2 ;;
   esac
 done
-[ -n "$arches" ] || arches='x86_64 s390x'
+[ -n "$arches" ] || arches='x86_64 s390x i386'
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
   echo 'prepare.sh: needs apt-get and dpkg' >&2
@@ -27,7 +28,8 @@ fi
 
 updated=no
 update() {
-  [ "$updated" = yes ] || apt-get update -qq
+  # a mirror that is being written may lack an index for a while; what is needed may be there all the same
+  [ "$updated" = yes ] || apt-get update -qq || apt-get update -qq || echo 'prepare.sh: apt-get update failed' >&2
   updated=yes
 }
 
@@ -50,7 +52,12 @@ for arch in $arches; do
     echo "prepare.sh: $dir is complete ($(cat "$dir/.complete"))"
     continue
   fi
+  extra=
   case $arch in
+    i386)
+      deb=i386 meta=linux-image-686
+      extra='seabios e2fsprogs:i386 libblkid1:i386 libc6:i386 libcom-err2:i386 libext2fs2:i386 libss2:i386 libuuid1:i386'
+      ;;
     x86_64) deb=amd64 meta=linux-image-cloud-amd64 ;;
     s390x) deb=s390x meta=linux-image-s390x ;;
   esac
@@ -74,13 +81,16 @@ for arch in $arches; do
   work=$(mktemp -d "${TMPDIR:-/tmp}/virtkit-lab.XXXXXX")
   trap 'rm -rf "$work"' EXIT
   chmod 777 "$work" # apt fetches as a user of its own
-  (cd "$work" && apt-get download -qq "$kernel" $parts "busybox-static$suffix")
+  (cd "$work" && apt-get download -qq "$kernel" $parts $extra "busybox-static$suffix")
   rm -rf "$dir"
   mkdir -p "$dir"
   for package in "$work"/*.deb; do
     dpkg -x "$package" "$dir"
   done
-  rm -rf "$work" "$dir/usr/share"
+  rm -rf "$work"
+  for path in "$dir"/usr/share/*; do
+    [ "${path##*/}" = seabios ] || rm -rf "$path"
+  done
   trap - EXIT
   # Newer kernels ship compressed modules; insmod in the guest wants them plain.
   find "$dir" -name '*.ko.xz' -exec xz -d {} +

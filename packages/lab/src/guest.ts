@@ -8,10 +8,12 @@ import { basename, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 
 export type GuestArch = 'x86_64' | 's390x';
+/** Guests of QEMU, and of v86. */
+export type KitArch = GuestArch | 'i386';
 
 /** What is needed to boot a guest. */
 export interface GuestKit {
-  readonly arch: GuestArch;
+  readonly arch: KitArch;
   readonly kernelPath: string;
   /** `6.1.0-56-cloud-amd64` */
   readonly kernelRelease: string;
@@ -29,7 +31,7 @@ export function cacheDir(): string {
 }
 
 /** Looks the guest's parts up in the cache; says what is missing otherwise. */
-export function findGuestKit(arch: GuestArch): GuestKitLookup {
+export function findGuestKit(arch: KitArch): GuestKitLookup {
   const root = join(cacheDir(), arch);
   const missing = (what: string): GuestKitLookup => ({
     ok: false,

@@ -1,0 +1,164 @@
+import { HostError } from '@virtkit/core';
+import { hookConfigPorts } from './config-ports.ts';
+import { machineOf, type V86Emulator, type V86Machine } from './emulator.ts';
+import { Lines } from './lines.ts';
+import { Mmio } from './mmio.ts';
+import { GuestRam } from './ram.ts';
+import type { Slot } from './slot.ts';
+import { match, STATE_INDEX, save } from './snapshot.ts';
+
+/** A v86 that is there, with our side of it. */
+interface Running {
+  readonly machine: V86Machine;
+  readonly mmio: Mmio;
+  readonly lines: Lines;
+}
+
+const hosts = new WeakMap<V86Emulator, Host>();
+
+/** What all devices attached to one emulator share. @throws HostError if it is no V86 */
+export function hostOf(emulator: V86Emulator): Host {
+  const known = hosts.get(emulator);
+  if (known !== undefined) return known;
+  const host = new Host(emulator);
+  hosts.set(emulator, host);
+  return host;
+}
+
+export class Host {
+  readonly ram = new GuestRam();
+  /** Resolves when there is a machine. */
+  readonly ready: Promise<void>;
+  readonly slots = new Map<number, Slot>();
+  #running: Running | undefined;
+  #unhook: (() => void) | undefined;
+  #goingBack = false;
+
+  constructor(emulator: V86Emulator) {
+    const machine = machineOf(emulator);
+    if (machine !== undefined) {
+      this.#connect(machine);
+      this.ready = Promise.resolve();
+      return;
+    }
+    this.ready = new Promise((resolve, reject) => {
+      // comes before the first instruction, and before `initial_state` is restored
+      emulator.add_listener('emulator-ready', () => {
+        try {
+          const made = machineOf(emulator);
+          if (made === undefined) throw new HostError('emulator-ready, and v86 has no PCI bus');
+          if (this.#running === undefined) this.#connect(made);
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    // each attachment has a promise of its own that tells
+    this.ready.catch(() => {});
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  get running(): Running {
+    if (this.#running === undefined) throw new HostError('v86 is not ready: wait for `ready` first');
+    return this.#running;
+  }
+
+  /** Puts a device into its slot, now or when there is a machine. */
+  add(slot: Slot): Promise<void> {
+    const other = this.slots.get(slot.slot);
+    if (other !== undefined) throw new HostError(`slot ${slot.slot} has a ${other.name} already`);
+    if (this.#running !== undefined) slot.plug();
+    this.slots.set(slot.slot, slot);
+    if (this.#running !== undefined) {
+      this.#hook();
+      return Promise.resolve();
+    }
+    return this.ready.then(() => {
+      if (this.#failures.has(slot)) throw this.#failures.get(slot);
+    });
+  }
+
+  remove(slot: Slot): void {
+    if (this.slots.get(slot.slot) !== slot) return;
+    this.slots.delete(slot.slot);
+    if (this.#running === undefined) return;
+    slot.unplug();
+    if (this.slots.size > 0) return;
+    this.#unhook?.();
+    this.#unhook = undefined;
+  }
+
+  readonly #failures = new Map<Slot, unknown>();
+
+  #connect(machine: V86Machine): void {
+    const mmio = new Mmio(machine.cpu);
+    this.#running = { machine, mmio, lines: new Lines(machine.cpu, machine.pci, mmio) };
+    this.ram.connect(machine.cpu);
+    for (const slot of [...this.slots.values()]) {
+      try {
+        slot.plug();
+      } catch (error) {
+        this.slots.delete(slot.slot);
+        this.#failures.set(slot, error);
+      }
+    }
+    if (this.slots.size > 0) this.#hook();
+  }
+
+  #hook(): void {
+    if (this.#unhook !== undefined) return;
+    const { machine } = this.running;
+    const { cpu, pci } = machine;
+    const config = hookConfigPorts(cpu, pci, (bdf) =>
+      (bdf & 7) === 0 ? this.slots.get(bdf >>> 3)?.target : undefined,
+    );
+    const { reboot_internal, get_state, set_state } = cpu;
+    cpu.reboot_internal = () => {
+      for (const slot of this.slots.values()) slot.function.reset();
+      reboot_internal.call(cpu);
+    };
+    cpu.get_state = () => {
+      const state = get_state.call(cpu);
+      state[STATE_INDEX] = save([...this.slots.values()]);
+      return state;
+    };
+    cpu.set_state = (state) => this.#restore(state, (all) => set_state.call(cpu, all));
+    this.#unhook = () => {
+      config();
+      Object.assign(cpu, { reboot_internal, get_state, set_state });
+    };
+  }
+
+  /** A state is restored whole, or refused and nothing is changed. @throws StateError */
+  #restore(state: unknown[], setState: (state: unknown[]) => void): void {
+    const { machine } = this.running;
+    const slots = [...this.slots.values()];
+    const saved = match(state[STATE_INDEX], slots);
+    // what a device refuses may be in guest memory, which is not there yet: so there is a way back
+    const before = this.#goingBack ? undefined : machine.save_state();
+    for (const { function: pci } of slots) pci.device.pause();
+    try {
+      setState(state);
+      this.ram.memory.sync();
+      for (const { restore } of saved) restore();
+    } catch (error) {
+      if (before !== undefined) this.#goBack(machine, before);
+      throw error;
+    }
+    for (const { line } of slots) line?.again();
+    for (const { function: pci } of slots) pci.device.resume();
+  }
+
+  #goBack(machine: V86Machine, before: ArrayBuffer): void {
+    this.#goingBack = true;
+    try {
+      machine.restore_state(before);
+    } finally {
+      this.#goingBack = false;
+    }
+  }
+}

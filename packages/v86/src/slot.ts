@@ -1,0 +1,120 @@
+import { type DeviceEvent, type DeviceModel, HostError } from '@virtkit/core';
+import { type Bar, PciFunction, type PciOptions } from '@virtkit/transport-pci';
+import type { Host } from './host.ts';
+import { Line } from './lines.ts';
+import { PortRange } from './ports.ts';
+import { type Counters, Target } from './target.ts';
+
+/** How a device is attached: what {@link PciOptions} has, except what v86 is for. */
+export interface AttachOptions
+  extends Omit<PciOptions, 'memory' | 'setIntx' | 'sendMsi' | 'onBarChange' | 'vectors' | 'express'> {
+  /** PCI slot, 2 to 31. v86's own: 1 bridge, 5 `ne2k`, 6 9p, 7 ACPI, 10 net, 11 balloon, 12 console, 18 VGA, 30 IDE. */
+  readonly slot: number;
+  /** Beside what the device tells: `error`, what was thrown while the guest accessed it; `unreachable`, a BAR where v86 has no place. */
+  readonly onEvent?: (event: DeviceEvent) => void;
+}
+
+const IO_END = 0x1_0000;
+const MEMORY_END = 2 ** 32;
+const INTERRUPT_LINE = 0x3c;
+
+/** A slot of v86's PCI bus with a device in it, or about to. */
+export class Slot<D = unknown> {
+  readonly slot: number;
+  readonly function: PciFunction<D>;
+  readonly target: Target;
+  readonly #host: Host;
+  readonly #onEvent: ((event: DeviceEvent) => void) | undefined;
+  /** What takes a mapped BAR away, by BAR. */
+  readonly #mapped = new Map<number, () => void>();
+  line: Line | undefined;
+
+  constructor(host: Host, model: DeviceModel<D>, { slot, onEvent, ...options }: AttachOptions) {
+    if (!Number.isInteger(slot) || slot < 2 || slot > 31)
+      throw new HostError(`slot ${slot}: 2 to 31 expected, 0 and 1 are v86's bridges`);
+    this.slot = slot;
+    this.#host = host;
+    this.#onEvent = onEvent;
+    this.function = new PciFunction<D>(model, {
+      ...options,
+      ...(onEvent && { onEvent: (event) => this.#tell(event) }),
+      memory: host.ram.memory,
+      setIntx: (level) => this.line?.set(level),
+      onBarChange: (bar) => this.#place(bar),
+    });
+    this.target = new Target(this.function as PciFunction, (error, access) => this.#failed(error, access));
+  }
+
+  get name(): string {
+    return this.function.device.model.layer.name;
+  }
+
+  get counters(): Counters {
+    return this.target.counters;
+  }
+
+  /** The machine is there: the function appears on its bus. @throws HostError if the slot is taken */
+  plug(): void {
+    const { machine, lines } = this.#host.running;
+    const id = this.slot << 3;
+    const { devices } = machine.pci;
+    if (devices[id] !== undefined) {
+      const { name = 'another device' } = devices[id] as { name?: string };
+      throw new HostError(`slot ${this.slot} is taken by v86's ${name}`);
+    }
+    this.line = new Line(lines, this.slot, () => {
+      this.counters.interrupts++;
+    });
+    const header = Array.from({ length: 64 }, (_, i) => this.function.configRead(i, 1));
+    machine.pci.register_device({
+      name: `virtkit ${this.name}`,
+      pci_id: id,
+      pci_space: header,
+      pci_bars: [],
+    });
+    // a firmware does so at boot; for a device that comes later nobody does, and Linux believes what it reads
+    this.function.configWrite(INTERRUPT_LINE, 1, lines.route(this.slot));
+    this.line.set(this.function.intx);
+    for (const bar of this.function.bars) this.#place(bar);
+  }
+
+  unplug(): void {
+    const { machine } = this.#host.running;
+    for (const remove of this.#mapped.values()) remove();
+    this.#mapped.clear();
+    this.line?.set(false);
+    this.line = undefined;
+    machine.pci.devices[this.slot << 3] = undefined;
+    machine.pci.device_spaces[this.slot << 3] = undefined;
+    this.function.device.pause();
+  }
+
+  #place({ index, kind, size, address, enabled }: Bar): void {
+    this.#mapped.get(index)?.();
+    this.#mapped.delete(index);
+    if (!enabled || this.line === undefined) return;
+    const { machine, mmio } = this.#host.running;
+    const end = kind === 'io' ? IO_END : MEMORY_END;
+    if (address + size > end) {
+      this.#tell({ name: 'unreachable', device: this.name, facts: { bar: index, address, size } });
+      return;
+    }
+    if (kind === 'io') {
+      const range = new PortRange(machine.cpu, this.target, index, address, size);
+      this.#mapped.set(index, () => range.remove());
+    } else this.#mapped.set(index, mmio.map(this.target, index, address, size));
+  }
+
+  #failed(error: unknown, access: string): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#tell({ name: 'error', device: this.name, reason, facts: { slot: this.slot, access } });
+  }
+
+  #tell(event: DeviceEvent): void {
+    try {
+      this.#onEvent?.(event);
+    } catch {
+      // a listener that throws must not stop v86 either
+    }
+  }
+}
