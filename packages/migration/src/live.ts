@@ -13,7 +13,6 @@ export {
   type DataChannelLike,
   type MessageDuplexOptions,
   type MessagePortLike,
-  type PortEvent,
   portDuplex,
 } from './live/message-duplex.ts';
 export type { LiveOptions } from './live/options.ts';

@@ -3,14 +3,9 @@ import type { ByteDuplex } from './duplex.ts';
 /** What {@link portDuplex} needs of a `MessagePort` (or a worker). */
 export interface MessagePortLike {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
-  addEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: PortEvent) => void): void;
-  removeEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: PortEvent) => void): void;
+  addEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
+  removeEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
   start?(): void;
-}
-
-/** What of an event is looked at. */
-export interface PortEvent {
-  readonly data?: unknown;
 }
 
 /** What {@link channelDuplex} needs of an `RTCDataChannel`: one that is open, reliable and ordered, which they are by default. */
@@ -18,8 +13,8 @@ export interface DataChannelLike {
   binaryType: string;
   send(data: ArrayBuffer): void;
   send(data: string): void;
-  addEventListener(type: 'message' | 'close' | 'error', listener: (event: PortEvent) => void): void;
-  removeEventListener(type: 'message' | 'close' | 'error', listener: (event: PortEvent) => void): void;
+  addEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
+  removeEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
 }
 
 /** How much is under way. */
@@ -55,7 +50,8 @@ export function portDuplex(port: MessagePortLike, options: MessageDuplexOptions 
     },
     options.window ?? WINDOW,
   );
-  const onMessage = ({ data }: PortEvent): void => {
+  const onMessage = (event: object): void => {
+    const data = dataOf(event);
     if (data instanceof Uint8Array) duplex.onData(data);
     else if (typeof data === 'number') duplex.onCredit(data);
     else if (data === null) duplex.onEnd();
@@ -90,7 +86,8 @@ export function channelDuplex(channel: DataChannelLike, options: MessageDuplexOp
     },
     options.window ?? WINDOW,
   );
-  const onMessage = ({ data }: PortEvent): void => {
+  const onMessage = (event: object): void => {
+    const data = dataOf(event);
     if (data instanceof ArrayBuffer) duplex.onData(new Uint8Array(data));
     else if (data === 'end') duplex.onEnd();
     else if (typeof data === 'string') duplex.onCredit(Number(data));
@@ -102,6 +99,10 @@ export function channelDuplex(channel: DataChannelLike, options: MessageDuplexOp
   channel.addEventListener('close', onClose);
   channel.addEventListener('error', onError);
   return duplex;
+}
+
+function dataOf(event: object): unknown {
+  return 'data' in event ? event.data : undefined;
 }
 
 /** How something is said to the other side. */
@@ -168,6 +169,7 @@ class MessageDuplex implements ByteDuplex {
   }
 
   onData(bytes: Uint8Array): void {
+    if (this.#failure !== undefined) return;
     // shared memory would change while it is read
     this.#queue.push(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice());
     this.#queued += bytes.length;
