@@ -1,17 +1,11 @@
-import { checkStream, convertState, parseTarget, type Target, type Verdict } from '@virtkit/compat';
-import {
-  acceptVirtio,
-  decodeVirtio,
-  findVirtio,
-  type MigrationStream,
-  StreamParser,
-  titleOf,
-} from '@virtkit/migration';
-import { StreamRewriter } from '@virtkit/visit';
+import { convertStream, parseTarget, type Verdict } from '@virtkit/compat';
+import { acceptVirtio, StreamParser } from '@virtkit/migration';
+import { type Changes, StreamRewriter } from '@virtkit/visit';
 import { Progress, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
 import { readInput } from './read.ts';
 import { registry } from './registry.ts';
+import { UsageError } from './usage.ts';
 
 /** How `virtkit convert` ended. */
 export interface Conversion {
@@ -23,52 +17,20 @@ export interface Conversion {
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
 export async function convert(input: string, output: string, to: string): Promise<Conversion> {
   const target = parseTarget(to);
+  if (input === '-') throw new UsageError('convert reads its input twice: a file is needed, not a pipe');
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
-  const verdicts = checkStream(read.stream, target, registry);
-  if (verdicts.some(({ severity, convertible }) => severity === 'refused' && convertible !== true))
-    return { verdicts, written: false };
-  await rewrite(input, output, convertedBodies(read.stream, target), !target.qemu.switchoverStart);
+  const { verdicts, changes } = convertStream(read.stream, target, registry);
+  if (changes === undefined) return { verdicts, written: false };
+  await rewrite(input, output, changes);
   return { verdicts, written: true };
 }
 
-/** New bodies by section name. */
-function convertedBodies(stream: MigrationStream, target: Target): Map<string, Uint8Array> {
-  const bodies = new Map<string, Uint8Array>();
-  for (const section of stream.sections) {
-    const device = findVirtio(section, registry);
-    if (device === undefined || (device.name !== 'virtio-net' && device.name !== 'virtio-blk')) continue;
-    const { state } = decodeVirtio(device);
-    const machine = target.machine ?? stream.configuration?.name ?? '';
-    const converted = convertState(
-      titleOf(device),
-      device.name,
-      state as Parameters<typeof convertState>[2],
-      target,
-      machine,
-    );
-    if (converted.verdicts.some(({ convertible }) => convertible === true))
-      bodies.set(
-        `${section.header.idstr} ${section.header.instanceId}`,
-        device.codec.encode(converted.state),
-      );
-  }
-  return bodies;
-}
-
-async function rewrite(
-  input: string,
-  output: string,
-  bodies: ReadonlyMap<string, Uint8Array>,
-  dropSwitchover: boolean,
-): Promise<void> {
+async function rewrite(input: string, output: string, changes: Changes): Promise<void> {
   const file = new PartFile(output);
   const progress = new Progress(input);
   try {
-    const sink = new StreamRewriter((bytes, start, end) => file.write(bytes.subarray(start, end)), {
-      body: ({ idstr, instanceId }) => bodies.get(`${idstr} ${instanceId}`),
-      command: (command) => !(dropSwitchover && command === SWITCHOVER_START),
-    });
+    const sink = new StreamRewriter((bytes, start, end) => file.write(bytes.subarray(start, end)), changes);
     const parser = new StreamParser(sink, { accepts: acceptVirtio(registry) });
     for await (const chunk of streamOf(input)) {
       parser.push(chunk);
@@ -83,5 +45,3 @@ async function rewrite(
     progress.end();
   }
 }
-
-const SWITCHOVER_START = 11;

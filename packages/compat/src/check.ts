@@ -173,7 +173,7 @@ function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
 }
 
 /** Negotiated features that the target does not offer, by what the caller says of it and by what its version knows. */
-function checkFeatures(
+export function checkFeatures(
   title: string,
   kind: DeviceKind | undefined,
   state: VirtioState,

@@ -1,6 +1,7 @@
 import type { VirtioState } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { NetState } from '@virtkit/device-net';
+import type { PciExtraState } from '@virtkit/transport-pci';
 import type { DeviceKind } from './control.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
@@ -110,10 +111,12 @@ const rssVersion: Step = (title, kind, state, target) => {
   return { state: { ...state, device } as State, verdicts: [verdict] };
 };
 
-/** Features above bit 63 came with QEMU 10.2. */
+/** Features above bit 63 came with QEMU 10.2: those that are negotiated, and those that a PCI driver has written. */
 const features128: Step = (title, _kind, state, target) => {
-  const { features128: high, ...subsections } = state.subsections;
-  if (high === undefined || target.qemu.features128) return { state, verdicts: [] };
+  const { features128: negotiated, ...subsections } = state.subsections;
+  const written = pciFeatures128(state);
+  if ((negotiated ?? written) === undefined || target.qemu.features128) return { state, verdicts: [] };
+  const high = (negotiated ?? 0n) | (written ?? 0n);
   const possible = high === 0n;
   const verdict: Verdict = {
     code: 'features128',
@@ -122,7 +125,10 @@ const features128: Step = (title, _kind, state, target) => {
     reason: possible
       ? `the source offers features above bit 63, none is negotiated, and QEMU ${target.qemu.name} does not know the subsection`
       : `features above bit 63 are negotiated (0x${(high << 64n).toString(16)}), and QEMU ${target.qemu.name} has none`,
-    qemuSays: "VM subsection 'virtio/128bit_features' in 'virtio' does not exist",
+    qemuSays:
+      negotiated === undefined
+        ? "VM subsection 'virtio_pci/modern_state/features128' in 'virtio_pci/modern_state' does not exist"
+        : "VM subsection 'virtio/128bit_features' in 'virtio' does not exist",
     property: 'host_tunnel, guest_tunnel, host_tunnel_csum, guest_tunnel_csum',
     machine: '10.2',
     advice: possible
@@ -130,8 +136,19 @@ const features128: Step = (title, _kind, state, target) => {
       : 'switch the tunnel properties off at the source before the guest starts',
     convertible: possible,
   };
-  return { state: possible ? ({ ...state, subsections } as State) : state, verdicts: [verdict] };
+  const { extraState } = state.subsections as { readonly extraState?: PciExtraState };
+  const { features128: _zero, ...modernState } = extraState?.modernState ?? {};
+  const extra = written === undefined ? {} : { extraState: { ...extraState, modernState } };
+  return {
+    state: possible ? ({ ...state, subsections: { ...subsections, ...extra } } as State) : state,
+    verdicts: [verdict],
+  };
 };
+
+/** What a PCI function has in its own subsection, `virtio_pci/modern_state/features128`. */
+function pciFeatures128({ subsections }: State): bigint | undefined {
+  return (subsections as { readonly extraState?: PciExtraState }).extraState?.modernState?.features128;
+}
 
 /** QEMU writes the ring slots of a request in front of it and reads them behind: it cannot load its own. */
 const packedRequests: Step = (title, kind, state) => {

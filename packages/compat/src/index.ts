@@ -18,3 +18,10 @@ export { type Override, parseTarget, type Target, type TargetOptions } from './t
 export { unreadable } from './unreadable.ts';
 export type { Verdict } from './verdict.ts';
 export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';
+export {
+  type ConvertedStream,
+  convertStream,
+  saveFor,
+  stateFor,
+  type WriteOptions,
+} from './write-for.ts';
