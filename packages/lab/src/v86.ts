@@ -31,7 +31,7 @@ export const V86_MEMORY = 128 << 20;
 /** `cryptomgr.notests` alone saves five seconds. */
 const COMMAND_LINE =
   'console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nokaslr cryptomgr.notests quiet panic=1';
-const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4', 'sd_mod', 'ata_piix'];
+const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4', 'crc32c_generic', 'sd_mod', 'ata_piix'];
 
 /** Programs beside busybox, and the libraries that they load. */
 const PROGRAMS = ['sbin/mke2fs', 'sbin/e2fsck', 'sbin/resize2fs'];
@@ -86,7 +86,7 @@ function makeInitramfs(kit: GuestKit, root: string): Uint8Array {
     network: false,
     files,
     commands: [
-      'export PATH=/bin:/sbin PS1= PS2=',
+      'export PATH=/sbin:/bin PS1= PS2=',
       'mount -t tmpfs tmp /tmp',
       'ip link set lo up',
       'mkdir -p /mnt',
