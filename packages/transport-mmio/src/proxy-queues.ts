@@ -55,26 +55,31 @@ export class ProxyQueues {
   }
 
   #registers(queue: number): QueueRegisters {
-    const address = (at: number): bigint =>
-      (BigInt(this.#words[6 * queue + at + 1] ?? 0) << 32n) | BigInt(this.#words[6 * queue + at] ?? 0);
     return {
       num: this.#num[queue] ?? 0,
       enabled: this.enabled(queue),
-      desc: address(0),
-      avail: address(2),
-      used: address(4),
+      desc: this.#address(queue, 0),
+      avail: this.#address(queue, 2),
+      used: this.#address(queue, 4),
     };
+  }
+
+  #address(queue: number, word: number): bigint {
+    const at = 6 * queue + word;
+    return (BigInt(this.#words[at + 1] ?? 0) << 32n) | BigInt(this.#words[at] ?? 0);
   }
 
   /** Registers up to the last queue with anything but zeros. */
   capture(): QueueRegisters[] {
     let count = QUEUE_MAX;
-    const untouched = (queue: number): boolean => {
-      const { num, enabled, desc, avail, used } = this.#registers(queue);
-      return num === 0 && !enabled && desc === 0n && avail === 0n && used === 0n;
-    };
-    while (count > 0 && untouched(count - 1)) count--;
+    while (count > 0 && this.#isZero(count - 1)) count--;
     return Array.from({ length: count }, (_, queue) => this.#registers(queue));
+  }
+
+  #isZero(queue: number): boolean {
+    if (this.#num[queue] !== 0 || this.#enabled[queue] !== 0) return false;
+    for (let at = 6 * queue; at < 6 * queue + 6; at++) if (this.#words[at] !== 0) return false;
+    return true;
   }
 
   apply(queues: readonly QueueRegisters[]): void {

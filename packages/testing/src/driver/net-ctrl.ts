@@ -46,6 +46,8 @@ export class CtrlQueue {
   readonly #virtio: VirtioDriver;
   readonly #queue: number;
   readonly #free = new Map<number, number[]>();
+  /** Commands for which the ring has no room yet. */
+  readonly #waiting: Pending[] = [];
   #pending = 0;
 
   constructor(virtio: VirtioDriver, queue: number) {
@@ -67,16 +69,28 @@ export class CtrlQueue {
     ram.write(at + 2, data);
     ram.setU8(ackAt, NO_ACK);
     const request: CtrlRequest = { ack: undefined };
-    const buffers = [
-      { address: at, length: 2, writable: false },
-      ...(data.length === 0 ? [] : [{ address: at + 2, length: data.length, writable: false }]),
-      { address: ackAt, length: 1, writable: true },
-    ];
-    const pending: Pending = { request, at, length };
-    if (!this.#virtio.add(this.#queue, buffers, pending)) throw new DriverError('the control queue is full');
     this.#pending++;
-    this.#virtio.kick(this.#queue);
+    this.#waiting.push({ request, at, length });
+    this.#submit();
     return request;
+  }
+
+  /** Puts into the ring what there is room for. */
+  #submit(): void {
+    let added = false;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      const { at, length } = next;
+      const data = length - 3;
+      const buffers = [
+        { address: at, length: 2, writable: false },
+        ...(data === 0 ? [] : [{ address: at + 2, length: data, writable: false }]),
+        { address: at + length - 1, length: 1, writable: true },
+      ];
+      if (!this.#virtio.add(this.#queue, buffers, next)) break;
+      this.#waiting.shift();
+      added = true;
+    }
+    if (added) this.#virtio.kick(this.#queue);
   }
 
   finish({ token }: Used<unknown>): void {
@@ -88,5 +102,6 @@ export class CtrlQueue {
     const free = this.#free.get(length) ?? [];
     free.push(at);
     this.#free.set(length, free);
+    this.#submit();
   }
 }

@@ -48,9 +48,16 @@ export function show(value: unknown): string {
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false;
-  const [x, y] = [a, b].map(({ buffer, byteOffset, length }) => new DataView(buffer, byteOffset, length));
   let at = 0;
-  for (; at + 4 <= a.length; at += 4) if (x?.getInt32(at) !== y?.getInt32(at)) return false;
+  // bodies of a megabyte are compared all the time
+  if ((a.byteOffset | b.byteOffset) % 4 === 0) {
+    const words = a.length >>> 2;
+    const [x, y] = [a, b].map(({ buffer, byteOffset }) => new Int32Array(buffer, byteOffset, words));
+    if (x === undefined || y === undefined) return false;
+    while (at < words && x[at] === y[at]) at++;
+    if (at < words) return false;
+    at *= 4;
+  }
   for (; at < a.length; at++) if (a[at] !== b[at]) return false;
   return true;
 }

@@ -28,9 +28,9 @@ export interface RigOptions {
 }
 
 /** Small, since it is copied with every move. */
-const RAM_BYTES = 0x98000;
+const RAM_BYTES = 0x58000;
 /** Of it for rings and buffers; the rest is for transports. */
-const DRIVER_BYTES = 0x80000;
+const DRIVER_BYTES = 0x40000;
 /** So often nothing may happen before the guest counts as waiting for ever. */
 const PATIENCE = 2000;
 
