@@ -45,7 +45,7 @@ const panels = SLOTS.map(
       move: () => void tell(host.move(slot)),
       moveToTab: (_, anchor) => menu.open(anchor, tabs, (tab) => void tell(host.moveToTab(slot, tab))),
       save: () => void tell(host.save(slot)),
-      restore: () => void restore(slot),
+      restore: () => void tell(host.restore(slot)),
       stop: () => void host.stop(slot).catch(told),
       latency: (_, ms) => void host.latency(slot, ms),
       type: (_, text) => {
@@ -71,12 +71,6 @@ async function start(slot: Slot, guest: GuestName): Promise<void> {
   terminals[guest].focus();
 }
 
-async function restore(slot: Slot): Promise<void> {
-  const guest = views[slot]?.guest;
-  await tell(host.restore(slot));
-  if (guest !== undefined) terminals[guest].write('\r\n');
-}
-
 async function tell(reports: Promise<MoveReport | MoveReport[]>): Promise<void> {
   const made = await reports.catch(told);
   if (made !== undefined) showReports([made].flat());
@@ -84,7 +78,7 @@ async function tell(reports: Promise<MoveReport | MoveReport[]>): Promise<void> 
 
 function showReports(reports: readonly MoveReport[]): void {
   byId('moves').replaceChildren(...reports.map(reportView));
-  say(reports.map(({ guest, kind, to }) => `${guest} ${kind} ${to}`.trim()).join(', '));
+  say('');
 }
 
 function say(text: string, kind: 'news' | 'trouble' = 'news'): void {
@@ -108,6 +102,7 @@ const listener: Listener = {
     });
   },
   output: (guest, bytes) => terminals[guest].write(bytes),
+  screen: (guest, bytes) => terminals[guest].show(bytes),
   report: (report) => {
     terminals[report.guest].focus();
     showReports([report]);

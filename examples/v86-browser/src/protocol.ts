@@ -54,6 +54,8 @@ export interface SlotView {
   readonly devices: readonly DeviceView[];
   /** A state of this guest is kept here, and can be restored. */
   readonly saved: boolean;
+  /** ms that each request of the disk takes longer. */
+  readonly latency: number;
 }
 
 /** One line of a state, as it is shown. */
@@ -95,7 +97,9 @@ export interface Listener {
   view(slots: readonly SlotView[]): void;
   /** The guest in this slot wrote to its console. */
   output(guest: GuestName, bytes: Uint8Array): void;
-  /** A guest came from another tab, with what its terminal showed; or it went there. */
+  /** A guest came from another tab, or goes back to what it was: its console showed this. */
+  screen(guest: GuestName, bytes: Uint8Array): void;
+  /** A guest came from another tab. */
   report(report: MoveReport): void;
   tabs(tabs: readonly Tab[]): void;
   /** For the page's one line of news. */

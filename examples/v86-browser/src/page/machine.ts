@@ -74,12 +74,12 @@ export class MachinePanel {
         'Moves the running guest to the other instance; a guest there comes here',
         () => actions.move(slot),
       ),
-      tab: button('Move to a tab', 'Moves the running guest to another tab', (anchor) =>
+      tab: button('To a tab', 'Moves the running guest to another tab', (anchor) =>
         actions.moveToTab(slot, anchor),
       ),
       save: button('Save', 'Keeps the state of guest and disk in this browser', () => actions.save(slot)),
       restore: button('Restore', 'Goes back to the saved state', () => actions.restore(slot)),
-      stop: button('Power off', 'Ends the guest; its disk stays', () => actions.stop(slot)),
+      stop: button('Off', 'Ends the guest; its disk stays', () => actions.stop(slot)),
     };
     this.#buttons.move.classList.add('primary');
     this.#latency = h(
@@ -134,7 +134,7 @@ export class MachinePanel {
   /** @param elsewhere guests that run somewhere, so that they cannot be started here */
   update(view: SlotView, elsewhere: ReadonlySet<GuestName>): void {
     this.#devices.update(view.devices);
-    const shown = JSON.stringify([view.phase, view.guest, view.saved, [...elsewhere]]);
+    const shown = JSON.stringify([view.phase, view.guest, view.saved, view.latency, [...elsewhere]]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     const { guest, phase } = view;
@@ -146,12 +146,12 @@ export class MachinePanel {
     for (const [name, button] of Object.entries(this.#buttons))
       button.disabled = !(running && (name !== 'restore' || view.saved));
     this.#try.inert = !running;
+    this.#latency.value = String(view.latency);
     if (phase === 'empty') {
       this.screen.replaceChildren(this.#empty);
       this.#empty.querySelectorAll('button').forEach((button, i) => {
         button.disabled = elsewhere.has(i === 0 ? 'alice' : 'bob');
       });
-      this.#latency.value = '0';
     }
   }
 

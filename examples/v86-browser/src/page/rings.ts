@@ -1,8 +1,8 @@
 import type { QueueView } from '../protocol.ts';
 
-const SIZE = 44;
-const RADIUS = 18;
-const WIDTH = 5;
+const SIZE = 30;
+const RADIUS = 12;
+const WIDTH = 4;
 const TURN = 2 * Math.PI;
 
 /**

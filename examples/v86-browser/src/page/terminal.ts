@@ -18,6 +18,10 @@ const LIGHT: ITheme = {
   magenta: '#8a3fa0',
   cyan: '#0f766e',
   white: '#8b949b',
+  scrollbarSliderBackground: '#22272b22',
+  scrollbarSliderHoverBackground: '#22272b44',
+  scrollbarSliderActiveBackground: '#22272b66',
+  overviewRulerBorder: '#00000000',
 };
 
 const DARK: ITheme = {
@@ -34,6 +38,10 @@ const DARK: ITheme = {
   magenta: '#d7a6e5',
   cyan: '#5fd3c4',
   white: '#d7dcdf',
+  scrollbarSliderBackground: '#d7dcdf22',
+  scrollbarSliderHoverBackground: '#d7dcdf44',
+  scrollbarSliderActiveBackground: '#d7dcdf66',
+  overviewRulerBorder: '#00000000',
 };
 
 /** The console of a guest. It goes where the guest goes. */
@@ -42,6 +50,7 @@ export class GuestTerminal {
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
   #open = false;
+  #replaying = false;
 
   /** @param leave the keyboard wants out: Tab belongs to the guest */
   constructor(label: string, onInput: (text: string) => void, leave: () => void) {
@@ -54,9 +63,12 @@ export class GuestTerminal {
       scrollback: 2000,
       theme: dark.matches ? DARK : LIGHT,
       minimumContrastRatio: 4.5,
+      overviewRuler: { width: 8 },
     });
     this.#terminal.loadAddon(this.#fit);
-    this.#terminal.onData(onInput);
+    this.#terminal.onData((text) => {
+      if (!this.#replaying) onInput(text);
+    });
     this.#terminal.attachCustomKeyEventHandler((event) => {
       if (event.key !== 'F6') return true;
       if (event.type === 'keydown') leave();
@@ -82,8 +94,17 @@ export class GuestTerminal {
     return { rows: this.#terminal.rows, columns: this.#terminal.cols };
   }
 
-  write(bytes: Uint8Array | string): void {
+  write(bytes: Uint8Array): void {
     this.#terminal.write(bytes);
+  }
+
+  /** Shows what was shown elsewhere. Questions in it, such as where the cursor is, were answered there. */
+  show(bytes: Uint8Array): void {
+    this.#terminal.reset();
+    this.#replaying = true;
+    this.#terminal.write(bytes, () => {
+      this.#replaying = false;
+    });
   }
 
   clear(): void {

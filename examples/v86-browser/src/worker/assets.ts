@@ -5,10 +5,18 @@ export interface Assets {
   readonly wasm: WebAssembly.Module;
   readonly bios: ArrayBuffer;
   readonly vgaBios: ArrayBuffer;
+  /** The options of v86 that the snapshot was made with. */
+  readonly shape: Shape;
   /** A guest that has booted and waits for its name. Undefined: boot {@link kernel}. */
   readonly snapshot: ArrayBuffer | undefined;
   /** Fetched only if they are needed. */
   kernel(): Promise<{ readonly bzimage: ArrayBuffer; readonly initrd: ArrayBuffer }>;
+}
+
+export interface Shape {
+  readonly memory_size: number;
+  readonly vga_memory_size: number;
+  readonly cmdline: string;
 }
 
 const base = new URL(`${import.meta.env.BASE_URL}guest/`, self.location.origin);
@@ -25,6 +33,14 @@ async function getBytes(name: string): Promise<ArrayBuffer> {
   return (await get(name)).arrayBuffer();
 }
 
+async function getShape(): Promise<Shape> {
+  const shape: Partial<Shape> = await (await get('machine.json')).json();
+  const { memory_size, vga_memory_size, cmdline } = shape;
+  if (memory_size === undefined || vga_memory_size === undefined || cmdline === undefined)
+    throw new Error('machine.json: memory_size, vga_memory_size and cmdline expected');
+  return { memory_size, vga_memory_size, cmdline };
+}
+
 async function getSnapshot(): Promise<ArrayBuffer | undefined> {
   const response = await get('snapshot.gzip').catch(() => undefined);
   if (response?.body == null) return undefined;
@@ -32,15 +48,16 @@ async function getSnapshot(): Promise<ArrayBuffer | undefined> {
 }
 
 export async function loadAssets(): Promise<Assets> {
-  const [wasm, bios, vgaBios, snapshot] = await Promise.all([
+  const [wasm, bios, vgaBios, shape, snapshot] = await Promise.all([
     WebAssembly.compileStreaming(fetch(wasmUrl)),
     getBytes('bios.bin'),
     getBytes('vgabios.bin'),
+    getShape(),
     getSnapshot(),
   ]);
   const kernel = async () => {
     const [bzimage, initrd] = await Promise.all([getBytes('bzimage'), getBytes('initrd')]);
     return { bzimage, initrd };
   };
-  return { wasm, bios, vgaBios, snapshot, kernel };
+  return { wasm, bios, vgaBios, shape, snapshot, kernel };
 }

@@ -44,7 +44,18 @@ function fieldsOf(root: TraceNode, path = ''): FieldLine[] {
     if (items.length > LIST_MAX && items.every(({ children }) => children.length === 0))
       return [{ name: here, value: `${items.length} entries` }];
     if (items.length > 0) return fieldsOf(child, here);
-    if (child.end === child.start || child.part === 'count') return [];
-    return [{ name: here, value: showValue(child.value, child.type) }];
+    if (child.value === undefined || child.part === 'count') return [];
+    return valuesOf(here, child.value, child.type);
   });
+}
+
+/** A field whose value has parts of its own, such as the list of requests, is shown by them. */
+function valuesOf(name: string, value: unknown, type = ''): FieldLine[] {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array)
+    return [{ name, value: showValue(value, type) }];
+  const inside = Array.isArray(value)
+    ? value.map((item, i) => [`${name}[${i}]`, item] as const)
+    : Object.entries(value).map(([key, item]) => [`${name}.${key}`, item] as const);
+  if (inside.length === 0) return [{ name, value: 'none' }];
+  return inside.flatMap(([path, item]) => valuesOf(path, item));
 }

@@ -59,6 +59,7 @@ export class Host {
       arrive: (bundle, steps) => this.#inTurn(() => this.#arrive(bundle, steps)),
       changed: (tabs) => listener.tabs(tabs),
     });
+    this.#changed();
     setInterval(() => listener.view(SLOTS.map((slot) => this.#view(slot))), VIEW_EVERY);
   }
 
@@ -136,11 +137,10 @@ export class Host {
     const bundle = await this.#take(place, machine, watch);
     try {
       const options = { ...this.#options(assets, guest), screen: bundle.screen };
+      await this.#disks[guest].open();
       const next = await Machine.receive(options, bundle);
       watch.lap('restore');
-      await this.#disks[guest].open();
-      watch.lap('open disk');
-      await next.goOn();
+      await next.run();
       watch.lap('go on');
       await machine.destroy();
       return {
@@ -191,16 +191,15 @@ export class Host {
     const place = await this.#occupy(slot, guest, 'loading');
     const disk = this.#disks[guest];
     try {
-      this.#listener.output(guest, bundle.screen);
+      this.#listener.screen(guest, bundle.screen);
       const assets = await this.#assets;
+      await disk.open();
       const machine = await Machine.receive(
         { ...this.#options(assets, guest), screen: bundle.screen },
         bundle,
       );
       watch.lap('restore');
-      await disk.open();
-      watch.lap('open disk');
-      await machine.goOn();
+      await machine.run();
       watch.lap('go on');
       place.machine = machine;
       place.phase = 'running';
@@ -235,26 +234,37 @@ export class Host {
     });
   }
 
-  /** Goes back to the state that {@link save} kept. */
+  /** Goes back to the state that {@link save} kept, of the guest and of its disk. */
   restore(slot: Slot): Promise<MoveReport> {
     return this.#inTurn(async () => {
       const place = this.#demand(slot, 'running');
       const { machine, guest } = place;
       if (machine === undefined || guest === undefined) throw new Error('nobody there');
       const disk = this.#disks[guest];
-      const bundle = await getSaved(guest);
       const watch = new Stopwatch();
-      const options = { ...this.#options(await this.#assets, guest), screen: bundle.screen };
+      const bundle = await getSaved(guest);
+      watch.lap('read state');
       await this.#take(place, machine, watch);
-      await disk.copy('from', savedDisk(guest));
-      watch.lap('copy disk');
-      await machine.destroy();
-      place.machine = await Machine.receive(options, bundle);
-      watch.lap('restore');
-      await disk.open();
-      await place.machine.goOn();
-      watch.lap('go on');
-      place.phase = 'running';
+      try {
+        await disk.copy('from', savedDisk(guest));
+        watch.lap('copy disk');
+        await disk.open();
+        const options = { ...this.#options(await this.#assets, guest), screen: bundle.screen };
+        const next = await Machine.receive(options, bundle);
+        watch.lap('restore');
+        await next.run();
+        watch.lap('go on');
+        place.machine = next;
+        place.phase = 'running';
+      } catch (error) {
+        // the disk is not what the running guest knew any more: it cannot go on
+        disk.close();
+        this.#vacate(slot);
+        throw error;
+      } finally {
+        await machine.destroy();
+      }
+      this.#listener.screen(guest, bundle.screen);
       return report('restored', bundle, `instance ${slot + 1}`, watch.steps);
     });
   }
@@ -279,7 +289,7 @@ export class Host {
     const disk = this.#disks[machine.guest.name];
     disk.close();
     await disk.open();
-    await machine.goOn();
+    await machine.run();
     place.phase = 'running';
   }
 
@@ -328,7 +338,7 @@ export class Host {
 
   #view(slot: Slot): SlotView {
     const { phase, guest, machine, saved } = this.#places[slot];
-    return { slot, phase, guest, saved, devices: machine?.view() ?? [] };
+    return { slot, phase, guest, saved, latency: machine?.disk.latency ?? 0, devices: machine?.view() ?? [] };
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -1,8 +1,11 @@
-import { BlkDevice, blk } from '@virtkit/device-blk';
-import { NetDevice, net } from '@virtkit/device-net';
+import { type DeviceEvent, type DeviceModel, virtioDevice } from '@virtkit/core';
+import { BlkDevice, type BlkState } from '@virtkit/device-blk';
+import { NetDevice, type NetState } from '@virtkit/device-net';
 import type { SwitchPort } from '@virtkit/device-net/switch';
-import { type Attachment, attach } from '@virtkit/v86';
+import { pci } from '@virtkit/transport-pci';
+import { type Attachment, attach, suspend } from '@virtkit/v86';
 import { V86 } from 'v86';
+import session from '../../guest/session.sh?raw';
 import type { DeviceView, Guest } from '../protocol.ts';
 import type { Assets } from './assets.ts';
 import { Console } from './console.ts';
@@ -10,14 +13,32 @@ import type { MeteredDisk } from './disk.ts';
 import type { Lan } from './lan.ts';
 import { Watch } from './watch.ts';
 
-const MiB = 1 << 20;
-const RAM = 128 * MiB;
 const DISK_SLOT = 3;
 const CARD_SLOT = 4;
-/** The guest's init says so, and then reads a line with its name. */
-const READY = 'virtkit-guest-ready';
-const CMDLINE =
-  'console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nokaslr cryptomgr.notests quiet';
+/** What a booted guest says when its shell is there. */
+const READY = 'LAB:SHELL';
+
+/** A device in a machine. */
+class Part<M extends DeviceModel<D>, D> {
+  readonly model: M;
+  readonly watch: Watch<D>;
+  readonly #attached: Attachment<D>;
+
+  constructor(model: M, attached: Attachment<D>) {
+    this.model = model;
+    this.#attached = attached;
+    this.watch = new Watch(attached.function.device);
+  }
+
+  /** Its state, in QEMU's format: what v86's snapshot holds of it. */
+  saved(): { readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> } {
+    const { layer } = this.model;
+    return {
+      name: layer.name,
+      bytes: virtioDevice(pci, layer).encode(this.#attached.function.device.capture()).slice(),
+    };
+  }
+}
 
 /** A guest that stands still, as plain data: what moves. */
 export interface Bundle {
@@ -25,7 +46,7 @@ export interface Bundle {
   /** What v86 saves: CPU, RAM, its own devices, and ours. */
   readonly machine: ArrayBuffer;
   /** The states of our devices, in QEMU's format, to show them. */
-  readonly devices: readonly { readonly name: string; readonly bytes: Uint8Array }[];
+  readonly devices: readonly { readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> }[];
   /** What the console showed last. */
   readonly screen: Uint8Array<ArrayBuffer>;
   readonly latency: number;
@@ -50,10 +71,11 @@ export class Machine {
   readonly #options: MachineOptions;
   readonly #emulator: V86;
   #port: SwitchPort | undefined;
-  #blk: { readonly model: BlkDevice; readonly attached: Attachment; readonly watch: Watch } | undefined;
-  #net: { readonly model: NetDevice; readonly attached: Attachment; readonly watch: Watch } | undefined;
+  #blk: Part<BlkDevice, BlkState> | undefined;
+  #net: Part<NetDevice, NetState> | undefined;
+  #goOn: (() => Promise<void>) | undefined;
 
-  /** A guest that has booted already, or that boots now. Resolves when it runs, and has its name. */
+  /** A guest that has booted already, or that boots now. Resolves when it runs, and is told its name. */
   static async start(options: MachineOptions, size: { rows: number; columns: number }): Promise<Machine> {
     const { assets, guest } = options;
     const kernel = assets.snapshot === undefined ? await assets.kernel() : undefined;
@@ -64,11 +86,14 @@ export class Machine {
     machine.#plug();
     await machine.#emulator.run();
     await ready;
-    machine.console.send(`${guest.name} ${guest.address} ${size.rows} ${size.columns}\n`);
+    const { name, address } = guest;
+    machine.console.send(
+      `NAME=${name} ADDRESS=${address} ROWS=${size.rows} COLUMNS=${size.columns}\n${session}`,
+    );
     return machine;
   }
 
-  /** A guest that was elsewhere. It stands still until {@link goOn}. */
+  /** A guest that was elsewhere. Its requests in flight begin again; it stands still until {@link run}. */
   static async receive(options: MachineOptions, { machine: state, latency }: Bundle): Promise<Machine> {
     const machine = new Machine(options, await emulate(options.assets, undefined));
     machine.#plug();
@@ -88,12 +113,12 @@ export class Machine {
   #plug(): void {
     const { lan, guest, disk } = this.#options;
     const port = lan.port();
+    const onEvent = ({ name, device, reason }: DeviceEvent): void =>
+      this.#options.onTrouble(`${device}: ${reason ?? name}`);
     const blk = new BlkDevice({ backend: disk, serial: guest.name });
     const net = new NetDevice({ backend: port, mac: guest.mac });
-    const blkAttached = attach(this.#emulator, blk, { slot: DISK_SLOT });
-    const netAttached = attach(this.#emulator, net, { slot: CARD_SLOT });
-    this.#blk = { model: blk, attached: blkAttached, watch: new Watch(blkAttached.function) };
-    this.#net = { model: net, attached: netAttached, watch: new Watch(netAttached.function) };
+    this.#blk = new Part(blk, attach(this.#emulator, blk, { slot: DISK_SLOT, onEvent }));
+    this.#net = new Part(net, attach(this.#emulator, net, { slot: CARD_SLOT, onEvent }));
     this.#port = port;
   }
 
@@ -102,20 +127,17 @@ export class Machine {
    * state; only the back end comes to rest, because another may open the disk next.
    */
   async suspend(): Promise<Bundle> {
-    await this.#emulator.stop();
-    for (const part of [this.#blk, this.#net]) part?.attached.function.device.pause();
-    await this.#blk?.model.idle();
-    const machine = await this.#emulator.save_state();
-    const devices = [this.#blk, this.#net].flatMap((part) =>
-      part === undefined ? [] : { name: part.model.layer.name, bytes: part.attached.state() },
-    );
-    return { guest: this.guest, machine, devices, screen: this.console.tail, latency: this.disk.latency };
+    const { state, goOn } = await suspend(this.#emulator);
+    this.#goOn = goOn;
+    const devices = [this.#blk, this.#net].flatMap((part) => part?.saved() ?? []);
+    const { guest, console, disk } = this;
+    return { guest, machine: state, devices, screen: console.tail, latency: disk.latency };
   }
 
-  /** Runs on, where it was restored, or where it was suspended. */
-  async goOn(): Promise<void> {
-    for (const part of [this.#blk, this.#net]) part?.attached.function.device.resume();
-    await this.#emulator.run();
+  /** Runs: on, where it was suspended; or for the first time here. */
+  async run(): Promise<void> {
+    await (this.#goOn?.() ?? this.#emulator.run());
+    this.#goOn = undefined;
   }
 
   /** For good. The disk is the caller's. */
@@ -159,7 +181,7 @@ export class Machine {
 
 /** A v86 that stands still before its first instruction. */
 function emulate(
-  { wasm, bios, vgaBios }: Assets,
+  { wasm, bios, vgaBios, shape }: Assets,
   kernel: { readonly bzimage: ArrayBuffer; readonly initrd: ArrayBuffer } | undefined,
 ): Promise<V86> {
   return new Promise((resolve) => {
@@ -167,8 +189,8 @@ function emulate(
       wasm_fn: async (imports) => (await WebAssembly.instantiate(wasm, imports)).exports,
       bios: { buffer: bios },
       vga_bios: { buffer: vgaBios },
-      memory_size: RAM,
-      vga_memory_size: 2 * MiB,
+      memory_size: shape.memory_size,
+      vga_memory_size: shape.vga_memory_size,
       acpi: false,
       disable_keyboard: true,
       disable_mouse: true,
@@ -179,7 +201,7 @@ function emulate(
       ...(kernel !== undefined && {
         bzimage: { buffer: kernel.bzimage },
         initrd: { buffer: kernel.initrd },
-        cmdline: CMDLINE,
+        cmdline: shape.cmdline,
       }),
     });
     emulator.add_listener('emulator-loaded', () => resolve(emulator));

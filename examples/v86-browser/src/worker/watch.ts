@@ -1,5 +1,5 @@
-import { type Gpa, nameStatus } from '@virtkit/core';
-import type { PciFunction } from '@virtkit/transport-pci';
+import { type Gpa, type LiveDevice, nameStatus } from '@virtkit/core';
+import type { PciParts } from '@virtkit/transport-pci';
 import type { QueueView } from '../protocol.ts';
 
 /** Names of the queues of each device. Virtio 1.3 §5.1.2, §5.2.2 */
@@ -12,15 +12,14 @@ const IDX = 2n;
  * Looks at the rings of a device while the guest works with them. Reading takes a few memory accesses per queue; kicks and
  * interrupts are counted as they happen.
  */
-export class Watch {
-  readonly #function: PciFunction<unknown>;
+export class Watch<D> {
+  readonly #device: LiveDevice<PciParts, D>;
   readonly #names: readonly string[];
   readonly #kicks: number[];
   readonly #interrupts: number[];
 
-  constructor(fn: PciFunction<unknown>) {
-    this.#function = fn;
-    const { device } = fn;
+  constructor(device: LiveDevice<PciParts, D>) {
+    this.#device = device;
     this.#names = QUEUES[device.model.layer.name as keyof typeof QUEUES] ?? [];
     this.#kicks = this.#names.map(() => 0);
     this.#interrupts = this.#names.map(() => 0);
@@ -37,11 +36,11 @@ export class Watch {
   }
 
   get status(): string[] {
-    return nameStatus(this.#function.device.status);
+    return nameStatus(this.#device.status);
   }
 
   queues(): QueueView[] {
-    const { memory, slots } = this.#function.device;
+    const { memory, slots } = this.#device;
     memory.sync();
     // split rings: this page's cards and disks offer no others
     const index = (ring: bigint): number =>
