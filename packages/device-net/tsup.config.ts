@@ -1,3 +1,8 @@
 import { library } from '../../tsup.base.ts';
 
-export default { ...library, entry: ['src/index.ts', 'src/switch.ts'] };
+export default {
+  ...library,
+  entry: ['src/index.ts', 'src/switch.ts', 'src/offload.ts', 'src/websocket.ts', 'src/node.ts'],
+  external: [/^node:/],
+  removeNodeProtocol: false,
+};

@@ -85,7 +85,7 @@ describe('who gets a frame', () => {
     const offloads = { csum: true, tso: true };
     const a = plug(lan, 1, { net: { offloads } }).machine;
     const b = plug(lan, 2, { net: { offloads } }).machine;
-    const c = plug(lan, 3).machine;
+    const c = plug(lan, 3, { net: { offloads: false } }).machine;
     const sent = frame(100, 'ffffffffffff', macOf(1));
     const header = fromHex('01 00 0000 0000 2200 1000 0000');
     const [there = 0] = b.offer([2048]);

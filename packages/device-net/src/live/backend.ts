@@ -1,3 +1,5 @@
+import type { NetOffloads } from './options.ts';
+
 /** What `struct virtio_net_hdr` says of a packet. All 0: a complete frame. Virtio 1.3 §5.1.6 */
 export interface PacketMeta {
   /** {@link HDR_FLAG} */
@@ -83,6 +85,11 @@ export interface NetPort {
  * they call it. Several cards may share a back end that is made for it.
  */
 export interface NetBackend {
+  /**
+   * What {@link send} takes incomplete, and what it may deliver incomplete: the default of the card's option of that name. Left out: a
+   * back end that knows no virtio headers.
+   */
+  readonly supports?: NetOffloads;
   /** Is called once by each card that is made with it. */
   attach?(port: NetPort): void;
   /**

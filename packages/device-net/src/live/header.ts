@@ -1,4 +1,5 @@
 import type { Spans } from '@virtkit/core';
+import { complement, sumWords } from '../offload/checksum.ts';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
 import { OFFLOAD } from './card.ts';
 
@@ -79,11 +80,5 @@ export function checksumFits(meta: PacketMeta, length: number): boolean {
 
 /** The Internet checksum from `start` to the end; what stands in its place is part of it (the pseudo header). */
 export function checksum(frame: Uint8Array, start: number): number {
-  let sum = 0;
-  const even = start + ((frame.length - start) & ~1);
-  for (let i = start; i < even; i += 2) sum += ((frame[i] as number) << 8) | (frame[i + 1] as number);
-  if (even < frame.length) sum += (frame[even] as number) << 8;
-  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
-  // UDP: 0 says that there is none, and 0xffff is the same number
-  return sum === 0xffff ? 0xffff : ~sum & 0xffff;
+  return complement(sumWords(frame, start, frame.length));
 }

@@ -37,8 +37,11 @@ export interface NetOptions {
   readonly rxQueueSize?: number;
   /** Ring size, a power of two from 256 to 1024; default 256. (QEMU: 256 with most back ends.) */
   readonly txQueueSize?: number;
-  /** What the back end does; default: nothing. An empty object stands for one that knows virtio headers and no offload. */
-  readonly offloads?: NetOffloads;
+  /**
+   * What the back end does; default: what it says itself ({@link NetBackend.supports}), else nothing. False: nothing. An empty object
+   * stands for one that knows virtio headers and no offload.
+   */
+  readonly offloads?: NetOffloads | false;
   /** Bytes, 68 to 65535; default 0: not offered. QEMU property `host_mtu`. */
   readonly mtu?: number;
   /** Mb/s; default unknown. With {@link duplex} or alone it makes the card offer SPEED_DUPLEX. */
@@ -105,7 +108,8 @@ const QUEUE_SIZE_MAX = 1024;
 
 /** @throws HostError that names the option */
 export function settle(options: NetOptions): Settings {
-  const { backend, queuePairs = 1, rxQueueSize = 256, txQueueSize = 256, offloads, mtu = 0, speed } = options;
+  const { backend, queuePairs = 1, rxQueueSize = 256, txQueueSize = 256, mtu = 0, speed } = options;
+  const offloads = options.offloads === false ? undefined : (options.offloads ?? backend.supports);
   integer('queuePairs', queuePairs, 1, PAIRS_MAX);
   ringSize('rxQueueSize', rxQueueSize);
   ringSize('txQueueSize', txQueueSize);
@@ -114,7 +118,7 @@ export function settle(options: NetOptions): Settings {
   if (speed !== undefined) integer('speed', speed, 0, 0x7fffffff);
   if (offloads?.csum !== true && (offloads?.tso || offloads?.ufo || offloads?.uso || offloads?.udpTunnel))
     throw new HostError('offloads: segmentation needs csum');
-  const properties = propertyFeatures(options);
+  const properties = propertyFeatures(options, offloads);
   return {
     backend,
     mac: macBytes(options.mac),
@@ -139,8 +143,8 @@ export function settle(options: NetOptions): Settings {
 const bit = (n: number): bigint => 1n << BigInt(n);
 
 /** What the properties ask for, before the back end is asked. */
-function propertyFeatures(options: NetOptions): bigint {
-  const { offloads = {}, queuePairs = 1, coalescing } = options;
+function propertyFeatures(options: NetOptions, offloads: NetOffloads = {}): bigint {
+  const { queuePairs = 1, coalescing } = options;
   const { csum = false, tso = false, ufo = false, uso = false, udpTunnel = false } = offloads;
   const F = NET_FEATURE;
   const offered: readonly (readonly [boolean, ...number[]])[] = [

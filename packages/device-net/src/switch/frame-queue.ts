@@ -1,5 +1,6 @@
 import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
+import type { SoftwareOffload } from '../offload/software.ts';
 
 /** Buffers of up to so many bytes are kept for the next frame. */
 const KEPT_BYTES = 4096;
@@ -19,7 +20,17 @@ export class Frame {
   }
 
   set(packet: Packet): void {
-    const { length } = packet;
+    packet.copyTo(this.#room(packet.length));
+    copyMeta(packet, this.meta);
+  }
+
+  /** Takes the next frame of a packet that is taken apart. */
+  write(offload: SoftwareOffload): void {
+    offload.write(this.#room(offload.length));
+    copyMeta(COMPLETE, this.meta);
+  }
+
+  #room(length: number): Uint8Array {
     let buffer = this.#buffer;
     if (buffer === undefined || buffer.length < length) {
       buffer = new Uint8Array(Math.max(SMALLEST, length));
@@ -27,8 +38,7 @@ export class Frame {
     }
     if (this.#view.length !== length || this.#view.buffer !== buffer.buffer)
       this.#view = buffer.subarray(0, length);
-    packet.copyTo(this.#view);
-    copyMeta(packet, this.meta);
+    return this.#view;
   }
 
   /** Its bytes were taken. */
@@ -38,6 +48,8 @@ export class Frame {
     this.#view = new Uint8Array(0);
   }
 }
+
+const COMPLETE = new Header();
 
 function copyMeta(from: PacketMeta, to: Header): void {
   to.flags = from.flags;
@@ -75,18 +87,30 @@ export class FrameQueue {
 
   /** Copies a packet in; false if there is no room. */
   push(packet: Packet, pair: number): boolean {
-    if (this.#count === this.#capacity || this.#bytes + packet.length > this.#byteLimit) return false;
+    const frame = this.#add(packet.length, pair);
+    frame?.set(packet);
+    return frame !== undefined;
+  }
+
+  /** Writes the next frame of a packet in that is taken apart; false if there is no room. */
+  pushNext(offload: SoftwareOffload, pair: number): boolean {
+    const frame = this.#add(offload.length, pair);
+    frame?.write(offload);
+    return frame !== undefined;
+  }
+
+  #add(length: number, pair: number): Frame | undefined {
+    if (this.#count === this.#capacity || this.#bytes + length > this.#byteLimit) return undefined;
     const index = (this.#first + this.#count) % this.#capacity;
     let frame = this.#frames[index];
     if (frame === undefined) {
       frame = new Frame();
       this.#frames[index] = frame;
     }
-    frame.set(packet);
     frame.pair = pair;
     this.#count++;
-    this.#bytes += packet.length;
-    return true;
+    this.#bytes += length;
+    return frame;
   }
 
   shift(): void {

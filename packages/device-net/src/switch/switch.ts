@@ -1,11 +1,17 @@
 import { HostError } from '@virtkit/core';
-import type { NetBackend, NetPort, Packet } from '../live/backend.ts';
+import { GSO, type GuestOffloads, type NetBackend, type NetPort, type Packet } from '../live/backend.ts';
+import { OFFLOAD } from '../live/card.ts';
+import { neededOffloads } from '../live/header.ts';
+import type { NetOffloads } from '../live/options.ts';
+import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 import { Frame, FrameQueue } from './frame-queue.ts';
 import { MacTable } from './mac-table.ts';
 
 const ADDRESSES = 12;
 const ETHERNET_MIN = 14;
 const ENTRIES_MAX = 1 << 20;
+/** What can be done in software where a card does not take it. */
+const SEGMENTATION = OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.ECN | OFFLOAD.UFO | OFFLOAD.USO;
 
 /** How a switch is made. */
 export interface SwitchOptions {
@@ -17,6 +23,12 @@ export interface SwitchOptions {
   readonly addresses?: number;
   /** Frames that are delivered in one go, before others get to run; default 1024. */
   readonly burst?: number;
+  /**
+   * What cards on its ports may leave to each other (see {@link SOFTWARE_OFFLOADS}), unless their own options say it. Packets for a card
+   * that cannot take them so are taken apart. Default: checksums, TCP segmentation and UDP fragmentation; false: nothing, as with
+   * QEMU's own networks without virtio headers.
+   */
+  readonly offloads?: NetOffloads | false;
   /** Calls back later, say with `setImmediate`; default: in a microtask. */
   readonly defer?: (proceed: () => void) => void;
 }
@@ -53,6 +65,7 @@ export class NetSwitch {
   readonly #addresses = new Uint8Array(ADDRESSES);
   /** The frame that is delivered without a queue. */
   readonly #frame = new Frame();
+  readonly #offload = new SoftwareOffload();
   /** A delivery is under way; what is sent inside of it waits. */
   #busy = false;
   #deferred = false;
@@ -71,12 +84,19 @@ export class NetSwitch {
     this.#burst = burst;
   }
 
-  /** A new port, for one card. */
+  /** What had to be done for cards that do not take what others sent. */
+  get offload(): Readonly<OffloadCounters> {
+    return this.#offload.counters;
+  }
+
+  /** A new port, for one card, or for a network outside: see {@link connect}. */
   port(): SwitchPort {
     const free = this.#ports.indexOf(undefined);
     const index = free < 0 ? this.#ports.length : free;
-    const { queueFrames = 256, queueBytes = 1 << 20 } = this.#options;
+    const { queueFrames = 256, queueBytes = 1 << 20, offloads = SOFTWARE_OFFLOADS } = this.#options;
     const port = new Port(index, new FrameQueue(queueFrames, queueBytes), {
+      supports: offloads === false ? undefined : offloads,
+      offload: this.#offload,
       send: (packet) => this.#send(port, packet),
       ready: () => this.#drain(this.#burst),
       close: () => {
@@ -101,7 +121,8 @@ export class NetSwitch {
     const target = ((addresses[0] as number) & 1) === 1 ? -1 : this.#table.find(addresses, 0);
     if (target === source.index) return;
     const known = target < 0 ? undefined : this.#ports[target];
-    if (known !== undefined && !this.#busy && known.queue.length === 0) this.#pass(known, packet);
+    if (known !== undefined && !this.#busy && known.queue.length === 0 && known.takes(packet))
+      this.#pass(known, packet);
     else if (known !== undefined) known.enqueue(packet);
     else for (const port of this.#ports) if (port !== undefined && port !== source) port.enqueue(packet);
     this.#drain(this.#burst);
@@ -161,6 +182,7 @@ export class NetSwitch {
 /** Where a card is plugged in. */
 export interface SwitchPort extends NetBackend {
   readonly counters: PortCounters;
+  readonly supports?: NetOffloads;
   /** Frames that wait for the card. */
   readonly waiting: number;
   /** Pulls the plug: nothing comes or goes any more. */
@@ -168,6 +190,8 @@ export interface SwitchPort extends NetBackend {
 }
 
 interface Hub {
+  readonly supports: NetOffloads | undefined;
+  readonly offload: SoftwareOffload;
   send(packet: Packet): void;
   ready(): void;
   close(): void;
@@ -176,6 +200,7 @@ interface Hub {
 class Port implements SwitchPort {
   readonly index: number;
   readonly queue: FrameQueue;
+  readonly supports?: NetOffloads;
   /** The card has no buffer, and will say when it has. */
   stalled = false;
   sent = 0;
@@ -185,12 +210,15 @@ class Port implements SwitchPort {
   readonly #hub: Hub;
   #card: NetPort | undefined;
   #pairs = 1;
+  /** Segmentation that the card takes: see {@link OFFLOAD}. */
+  #segmentation = 0;
   #open = true;
 
   constructor(index: number, queue: FrameQueue, hub: Hub) {
     this.index = index;
     this.queue = queue;
     this.#hub = hub;
+    if (hub.supports !== undefined) this.supports = hub.supports;
   }
 
   get counters(): PortCounters {
@@ -221,6 +249,21 @@ class Port implements SwitchPort {
     this.#pairs = count;
   }
 
+  guestOffloads({ csum, tso4, tso6, ecn, ufo, uso4, uso6 }: GuestOffloads): void {
+    this.#segmentation = !csum
+      ? 0
+      : (tso4 ? OFFLOAD.TSO4 : 0) |
+        (tso6 ? OFFLOAD.TSO6 : 0) |
+        (ecn ? OFFLOAD.ECN : 0) |
+        (ufo ? OFFLOAD.UFO : 0) |
+        (uso4 && uso6 ? OFFLOAD.USO : 0);
+  }
+
+  /** Can the card do with this packet what is left to it? Checksums it completes itself. */
+  takes(packet: Packet): boolean {
+    return packet.gsoType === GSO.NONE || (neededOffloads(packet) & SEGMENTATION & ~this.#segmentation) === 0;
+  }
+
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -229,7 +272,18 @@ class Port implements SwitchPort {
   }
 
   enqueue(packet: Packet): void {
-    if (!this.queue.push(packet, packet.pair)) this.dropped++;
+    if (!this.takes(packet)) this.#takeApart(packet);
+    else if (!this.queue.push(packet, packet.pair)) this.dropped++;
+  }
+
+  #takeApart(packet: Packet): void {
+    const { offload } = this.#hub;
+    for (let left = offload.open(packet); left > 0; left--) {
+      if (this.queue.pushNext(offload, packet.pair)) continue;
+      this.dropped += left;
+      offload.close();
+      return;
+    }
   }
 
   /** True: the frame is gone. */

@@ -1,0 +1,74 @@
+import { HostError } from '@virtkit/core';
+import type { GuestOffloads, NetBackend, NetPort, PacketMeta } from '../live/backend.ts';
+import type { NetOffloads } from '../live/options.ts';
+import { FramePacket } from './frame-packet.ts';
+
+/**
+ * Connects two back ends, neither of which has a card: a port of a switch with a network outside, two networks.
+ *
+ * ```ts
+ * connect(lan.port(), new WebSocketBackend({ url: 'wss://relay.widgetry.org/' }));
+ * ```
+ *
+ * What one delivers the other sends; if it cannot now, the first one keeps it, as it does for a card without buffers.
+ */
+export function connect(a: NetBackend, b: NetBackend): void {
+  if (a === b) throw new HostError('a back end cannot be connected with itself');
+  const [toB, toA] = [new End(b), new End(a)];
+  toB.back = toA;
+  toA.back = toB;
+  a.attach?.(toB);
+  b.attach?.(toA);
+  a.guestOffloads?.(takes(b.supports));
+  b.guestOffloads?.(takes(a.supports));
+}
+
+/** What a back end sees where it expects a card: the way to the other one. */
+class End implements NetPort {
+  back: End | undefined;
+  readonly #far: NetBackend;
+  readonly #packet = new FramePacket();
+  #full = false;
+
+  constructor(far: NetBackend) {
+    this.#far = far;
+  }
+
+  receive(frame: Uint8Array, meta?: PacketMeta, pair = 0): boolean {
+    // before the call: it may become ready while it refuses
+    this.#full = true;
+    if (!this.#far.send(this.#packet.set(frame, meta, pair))) return false;
+    this.#full = false;
+    return true;
+  }
+
+  canReceive(): boolean {
+    return !this.#full;
+  }
+
+  /** Who is at this end takes again what it refused: the other one has kept it. */
+  txReady(): void {
+    if (this.back !== undefined) this.back.#full = false;
+    this.#far.rxReady?.(0);
+  }
+}
+
+function takes({
+  csum = false,
+  tso = false,
+  ufo = false,
+  uso = false,
+  udpTunnel = false,
+}: NetOffloads = {}): GuestOffloads {
+  return {
+    csum,
+    tso4: tso,
+    tso6: tso,
+    ecn: tso,
+    ufo,
+    uso4: uso,
+    uso6: uso,
+    udpTunnel,
+    udpTunnelCsum: udpTunnel,
+  };
+}

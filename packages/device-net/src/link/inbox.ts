@@ -1,0 +1,75 @@
+import type { NetPort } from '../live/backend.ts';
+import { FrameQueue } from '../switch/frame-queue.ts';
+import { FramePacket } from './frame-packet.ts';
+import { FRAME_MIN, type LinkCounters } from './types.ts';
+
+/** Frames from a network that does not wait, on their way to a card: those that it cannot take now are kept, and not too many. */
+export class Inbox {
+  readonly #counters: LinkCounters;
+  readonly #frameMax: number;
+  readonly #queue: FrameQueue;
+  readonly #packet = new FramePacket();
+  #port: NetPort | undefined;
+  /** A delivery is under way, and the card said meanwhile that it is ready. */
+  #busy = false;
+  #again = false;
+
+  constructor(counters: LinkCounters, frameMax: number, frames: number, bytes: number) {
+    this.#counters = counters;
+    this.#frameMax = frameMax;
+    this.#queue = new FrameQueue(frames, bytes);
+  }
+
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  set port(port: NetPort) {
+    this.#port = port;
+  }
+
+  /** A frame from the network, lent. */
+  take(frame: Uint8Array): void {
+    const counters = this.#counters;
+    if (frame.length < FRAME_MIN || frame.length > this.#frameMax) {
+      counters.rxMalformed++;
+      return;
+    }
+    counters.rxFrames++;
+    counters.rxBytes += frame.length;
+    if (this.#port === undefined) {
+      counters.rxDropped++;
+      return;
+    }
+    if (!this.#busy && this.#queue.length === 0 && this.#give(frame)) return;
+    if (!this.#queue.push(this.#packet.set(frame, undefined, 0), 0)) counters.rxDropped++;
+  }
+
+  /** The card may have buffers. */
+  ready(): void {
+    this.#again = true;
+    if (this.#busy) return;
+    for (let { head } = this.#queue; head !== undefined; { head } = this.#queue) {
+      if (!this.#give(head.bytes)) return;
+      this.#queue.shift();
+    }
+  }
+
+  clear(): void {
+    this.#queue.clear();
+  }
+
+  /** Once more, if the card has become ready while it refused. */
+  #give(frame: Uint8Array): boolean {
+    this.#busy = true;
+    try {
+      do {
+        this.#again = false;
+        if (this.#port?.receive(frame) !== false) return true;
+      } while (this.#again);
+      return false;
+    } finally {
+      this.#busy = false;
+    }
+  }
+}

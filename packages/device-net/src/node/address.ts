@@ -1,0 +1,55 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { HostError } from '@virtkit/core';
+
+/** Where a stream socket is. QEMU: `addr.type=inet` (host: 127.0.0.1 if left out) and `addr.type=unix`. */
+export type StreamAddress =
+  | { readonly host?: string; readonly port: number; readonly path?: undefined }
+  | { readonly path: string; readonly host?: undefined; readonly port?: undefined };
+
+const HOST = '127.0.0.1';
+
+/** @throws HostError that names the option */
+export function checkAddress({ path, port }: StreamAddress, lowest: 0 | 1): void {
+  if (path !== undefined) {
+    if (path === '') throw new HostError('path: empty');
+    return;
+  }
+  if (!Number.isInteger(port) || port < lowest || port > 0xffff)
+    throw new HostError(`port: ${port}, ${lowest} to 65535 expected`);
+}
+
+export function dial(address: StreamAddress): net.Socket {
+  const { path, host = HOST, port } = address;
+  return path === undefined ? net.connect({ host, port, noDelay: true }) : net.connect({ path });
+}
+
+/** A server that listens. @throws what Node throws: `EADDRINUSE`, `EACCES`, … */
+export async function listen(
+  address: StreamAddress,
+  accept: (socket: net.Socket) => void,
+): Promise<net.Server> {
+  checkAddress(address, 0);
+  const { path, host = HOST, port } = address;
+  const server = net.createServer({ noDelay: true }, accept);
+  if (path === undefined) server.listen({ host, port });
+  else server.listen({ path });
+  await once(server, 'listening');
+  return server;
+}
+
+/** Where a server listens. */
+export function addressOf(server: net.Server): StreamAddress {
+  const address = server.address();
+  if (address === null) throw new HostError('the server does not listen any more');
+  return typeof address === 'string' ? { path: address } : { host: address.address, port: address.port };
+}
+
+export function textOf({ path, host = HOST, port }: StreamAddress): string {
+  return path ?? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
+}
+
+/** Whom a socket speaks with. */
+export function peerOf({ remoteAddress: host, remotePort: port }: net.Socket): string {
+  return host === undefined || port === undefined ? 'UNIX socket' : textOf({ host, port });
+}
