@@ -59,6 +59,10 @@ export interface V86Cpu {
   device_lower_irq(irq: number): void;
   jit_dirty_cache(start: number, end: number): void;
   reboot_internal(): void;
+  /** Low and high word, as of the last {@link store_current_tsc}. */
+  readonly current_tsc: Int32Array | Uint32Array;
+  store_current_tsc(): void;
+  set_tsc(low: number, high: number): void;
   get_state(): unknown[];
   set_state(state: unknown[]): void;
 }
@@ -104,6 +108,9 @@ const NEEDED: readonly (readonly [string, 'cpu' | 'pci' | 'io' | 'v86'])[] = [
   ['device_lower_irq', 'cpu'],
   ['jit_dirty_cache', 'cpu'],
   ['reboot_internal', 'cpu'],
+  ['current_tsc', 'cpu'],
+  ['store_current_tsc', 'cpu'],
+  ['set_tsc', 'cpu'],
   ['get_state', 'cpu'],
   ['set_state', 'cpu'],
   ['ports', 'io'],

@@ -1,6 +1,6 @@
 import { HostError } from '@virtkit/core';
 import { hookConfigPorts } from './config-ports.ts';
-import { machineOf, type V86Emulator, type V86Machine } from './emulator.ts';
+import { machineOf, type V86Cpu, type V86Emulator, type V86Machine } from './emulator.ts';
 import { Lines } from './lines.ts';
 import { Mmio } from './mmio.ts';
 import { GuestRam } from './ram.ts';
@@ -94,6 +94,11 @@ export class Host {
 
   readonly #failures = new Map<Slot, unknown>();
 
+  /** From now on states are looked at, also while there is no device: one that has some is refused. */
+  guard(): void {
+    if (this.#running !== undefined) this.#hook();
+  }
+
   #connect(machine: V86Machine): void {
     const mmio = new Mmio(machine.cpu);
     this.#running = { machine, mmio, lines: new Lines(machine.cpu, machine.pci, mmio) };
@@ -142,6 +147,7 @@ export class Host {
     const before = this.#goingBack ? undefined : machine.save_state();
     for (const { function: pci } of slots) pci.device.pause();
     try {
+      forgetTscOffset(machine.cpu);
       setState(state);
       this.ram.memory.sync();
       for (const { restore } of saved) restore();
@@ -161,4 +167,14 @@ export class Host {
       this.#goingBack = false;
     }
   }
+}
+
+/**
+ * v86's `set_tsc` takes the difference to the counter as it reads now, and not to the host's clock: in an instance that has
+ * been restored before, time would jump by as much as it did then. Set to what it reads, the difference is none.
+ */
+function forgetTscOffset(cpu: V86Cpu): void {
+  cpu.store_current_tsc();
+  const [low = 0, high = 0] = cpu.current_tsc;
+  cpu.set_tsc(low, high);
 }

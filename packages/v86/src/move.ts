@@ -49,6 +49,7 @@ export async function suspend(
  */
 export async function moveGuest(source: V86Emulator, target: V86Emulator): Promise<{ bytes: number }> {
   if (source === target) throw new HostError('a guest cannot be moved to where it is');
+  hostOf(target).guard();
   const running = source.is_running();
   if (target.is_running()) await target.stop();
   const { state, goOn } = await suspend(source);
