@@ -93,10 +93,16 @@ export class Source {
   async prepare(): Promise<void> {
     this.waiter.check();
     this.#answers.listen();
-    this.#machine.ram.startLog();
-    await this.#begin();
-    await this.#copyRounds();
-    await this.#switchOver();
+    try {
+      this.#machine.ram.startLog();
+      await this.#begin();
+      await this.#copyRounds();
+      await this.#switchOver();
+    } catch (error) {
+      // who refuses closes the connection: that may be noticed first
+      if (error instanceof Stop && error.reason === 'closed') await this.#answers.end(this.#settings.clock);
+      throw this.#answers.refusal ?? error;
+    }
   }
 
   /**
@@ -108,23 +114,19 @@ export class Source {
     this.phase = 'hand-over';
     this.#writer.eof();
     this.#writer.vmdesc(this.#vmdescText);
-    // to be cancelled is no answer any more
-    const waiter = new Waiter(this.#settings.clock);
     const chunks = this.#batch.take(true);
     const last = chunks.pop() ?? new Uint8Array(0);
     try {
-      await this.#write(chunks, this.waiter);
+      await this.#write(chunks);
     } catch (error) {
       // the end of the stream was not handed to the connection: the destination cannot have it
       return asStop(error, 'closed');
     }
     const answer = this.#answers.lastWord();
-    await this.#write([last], waiter);
-    const value = await waiter.wait(
-      answer,
-      this.#settings.handOverTimeoutMs,
-      'the last word of the destination',
-    );
+    // whatever the connection says of these bytes: only the destination knows whether it has them
+    this.#duplex.write(last).catch(() => {});
+    const { clock, handOverTimeoutMs } = this.#settings;
+    const value = await new Waiter(clock).wait(answer, handOverTimeoutMs, 'the last word of the destination');
     return value === 0 ? undefined : refusal(value);
   }
 
@@ -309,15 +311,15 @@ export class Source {
 
   /** Hands over what there is: with `all`, to the last byte. */
   async #flush(all: boolean): Promise<void> {
-    await this.#write(this.#batch.take(all), this.waiter);
+    await this.#write(this.#batch.take(all));
     if (this.phase === 'rounds' && this.#batch.total - this.#told >= TELL_BYTES) this.#tell();
   }
 
   /** Hands bytes to the connection, and waits for its word that there is room for more. */
-  async #write(chunks: readonly Uint8Array[], waiter: Waiter): Promise<void> {
+  async #write(chunks: readonly Uint8Array[]): Promise<void> {
     for (const chunk of chunks) {
-      waiter.check();
-      await waiter.wait(
+      this.waiter.check();
+      await this.waiter.wait(
         this.#duplex.write(chunk),
         this.#settings.idleTimeoutMs,
         'the connection takes nothing',
@@ -345,6 +347,9 @@ function refusal(value: number): Stop {
   return new Stop('refused', `the destination refused (${value | 0}); its own outcome says why`);
 }
 
+/** So long a refusal may take behind the end of the connection, ms. */
+const LAST_WORD_MS = 200;
+
 /** What the destination says, while the source does other things. */
 class Answers {
   readonly #duplex: ByteDuplex;
@@ -356,6 +361,7 @@ class Answers {
   #onEnd: ((stop: Stop) => void) | undefined;
   #end: Stop | undefined;
   #deaf = false;
+  #running: Promise<void> = Promise.resolve();
 
   constructor(duplex: ByteDuplex, waiter: Waiter) {
     this.#duplex = duplex;
@@ -364,7 +370,22 @@ class Answers {
 
   /** Begins to listen; whatever ends it stops the waiter. */
   listen(): void {
-    void this.#run();
+    this.#running = this.#run();
+  }
+
+  /** When everything was heard that there was to hear of a connection that has ended; not for long. */
+  async end(clock: Clock): Promise<void> {
+    let cancel = (): void => {};
+    const patience = new Promise<void>((resolve) => {
+      cancel = clock.after(LAST_WORD_MS, resolve);
+    });
+    await Promise.race([this.#running, patience]);
+    cancel();
+  }
+
+  /** The destination has said no. */
+  get refusal(): Stop | undefined {
+    return this.#last === undefined || this.#last === 0 ? undefined : refusal(this.#last);
   }
 
   stop(): void {
