@@ -2,12 +2,15 @@ import type { Duplex } from 'node:stream';
 import type { ByteDuplex } from '../live/duplex.ts';
 
 /**
- * A Node stream as a connection for a live migration: a TCP, Unix or TLS socket that is connected. It is destroyed in the end, when
- * what was written has gone out.
+ * A Node stream as a connection for a live migration: a TCP, Unix or TLS socket. It is destroyed in the end, when what was written has
+ * gone out, or has not within 5 seconds.
  */
 export function streamDuplex(stream: Duplex): ByteDuplex {
   return new StreamDuplex(stream);
 }
+
+/** So long the other side has to take what was written last. */
+const CLOSE_MS = 5000;
 
 class StreamDuplex implements ByteDuplex {
   readonly #stream: Duplex;
@@ -54,7 +57,13 @@ class StreamDuplex implements ByteDuplex {
   close(): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.writableEnded) return;
-    stream.end(() => stream.destroy());
+    const patience = setTimeout(() => stream.destroy(), CLOSE_MS);
+    // a program that has nothing else to do does not wait for it
+    patience.unref();
+    stream.end(() => {
+      clearTimeout(patience);
+      stream.destroy();
+    });
   }
 
   #check(): void {
