@@ -7,6 +7,7 @@ import { checkMachine, type LiveMachine, PAGE } from './machine.ts';
 import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
 import { COMMAND, PING_HAND_OVER, pong, shut, word } from './return-path.ts';
 import { asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
+import { claimForReceiving, release } from './uses.ts';
 
 /** How {@link receiveLive} goes about it. */
 export interface ReceiveOptions extends LiveOptions {
@@ -71,6 +72,7 @@ export async function receiveLive(
   const { clock = hostClock, signal, idleTimeoutMs = IDLE_TIMEOUT_MS, maxRounds = 64 } = options;
   checkNumber('idleTimeoutMs', idleTimeoutMs, 1);
   checkNumber('maxRounds', maxRounds, 1);
+  claimForReceiving(machine);
   const destination = new Destination(duplex, machine, { ...options, clock, idleTimeoutMs, maxRounds });
   const unfollow = destination.waiter.follow(signal);
   try {
@@ -161,6 +163,7 @@ class Destination {
       unheard = messageOf(error);
     }
     this.#close();
+    release(this.#machine);
     return { result: 'arrived', progress: this.#progress(), ...(unheard !== undefined && { unheard }) };
   }
 
@@ -169,6 +172,7 @@ class Destination {
     // without this word a source that has handed over would not know
     await this.#say(shut(1)).catch(() => {});
     this.#close();
+    release(this.#machine, 'was received in part');
     return {
       result: 'failed',
       reason,
@@ -185,6 +189,7 @@ class Destination {
       await this.#machine.pause();
     } catch (second) {
       this.#close();
+      release(this.#machine, 'was received in part');
       return {
         result: 'failed',
         reason: 'error',

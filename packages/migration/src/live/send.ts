@@ -4,6 +4,7 @@ import { checkMachine, type LiveMachine } from './machine.ts';
 import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
 import { type SendProgress, Source } from './source.ts';
 import { asStop, messageOf, type Stop, type StopReason } from './stop.ts';
+import { claimForSending, release } from './uses.ts';
 
 /** How {@link sendLive} goes about it. */
 export interface SendOptions extends LiveOptions {
@@ -41,8 +42,8 @@ export interface Stayed {
 
 /**
  * The hand-over was sent, and what became of it was not heard: the guest runs at the destination, or nowhere. This machine is
- * stopped. Ask the destination what its {@link receiveLive} answered: `arrived` – it runs there; `failed`, or that host is
- * gone – it does not and never will, and {@link resume} goes on here.
+ * stopped. Ask the destination what its {@link receiveLive} answered: `arrived`, it runs there; `failed`, it does not and never will,
+ * and {@link resume} goes on here. A host that cannot be reached has not answered: it must be known that it has ended.
  */
 export interface Unknown {
   readonly result: 'unknown';
@@ -75,7 +76,7 @@ const DEFAULTS = {
  *
  * The connection is closed in the end.
  *
- * @throws HostError for a machine or options that make no sense; never for what the connection or the other side does
+ * @throws HostError for a machine or options that make no sense, or one that is on its way already; never for what the connection or the other side does
  */
 export async function sendLive(
   duplex: ByteDuplex,
@@ -89,6 +90,7 @@ export async function sendLive(
   checkNumber('maxRounds', settings.maxRounds, 1);
   checkNumber('handOverTimeoutMs', settings.handOverTimeoutMs, 1);
   checkNumber('idleTimeoutMs', settings.idleTimeoutMs, 1);
+  claimForSending(machine);
   const source = new Source(duplex, machine, { ...settings, clock, onProgress });
   const unfollow = source.waiter.follow(signal);
   try {
@@ -107,17 +109,22 @@ async function handOver(source: Source, machine: LiveMachine): Promise<SendOutco
     const refused = await source.handOver();
     if (refused !== undefined) return await stay(source, machine, refused);
     source.finish();
+    release(machine, 'has moved away');
     return { result: 'moved', progress: source.progress('done'), downtimeMs: source.downtimeMs };
   } catch (error) {
     const { reason, message, cause } = asStop(error, 'closed');
     source.finish();
+    release(machine, 'may have moved away');
     return {
       result: 'unknown',
       reason,
       message: `the destination was told to go on, and has not said that it does: ${message}`,
       ...(cause !== undefined && { error: cause }),
       progress: source.progress('hand-over'),
-      resume: async () => machine.resume(),
+      resume: async () => {
+        release(machine);
+        await machine.resume();
+      },
     };
   }
 }
@@ -126,6 +133,7 @@ async function stay(source: Source, machine: LiveMachine, stop: Stop): Promise<S
   const progress = source.progress(source.phase);
   let failure: { readonly resumeError: unknown } | undefined;
   source.finish();
+  release(machine);
   if (source.paused) {
     try {
       await machine.resume();

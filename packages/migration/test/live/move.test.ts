@@ -2,7 +2,7 @@ import { HostError } from '@virtkit/core';
 import { describe, expect, test } from 'vitest';
 import { type LiveMachine, receiveLive, type SendProgress, sendLive } from '../../src/live.ts';
 import { Travel } from './migration.ts';
-import { TestClock } from './pipe.ts';
+import { Pipe, TestClock } from './pipe.ts';
 import type { SmallMachine } from './small.ts';
 
 const PAGES = 16;
@@ -364,6 +364,36 @@ describe('mistakes of the host program are told at once', () => {
       /RAM block "ram" of 100 bytes: a multiple of 4096/,
     ],
   ];
+
+  test('a guest that is sent twice, or sent when it has gone', async () => {
+    const travel = new Travel();
+    const { source, destination } = travel;
+    const moving = travel.move();
+    await expect(sendLive(new Pipe().a, source)).rejects.toThrow('is being sent: it cannot be sent');
+    await expect(receiveLive(new Pipe().b, source)).rejects.toThrow('is being sent: it cannot be received');
+    await expect(sendLive(new Pipe().a, destination)).rejects.toThrow('is being received: it cannot be sent');
+    const outcome = await moving;
+    expect(await travel.settle(outcome)).toBe('moved arrived');
+    await expect(sendLive(new Pipe().a, source)).rejects.toThrow('has moved away: it cannot be sent');
+    // and it may come back
+    travel.destination = source;
+    travel.connect();
+    expect(await travel.settle(await travel.move())).toBe('moved arrived');
+    expect(travel.world.running).toBe(source);
+  });
+
+  test('a machine that has a guest in part, or perhaps none', async () => {
+    const travel = new Travel();
+    const { source, destination } = travel;
+    travel.pipe.back.limit = 20;
+    expect((await travel.move()).sent.result).toBe('unknown');
+    await expect(sendLive(new Pipe().a, source)).rejects.toThrow('may have moved away');
+    const other = new Travel();
+    other.pipe.forth.limit = 500;
+    await other.settle(await other.move());
+    await expect(sendLive(new Pipe().a, other.destination)).rejects.toThrow('was received in part');
+    expect(travel.world.running).toBe(destination);
+  });
 
   test.each(wrong)('%s', async (_name, start, message) => {
     await expect(start()).rejects.toThrow(HostError);

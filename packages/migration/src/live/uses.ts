@@ -1,0 +1,34 @@
+import { HostError } from '@virtkit/core';
+import type { LiveMachine } from './machine.ts';
+
+/** What a machine is used for, or what became of it. Absent: it is its host's. */
+type Use =
+  | 'is being sent'
+  | 'is being received'
+  | 'has moved away'
+  | 'may have moved away'
+  | 'was received in part';
+
+/** A guest that is sent twice would run twice: a program that asks for it is mistaken. */
+const uses = new WeakMap<LiveMachine, Use>();
+
+/** @throws HostError if this machine has no guest to be sent */
+export function claimForSending(machine: LiveMachine): void {
+  const use = uses.get(machine);
+  if (use !== undefined) throw new HostError(`machine "${machine.name}" ${use}: it cannot be sent`);
+  uses.set(machine, 'is being sent');
+}
+
+/** @throws HostError if this machine is in use; one whose guest has gone may be filled again */
+export function claimForReceiving(machine: LiveMachine): void {
+  const use = uses.get(machine);
+  if (use === 'is being sent' || use === 'is being received')
+    throw new HostError(`machine "${machine.name}" ${use}: it cannot be received`);
+  uses.set(machine, 'is being received');
+}
+
+/** What became of it; undefined: it is its host's again. */
+export function release(machine: LiveMachine, use?: Use): void {
+  if (use === undefined) uses.delete(machine);
+  else uses.set(machine, use);
+}
