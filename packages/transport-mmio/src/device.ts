@@ -63,8 +63,10 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     if (size !== 4) return 0;
     switch (offset) {
       case REGISTER.MAGIC_VALUE:
+        // Virtio 1.3 §4.2.2.1 MUST: "virt"
         return MAGIC;
       case REGISTER.VERSION:
+        // Virtio 1.3 §4.2.2.1 MUST: 2; 1 is the legacy interface
         return this.#legacy ? 1 : 2;
       case REGISTER.DEVICE_ID:
         return device.model.layer.virtioId ?? 0;
@@ -75,6 +77,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
       case REGISTER.QUEUE_NUM_MAX:
         return device.queueExists(device.queueSel) ? QUEUE_NUM_MAX : 0;
       case REGISTER.INTERRUPT_STATUS:
+        // Virtio 1.3 §4.2.2.1 MUST: an event's bit from the moment it takes place until it is acknowledged
         return device.isr;
       case REGISTER.STATUS:
         return device.status;
@@ -96,6 +99,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
 
   #readModern(offset: number): number {
     if (offset === REGISTER.QUEUE_READY) return this.#queues.enabled(this.device.queueSel) ? 1 : 0;
+    // Virtio 1.3 §4.2.2.1 MUST: another number after each change that the device makes
     return offset === REGISTER.CONFIG_GENERATION ? this.device.generation : 0;
   }
 
@@ -197,10 +201,14 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   #writeModern(offset: number, word: number): void {
     const { device } = this;
     const { queueSel } = device;
-    if (offset !== REGISTER.QUEUE_READY) {
+    if (offset === REGISTER.QUEUE_RESET) {
+      // Virtio 1.3 §4.2.2.1 MUST: 1 resets the queue, and QueueReset and QueueReady are 0 when that is done: at once
+      if (word === 1) this.#disableQueue(queueSel);
+    } else if (offset !== REGISTER.QUEUE_READY) {
       this.#queues.setAddress(queueSel, offset, word);
     } else if (word === 0) {
-      this.#queues.disable(queueSel);
+      // Virtio 1.3 §4.2.2.1 MUST NOT: the ring is not looked at while QueueReady is 0
+      this.#disableQueue(queueSel);
     } else {
       const { num, desc, avail, used } = this.#queues.enable(queueSel);
       device.setQueueNum(queueSel, num);
@@ -208,7 +216,13 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     }
   }
 
-  /** Reset by the driver. */
+  #disableQueue(queue: number): void {
+    if (!this.#queues.enabled(queue)) return;
+    this.#queues.disable(queue);
+    this.device.resetQueue(queue);
+  }
+
+  /** Reset by the driver. Virtio 1.3 §4.2.2.1 MUST: InterruptStatus and all of QueueReady are cleared */
   #softReset(): void {
     this.device.reset();
     this.#queues.disableAll();

@@ -27,5 +27,6 @@ export const REGISTER = {
   QUEUE_DEVICE_HIGH: 0x0a4,
   SHM_LEN_LOW: 0x0b0,
   SHM_LEN_HIGH: 0x0b4,
+  QUEUE_RESET: 0x0c0,
   CONFIG_GENERATION: 0x0fc,
 } as const;

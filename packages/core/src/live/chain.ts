@@ -55,6 +55,7 @@ export class Pieces implements Spans {
     return this.chain.mapping(this.first + i);
   }
 
+  // Virtio 1.3 §2.7.4.1 MUST NOT: how a request is cut into descriptors does not matter: devices copy across them
   copyTo(from: number, target: Uint8Array, at = 0, length: number = target.length - at): number {
     let skip = from;
     let done = 0;

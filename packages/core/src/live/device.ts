@@ -157,16 +157,23 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   }
 
   interrupt(queue: number): void {
+    // Virtio 1.3 §4.1.4.5.1 MUST, §4.2.2.1 MUST: the bit is set before the notification, and until it is read or acknowledged
     this.isr |= ISR.QUEUE;
     // a broken or disabled device says nothing. QEMU: `virtio_notify_vector`
     if (!this.broken && !this.disabled) this.transport.notify(queue);
   }
 
   notifyConfig(): void {
+    // a driver that is only just reading it must see that it has changed: QEMU counts with DRIVER_OK only
+    this.generation = (this.generation + 1) >>> 0;
+    this.#announceConfig();
+  }
+
+  #announceConfig(): void {
     // Virtio 1.3 §2.1.2 MUST NOT: no notification before DRIVER_OK
     if ((this.status & STATUS.DRIVER_OK) === 0) return;
+    // Virtio 1.3 §4.1.4.5.1 MUST: the bit for configuration changes. QEMU sets the other one as well
     this.isr |= ISR.QUEUE | ISR.CONFIG;
-    this.generation = (this.generation + 1) >>> 0;
     if (!this.broken && !this.disabled) this.transport.notify(-1);
   }
 
@@ -176,7 +183,9 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if (this.has(FEATURE.VERSION_1)) {
       // Virtio 1.3 §2.1.2 SHOULD, MUST: NEEDS_RESET, and a configuration change notification if DRIVER_OK is set
       this.status |= STATUS.NEEDS_RESET;
-      this.notifyConfig();
+      // counted as QEMU does
+      if ((this.status & STATUS.DRIVER_OK) !== 0) this.generation = (this.generation + 1) >>> 0;
+      this.#announceConfig();
     }
     this.broken = true;
     // told once, whatever the guest does until its reset
@@ -204,6 +213,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   /** Reads 1, 2 or 4 bytes; all ones beyond the end. QEMU: `virtio_config_readb` and siblings. */
   readConfig(offset: number, size: number, littleEndian: boolean): number {
     if (!this.configSpace.holds(offset, size)) return size === 4 ? 0xffffffff : (1 << (8 * size)) - 1;
+    // Virtio 1.3 §2.5.2 MUST: any field of an offered feature can be read before FEATURES_OK
     this.refreshConfig();
     return this.configSpace.get(offset, size, littleEndian);
   }
@@ -286,6 +296,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.broken = false;
     this.applyFeatures(0n);
     this.queueSel = 0;
+    // Virtio 1.3 §2.4.1 MUST: the status is 0 after a reset
     this.status = 0;
     this.disabled = false;
     // Virtio 1.3 §2.4.1 MUST NOT: no notifications after a reset until it is initialised again
@@ -371,6 +382,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if (slot?.exists !== true) return;
     this.memory.sync();
     this.#stopRing(slot);
+    // Virtio 1.3 §2.6.1.2.1 MUST: size and places as the driver has set them since
     slot.desc = desc;
     slot.avail = avail;
     slot.used = used;
@@ -381,7 +393,9 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   resetQueue(index: number): void {
     const slot = this.slots[index];
     if (slot?.exists !== true) return;
+    // Virtio 1.3 §2.6.1.1.1 MUST NOT: nothing of the queue is executed or notified any more
     this.model.resetQueue(index);
+    // Virtio 1.3 §2.6.1.1.1 MUST: all of its state is as by default
     slot.reset();
     this.transport.resetQueue(index);
   }
@@ -389,6 +403,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   /** The driver has put something into a queue. QEMU: `virtio_queue_notify`. */
   kick(index: number, shadowAvail?: number): void {
     const slot = this.slots[index];
+    // Virtio 1.3 §2.7.10.2 MUST: a kick for nothing does no harm: what is in the ring counts
     if (slot === undefined || slot.desc === 0n || this.broken) return;
     this.memory.sync();
     const ring = this.#ring(index);

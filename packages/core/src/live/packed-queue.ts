@@ -120,6 +120,7 @@ export class PackedQueue extends PackedWalk implements Ring {
       return;
     }
     const { words, usedIdx } = this;
+    // Virtio 1.3 §2.8.12 MUST: used descriptors are written in the order of completion, with IN_ORDER in that of the ring
     const at = this.descBase + (usedIdx << 2);
     // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last
     words[at + 2] = written | 0;

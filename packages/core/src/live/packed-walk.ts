@@ -98,6 +98,7 @@ export abstract class PackedWalk extends RingBase {
           out = count;
           chain.out.known = sum;
         }
+        // Virtio 1.3 §2.8.18 MUST: descriptors of a list are used in their order
         chain.split(out, count, sum);
         // Virtio 1.3 §2.8.6: the buffer id is in the last descriptor of a chain
         chain.index = (indirect ? head : tail) & 0xffff;

@@ -133,6 +133,7 @@ export class SplitRing {
 
   /** `used.flags`: kicks are not wanted. Other bits stay. */
   setNoNotify(on: boolean): void {
+    // Virtio 1.3 §2.7.10.2 MUST: without EVENT_IDX flags are 0 or 1, as long as the driver has put nothing else there
     const flags = Math.max(0, this.memory.readU16(this.used, this.little));
     this.write16(this.used, 0, on ? flags | NO_NOTIFY : flags & ~NO_NOTIFY);
   }

@@ -23,6 +23,7 @@ export function operate(backend: BlkBackend, request: Request, stable: boolean):
       return stable ? flushAfter(backend, pending) : pending;
     }
     case 'flush':
+      // Virtio 1.3 §5.2.6.2 MUST: what was completed before is stable when the flush is
       return backend.flush?.();
     default: {
       const pending = operateRanges(backend, request, position);
@@ -67,6 +68,7 @@ function operateRange(
     case 'secure-erase':
       return backend.secureErase?.(position, length);
     default:
+      // Virtio 1.3 §5.2.6.2 MUST: zeroes are read afterwards, unmapped or not
       if (backend.writeZeroes !== undefined) return backend.writeZeroes(position, length, mayUnmap);
       return fillWithZeros(backend, position, length);
   }

@@ -85,6 +85,7 @@ export function parseRanges(
     if (count > limits.maxSectors || !inRange(sector, count * 512, settings, capacity)) return BLK_S.IOERR;
     // Virtio 1.3 §5.2.6.2 MUST: UNSUPP for unknown flags, and for unmap where nothing is written
     if ((flags & ~FLAG_UNMAP) !== 0) return BLK_S.UNSUPP;
+    // Virtio 1.3 §5.2.6.2 MUST: UNSUPP for discard with unmap
     if (flags !== 0 && request.operation !== 'write-zeroes') return BLK_S.UNSUPP;
     if (count > 0) changes = true;
     if (at === 0) {

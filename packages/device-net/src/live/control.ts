@@ -111,6 +111,7 @@ export class Control {
 
   /** Virtio 1.3 §5.1.6.5.1. The byte is kept as it is. */
   #rxMode(command: number, out: Spans, length: number): Ack {
+    // Virtio 1.3 §5.1.6.5.1.1 MUST: PROMISC and ALLMULTI, and ALLUNI, NOMULTI, NOUNI, NOBCAST
     const mode = RX_MODES[command];
     if (length < 1 || mode === undefined) return ERR;
     this.#card.filter[mode] = out.u8(HEADER_BYTES);

@@ -185,8 +185,11 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     const view = new DataView(bytes.buffer);
     bytes.set(filter.mac);
     view.setUint16(6, status, littleEndian);
+    // Virtio 1.3 §5.1.4.1 MUST: 1 to 0x8000; options allow up to 511
     view.setUint16(8, settings.pairs, littleEndian);
+    // Virtio 1.3 §5.1.4.1 MUST NOT: the MTU never changes
     view.setUint16(10, settings.mtu, littleEndian);
+    // Virtio 1.3 §5.1.4.1 MUST: Mb/s, all ones for unknown
     view.setUint32(12, settings.speed, littleEndian);
     view.setUint8(16, settings.duplex);
     // Virtio 1.3 §5.1.4.1 MUST: at least 40

@@ -38,6 +38,7 @@ export class RxFilter {
     this.firstMulti = 0;
     this.uniOverflow = 0;
     this.multiOverflow = 0;
+    // Virtio 1.3 §5.1.6.5.2.1 MUST: the table is empty after a reset
     this.table.fill(0);
     this.vlans.fill(0);
   }

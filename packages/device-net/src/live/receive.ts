@@ -129,6 +129,9 @@ export class Receiver {
       view.setUint16(HDR.HASH_REPORT, rss.report, true);
     }
     if (meta === undefined || (meta.flags | meta.gsoType) === 0) return 0;
+    // Virtio 1.3 §5.1.6.4.1 MUST: segmentation comes with NEEDS_CSUM and a segment's size
+    if (meta.gsoType !== GSO.NONE && ((meta.flags & HDR_FLAG.NEEDS_CSUM) === 0 || meta.gsoSize === 0))
+      return -1;
     const needed = neededOffloads(meta);
     if (needed < 0) return -1;
     // Virtio 1.3 §5.1.6.4.1 MUST NOT: segmentation that the driver did not negotiate
@@ -141,7 +144,9 @@ export class Receiver {
     }
     this.#blank = false;
     const dhcp = isDhcpAnswer(meta, frame);
-    view.setUint8(HDR.FLAGS, dhcp ? meta.flags & ~HDR_FLAG.NEEDS_CSUM : meta.flags);
+    // Virtio 1.3 §5.1.6.4.1 MUST NOT: RSC_INFO, since RSC_EXT is never offered
+    const flags = meta.flags & ~HDR_FLAG.RSC_INFO;
+    view.setUint8(HDR.FLAGS, dhcp ? flags & ~HDR_FLAG.NEEDS_CSUM : flags);
     view.setUint8(HDR.GSO_TYPE, meta.gsoType);
     view.setUint16(HDR.HDR_LEN, meta.hdrLen, littleEndian);
     view.setUint16(HDR.GSO_SIZE, meta.gsoSize, littleEndian);
@@ -189,6 +194,7 @@ export class Receiver {
         target.copyFrom(header, frame, offset, length);
       }
       offset += length;
+      // Virtio 1.3 §5.1.6.3.2 MUST: one buffer only without MRG_RXBUF
       if (!mergeable && offset < size) {
         // QEMU has written the part that fits, and so do we
         target.copyFrom(0, this.#header, 0, HDR_BYTES);

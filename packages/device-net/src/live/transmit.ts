@@ -177,6 +177,8 @@ export class Transmitter {
       return false;
     }
     const { total } = out;
+    // Virtio 1.3 §5.1.4.1 MUST: frames up to the MTU are forwarded, and in one piece: there is no other limit here
+    // Virtio 1.3 §5.1.6.2.2 MUST NOT: hdr_len is a hint for the back end, and nothing here relies on it, or on a checksum
     if (total > headerLength) {
       packet.place(out, headerLength);
       if (settings.vnet) packet.read(out, tunnel, littleEndian);

@@ -34,6 +34,7 @@ const REGISTER = {
   queueDesc: 0x80,
   queueDriver: 0x90,
   queueDevice: 0xa0,
+  queueReset: 0xc0,
   generation: 0xfc,
   config: 0x100,
 } as const;
@@ -138,6 +139,13 @@ export class MmioModernDriver extends MmioDriver implements DriverTransport {
     this.#setAddress(REGISTER.queueDevice, device);
     this.write(REGISTER.queueReady, 1);
     if (this.read(REGISTER.queueReady) !== 1) throw new DriverError(`queue ${queue} was not enabled`);
+  }
+
+  resetQueue(queue: number): void {
+    this.write(REGISTER.queueSel, queue);
+    this.write(REGISTER.queueReset, 1);
+    for (let polls = 0; this.read(REGISTER.queueReset) !== 0; polls++)
+      if (polls === POLLS) throw new DriverError(`the reset of queue ${queue} never ends`);
   }
 
   config(offset: number, length: number): Uint8Array {

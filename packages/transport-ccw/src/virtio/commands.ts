@@ -73,6 +73,7 @@ export function executeVirtio(proxy: VirtioProxy, ccw: Ccw, data: DataStream): C
       return setRevision(proxy, ccw, data);
     case VIRTIO_COMMAND.VDEV_RESET:
       // Virtio 1.3 §4.3.3.3.1 MUST: the reset is over, and the status 0, when the command ends
+      // Virtio 1.3 §4.3.3.3.1 MUST NOT: no notification after it: indicators are forgotten
       proxy.resetVirtio();
       return 'done';
     case VIRTIO_COMMAND.READ_CONF:

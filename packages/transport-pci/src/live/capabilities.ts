@@ -11,6 +11,7 @@ const EXTENDED_ID = { AER: 0x0001, ATS: 0x000f } as const;
 const CFG_TYPE = { COMMON: 1, NOTIFY: 2, ISR: 3, DEVICE: 4, PCI: 5 } as const;
 
 /** Where the structures lie in the modern BAR; each has a page, the notifications may have more. */
+// Virtio 1.3 §4.1.4.3.1 MUST, §4.1.4.4.1 MUST, §4.1.4.6.1 MUST: offsets are multiples of 4
 export const STRUCTURE = {
   COMMON: 0x0000,
   ISR: 0x1000,
@@ -36,6 +37,7 @@ interface Structure {
 function addVirtio(space: ConfigRegisters, structure: Structure, bytes: number): number {
   const { type, name, bar, offset, length } = structure;
   const at = space.addCapability(ID.VENDOR, bytes, `virtio ${name} capability`);
+  // Virtio 1.3 §4.1.4.2 MUST: cap_len has all of the structure's extra data in it
   space.set(at + 2, 1, bytes);
   space.set(at + 3, 1, type);
   space.set(at + 4, 1, bar);
@@ -54,6 +56,7 @@ function addVirtio(space: ConfigRegisters, structure: Structure, bytes: number):
 
 /** Bytes of the notification structure. */
 export function notifyBytes(multiplier: number): number {
+  // Virtio 1.3 §4.1.4.4.1 MUST: room for a notification of each queue, with data or without
   return multiplier * QUEUES;
 }
 
@@ -243,6 +246,7 @@ export interface Identity {
 }
 
 export function setIdentity(space: ConfigRegisters, identity: Identity): void {
+  // Virtio 1.3 §4.1.2.1 MUST: 0x1af4, unless the host program says otherwise
   space.set(HEADER.VENDOR_ID, 2, identity.vendor);
   space.set(HEADER.DEVICE_ID, 2, identity.device);
   space.set(HEADER.REVISION_ID, 1, identity.revision);

@@ -76,15 +76,17 @@ export class CommonConfig implements Region {
       case COMMON.DEVICE_STATUS:
         return device.status;
       case COMMON.CONFIG_GENERATION:
+        // Virtio 1.3 §4.1.4.3.1 MUST: another one after each change that the device makes
         return device.generation;
       case COMMON.QUEUE_SELECT:
         return device.queueSel;
       case COMMON.QUEUE_SIZE:
-        // Virtio 1.3 §4.1.4.3.1 MUST: 0 if the queue is unavailable
+        // Virtio 1.3 §4.1.4.3.1 MUST: 0 if the queue is unavailable, else a power of 2, unless a driver has written another number
         return device.queueNum(device.queueSel);
       case COMMON.QUEUE_MSIX_VECTOR:
         return this.#vectors.ofQueue(device.queueSel);
       case COMMON.QUEUE_ENABLE:
+        // Virtio 1.3 §4.1.4.3.1 MUST: 0 on reset
         return state.isEnabled(device.queueSel) ? 1 : 0;
       case COMMON.QUEUE_NOTIFY_OFF:
         return device.queueSel;

@@ -24,6 +24,7 @@ export class ModernRegion implements Region {
     if (offset < STRUCTURE.ISR) return this.#common.read(offset);
     // Virtio 1.3 §4.1.4.5.1 MUST: reset to 0 on read
     if (offset < STRUCTURE.DEVICE) return this.#readIsr();
+    // Virtio 1.3 §4.1.3.2 MUST: either half of a 64-bit field by itself
     if (offset < STRUCTURE.NOTIFY) return this.#device.readConfig(offset - STRUCTURE.DEVICE, size, true);
     return 0;
   }

@@ -23,6 +23,7 @@ export class Vectors {
     return this.#queues[queue] ?? NO_VECTOR;
   }
 
+  // Virtio 1.3 §4.1.5.1.2.1 MUST: any event to any vector, or to none
   mapConfig(vector: number): void {
     this.#config = this.#remap(this.#config, vector);
   }
