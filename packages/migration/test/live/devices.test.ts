@@ -20,7 +20,8 @@ async function journey<M extends GuestMachine>(kind: Kind<M>): Promise<void> {
     pipe.turn = () => guest.turn();
     if (n % 8 !== 0) {
       if (n % 4 === 1) pipe.back.limit = (n * 7) % back;
-      else pipe.forth.limit = n % 4 === 2 ? forth - ((n * 37) % 900) : Math.floor((forth * n) / CUTS);
+      else if (n % 4 === 2) pipe.afterAgreement = (n * 37) % 900;
+      else pipe.forth.limit = Math.floor((forth * n) / CUTS);
     }
     const [sent, received] = await Promise.all([
       sendLive(pipe.a, source, { downtimeLimitMs: 1, maxRounds: 3, whenNotConverging: 'force' }),

@@ -18,6 +18,8 @@ export class Direction {
   ended = false;
 }
 
+/** Bytes of an answer: the second one is the agreement. */
+const PONG = 8;
 /** So much may be under way before a writer waits. */
 const WINDOW = 1 << 17;
 
@@ -29,7 +31,9 @@ export class Pipe {
   /** Called before anything is written: the guest's turn. */
   turn: () => void = () => {};
   cut = false;
-  /** Cut it when a chunk ends so that the reader never sees parts of more than this. */
+  /** When the destination has agreed, so many bytes more are let through to it. */
+  afterAgreement: number | undefined;
+  /** The reader sees no more than this at a time. */
   chunk = Number.POSITIVE_INFINITY;
   #waiting: (() => void)[] = [];
 
@@ -68,6 +72,8 @@ export class Pipe {
     this.turn();
     if (this.cut) return this.#broken();
     out.record.push(bytes.slice());
+    if (out === this.back && out.written === PONG && this.afterAgreement !== undefined)
+      this.forth.limit = this.forth.written + this.afterAgreement;
     const room = out.limit - out.written;
     out.written += bytes.length;
     const piece = room < bytes.length ? bytes.subarray(0, Math.max(room, 0)) : bytes;

@@ -128,12 +128,15 @@ describe('two hosts over TCP', { timeout: 120_000 }, () => {
   });
 
   test('either is killed at any moment', async () => {
-    const random = new Random(Date.now());
+    const seed = Date.now();
+    const random = new Random(seed);
     const stories: string[] = [];
     for (let n = 0; n < 8; n++)
       stories.push(await migrateAnew(n % 2 === 0 ? 'source' : 'destination', random.below(160)));
     for (const story of stories)
-      expect(story).toMatch(/^(dead (failed|arrived)|(stayed|unknown|moved) dead|moved arrived)$/);
+      expect(story, `seed ${seed}`).toMatch(
+        /^(dead (failed|arrived)|(stayed|unknown|moved) dead|moved arrived)$/,
+      );
   });
 });
 
