@@ -28,12 +28,14 @@ export interface Ip {
   readonly extensions?: readonly (readonly [number, readonly number[]])[];
   /** 802.1Q tags. */
   readonly tags?: number;
+  /** Ethernet addresses: destination, source. */
+  readonly macs?: readonly number[];
 }
 
 /** A frame around what IP carries. */
 export function ipFrame(ip: Ip, protocol: number, body: readonly number[]): number[] {
   const tags = Array.from({ length: ip.tags ?? 0 }, (_, i) => [0x81, 0x00, 0x00, 5 + i]).flat();
-  const ethernet = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, ...tags];
+  const ethernet = [...(ip.macs ?? [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1]), ...tags];
   if (ip.version === 4) {
     const { options = [], id = 0, flags = 0 } = ip;
     const length = 20 + options.length;
@@ -64,7 +66,10 @@ function pseudo(ip: Ip, protocol: number, length: number): number[] {
 }
 
 export interface Tcp {
+  /** Source and destination. */
+  readonly ports?: readonly number[];
   readonly seq: number;
+  readonly ack?: number;
   readonly flags: number;
   readonly options?: readonly number[];
 }
@@ -81,11 +86,11 @@ function withChecksum(ip: Ip, protocol: number, at: number, body: number[], part
 
 export function tcpFrame(ip: Ip, tcp: Tcp, payload: readonly number[], partial = false): number[] {
   const { options = [] } = tcp;
-  const ports = [0x12, 0x34, 0x00, 0x50];
+  const ports = (tcp.ports ?? [0x1234, 0x50]).flatMap(be16);
   const header = [
     ...ports,
     ...be32(tcp.seq),
-    ...be32(77),
+    ...be32(tcp.ack ?? 77),
     ((20 + options.length) / 4) << 4,
     tcp.flags,
     0xff,
@@ -96,13 +101,23 @@ export function tcpFrame(ip: Ip, tcp: Tcp, payload: readonly number[], partial =
 }
 
 /** UDP as it is carried by IP. */
-export function udpBody(ip: Ip, payload: readonly number[], partial = false): number[] {
-  const body = [0x12, 0x34, 0x00, 0x35, ...be16(8 + payload.length), 0, 0, ...payload];
+export function udpBody(
+  ip: Ip,
+  payload: readonly number[],
+  partial = false,
+  ports: readonly number[] = [0x1234, 0x35],
+): number[] {
+  const body = [...ports.flatMap(be16), ...be16(8 + payload.length), 0, 0, ...payload];
   return withChecksum(ip, UDP, 6, body, partial);
 }
 
-export function udpFrame(ip: Ip, payload: readonly number[], partial = false): number[] {
-  return ipFrame(ip, UDP, udpBody(ip, payload, partial));
+export function udpFrame(
+  ip: Ip,
+  payload: readonly number[],
+  partial = false,
+  ports?: readonly number[],
+): number[] {
+  return ipFrame(ip, UDP, udpBody(ip, payload, partial, ports));
 }
 
 /** Bytes before the transport header. */

@@ -1,0 +1,277 @@
+// Guests of ours and real Linux guests in real QEMUs on one Ethernet. What is judged by Linux: it drops what has a wrong checksum, and
+// counts it.
+import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@virtkit/device-net/node';
+import { connect, NetSwitch } from '@virtkit/device-net/switch';
+import { buildInitramfs, findLab, kernelCommandLine, Qemu } from '@virtkit/lab';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { udpFrame } from './frames.ts';
+import { TinyHost } from './tiny-host.ts';
+
+const lab = findLab('x86_64', process.env['VIRTKIT_QEMU_ROOT']);
+if (!lab.ok) console.warn(`SKIPPED: no Linux on the networks: ${lab.reason}`);
+
+const WAIT = 120_000;
+
+/** A Linux that does what it is told on its console. */
+class Linux {
+  readonly vm: Qemu;
+  #commands = 0;
+
+  private constructor(vm: Qemu) {
+    this.vm = vm;
+  }
+
+  static async boot(host: number, netdevs: readonly string[], networks: readonly number[]): Promise<Linux> {
+    if (!lab.ok) throw new Error(lab.reason);
+    const commands = networks.flatMap((net, i) => [
+      `echo 0 > /proc/sys/net/ipv6/conf/eth${i}/accept_dad`,
+      `ip link set eth${i} up`,
+      `ip addr add 10.0.${net}.${host}/24 dev eth${i}`,
+      `ip addr add ${ipv6(net, host)}/64 dev eth${i}`,
+    ]);
+    const initramfs = buildInitramfs(lab.kit, {
+      modules: ['virtio_pci', 'virtio_net'],
+      disk: false,
+      network: false,
+      commands: ['ip link set lo up', ...commands],
+      files: { data },
+      afterReady: ['while :; do sh; done'],
+    });
+    const vm = await Qemu.start({
+      arch: 'x86_64',
+      binary: lab.binary,
+      machine: 'pc',
+      sharedMemory: false,
+      files: { initramfs },
+      args: [
+        ...['-kernel', lab.kit.kernelPath, '-initrd', 'initramfs', '-append', kernelCommandLine('x86_64')],
+        ...netdevs.flatMap((netdev, i) => [
+          ...['-netdev', `${netdev.replace(',', `,id=n${i},`)}`],
+          ...['-device', `virtio-net-pci,netdev=n${i},mac=52:54:00:00:0${i}:0${host},romfile=`],
+        ]),
+      ],
+    });
+    return new Linux(vm);
+  }
+
+  async ready(): Promise<this> {
+    await this.vm.waitForConsole(/LAB:READY/, WAIT);
+    return this;
+  }
+
+  /** Runs a line in the guest's shell; answers what it printed. */
+  async run(line: string): Promise<string> {
+    const n = ++this.#commands;
+    const from = this.vm.console.length;
+    // split, so that the echo of the line is not taken for its end
+    this.vm.writeConsole(`echo BE''GIN${n}; ${line}; echo EN''D${n}\n`);
+    const match = await this.vm.waitForConsole(
+      new RegExp(`BEGIN${n}\\r?\\n([^]*)END${n}\\r?\\n`),
+      WAIT,
+      from,
+    );
+    return (match[1] ?? '').replaceAll('\r', '').trim();
+  }
+
+  /** Counters of what came and was wrong, those that are not 0. */
+  async wrong(): Promise<string[]> {
+    const text = await this.run('cat /proc/net/snmp /proc/net/snmp6');
+    const found: string[] = [];
+    const lines = text.split('\n');
+    const suspicious = /InCsumErrors|InHdrErrors|ReasmFails|InErrors|InErrs|InTruncatedPkts/;
+    for (const [i, line] of lines.entries()) {
+      const [name = '', value = ''] = line.split(/\s+/);
+      if (/^(Ip|Udp|Icmp)6/.test(name) && suspicious.test(name) && Number(value) !== 0) found.push(line);
+      const names = line.split(' ');
+      const values = lines[i + 1]?.split(' ') ?? [];
+      if (!name.endsWith(':') || values[0] !== names[0] || !/^\D/.test(names[1] ?? '')) continue;
+      for (const [j, each] of names.entries())
+        if (suspicious.test(each) && Number(values[j]) > 0) found.push(`${names[0]} ${each} ${values[j]}`);
+    }
+    return found;
+  }
+}
+
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+const noise = (length: number): Uint8Array => {
+  let state = 1;
+  return Uint8Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 24;
+  });
+};
+/** A file in each guest. */
+const data = noise(1_000_003);
+const ipv6 = (net: number, host: number): string => `fd00:${net}::${host.toString(16)}`;
+const reply = (count: number): RegExp =>
+  new RegExp(`${count} packets transmitted, ${count} packets received`);
+
+describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Ethernet', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'virtkit-lan-'));
+  const lan = new NetSwitch();
+  const other = new NetSwitch();
+  const events: LinkEvent[] = [];
+  const file = noise(1_500_001);
+  const boot = { 'x.frag': noise(40_001), 'x.many': noise(20_001) };
+  const host = { host: 100, files: { 5001: file }, boot };
+  let server: StreamServer;
+  let direct: StreamBackend;
+  let back: StreamBackend;
+  let datagrams: DatagramBackend;
+  let sockets: StreamBackend;
+  let a: Linux;
+  let b: Linux;
+  const ours: TinyHost[] = [];
+
+  beforeAll(async () => {
+    const unix = (name: string): string => join(dir, name);
+    // network 1: A connects to our switch, B is connected to by us, a guest of ours is on it
+    server = await StreamServer.listen(lan, { path: unix('lan') });
+    back = StreamBackend.connect({
+      path: unix('b'),
+      reconnect: { min: 50, max: 200 },
+      onEvent: (e) => events.push(e),
+    });
+    connect(lan.port(), back);
+    ours.push(new TinyHost(lan.port(), { ...host, net: 1 }));
+    // network 2: a card of ours and A, nothing in between
+    direct = await StreamBackend.listen({ port: 0 });
+    ours.push(new TinyHost(direct, { ...host, net: 2 }));
+    // network 3: A by datagrams, B by the older form of streams
+    const spare = await DatagramBackend.open({ local: { port: 0 }, remote: { port: 9 } });
+    const theirs = spare.localPort;
+    await spare.close();
+    datagrams = await DatagramBackend.open({ local: { port: 0 }, remote: { port: theirs } });
+    connect(other.port(), datagrams);
+    sockets = await StreamBackend.listen({ port: 0 });
+    connect(sockets, other.port());
+    // it sends nothing twice, and datagrams are lost where too many come at a time
+    ours.push(new TinyHost(other.port(), { ...host, net: 3, inFlight: 32 << 10 }));
+    const inet = (port = 0): string => `addr.type=inet,addr.host=127.0.0.1,addr.port=${port}`;
+    const ends = (name: string, port: number): string =>
+      `${name}.type=inet,${name}.host=127.0.0.1,${name}.port=${port}`;
+    a = await Linux.boot(
+      1,
+      [
+        `stream,server=off,addr.type=unix,addr.path=${unix('lan')}`,
+        `stream,server=off,${inet(direct.address?.port)}`,
+        `dgram,${ends('local', theirs)},${ends('remote', datagrams.localPort)}`,
+      ],
+      [1, 2, 3],
+    );
+    b = await Linux.boot(
+      2,
+      [
+        `stream,server=on,addr.type=unix,addr.path=${unix('b')}`,
+        `socket,connect=127.0.0.1:${sockets.address?.port}`,
+      ],
+      [1, 3],
+    );
+    await Promise.all([a.ready(), b.ready()]);
+  }, WAIT);
+
+  afterAll(async () => {
+    await Promise.all([a?.vm.close(), b?.vm.close()]);
+    await Promise.all([
+      server?.close(),
+      back?.close(),
+      direct?.close(),
+      datagrams?.close(),
+      sockets?.close(),
+    ]);
+    rmSync(dir, { recursive: true, force: true });
+  });
+
+  it('we connected when QEMU was there at last', () => {
+    expect(events[0]).toMatchObject({ name: 'down', retryIn: 50 });
+    expect(events.at(-1)).toMatchObject({ name: 'up' });
+    expect([back.up, direct.up, sockets.up, server.links.length]).toEqual([true, true, true, 1]);
+  });
+
+  it('they answer each other', async () => {
+    for (const [net, targets] of [
+      [1, [2, 100]],
+      [2, [100]],
+      [3, [2, 100]],
+    ] as const) {
+      for (const target of targets) {
+        expect(await a.run(`ping -c 3 -i 0.1 -W 5 10.0.${net}.${target}`)).toMatch(reply(3));
+        expect(await a.run(`ping6 -c 3 -i 0.1 -W 5 ${ipv6(net, target)}`)).toMatch(reply(3));
+      }
+    }
+    expect(await a.run('ping -c 2 -i 0.1 -W 5 -s 9000 10.0.1.2')).toMatch(reply(2));
+    expect(await b.run('ping -c 2 -i 0.1 -W 5 10.0.1.1')).toMatch(reply(2));
+    expect(ours.map(({ pings }) => pings)).toEqual([6, 6, 6]);
+  });
+
+  it('TCP from Linux to Linux, both ways', async () => {
+    const expected = digest(data);
+    for (const net of [1, 3]) {
+      const [here, there] = net === 1 ? [a, b] : [b, a];
+      const target = net === 1 ? 2 : 1;
+      const got = there.run('nc -l -p 7000 | sha256sum');
+      await here.run(`while ! nc 10.0.${net}.${target} 7000 < /data; do usleep 50000; done 2>/dev/null`);
+      expect(await got).toContain(expected);
+    }
+  });
+
+  it('TCP to Linux in segments that we cut, and back, over IPv4 and IPv6', async () => {
+    for (const net of [1, 2, 3]) {
+      for (const address of [`10.0.${net}.100`, ipv6(net, 100)]) {
+        expect(await a.run(`nc ${address} 5001 </dev/null | sha256sum`)).toContain(digest(file));
+      }
+      await a.run(`nc 10.0.${net}.100 5002 < /data`);
+    }
+    for (const each of ours) {
+      expect(digest(each.uploads.get(5002) ?? new Uint8Array(0))).toBe(digest(data));
+      expect(each.wrong).toEqual([]);
+    }
+    for (const { offload } of [direct, datagrams, ...server.links]) {
+      expect(offload.segmented).toBeGreaterThan(50);
+      expect(offload.segments).toBeGreaterThan(2 * Math.floor(file.length / 1460));
+      expect(offload).toMatchObject({ malformed: 0, unsupported: 0 });
+    }
+    expect(await a.wrong()).toEqual([]);
+  });
+
+  it('UDP to Linux in fragments and datagrams that we cut', async () => {
+    for (const net of [1, 2, 3]) {
+      for (const address of [`10.0.${net}.100`, ipv6(net, 100)]) {
+        for (const [name, block] of [
+          ['x.frag', 9000],
+          ['x.many', 1400],
+        ] as const) {
+          const got = await a.run(
+            `tftp -g -b ${block} -r ${name} -l /tmp/f ${address}; sha256sum /tmp/f; rm /tmp/f`,
+          );
+          expect(got).toContain(digest(boot[name]));
+        }
+      }
+    }
+    const text = await a.run('grep Ip: /proc/net/snmp; grep ReasmOKs /proc/net/snmp6');
+    expect(Number(/Ip6ReasmOKs\s+(\d+)/.exec(text)?.[1])).toBeGreaterThanOrEqual(12);
+    expect(await a.wrong()).toEqual([]);
+    expect(await b.wrong()).toEqual([]);
+    // and Linux would have noticed
+    const [host] = ours;
+    const to = { dst: [10, 0, 1, 1], macs: [0x52, 0x54, 0, 0, 0, 1, ...(host?.mac ?? [])] };
+    const frame = udpFrame({ version: 4, src: host?.ipv4 ?? [], ...to }, [1, 2, 3, 4]);
+    host?.send(frame.with(-1, 5));
+    await expect.poll(() => a.wrong()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
+  });
+
+  it('when QEMU is gone, the link is down, and its port is free', async () => {
+    await b.vm.close();
+    await expect.poll(() => [back.up, sockets.up]).toEqual([false, false]);
+    await a.vm.close();
+    await expect.poll(() => [direct.up, server.links.length]).toEqual([false, 0]);
+    expect(events.at(-1)).toMatchObject({ name: 'down' });
+    // a card whose cable is not plugged in goes on
+    ours[1]?.arp([10, 0, 2, 1]);
+    await expect.poll(() => direct.counters.txDropped).toBeGreaterThan(0);
+  });
+});
