@@ -33,4 +33,4 @@ else
 fi
 mount -t ext4 /dev/vda /disk && cd /disk
 echo "$(uname -sr). Disk: $(df -h /disk | awk 'NR == 2 { print $2 ", " $3 " used" }'). Network: $ADDRESS"
-stty sane rows "$ROWS" cols "$COLUMNS"; export PS1='\h:\w\$ ' PS2='> ' TERM=xterm-256color
+stty sane rows "$ROWS" cols "$COLUMNS"; export PS1="\\h:\\w\\$ " PS2="> " TERM=xterm-256color; exec cttyhack sh

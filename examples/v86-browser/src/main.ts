@@ -8,6 +8,7 @@ import { TabMenu } from './page/tab-menu.ts';
 import { GuestTerminal } from './page/terminal.ts';
 import {
   type GuestName,
+  type HostApi,
   type Listener,
   type MoveReport,
   SLOTS,
@@ -15,7 +16,6 @@ import {
   type SlotView,
   type Tab,
 } from './protocol.ts';
-import type { Host } from './worker/host.ts';
 import MachineWorker from './worker/main.ts?worker';
 
 /** A page with this behind its address waits for a guest from another tab. */
@@ -26,7 +26,7 @@ const LISTEN = 400;
 const id = Array.from(crypto.getRandomValues(new Uint8Array(2)), (byte) =>
   byte.toString(16).padStart(2, '0'),
 ).join('');
-const host: Remote<Host & { begin(id: string, listener: Listener): void }> = wrap(new MachineWorker());
+const host: Remote<HostApi> = wrap(new MachineWorker());
 let tabs: readonly Tab[] = [];
 let views: readonly SlotView[] = [];
 

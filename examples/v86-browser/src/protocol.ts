@@ -91,6 +91,27 @@ export interface Tab {
   readonly guests: readonly GuestName[];
 }
 
+/** What the page asks of the worker. Everything that fails is told in words by {@link Listener.say} as well. */
+export interface HostApi {
+  /** Comes first. */
+  begin(id: string, listener: Listener): void;
+  start(slot: Slot, guest: GuestName, size: ConsoleSize): Promise<void>;
+  input(guest: GuestName, text: string): void;
+  latency(slot: Slot, ms: number): void;
+  stop(slot: Slot): Promise<void>;
+  move(slot: Slot): Promise<MoveReport[]>;
+  moveToTab(slot: Slot, tab: string): Promise<MoveReport>;
+  save(slot: Slot): Promise<MoveReport>;
+  restore(slot: Slot): Promise<MoveReport>;
+  /** The page closes. */
+  leave(): void;
+}
+
+export interface ConsoleSize {
+  readonly rows: number;
+  readonly columns: number;
+}
+
 /** What the worker tells without being asked. */
 export interface Listener {
   /** Ten times a second. */

@@ -1,5 +1,5 @@
-import { type OpfsDisk, opfsDisk } from '@virtkit/device-blk/opfs';
 import { MeteredDisk } from './disk.ts';
+import { OpfsDisk } from './opfs-disk.ts';
 
 /** Bytes of a new disk. The guest makes a file system on it when it finds none. */
 const SIZE = 64 << 20;
@@ -21,7 +21,7 @@ export class DiskFile {
   /** @throws Error if another tab has it */
   async open(): Promise<void> {
     const file = await (await directory()).getFileHandle(this.#name, { create: true });
-    this.#open = await opfsDisk(file, { size: SIZE }).catch((error: unknown) => {
+    this.#open = await OpfsDisk.open(file, SIZE).catch((error: unknown) => {
       if (error instanceof DOMException && error.name === 'NoModificationAllowedError')
         throw new Error(`${this.#name} is open in another tab`);
       throw error;

@@ -1,6 +1,8 @@
 import {
+  type ConsoleSize,
   GUESTS,
   type GuestName,
+  type HostApi,
   type Listener,
   type MoveReport,
   type Phase,
@@ -19,11 +21,6 @@ import { reasonOf, Tabs } from './tabs.ts';
 
 const VIEW_EVERY = 100;
 
-interface Console {
-  readonly rows: number;
-  readonly columns: number;
-}
-
 /** A place for a guest. */
 interface Place {
   phase: Phase;
@@ -38,7 +35,7 @@ const nobody = (): Place => ({ phase: 'empty', guest: undefined, machine: undefi
  * All of the emulation of a tab: two instances of v86, the disks of their guests, and the switch between them. It lives in a
  * worker, so that the page stays fluent, and because only workers may read and write files without waiting.
  */
-export class Host {
+export class Host implements Omit<HostApi, 'begin'> {
   readonly #places: Record<Slot, Place> = { 0: nobody(), 1: nobody() };
   readonly #disks: Readonly<Record<GuestName, DiskFile>> = {
     alice: new DiskFile('alice'),
@@ -64,7 +61,7 @@ export class Host {
   }
 
   /** Starts a guest with its own disk, from the snapshot if there is one. */
-  start(slot: Slot, guest: GuestName, size: Console): Promise<void> {
+  start(slot: Slot, guest: GuestName, size: ConsoleSize): Promise<void> {
     return this.#inTurn(async () => {
       this.#demand(slot, 'empty');
       const place = await this.#occupy(slot, guest, 'loading');

@@ -1,0 +1,140 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Instance, missing, PATIENCE, Site, Tab } from './browser.ts';
+
+const reason = await missing();
+if (reason !== undefined) console.warn(`SKIPPED: the page with v86 in Chromium: ${reason}`);
+
+/** Which checks of `check` the console shows, and that all of them are right. */
+function checks(screen: string): number[] {
+  expect(screen).not.toContain('WRONG');
+  return [...screen.matchAll(/^check (\d+): .* right$/gm)].map(([, n]) => Number(n));
+}
+
+async function nextCheck(instance: Instance, after: number): Promise<number> {
+  const screen = await instance.shows(new RegExp(`check ${after + 1}: .* right`));
+  return Math.max(...checks(screen));
+}
+
+describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 2 * PATIENCE }, () => {
+  let site: Site;
+  let tab: Tab;
+
+  beforeAll(async () => {
+    site = await Site.open();
+    tab = await site.tab();
+  }, PATIENCE);
+
+  afterAll(() => site?.close());
+
+  test('a guest boots from the snapshot; what it wrote is there after a reload', async () => {
+    const alice = tab.instance(1);
+    await alice.prompt('alice');
+    expect(await alice.run('alice', 'echo kept-$((6 * 7)) > /disk/note; sync; cat /disk/note')).toBe(
+      'kept-42',
+    );
+    await tab.page.reload();
+    await alice.prompt('alice');
+    expect(await alice.run('alice', 'cat /disk/note')).toBe('kept-42');
+  });
+
+  test('two guests reach each other over the switch', async () => {
+    const bob = tab.instance(2);
+    await bob.button('Start bob').click();
+    await bob.prompt('bob');
+    expect(await bob.run('bob', 'ping -c 3 10.0.0.1 | grep received')).toMatch(/3 packets received/);
+  });
+
+  test('guests change places in the midst of I/O, and their data is right', async () => {
+    await tab.instance(1).delay(100);
+    await tab.instance(1).button('write and check').click();
+    let inFlight = 0;
+    let done = 0;
+    for (const [here, there] of [
+      [1, 2],
+      [2, 1],
+      [1, 2],
+      [2, 1],
+    ] as const) {
+      done = await nextCheck(tab.instance(here), done);
+      await tab.instance(here).busy();
+      await tab
+        .instance(here)
+        .button(here === 1 ? 'Move →' : '← Move')
+        .click();
+      await tab.reports.filter({ hasText: `alice moved to instance ${there}` }).waitFor();
+      const report = (await tab.reports.first().textContent()) ?? '';
+      inFlight += Number(/with (\d+) disk/.exec(report)?.[1] ?? Number.NaN);
+    }
+    await nextCheck(tab.instance(1), done);
+    // each move was begun while requests were in flight; all of them done before the guest stood still is no luck
+    expect(inFlight).toBeGreaterThan(0);
+    await expect(tab.instance(2).run('bob', 'ping -c 2 10.0.0.1 | grep received')).resolves.toMatch(
+      /2 packets/,
+    );
+  });
+
+  test('what moved is shown by name', async () => {
+    await tab.page
+      .getByText(/virtio-blk: \d+ fields/)
+      .first()
+      .click();
+    const state = tab.page.getByRole('region', { name: 'State of virtio-blk' }).first();
+    await expect(state.textContent()).resolves.toMatch(/lastAvailIdx/);
+    await expect(state.textContent()).resolves.toMatch(/ACKNOWLEDGE · DRIVER · DRIVER_OK · FEATURES_OK/);
+  });
+
+  test('a guest moves to another tab and keeps disk, data and neighbours', async () => {
+    const done = Math.max(...checks(await tab.instance(1).screen()));
+    const opened = site.context.waitForEvent('page');
+    await tab.instance(1).button('To a tab').click();
+    await tab.page.getByRole('menuitem', { name: 'A new tab' }).click();
+    const other = new Tab(await opened);
+    await other.reports.filter({ hasText: 'alice arrived in instance 1' }).waitFor();
+    await nextCheck(other.instance(1), done + 1);
+    await tab.instance(1).button('Start alice').waitFor();
+
+    await other.instance(1).button('stop').click();
+    await other.instance(1).delay(0);
+    expect(await other.instance(1).run('alice', 'cat /disk/note')).toBe('kept-42');
+    expect(await other.instance(1).run('alice', 'ping -c 2 10.0.0.2 | grep received')).toMatch(/2 packets/);
+
+    // and back, to the tab that is there
+    await other.instance(1).button('To a tab').click();
+    await other.page.getByRole('menuitem', { name: /^Tab / }).click();
+    await tab.reports.filter({ hasText: 'alice arrived in instance 1' }).waitFor();
+    expect(await tab.instance(1).run('alice', 'cat /disk/note')).toBe('kept-42');
+    await other.page.close();
+  });
+
+  test('a saved state is restored with its disk', async () => {
+    const alice = tab.instance(1);
+    await alice.run('alice', 'echo before > /disk/when; sync');
+    await alice.button('Save').click();
+    await tab.reports.filter({ hasText: 'alice was saved' }).waitFor();
+    await alice.run('alice', 'echo after > /disk/when; sync');
+    await alice.button('Restore').click();
+    await tab.reports.filter({ hasText: 'alice was restored' }).waitFor();
+    expect(await alice.run('alice', 'cat /disk/when')).toBe('before');
+  });
+
+  test('the keyboard gets out of the console; a phone does not scroll sideways', async () => {
+    await tab.instance(1).panel.locator('.xterm-helper-textarea').focus();
+    await tab.page.keyboard.press('F6');
+    expect(await tab.page.evaluate('document.activeElement.textContent')).toBe('Move →');
+    await tab.page.setViewportSize({ width: 390, height: 844 });
+    expect(await tab.page.evaluate('document.scrollingElement.scrollWidth')).toBe(390);
+    await tab.page.setViewportSize({ width: 1360, height: 940 });
+  });
+
+  test('without the snapshot the kernel boots', async () => {
+    await tab.instance(1).button('Off').click();
+    await tab.instance(1).button('Start alice').waitFor();
+    await site.context.route('**/snapshot.gzip', (route) => route.fulfill({ status: 404 }));
+    await tab.page.reload();
+    await tab.instance(1).prompt('alice');
+    expect(await tab.instance(1).run('alice', 'cat /disk/note')).toBe('kept-42');
+    await site.context.unroute('**/snapshot.gzip');
+    // the only complaint of this run
+    expect(site.complaints.splice(0).filter((text) => !/404/.test(text))).toEqual([]);
+  });
+});
