@@ -7,7 +7,7 @@ import {
   setUpModernQueue,
   writeCommon,
 } from './driver.ts';
-import { configNoise, legacyNoise, memoryNoise, modernNoise, msixNoise } from './noise.ts';
+import { configNoise, functionReset, legacyNoise, memoryNoise, modernNoise, msixNoise } from './noise.ts';
 import type { Operation } from './operation.ts';
 import type { Random } from './random.ts';
 import { blkRequest, netRequest } from './requests.ts';
@@ -46,6 +46,7 @@ function* step(view: View, random: Random, legacy: boolean): Script {
     [view.setup.interface === 'legacy' ? 0 : legacy ? 0.3 : 5, () => modernNoise(view, random)],
     [view.setup.vectors > 0 ? 2 : 0, () => msixNoise(view, random)],
     [legacy ? 0 : 0.2, () => resetQueue(view, random, queue)],
+    [view.setup.express ? 0.1 : 0, () => functionReset(view, random)],
   ])();
 }
 

@@ -36,6 +36,7 @@ export function* configNoise(view: View, random: Random): Script {
   const at = Math.floor(random.below(space) / size) * size;
   yield* random.weighted<() => Script>([
     [6, () => one(configRead(at, size))],
+    [view.setup.express ? 0.5 : 0, () => one(configRead(8 * random.below(512), 8))],
     [3, () => one(configWrite(at, size, interesting(random, size)), view)],
     [1, () => one(configRead(random.below(0x40 / size) * size, size))],
     [1.5, () => msixControl(view, random)],
@@ -159,6 +160,10 @@ function legacyValue(random: Random, offset: number, size: number): number {
 export function* modernNoise(view: View, random: Random): Script {
   const { modern } = placedBars(view);
   if (modern === undefined) return;
+  if (random.once(12)) {
+    yield* wideNoise(view, random, modern);
+    return;
+  }
   const size = random.pick([1, 2, 4]);
   const offset = random.weighted<() => number>([
     [8, () => COMMON[random.pick(COMMON_REGISTERS)][0]],
@@ -184,6 +189,43 @@ export function* modernNoise(view: View, random: Random): Script {
   yield* writeModern(view, random, start, size, interesting(random, size));
 }
 
+/** Accesses of 8 bytes: read anywhere, written where two halves belong together. */
+function* wideNoise(_view: View, random: Random, modern: number): Script {
+  const offset = random.weighted<() => number>([
+    [4, () => 8 * random.below(8)],
+    [2, () => DEVICE_AT + 8 * random.below(8)],
+    [1, () => ISR_AT + random.below(8)],
+    [1, () => random.below(0x4000 - 8)],
+  ])();
+  const at = modern + (random.once(6) ? offset : offset & ~7);
+  if (!random.once(3)) yield { kind: 'load', at, size: 8 };
+  else if (random.once(2))
+    yield {
+      kind: 'store',
+      at: modern + COMMON[random.pick(['DESC_LO', 'AVAIL_LO', 'USED_LO'] as const)][0],
+      size: 8,
+      value: harmlessAddress(random) + random.below(2) * 2 ** 32,
+    };
+  else {
+    // a number holds 53 bits
+    const value = interesting(random, 4) + random.below(2 ** 21) * 2 ** 32;
+    yield { kind: 'store', at: modern + DEVICE_AT + 8 * random.below(8), size: 8, value };
+  }
+}
+
+/** A function level reset: all is as at power-on, and the driver places BARs anew. PCI Express 6.6.2 */
+export function* functionReset(view: View, random: Random): Script {
+  const at = findCapability(view.config, 0x10);
+  if (at === 0) return;
+  yield random.once(3)
+    ? configWrite(at + 9, 1, 0x80 | random.below(0x80))
+    : configWrite(at + 8, 2, 0x8000 | random.below(0x8000));
+  yield configRead(at + 8, 2);
+  yield configRead(PCI.COMMAND, 4);
+  yield configRead(random.pick([PCI.BAR0, PCI.BAR1, PCI.BAR4]), 4);
+  yield* mapBars(view, random);
+}
+
 /** The MSI-X table and its pending bits. */
 export function* msixNoise(view: View, random: Random): Script {
   const { msix } = placedBars(view);
@@ -194,6 +236,8 @@ export function* msixNoise(view: View, random: Random): Script {
     [1, () => one({ kind: 'load', at: msix + random.below(0xffc), size: random.pick([1, 2, 4]) })],
     [4, () => one({ kind: 'store', at: entry + 12, size: 4, value: random.below(2) })],
     [1, () => one({ kind: 'store', at: entry, size: 4, value: MESSAGES_AT + random.below(0x1000) })],
+    [0.5, () => one({ kind: 'store', at: entry, size: 8, value: MESSAGES_AT + random.below(0x1000) })],
+    [0.5, () => one({ kind: 'load', at: msix + 8 * random.below(0x1ff), size: 8 })],
     [1, () => one({ kind: 'store', at: entry + 8, size: random.pick([1, 2, 4]), value: random.below(256) })],
     [1, () => one({ kind: 'store', at: msix + 0x800 + random.below(16), size: 4, value: random.u32() })],
     [1, () => one({ kind: 'load', at: msix + 0x800 + 4 * random.below(4), size: 4 })],
