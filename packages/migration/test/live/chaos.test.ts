@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Stories, Travel } from './migration.ts';
+import { expectSame, Stories, Travel } from './migration.ts';
 import { TestClock } from './pipe.ts';
 
 /** Each kind of trouble is rare, so that others get their turn. */
@@ -64,7 +64,7 @@ test('whatever happens at the same time, one machine runs, or none until it is d
       clock.stop();
       source.failing = undefined;
       destination.failing = undefined;
-      if (outcome.received.result === 'arrived') expect(destination.atResume).toEqual(source.atPause);
+      if (outcome.received.result === 'arrived') expectSame(destination.atResume, source.atPause);
       stories.add(await travel.settle(outcome));
     }),
     { numRuns: 500 },

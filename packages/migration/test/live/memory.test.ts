@@ -11,7 +11,7 @@ import {
   receiveLive,
   sendLive,
 } from '../../src/live.ts';
-import { Travel } from './migration.ts';
+import { expectSame, Travel } from './migration.ts';
 import { Pipe, TestClock } from './pipe.ts';
 
 const PAGE = 4096;
@@ -117,11 +117,12 @@ test('memory at the destination is what it was when the source stopped', { timeo
       ]);
       clock.stop();
       expect([sent.result, received.result]).toEqual(['moved', 'arrived']);
-      expect(destination.copy()).toEqual(source.atPause);
+      expect(source.atPause).toHaveLength(layout.length);
+      for (const [index, bytes] of destination.arrays.entries()) expectSame(bytes, source.atPause?.[index]);
       expect([source.runs, destination.runs]).toEqual([false, true]);
     },
   );
-  await fc.assert(property, { numRuns: 60 });
+  await fc.assert(property, { numRuns: 150 });
 });
 
 test('the stream is one of QEMU: it is read and written again with the same bytes, and described to its end', async () => {

@@ -73,6 +73,13 @@ export class Travel {
   }
 }
 
+/** Same bytes? Told without looking at each of them, which takes vitest long. */
+export function expectSame(found: Uint8Array | undefined, expected: Uint8Array | undefined): void {
+  expect(found?.length).toBe(expected?.length);
+  const difference = found?.findIndex((byte, at) => byte !== expected?.[at]);
+  expect(difference, 'first byte that differs').toBe(-1);
+}
+
 /** How often each story was told. */
 export class Stories {
   readonly counts: Record<string, number> = {};

@@ -1,7 +1,7 @@
 import { HostError } from '@virtkit/core';
 import { describe, expect, test } from 'vitest';
 import { type LiveMachine, receiveLive, type SendProgress, sendLive } from '../../src/live.ts';
-import { Travel } from './migration.ts';
+import { expectSame, Travel } from './migration.ts';
 import { Pipe, TestClock } from './pipe.ts';
 import type { SmallMachine } from './small.ts';
 
@@ -19,7 +19,7 @@ test('a machine moves while its guest works, and back again', async () => {
     const { source, destination } = travel;
     travel.connect();
     const outcome = await travel.move();
-    expect(destination.atResume).toEqual(source.atPause);
+    expectSame(destination.atResume, source.atPause);
     expect(await travel.settle(outcome)).toBe('moved arrived');
   }
 });
@@ -36,7 +36,7 @@ test('what the guest writes until it has stopped is moved', async () => {
     pause();
   };
   const outcome = await travel.move();
-  expect(destination.atResume).toEqual(source.atPause);
+  expectSame(destination.atResume, source.atPause);
   expect(await travel.settle(outcome)).toBe('moved arrived');
 });
 
@@ -103,7 +103,7 @@ describe('rounds', () => {
     });
     clock.stop();
     expect(outcome.sent.progress.round).toBe(5);
-    expect(destination.atResume).toEqual(source.atPause);
+    expectSame(destination.atResume, source.atPause);
     expect(await travel.settle(outcome)).toBe('moved arrived');
   });
 });

@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import { type ByteDuplex, portDuplex, sendLive } from '../../src/live.ts';
+import { expectSame } from './migration.ts';
 import { DISK_BYTES, SmallMachine, SmallWorld } from './small.ts';
 
 test('a machine moves to a worker through a MessagePort, and its guest works on there', async () => {
@@ -32,7 +33,7 @@ test('a machine moves to a worker through a MessagePort, and its guest works on 
   clearInterval(working);
   const { result, rounds, faults, atResume } = await told;
   expect([sent.result, result]).toEqual(['moved', 'arrived']);
-  expect(atResume).toEqual(source.atPause);
+  expectSame(atResume, source.atPause);
   expect(rounds).toBe(source.rounds + 50);
   expect([...faults, ...world.faults]).toEqual([]);
   port1.close();
