@@ -12,9 +12,10 @@ while true; do
   head -c 1048576 /dev/urandom > /tmp/data
   want=$(md5sum < /tmp/data | cut -c1-32)
   for piece in 0 1 2 3 4 5 6 7; do
-    dd if=/tmp/data of=/disk/check.bin bs=128k count=1 skip=$piece seek=$piece conv=notrunc,fsync 2> /dev/null &
+    dd if=/tmp/data of=/disk/check.bin bs=16k count=8 skip=$((8 * piece)) seek=$((8 * piece)) oflag=direct conv=notrunc 2> /dev/null &
   done
   wait
+  sync
   echo 3 > /proc/sys/vm/drop_caches
   have=$(md5sum < /disk/check.bin | cut -c1-32)
   if [ "$want" = "$have" ]; then word=right; else word="WRONG, should be $want"; fi

@@ -66,7 +66,7 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 2 * PA
       inFlight += Number(/with (\d+) disk/.exec(report)?.[1] ?? Number.NaN);
     }
     await nextCheck(tab.instance(1), done);
-    // each move was begun while requests were in flight; all of them done before the guest stood still is no luck
+    // each move was begun while requests were in flight; some may be done before the guest stands still, not all
     expect(inFlight).toBeGreaterThan(0);
     await expect(tab.instance(2).run('bob', 'ping -c 2 10.0.0.1 | grep received')).resolves.toMatch(
       /2 packets/,
@@ -126,6 +126,10 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 2 * PA
     await tab.page.setViewportSize({ width: 1360, height: 940 });
   });
 
+  test('in all of this the browser had nothing to complain of', () => {
+    expect(site.complaints).toEqual([]);
+  });
+
   test('without the snapshot the kernel boots', async () => {
     await tab.instance(1).button('Off').click();
     await tab.instance(1).button('Start alice').waitFor();
@@ -133,8 +137,7 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 2 * PA
     await tab.page.reload();
     await tab.instance(1).prompt('alice');
     expect(await tab.instance(1).run('alice', 'cat /disk/note')).toBe('kept-42');
-    await site.context.unroute('**/snapshot.gzip');
-    // the only complaint of this run
-    expect(site.complaints.splice(0).filter((text) => !/404/.test(text))).toEqual([]);
+    // one, of the file that is not there
+    expect(site.complaints.filter((text) => !/404|snapshot\.gzip/.test(text))).toEqual([]);
   });
 });
