@@ -10,6 +10,11 @@ export interface AttachOptions
   extends Omit<PciOptions, 'memory' | 'setIntx' | 'sendMsi' | 'onBarChange' | 'vectors' | 'express'> {
   /** PCI slot, 2 to 31. v86's own: 1 bridge, 5 `ne2k`, 6 9p, 7 ACPI, 10 net, 11 balloon, 12 console, 18 VGA, 30 IDE. */
   readonly slot: number;
+  /**
+   * Kicks by port I/O (QEMU's `modern-pio-notify`), which Linux prefers where it is there. Default here: true, unless `mode` is
+   * `legacy`. v86 can take an interrupt at once behind a port, but not behind a memory access: disks are half as fast again.
+   */
+  readonly modernPioNotify?: boolean;
   /** Beside what the device tells: `error`, what was thrown while the guest accessed it; `unreachable`, a BAR where v86 has no place. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
@@ -36,6 +41,7 @@ export class Slot<D = unknown> {
     this.#host = host;
     this.#onEvent = onEvent;
     this.function = new PciFunction<D>(model, {
+      modernPioNotify: options.mode !== 'legacy',
       ...options,
       ...(onEvent && { onEvent: (event) => this.#tell(event) }),
       memory: host.ram.memory,

@@ -2,9 +2,16 @@ import type { DeviceEvent, Spans } from '@virtkit/core';
 import { type BlkBackend, BlkDevice, type MemoryDisk } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import type { NetSwitch } from '@virtkit/device-net/switch';
-import { findV86Kit, resumeV86, type V86Kit, type V86Shell, v86Snapshot } from '@virtkit/lab/v86.ts';
+import {
+  findV86Kit,
+  resumeV86,
+  type V86Kit,
+  type V86Shell,
+  v86Options,
+  v86Snapshot,
+} from '@virtkit/lab/v86.ts';
 import { type Attachment, type AttachOptions, attach } from '@virtkit/v86';
-import type { V86 } from 'v86';
+import { V86, type V86Options } from 'v86';
 import { afterEach } from 'vitest';
 
 export const DISK_SLOT = 3;
@@ -45,6 +52,13 @@ export async function linux(): Promise<Guest> {
   const { emulator, shell } = await resumeV86(kit(), await snapshot);
   alive.add(emulator);
   return { emulator, shell, events: [] };
+}
+
+/** A machine that has not been switched on. */
+export function machine(change = (options: V86Options): V86Options => options): V86 {
+  const emulator = new V86(change(v86Options(kit())));
+  alive.add(emulator);
+  return emulator;
 }
 
 /** Devices go into a guest that runs: it finds them when it scans its bus. */

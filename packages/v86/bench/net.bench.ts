@@ -1,0 +1,89 @@
+// Two guests in one process, each with two cards: v86's own virtio-net, the two joined frame by frame, and ours on a switch.
+// Bulk TCP over each, rounds interleaved; time of this process' CPU and on the clock, medians.
+import { NetDevice } from '@virtkit/device-net';
+import { NetSwitch } from '@virtkit/device-net/switch';
+import { bootV86, findV86Kit, type V86Shell, v86Options } from '@virtkit/lab/v86.ts';
+import { attach } from '@virtkit/v86';
+import { V86 } from 'v86';
+
+const ROUNDS = Number(process.env['VIRTKIT_ROUNDS'] ?? 5);
+const found = findV86Kit();
+if (!found.ok) {
+  console.log(`not run: ${found.reason}`);
+  process.exit(0);
+}
+const { kit } = found;
+
+interface Bus {
+  send(event: string, data: unknown): void;
+}
+const lan = new NetSwitch();
+const emulators = [1, 2].map((number) => {
+  const emulator = new V86(v86Options(kit, { net_device: { type: 'virtio' } } as never));
+  attach(emulator, new NetDevice({ backend: lan.port(), mac: `52:54:00:00:00:0${number}` }), { slot: 4 });
+  return emulator;
+});
+const [one, two] = emulators as [V86, V86];
+const join = (from: V86, to: V86): void =>
+  from.add_listener('net0-send', (frame: Uint8Array) => {
+    // as a network adapter of v86 does: later, and a frame of its own
+    const copy = frame.slice();
+    setTimeout(() => (to as unknown as { bus: Bus }).bus.send('net0-receive', copy), 0);
+  });
+join(one, two);
+join(two, one);
+const shells: V86Shell[] = [];
+for (const emulator of emulators) shells.push(await bootV86(kit, emulator));
+const [a, b] = shells as [V86Shell, V86Shell];
+const names: Record<string, string>[] = [];
+for (const [i, shell] of shells.entries()) {
+  const list = await shell.run('for n in eth0 eth1; do echo $n $(cat /sys/class/net/$n/address); done');
+  const card = Object.fromEntries(
+    list.split('\n').map((line) => [line.includes('52:54:') ? 'virtkit' : 'v86', line.slice(0, 4)]),
+  );
+  await shell.run(
+    `ip addr add 10.0.1.${i + 1}/24 dev ${card['v86']}; ip addr add 10.0.2.${i + 1}/24 dev ${card['virtkit']}`,
+  );
+  await shell.run('ip link set eth0 up; ip link set eth1 up; sleep 1');
+  names.push(card);
+}
+const PEERS = { v86: '10.0.1.2', virtkit: '10.0.2.2' } as const;
+type Peer = keyof typeof PEERS;
+
+async function transfer(peer: Peer, megabytes: number): Promise<{ cpu: number; clock: number }> {
+  const received = b.start('nc -l -p 5000 | wc -c', 600_000);
+  await a.run('sleep 0.2');
+  const cpu = process.cpuUsage();
+  const clock = performance.now();
+  await a.run(`dd if=/dev/zero bs=64k count=${megabytes * 16} 2>/dev/null | nc ${PEERS[peer]} 5000`, 600_000);
+  const { output } = await received.done;
+  if (Number(output) !== megabytes << 20) throw new Error(`${output} bytes of ${megabytes} MiB arrived`);
+  const { user, system } = process.cpuUsage(cpu);
+  return { cpu: (user + system) / 1000 / megabytes, clock: (performance.now() - clock) / megabytes };
+}
+const median = (list: number[]): number => list.sort((a, b) => a - b)[list.length >> 1] ?? 0;
+const SIZE: Record<Peer, number> = { v86: 1, virtkit: 4 };
+const times: Record<Peer, { cpu: number[]; clock: number[] }> = {
+  v86: { cpu: [], clock: [] },
+  virtkit: { cpu: [], clock: [] },
+};
+for (const peer of ['v86', 'virtkit'] as const) await transfer(peer, SIZE[peer]);
+for (let round = 0; round < ROUNDS; round++) {
+  for (const peer of ['v86', 'virtkit'] as const) {
+    const { cpu, clock } = await transfer(peer, SIZE[peer]);
+    times[peer].cpu.push(cpu);
+    times[peer].clock.push(clock);
+  }
+}
+console.log(`bulk TCP between two guests, ms a MiB, medians of ${ROUNDS} rounds`);
+const cpu = { v86: median(times.v86.cpu), virtkit: median(times.virtkit.cpu) };
+const clock = { v86: median(times.v86.clock), virtkit: median(times.virtkit.clock) };
+for (const peer of ['v86', 'virtkit'] as const)
+  console.log(
+    `  ${peer.padEnd(10)} cpu ${cpu[peer].toFixed(1).padStart(8)}   clock ${clock[peer].toFixed(1).padStart(8)}   ${(1000 / clock[peer]).toFixed(1)} MiB/s`,
+  );
+console.log(
+  `  v86/virtkit: cpu ${(cpu.v86 / cpu.virtkit).toFixed(1)}, clock ${(clock.v86 / clock.virtkit).toFixed(1)}`,
+);
+for (const emulator of emulators) await emulator.stop();
+process.exit(0);
