@@ -1,14 +1,19 @@
 // Guests of ours and real Linux guests in real QEMUs on one Ethernet. What is judged by Linux: it drops what has a wrong checksum, and
 // counts it.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@virtkit/device-net/node';
 import { connect, NetSwitch } from '@virtkit/device-net/switch';
+import { WebSocketBackend } from '@virtkit/device-net/websocket';
 import { buildInitramfs, findLab, kernelCommandLine, Qemu } from '@virtkit/lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import WebSocket, { WebSocketServer } from 'ws';
 import { udpFrame } from './frames.ts';
+import { poll } from './links.ts';
 import { TinyHost } from './tiny-host.ts';
 
 const lab = findLab('x86_64', process.env['VIRTKIT_QEMU_ROOT']);
@@ -107,6 +112,13 @@ const noise = (length: number): Uint8Array => {
 /** A file in each guest. */
 const data = noise(1_000_003);
 const ipv6 = (net: number, host: number): string => `fd00:${net}::${host.toString(16)}`;
+/** Guests of ours: network and host. */
+const HOSTS = [
+  [1, 100],
+  [1, 101],
+  [2, 100],
+  [3, 100],
+] as const;
 const reply = (count: number): RegExp =>
   new RegExp(`${count} packets transmitted, ${count} packets received`);
 
@@ -123,8 +135,11 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
   let back: StreamBackend;
   let datagrams: DatagramBackend;
   let sockets: StreamBackend;
+  let far: WebSocketBackend;
+  let relay: WebSocketServer;
   let a: Linux;
   let b: Linux;
+  /** Networks 1, 1 behind a WebSocket, 2, 3. */
   const ours: TinyHost[] = [];
 
   beforeAll(async () => {
@@ -138,6 +153,13 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     });
     connect(lan.port(), back);
     ours.push(new TinyHost(lan.port(), { ...host, net: 1 }));
+    // and one behind a relay
+    relay = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+    relay.on('connection', (socket) => connect(lan.port(), new WebSocketBackend({ socket })));
+    await once(relay, 'listening');
+    const { port } = relay.address() as AddressInfo;
+    far = new WebSocketBackend({ url: `ws://127.0.0.1:${port}/`, WebSocket });
+    ours.push(new TinyHost(far, { ...host, host: 101, net: 1 }));
     // network 2: a card of ours and A, nothing in between
     direct = await StreamBackend.listen({ port: 0 });
     ours.push(new TinyHost(direct, { ...host, net: 2 }));
@@ -194,7 +216,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
 
   it('they answer each other', async () => {
     for (const [net, targets] of [
-      [1, [2, 100]],
+      [1, [2, 100, 101]],
       [2, [100]],
       [3, [2, 100]],
     ] as const) {
@@ -205,7 +227,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     }
     expect(await a.run('ping -c 2 -i 0.1 -W 5 -s 9000 10.0.1.2')).toMatch(reply(2));
     expect(await b.run('ping -c 2 -i 0.1 -W 5 10.0.1.1')).toMatch(reply(2));
-    expect(ours.map(({ pings }) => pings)).toEqual([6, 6, 6]);
+    expect(ours.map(({ pings }) => pings)).toEqual([6, 6, 6, 6]);
   });
 
   it('TCP from Linux to Linux, both ways', async () => {
@@ -220,17 +242,17 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
   });
 
   it('TCP to Linux in segments that we cut, and back, over IPv4 and IPv6', async () => {
-    for (const net of [1, 2, 3]) {
-      for (const address of [`10.0.${net}.100`, ipv6(net, 100)]) {
+    for (const [net, host] of HOSTS) {
+      for (const address of [`10.0.${net}.${host}`, ipv6(net, host)]) {
         expect(await a.run(`nc ${address} 5001 </dev/null | sha256sum`)).toContain(digest(file));
       }
-      await a.run(`nc 10.0.${net}.100 5002 < /data`);
+      await a.run(`nc 10.0.${net}.${host} 5002 < /data`);
     }
     for (const each of ours) {
       expect(digest(each.uploads.get(5002) ?? new Uint8Array(0))).toBe(digest(data));
       expect(each.wrong).toEqual([]);
     }
-    for (const { offload } of [direct, datagrams, ...server.links]) {
+    for (const { offload } of [direct, datagrams, far, ...server.links]) {
       expect(offload.segmented).toBeGreaterThan(50);
       expect(offload.segments).toBeGreaterThan(2 * Math.floor(file.length / 1460));
       expect(offload).toMatchObject({ malformed: 0, unsupported: 0 });
@@ -239,8 +261,8 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
   });
 
   it('UDP to Linux in fragments and datagrams that we cut', async () => {
-    for (const net of [1, 2, 3]) {
-      for (const address of [`10.0.${net}.100`, ipv6(net, 100)]) {
+    for (const [net, host] of HOSTS) {
+      for (const address of [`10.0.${net}.${host}`, ipv6(net, host)]) {
         for (const [name, block] of [
           ['x.frag', 9000],
           ['x.many', 1400],
@@ -261,17 +283,17 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     const to = { dst: [10, 0, 1, 1], macs: [0x52, 0x54, 0, 0, 0, 1, ...(host?.mac ?? [])] };
     const frame = udpFrame({ version: 4, src: host?.ipv4 ?? [], ...to }, [1, 2, 3, 4]);
     host?.send(frame.with(-1, 5));
-    await expect.poll(() => a.wrong()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
+    await poll(() => a.wrong()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
   });
 
   it('when QEMU is gone, the link is down, and its port is free', async () => {
     await b.vm.close();
-    await expect.poll(() => [back.up, sockets.up]).toEqual([false, false]);
+    await poll(() => [back.up, sockets.up]).toEqual([false, false]);
     await a.vm.close();
-    await expect.poll(() => [direct.up, server.links.length]).toEqual([false, 0]);
+    await poll(() => [direct.up, server.links.length]).toEqual([false, 0]);
     expect(events.at(-1)).toMatchObject({ name: 'down' });
     // a card whose cable is not plugged in goes on
-    ours[1]?.arp([10, 0, 2, 1]);
-    await expect.poll(() => direct.counters.txDropped).toBeGreaterThan(0);
+    ours[2]?.arp([10, 0, 2, 1]);
+    await poll(() => direct.counters.txDropped).toBeGreaterThan(0);
   });
 });

@@ -88,8 +88,7 @@ export class WebSocketBackend implements NetBackend {
     this.#kept = new FrameQueue(queueFrames, queueBytes);
     this.#retry = new Timer(() => this.#connect());
     this.#poll = new Timer(() => this.#look());
-    if (options.socket === undefined) this.#connect();
-    else this.#adopt(options.socket);
+    this.#adopt(options.socket ?? this.#first());
   }
 
   get counters(): Readonly<LinkCounters> {
@@ -191,6 +190,16 @@ export class WebSocketBackend implements NetBackend {
     this.#port?.txReady();
   }
 
+  /** An address that the platform does not take at all is the program's mistake. */
+  #first(): WebSocketLike {
+    try {
+      if (this.#make !== undefined) return this.#make();
+    } catch (error) {
+      throw new HostError(`url: ${this.#options.url}: ${reasonOf(error)}`);
+    }
+    throw new HostError('url or socket: one of them is needed');
+  }
+
   #connect(): void {
     const make = this.#make;
     if (this.#closed || make === undefined) return;
@@ -278,11 +287,8 @@ export class WebSocketBackend implements NetBackend {
 /** @throws HostError that names the option */
 function maker(options: WebSocketOptions): (() => WebSocketLike) | undefined {
   const { url, socket, protocols } = options;
-  if (socket !== undefined) {
-    if (url !== undefined) throw new HostError('url and socket: one of them');
-    return undefined;
-  }
-  if (url === undefined) throw new HostError('url or socket: one of them is needed');
+  if (url !== undefined && socket !== undefined) throw new HostError('url and socket: one of them');
+  if (url === undefined) return undefined;
   if (!/^wss?:\/\/[^/]/.test(url)) throw new HostError(`url: ${url}, ws://… or wss://… expected`);
   const Socket = options.WebSocket ?? platformSocket();
   if (Socket === undefined) throw new HostError('WebSocket: this platform has none; give that of a package');
