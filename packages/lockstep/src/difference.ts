@@ -2,8 +2,8 @@ import { describeOperation, type Operation } from './operation.ts';
 
 /** QEMU and we are not of one mind. */
 export interface Difference {
-  /** `read`, `level`, `memory`, `state`, … */
-  readonly kind: 'read' | 'level' | 'memory' | 'state' | 'answer';
+  /** `read`, `level`, `memory`, `disk`, … */
+  readonly kind: 'read' | 'level' | 'memory' | 'disk' | 'state' | 'answer';
   /** Index of the operation behind which it was seen. */
   readonly at: number;
   readonly qemu: string;

@@ -39,7 +39,7 @@ function* step(view: View, random: Random, legacy: boolean): Script {
     [1, () => kick(view, random, queue, legacy)],
     [0.2, () => kick(view, random, random.below(12), legacy)],
     [2, () => readIsr(view, legacy)],
-    [2, () => pokeRing(view, random, queue)],
+    [view.setup.content ? 0 : 2, () => pokeRing(view, random, queue)],
     [1, () => memoryNoise(view, random)],
     [3, () => configNoise(view, random)],
     [view.setup.interface === 'modern' ? 0 : legacy ? 4 : 0.3, () => legacyNoise(view, random)],
@@ -58,12 +58,12 @@ function pickQueue(view: View, random: Random): number {
 function* work(view: View, random: Random, queue: number, legacy: boolean): Script {
   const count = random.weighted([
     [6, 1],
-    [2, 2],
-    [1, 3],
+    [2, view.setup.content ? 1 : 2],
+    [1, view.setup.content ? 1 : 3],
   ]);
   for (let i = 0; i < count; i++)
     yield* view.setup.device === 'blk' ? blkRequest(view, random, queue) : netRequest(view, random, queue);
-  if (!random.once(10)) yield* kick(view, random, queue, legacy);
+  if (!random.once(10) || view.setup.content) yield* kick(view, random, queue, legacy);
 }
 
 /** Resets a queue alone, and sets it up again. Virtio 1.3 §2.6.1 */

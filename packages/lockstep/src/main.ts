@@ -23,6 +23,8 @@ const { values } = parseArgs({
     migrate: { type: 'string', default: '5000' },
     /** Arguments for QEMU when the shortest sequence is done once more: `-trace virtqueue_*` */
     trace: { type: 'string' },
+    /** Only disks with content. */
+    content: { type: 'boolean', default: false },
     /** Only tell of differences, and go on. */
     'keep-going': { type: 'boolean', default: false },
   },
@@ -45,7 +47,8 @@ async function main(): Promise<number> {
   const began = performance.now();
   let [operations, machines, migrations, differences, told] = [0, 0, 0, 0, began];
   for (let seed = first; operations < wanted; seed++) {
-    const setup = chooseSetup(new Random(seed ^ 0x5e7), mode, device);
+    const chosen = chooseSetup(new Random(seed ^ 0x5e7), mode, values.content ? 'blk' : device);
+    const setup = values.content ? { ...chosen, content: true } : chosen;
     const result = await run({
       binary,
       setup,

@@ -21,5 +21,6 @@ export function chooseSetup(random: Random, mode: Mode, device?: 'blk' | 'net'):
     queueSize: random.pick([4, 8, 16, 64, 256]),
     pagePerVq: modern && random.once(6),
     notifyPio: modern && random.once(5),
+    content: chosen === 'blk' && random.once(5),
   };
 }

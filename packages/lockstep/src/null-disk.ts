@@ -17,8 +17,9 @@ export class NullDisk implements BlkBackend {
     this.size = size;
   }
 
-  get pending(): boolean {
-    return this.#done.length > 0;
+  /** Requests under way. */
+  get pending(): number {
+    return this.#done.length;
   }
 
   /** Completes a request, the last one first. */
@@ -32,29 +33,29 @@ export class NullDisk implements BlkBackend {
     this.#completing = false;
   }
 
-  #later(): Promise<void> {
+  protected later(): Promise<void> {
     return new Promise((resolve) => this.#done.push(resolve));
   }
 
   read(_position: number, target: Spans, from: number, length: number): Promise<void> {
     target.fill(from, length, 0);
-    return this.#later();
+    return this.later();
   }
 
-  write(): Promise<void> {
-    return this.#later();
+  write(_position: number, _source: Spans, _from: number, _length: number): Promise<void> {
+    return this.later();
   }
 
   /** With the write cache off, a flush follows a write: QEMU does both in one. */
   flush(): Promise<void> | undefined {
-    return this.#completing ? undefined : this.#later();
+    return this.#completing ? undefined : this.later();
   }
 
   discard(): Promise<void> {
-    return this.#later();
+    return this.later();
   }
 
-  writeZeroes(): Promise<void> {
-    return this.#later();
+  writeZeroes(_position: number, _length: number): Promise<void> {
+    return this.later();
   }
 }

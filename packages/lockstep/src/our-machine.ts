@@ -11,10 +11,11 @@ import {
 import { BlkDevice } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
+import { ContentDisk } from './content-disk.ts';
 import { NullDisk } from './null-disk.ts';
 import type { Operation } from './operation.ts';
 import { DESC } from './rings.ts';
-import { DISK_BYTES, DISK_SERIAL, MAC, RAM_BYTES, type Setup } from './setup.ts';
+import { DISK_BYTES, DISK_SERIAL, diskContent, MAC, RAM_BYTES, type Setup } from './setup.ts';
 import { codecFor } from './state.ts';
 import type { View } from './view.ts';
 
@@ -33,7 +34,7 @@ export class OurMachine implements View {
   /** A known difference was met: its name. */
   known: string | undefined;
   readonly #memory: MappedMemory;
-  readonly #disk = new NullDisk(DISK_BYTES);
+  readonly #disk: NullDisk;
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #work = 0;
@@ -46,6 +47,7 @@ export class OurMachine implements View {
 
   constructor(setup: Setup) {
     this.setup = setup;
+    this.#disk = setup.content ? new ContentDisk(diskContent()) : new NullDisk(DISK_BYTES);
     this.ram = new DataView(this.bytes.buffer);
     this.#memory = new MappedMemory([{ gpa: 0, bytes: this.bytes }]);
     this.codec = codecFor(setup.device);
@@ -75,11 +77,16 @@ export class OurMachine implements View {
 
   /** Are there requests that only {@link settle} completes? */
   get hasPending(): boolean {
-    return this.#disk.pending;
+    return this.#disk.pending > 0;
+  }
+
+  /** Bytes of a disk with content. */
+  get disk(): Uint8Array | undefined {
+    return this.#disk instanceof ContentDisk ? this.#disk.bytes : undefined;
   }
 
   async settle(): Promise<void> {
-    while (this.#disk.pending) {
+    while (this.#disk.pending > 0) {
       this.#disk.complete();
       await new Promise((resolve) => setImmediate(resolve));
       this.#disk.settled();
@@ -93,6 +100,8 @@ export class OurMachine implements View {
       this.#work++;
       proceed();
     }
+    if (this.setup.content && this.#disk.pending > 1)
+      this.known ??= 'several requests to a disk with content';
     return value;
   }
 

@@ -48,12 +48,18 @@ export class Pair {
     const { ours, qemu } = this;
     const value = ours.apply(operation);
     const work = ours.takeWork();
-    if (ours.hasPending) await ours.settle();
+    const pending = ours.hasPending;
+    if (pending) await ours.settle();
     // QEMU is spared it: it may hang
     if (ours.known !== undefined) return false;
     const answer = qemu.qtest.sent + (operation.kind.startsWith('config') && !qemu.setup.express ? 1 : 0);
     qemu.send(operation);
     if (work > 0) qemu.barrier(work + 1);
+    if (pending && qemu.setup.content) {
+      await qemu.drain();
+      ours.stopAndGoOn();
+      qemu.barrier(1);
+    }
     this.#window.push({
       operation,
       index: this.count++,
@@ -75,7 +81,9 @@ export class Pair {
     this.#window.length = 0;
     if (found !== undefined || ours.known !== undefined) return found;
     qemu.readRam(this.#ram);
-    return compareRam(this.#ram, ours.bytes, last);
+    const { disk } = ours;
+    const differs = compareBytes('memory', this.#ram, ours.bytes, last);
+    return differs ?? (disk && compareBytes('disk', qemu.readDisk(), disk, last));
   }
 
   /** Migrates QEMU and compares what it saved with what we would save. */
@@ -144,10 +152,15 @@ function hex(value: number): string {
 
 const CONTEXT = 8;
 
-function compareRam(qemu: Uint8Array, ours: Uint8Array, at: number): Difference | undefined {
+function compareBytes(
+  kind: 'memory' | 'disk',
+  qemu: Uint8Array,
+  ours: Uint8Array,
+  at: number,
+): Difference | undefined {
   if (Buffer.compare(qemu, ours) === 0) return undefined;
   const first = qemu.findIndex((byte, i) => byte !== ours[i]);
   const show = (bytes: Uint8Array): string =>
     Buffer.from(bytes.subarray(first, first + CONTEXT)).toString('hex');
-  return { kind: 'memory', at, qemu: show(qemu), ours: show(ours), where: `at ${hex(first)}` };
+  return { kind, at, qemu: show(qemu), ours: show(ours), where: `at ${hex(first)}` };
 }

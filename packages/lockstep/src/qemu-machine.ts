@@ -1,12 +1,21 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type QemuBinary, Qmp } from '@virtkit/lab';
 import { type Operation, toHex } from './operation.ts';
 import { type Answers, Qtest } from './qtest.ts';
-import { DISK_BYTES, DISK_SERIAL, MAC, RAM_BYTES, type Setup } from './setup.ts';
+import { DISK_BYTES, DISK_SERIAL, diskContent, MAC, RAM_BYTES, type Setup } from './setup.ts';
 
 const SLOT = 4;
 const FIRMWARE_BYTES = 0x10000;
@@ -59,6 +68,7 @@ export class QemuMachine {
     const firmware = new Uint8Array(FIRMWARE_BYTES).fill(0xf4);
     firmware.set([0xfa, 0xf4, 0xeb, 0xfd], FIRMWARE_BYTES - 16); // cli; hlt; jmp back to hlt
     writeFileSync(join(dir, 'firmware'), firmware);
+    if (setup.content) writeFileSync(join(dir, 'disk'), diskContent());
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(join(dir, 'qtest.sock'), resolve));
     const [program = '', ...first] = binary.command;
@@ -144,6 +154,18 @@ export class QemuMachine {
       this.qtest.send(`writeb ${BARRIER_AT} 0x40`);
       this.qtest.send(`writeb ${BARRIER_AT} 0`);
     }
+  }
+
+  /** Waits until no request is under way any more: QEMU finishes all of them when it stops. */
+  async drain(): Promise<void> {
+    await this.qtest.arrived();
+    await this.qmp.execute('stop');
+    await this.qmp.execute('cont');
+  }
+
+  /** What is on a disk with content. */
+  readDisk(): Uint8Array {
+    return readFileSync(join(this.#dir, 'disk'));
   }
 
   /** Is this line the device's? Others belong to the machine's timers. */
@@ -293,7 +315,9 @@ function commandLine(setup: Setup): string[] {
     setup.device === 'blk'
       ? [
           '-blockdev',
-          `${nullDisk},node-name=disk,size=${DISK_BYTES}`,
+          setup.content
+            ? 'driver=raw,node-name=disk,file.driver=file,file.filename=disk,file.locking=off'
+            : `${nullDisk},node-name=disk,size=${DISK_BYTES}`,
           '-device',
           `virtio-blk-pci,${common},drive=disk,serial=${DISK_SERIAL},num-queues=${setup.queues},queue-size=${setup.queueSize},request-merging=off`,
         ]

@@ -56,11 +56,21 @@ export class Qtest {
 
   /** Waits for the answers to all commands since the last time. */
   async finish(timeoutMs = 5_000): Promise<Answers> {
+    await this.arrived(timeoutMs);
+    if (this.#lines.length < this.#sent && this.#failure !== undefined)
+      return { lines: this.#lines, changes: this.#changes, failure: this.#failure };
+    const answers = { lines: this.#lines, changes: this.#changes };
+    this.#lines = [];
+    this.#changes = [];
+    this.#sent = 0;
+    return answers;
+  }
+
+  /** Waits until all commands so far are answered, or will not be; {@link finish} has the answers later. */
+  async arrived(timeoutMs = 5_000): Promise<void> {
     this.#write();
     let timer: NodeJS.Timeout | undefined;
-    while (this.#lines.length < this.#sent) {
-      if (this.#failure !== undefined)
-        return { lines: this.#lines, changes: this.#changes, failure: this.#failure };
+    while (this.#lines.length < this.#sent && this.#failure === undefined) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
         timer ??= setTimeout(
@@ -70,11 +80,6 @@ export class Qtest {
       });
     }
     clearTimeout(timer);
-    const answers = { lines: this.#lines, changes: this.#changes };
-    this.#lines = [];
-    this.#changes = [];
-    this.#sent = 0;
-    return answers;
   }
 
   /** One command and its answer, without the `OK`. */

@@ -19,6 +19,8 @@ export interface Setup {
   readonly pagePerVq: boolean;
   /** A notification register in I/O space beside the one in memory. */
   readonly notifyPio: boolean;
+  /** The disk is a file: what was written can be read. One request at a time, since QEMU's threads have no order. */
+  readonly content: boolean;
 }
 
 /** Guest RAM: from 0 to here, without a hole. */
@@ -27,6 +29,11 @@ export const RAM_BYTES = 0x200000;
 export const DISK_BYTES = 0x40000;
 export const DISK_SERIAL = 'lockstep';
 export const MAC = '52:54:00:12:34:56';
+
+/** What is on a disk with content at first. */
+export function diskContent(): Uint8Array {
+  return Uint8Array.from({ length: DISK_BYTES }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
+}
 
 /** In words, for messages and for the command line's `--mode`. */
 export function nameSetup(setup: Setup): string {
@@ -40,5 +47,6 @@ export function nameSetup(setup: Setup): string {
     `size=${setup.queueSize}`,
     ...(setup.pagePerVq ? ['page-per-vq'] : []),
     ...(setup.notifyPio ? ['notify-pio'] : []),
+    ...(setup.content ? ['content'] : []),
   ].join(' ');
 }
