@@ -269,6 +269,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     const status = value & 0xff;
     const offered = (bit: number): boolean => this.offers(bit) && !this.has(bit);
     if (this.has(FEATURE.VERSION_1) && (status & ~this.status & STATUS.FEATURES_OK) !== 0) {
+      // Virtio 1.3 §2.2.2 MUST: a set of features that does not do is refused here. Any other subset works
       // Virtio 1.3 §6.1 MAY: fail to operate if ACCESS_PLATFORM is offered and not accepted
       if (offered(FEATURE.ACCESS_PLATFORM)) return false;
     }
@@ -530,6 +531,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   }
 }
 
+// Virtio 1.3 §2.2.2 MUST NOT: nothing is offered that is not done
 function ringFeatures({ rings = {}, version1 = true, accessPlatform = false }: LiveOptions): bigint {
   const offered: readonly (readonly [number, boolean])[] = [
     [FEATURE.NOTIFY_ON_EMPTY, rings.notifyOnEmpty ?? true],

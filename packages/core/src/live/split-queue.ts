@@ -208,6 +208,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     const past = (usedIdx - (this.avail[2 + this.size] as number) - 1) & 0xffff;
     this.signalled = usedIdx;
     // Virtio 1.3 §2.7.7.2 MUST: with EVENT_IDX used_event decides, and the flag is ignored
+    // Virtio 1.3 §2.7.7.2 MUST: one if the index has passed used_event
     if (signalled < 0 || past < ((usedIdx - signalled) & 0xffff)) this.owner.interrupt(this.index);
   }
 

@@ -116,6 +116,7 @@ export function settle(options: NetOptions): Settings {
   // Virtio 1.3 §5.1.4.1 MUST: 68 to 65535; 0: not offered
   if (mtu !== 0) integer('mtu', mtu, 68, 0xffff);
   if (speed !== undefined) integer('speed', speed, 0, 0x7fffffff);
+  // Virtio 1.3 §2.2.2 MUST NOT: offer what needs a feature that is not offered
   if (offloads?.csum !== true && (offloads?.tso || offloads?.ufo || offloads?.uso || offloads?.udpTunnel))
     throw new HostError('offloads: segmentation needs csum');
   const properties = propertyFeatures(options, offloads);

@@ -136,6 +136,7 @@ export class Receiver {
     if (needed < 0) return -1;
     // Virtio 1.3 §5.1.6.4.1 MUST NOT: segmentation that the driver did not negotiate
     if ((needed & ~rxAllowed & ~OFFLOAD.CSUM) !== 0) return -1;
+    // Virtio 1.3 §5.1.6.4.1 MUST: csum_start and csum_offset as the back end has them, if they lie in the frame
     if ((needed & OFFLOAD.CSUM) !== 0 && !checksumFits(meta, frame.length)) return -1;
     // Virtio 1.3 §5.1.6.4.1 MUST: without GUEST_CSUM flags are 0, and the checksum is complete
     if ((rxAllowed & OFFLOAD.CSUM) === 0) {
