@@ -9,7 +9,7 @@ import { makeGuestFiles } from '../scripts/guest-files.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const CHROMIUM = process.env['VIRTKIT_CHROMIUM'] ?? '/usr/bin/chromium';
 /** A machine that does much else may take its time. */
-export const PATIENCE = 45_000;
+export const PATIENCE = 60_000;
 
 /** Why there is nothing to test with, or undefined. */
 export async function missing(): Promise<string | undefined> {
@@ -130,8 +130,8 @@ export class Instance {
   }
 
   /** Waits for the prompt of this guest's shell. */
-  async prompt(guest: string): Promise<void> {
-    await this.shows(new RegExp(`${guest}:/disk#$`));
+  async prompt(guest: string, patience = PATIENCE): Promise<void> {
+    await this.shows(new RegExp(`${guest}:/disk#$`), patience);
   }
 
   /** Runs a command in the guest's shell; answers what it printed. */
@@ -151,8 +151,8 @@ export class Instance {
   }
 
   /** Waits for a moment in the midst of I/O. */
-  async busy(): Promise<void> {
-    while ((await this.inFlight()) === 0) await this.panel.page().waitForTimeout(10);
+  async busy(requests = 1): Promise<void> {
+    while ((await this.inFlight()) < requests) await this.panel.page().waitForTimeout(10);
   }
 
   async delay(ms: number): Promise<void> {

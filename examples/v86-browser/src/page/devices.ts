@@ -38,23 +38,18 @@ export class DevicesView {
 
 class DeviceGroup {
   readonly element: HTMLTableSectionElement;
-  readonly #traffic = h('span', {});
+  readonly #traffic = h('span', { class: 'device-traffic' });
   readonly #rows: QueueRow[];
 
   constructor({ name, queues }: DeviceView) {
     this.#rows = queues.map((queue) => new QueueRow(queue.name));
     const title = h(
       'th',
-      { scope: 'rowgroup', colspan: String(COLUMNS.length) },
-      h('b', {}, name),
+      { class: 'device-head', scope: 'rowgroup', colspan: String(COLUMNS.length) },
+      h('b', { class: 'device-name' }, name),
       this.#traffic,
     );
-    this.element = h(
-      'tbody',
-      {},
-      h('tr', { class: 'device' }, title),
-      ...this.#rows.map(({ element }) => element),
-    );
+    this.element = h('tbody', {}, h('tr', {}, title), ...this.#rows.map(({ element }) => element));
   }
 
   update(device: DeviceView): void {

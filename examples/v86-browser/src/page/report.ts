@@ -19,11 +19,11 @@ export function reportView(report: MoveReport): HTMLElement {
     h(
       'h2',
       {},
-      h('b', {}, report.guest),
+      h('b', { class: 'report-guest' }, report.guest),
       ` ${VERBS[report.kind]}${place}`,
       h(
         'span',
-        {},
+        { class: 'report-facts' },
         `stood still for ${Math.round(total)} ms, with ${inFlight} disk ${inFlight === 1 ? 'request' : 'requests'} in flight`,
       ),
     ),

@@ -56,7 +56,7 @@ export class GuestTerminal {
   constructor(label: string, onInput: (text: string) => void, leave: () => void) {
     this.#terminal = new Terminal({
       fontFamily:
-        'ui-monospace, "SF Mono", "JetBrains Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
+        '"JetBrains Mono", ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
       fontSize: innerWidth < 600 ? 11 : 13,
       lineHeight: 1.15,
       cursorBlink: false,

@@ -28,9 +28,15 @@ export function describe(name: string, bytes: Uint8Array): DeviceReport {
     fields: [
       { name: 'status', value: nameStatus(state.status).join(' · ') },
       { name: 'features', value: names.join(' · ') },
-      ...fieldsOf(trace.root),
+      ...foremost(fieldsOf(trace.root)),
     ],
   };
+}
+
+/** Queues and what the device itself has to say first; then the rest, as it stands in the bytes. */
+function foremost(lines: readonly FieldLine[]): FieldLine[] {
+  const first = ({ name }: FieldLine): boolean => /^(queues|device)\b/.test(name);
+  return [...lines.filter(first), ...lines.filter((line) => !first(line))];
 }
 
 function requestsOf(device: BlkState | NetState): number {
@@ -52,7 +58,7 @@ function fieldsOf(root: TraceNode, path = ''): FieldLine[] {
 /** A field whose value has parts of its own, such as the list of requests, is shown by them. */
 function valuesOf(name: string, value: unknown, type = ''): FieldLine[] {
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array)
-    return [{ name, value: showValue(value, type) }];
+    return [{ name, value: showValue(value, type) || 'none' }];
   const inside = Array.isArray(value)
     ? value.map((item, i) => [`${name}[${i}]`, item] as const)
     : Object.entries(value).map(([key, item]) => [`${name}.${key}`, item] as const);
