@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { checkStream, parseTarget, type Target, unreadable, type Verdict } from '@virtkit/compat';
-import pc from 'picocolors';
+import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 import { UsageError } from './usage.ts';
@@ -70,5 +70,5 @@ export function verdictText(verdict: Verdict): string {
     ...(advice === undefined ? [] : [`  What to do: ${advice}`]),
     ...(convertible === true ? ['  virtkit convert makes it load'] : []),
   ];
-  return lines.join('\n');
+  return textOf(lines).trimEnd();
 }

@@ -1,5 +1,5 @@
 import { type Difference, diffStreams, showJson } from '@virtkit/compat';
-import { colors as pc } from './output.ts';
+import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 
@@ -26,7 +26,7 @@ export function diff(a: Read, b: Read, json: boolean): Diffed {
     const color = weight === 'refused' ? pc.red : weight === 'may-refuse' ? pc.yellow : pc.bold;
     return [color(`${HEADINGS[weight]}:`), ...those.map(line), ''];
   });
-  return { refused, text: differences.length === 0 ? 'no differences\n' : `${lines.join('\n').trimEnd()}\n` };
+  return { refused, text: differences.length === 0 ? 'no differences\n' : `${textOf(lines).trimEnd()}\n` };
 }
 
 function line({ path, a, b, reason }: Difference): string {

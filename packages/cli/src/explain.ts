@@ -1,5 +1,5 @@
 import { type Explanation, explain } from '@virtkit/compat';
-import { colors as pc } from './output.ts';
+import { colors as pc, textOf } from './output.ts';
 
 /** What `virtkit explain` found in a text. */
 export interface Explained {
@@ -28,5 +28,5 @@ function block({ line, role, meaning, advice, features = [] }: Explanation): str
     ),
     ...(advice.length === 0 ? [] : ['  What to do:', ...advice.map((sentence) => `  - ${sentence}`)]),
   ];
-  return `${lines.join('\n')}\n`;
+  return textOf(lines);
 }

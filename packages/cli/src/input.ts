@@ -1,7 +1,8 @@
-import { closeSync, createReadStream, openSync, readSync, statSync } from 'node:fs';
-import { Readable } from 'node:stream';
+import { closeSync, createReadStream, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { isStateError, StateError } from '@virtkit/vmstate';
+import { isSystemError, systemError } from './system-error.ts';
 
 /** Larger than what a pipe gives at a time, small enough to stay in the cache. */
 const CHUNK_BYTES = 1 << 18;
@@ -24,18 +25,20 @@ export async function readFileOrPipe(
   try {
     await readChunks(file, owned, take);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (isStateError(error) || code === undefined) throw error;
-    const name = file === '-' ? 'standard input' : file;
-    throw new Error(`${name}: ${REASONS[code] ?? message}`, { cause: error });
+    throw inputError(file, error);
   }
 }
 
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EISDIR: 'is a directory',
-  EACCES: 'permission denied',
-};
+/** What keeps an input from being read, with its name. Errors that are not the system's stay as they are. */
+function inputError(file: string, error: unknown): unknown {
+  if (isStateError(error) || !isSystemError(error)) return error;
+  if (error.code.startsWith('Z_')) return unpackError(error);
+  return systemError(file === '-' ? 'standard input' : file, error);
+}
+
+function unpackError({ message }: Error): StateError {
+  return new StateError('gzip', `the gzip data cannot be unpacked: ${message}`, {}, { layer: 'stream' });
+}
 
 async function readChunks(file: string, owned: boolean, take: (chunk: Uint8Array) => void): Promise<void> {
   const fd = file === '-' ? STDIN : openSync(file, 'r');
@@ -54,18 +57,52 @@ async function readChunks(file: string, owned: boolean, take: (chunk: Uint8Array
   }
 }
 
-/** A file, or for `-` standard input, in chunks that wait for whoever takes them; unpacked if it is gzipped. */
+/**
+ * A file, or for `-` standard input, in chunks that wait for whoever takes them; unpacked if it is gzipped.
+ * @throws StateError `gzip`; Error with the file's name for what the system refuses
+ */
 export async function* streamOf(file: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunksFrom(file);
+  } catch (error) {
+    throw inputError(file, error);
+  }
+}
+
+/** @throws Error with the file's name, before anything is begun for which the file is needed */
+export function checkReadable(file: string): void {
+  if (file === '-') return;
+  try {
+    const fd = openSync(file, 'r');
+    const directory = fstatSync(fd).isDirectory();
+    closeSync(fd);
+    if (directory) throw new Error(`${file}: is a directory`);
+  } catch (error) {
+    throw inputError(file, error);
+  }
+}
+
+async function* chunksFrom(file: string): AsyncGenerator<Uint8Array> {
   const source = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: CHUNK_BYTES });
   const chunks = source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>;
-  const first = await chunks.next();
-  if (first.done === true) return;
-  async function* all(): AsyncGenerator<Uint8Array> {
-    yield first.value;
+  async function* all(first: Uint8Array): AsyncGenerator<Uint8Array> {
+    yield first;
     for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) yield next.value;
   }
-  const packed = first.value[0] === 0x1f && first.value[1] === 0x8b;
-  yield* packed ? Readable.from(all(), { objectMode: true }).pipe(createGunzip()) : all();
+  try {
+    const first = await chunks.next();
+    if (first.done === true) return;
+    const packed = first.value[0] === 0x1f && first.value[1] === 0x8b;
+    yield* packed ? unpacked(all(first.value)) : all(first.value);
+  } finally {
+    // a standard input that nobody reads would keep the program
+    source.destroy();
+  }
+}
+
+function unpacked(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+  // errors of the source reach the reader
+  return pipeline(Readable.from(chunks, { objectMode: true }), createGunzip(), () => {});
 }
 
 /** Most of a log that is read: what matters stands in a few lines. */
@@ -136,14 +173,8 @@ async function unpack(
     unpacked.end();
     await ended;
   } catch (error) {
-    const { code = '', message } = error as NodeJS.ErrnoException;
-    if (!code.startsWith('Z_')) throw error;
-    failure ??= new StateError(
-      'gzip',
-      `the gzip data cannot be unpacked: ${message}`,
-      {},
-      { layer: 'stream' },
-    );
+    if (!isSystemError(error) || !error.code.startsWith('Z_')) throw error;
+    failure ??= unpackError(error);
   }
   if (failure !== undefined) throw failure;
 }

@@ -4,7 +4,7 @@ import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, examine, fieldsOf, matches, summarize } from './device.ts';
 import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
 import { jsonText } from './inspect-json.ts';
-import { colors as pc } from './output.ts';
+import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 
 /** Options of `virtkit inspect`. */
@@ -107,7 +107,7 @@ function overview({ stream, bytes }: Read): string {
   }
   const sections = stream.sections.map(({ header }) => header.idstr);
   lines.push(`${sections.length} sections: ${[...new Set(sections)].join(', ')}`);
-  return `${lines.join('\n')}\n`;
+  return textOf(lines);
 }
 
 function deviceText(examined: Examined, machine: string, options: InspectOptions): string {
@@ -136,7 +136,7 @@ function deviceText(examined: Examined, machine: string, options: InspectOptions
         `  ${finding.severity === 'error' ? pc.red('error') : pc.yellow('warning')}  ${finding.path}: ${finding.reason}`,
     ),
   ];
-  return `${lines.join('\n')}\n`;
+  return textOf(lines);
 }
 
 function flags({ subsections: sub }: VirtioState): string {
@@ -247,7 +247,7 @@ function treeText(root: TraceNode, body: Uint8Array, offset: number, options: In
     const wire = wireName(path, node);
     return `  ${hex(node.start)}..${hex(node.end)}  ${path}${wire === undefined ? '' : pc.dim(` (${wire})`)} = ${shown}${raw}`;
   });
-  return `${lines.join('\n')}\n`;
+  return textOf(lines);
 }
 
 /** An array that is better shown as bytes. */

@@ -1,23 +1,47 @@
+import { randomBytes } from 'node:crypto';
 import pc from 'picocolors';
 
 const { env, stdout } = process;
+
+const painter = pc.createColors(
+  (env['NO_COLOR'] ?? '') === '' &&
+    ((env['FORCE_COLOR'] ?? '0') !== '0' || (stdout.isTTY === true && env['TERM'] !== 'dumb')),
+);
+
+/** Stands for ESC where a colour is ours, until the text is written: a stream cannot guess it. */
+const ESCAPE = `\ufdd0${randomBytes(8).toString('hex')}`;
+
+const paint =
+  (color: (text: string) => string) =>
+  (text: string): string =>
+    color(harmless(text)).replaceAll('\x1b', ESCAPE);
 
 /**
  * Colours for people: on a terminal, or where FORCE_COLOR asks for them, and never with NO_COLOR. picocolors by itself
  * colours files and pipes, too, where `CI` is set.
  */
-export const colors = pc.createColors(
-  (env['NO_COLOR'] ?? '') === '' &&
-    ((env['FORCE_COLOR'] ?? '0') !== '0' || (stdout.isTTY === true && env['TERM'] !== 'dumb')),
-);
+export const colors = {
+  bold: paint(painter.bold),
+  dim: paint(painter.dim),
+  red: paint(painter.red),
+  yellow: paint(painter.yellow),
+} as const;
 
-/** Control characters, but for line ends, tabs and colours: a stream may have them in its names. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const CONTROL = /\x1b(?!\[(?:[12]|22|3\d)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]/g;
+/** Control characters but for line ends, and those that turn the direction of writing or cannot be seen. */
+const HIDDEN =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-/** Text that cannot drive a terminal: control characters as `\u009b`, which JSON reads back as they were. */
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
+/** Text that cannot drive a terminal: what it could do that with as `\u009b`, which JSON reads back as it was. */
 export function harmless(text: string): string {
-  return text.replace(CONTROL, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return text.replace(HIDDEN, escaped);
+}
+
+/** Lines for people, each with its end. A name in one of them cannot make two of it. */
+export function textOf(lines: readonly string[]): string {
+  return lines.map((line) => `${line.replaceAll('\n', escaped)}\n`).join('');
 }
 
 // without a listener an error would be thrown; write() hears of it as well
@@ -29,7 +53,7 @@ stdout.on('error', () => {});
  */
 export function write(text: string): Promise<void> {
   return new Promise((resolve, reject) =>
-    stdout.write(harmless(text), (error) => {
+    stdout.write(harmless(text).replaceAll(ESCAPE, '\x1b'), (error) => {
       if (error === null || error === undefined || (error as NodeJS.ErrnoException).code === 'EPIPE')
         resolve();
       else reject(new Error(`standard output: ${error.message}`, { cause: error }));
@@ -37,7 +61,7 @@ export function write(text: string): Promise<void> {
   );
 }
 
-/** A message for stderr. */
+/** A message for stderr, in one line. */
 export function say(text: string): void {
-  process.stderr.write(`virtkit: ${harmless(text)}\n`);
+  process.stderr.write(`virtkit: ${harmless(text).replaceAll('\n', escaped)}\n`);
 }

@@ -2,6 +2,7 @@ import type { Column, Step } from '@virtkit/core';
 import { titleOf } from '@virtkit/migration';
 import { hex } from '@virtkit/vmstate';
 import type { Examined } from './device.ts';
+import { textOf } from './output.ts';
 
 const WIDTH = 34;
 const COLUMNS: readonly Column[] = ['core', 'transport', 'device'];
@@ -14,14 +15,13 @@ export function stepsText({ device, decoded }: Examined, procedure: 'save' | 'lo
   else if (decoded !== undefined) device.codec.encode(decoded.state, { onStep });
   const head = COLUMNS.map((column) => `virtio ${column}`.padEnd(WIDTH)).join('');
   const rule = COLUMNS.map((column) => '-'.repeat(column.length + 7).padEnd(WIDTH)).join('');
-  return [
+  return textOf([
     `${procedure} ${titleOf(device)}`,
     '',
     `${'bytes'.padEnd(18)}${head}`,
     `${' '.repeat(18)}${rule}`,
     ...steps.map(stepLine),
-    '',
-  ].join('\n');
+  ]);
 }
 
 function stepLine(step: Step): string {

@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 
 /** An address as QEMU writes them: `tcp:HOST:PORT`, `unix:PATH`. */
@@ -55,6 +56,35 @@ export async function accept(
   tls: TlsOptions,
   listening: (where: string) => void,
 ): Promise<Socket | TLSSocket> {
+  try {
+    return await acceptOnce(address, tls, listening);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    if (error.code !== 'EADDRINUSE' || address.kind !== 'unix' || !(await isLeftOver(address.path)))
+      throw systemError(showAddress(address), error);
+    // of a program that was killed
+    rmSync(address.path);
+    return await acceptOnce(address, tls, listening);
+  }
+}
+
+/** Does nobody listen on this socket any more? */
+function isLeftOver(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = connectTcp({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.once('error', (error) => resolve(isSystemError(error) && error.code === 'ECONNREFUSED'));
+  });
+}
+
+async function acceptOnce(
+  address: Address,
+  tls: TlsOptions,
+  listening: (where: string) => void,
+): Promise<Socket | TLSSocket> {
   const server: Server = wantsTls(tls)
     ? createTlsServer({
         ...credentials(tls),
@@ -89,8 +119,9 @@ export async function dial(address: Address, tls: TlsOptions, patience: number):
     try {
       return await connectOnce(address, tls);
     } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if ((code !== 'ECONNREFUSED' && code !== 'ENOENT') || Date.now() > until) throw error;
+      const code = isSystemError(error) ? error.code : undefined;
+      if ((code !== 'ECONNREFUSED' && code !== 'ENOENT') || Date.now() > until)
+        throw isSystemError(error) ? systemError(showAddress(address), error) : error;
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

@@ -54,18 +54,25 @@ async function runReceive(
   where: string,
   options: TlsOptions & { readonly output?: string; readonly json?: boolean },
 ): Promise<void> {
-  const [{ accept, parseAddress }, { receive }, { inspect }] = await Promise.all([
+  const [{ accept, parseAddress }, { receive }, { inspect }, { PartFile }] = await Promise.all([
     import('./address.ts'),
     import('./receive.ts'),
     import('../inspect.ts'),
+    import('../part-file.ts'),
   ]);
-  const socket = await accept(parseAddress(where), options, (bound) => say(`waiting on ${bound}`));
-  const received = await receive(socket, options.output);
+  const address = parseAddress(where);
+  // a file that cannot be written is better known before somebody connects
+  const file = options.output === undefined ? undefined : new PartFile(options.output);
+  const socket = await accept(address, options, (bound) => say(`waiting on ${bound}`)).catch(
+    (error: unknown) => {
+      file?.discard();
+      throw error;
+    },
+  );
+  const received = await receive(socket, file);
   if (received.broken !== undefined || received.error !== undefined) {
     const saved = options.output === undefined ? '' : `; ${options.output} was not written`;
-    say(
-      `${received.error?.message ?? `the connection broke after ${received.bytes} bytes: ${received.broken}`}${saved}`,
-    );
+    say(`${received.error?.message ?? received.broken}${saved}`);
     exit('unreadable');
     return;
   }
@@ -81,12 +88,18 @@ async function runSend(
   where: string,
   options: TlsOptions & { readonly wait: string },
 ): Promise<void> {
-  const [{ dial, parseAddress, showAddress }, { send }] = await Promise.all([
-    import('./address.ts'),
-    import('./send.ts'),
-  ]);
+  const [{ dial, parseAddress, showAddress }, { send }, { checkReadable }, { UsageError }] =
+    await Promise.all([
+      import('./address.ts'),
+      import('./send.ts'),
+      import('../input.ts'),
+      import('../usage.ts'),
+    ]);
   const address = parseAddress(where);
-  const socket = await dial(address, options, 1000 * (Number(options.wait) || 0));
+  const seconds = Number(options.wait);
+  if (!(seconds >= 0)) throw new UsageError(`--wait ${options.wait}: a number of seconds expected`);
+  checkReadable(file);
+  const socket = await dial(address, options, 1000 * seconds);
   const { bytes, refused } = await send(socket, file);
   say(refused ?? `${bytes} bytes sent to ${showAddress(address)}`);
   exit(refused === undefined ? 'fine' : 'findings');

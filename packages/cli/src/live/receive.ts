@@ -2,15 +2,16 @@ import type { Socket } from 'node:net';
 import { acceptVirtio, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
 import { isStateError, StateError } from '@virtkit/vmstate';
 import { Progress } from '../input.ts';
-import { PartFile } from '../part-file.ts';
+import type { PartFile } from '../part-file.ts';
 import type { Read } from '../read.ts';
 import { registry } from '../registry.ts';
+import { isSystemError, systemError } from '../system-error.ts';
 import { chunksOf } from './address.ts';
 import { ReturnPath } from './return-path.ts';
 
 /** A stream that came over a connection. */
 export interface Received extends Read {
-  /** The connection's own error, if it broke. */
+  /** What else went wrong: with the connection, or with the file. */
   readonly broken: string | undefined;
 }
 
@@ -18,8 +19,7 @@ export interface Received extends Read {
  * Takes an incoming migration to its end, as a QEMU with `-incoming` does, and saves it. The file gets its name when the
  * whole stream is in it and on the disk; until then it has another, and is removed when something goes wrong.
  */
-export async function receive(socket: Socket, file: string | undefined): Promise<Received> {
-  const output = file === undefined ? undefined : new PartFile(file);
+export async function receive(socket: Socket, output: PartFile | undefined): Promise<Received> {
   const collector = new StreamCollector();
   const returnPath = new ReturnPath((bytes) => socket.write(bytes));
   const parser = new StreamParser(new TeeSink(collector, returnPath), { accepts: acceptVirtio(registry) });
@@ -40,6 +40,8 @@ export async function receive(socket: Socket, file: string | undefined): Promise
     returnPath.shut(0);
   } catch (caught) {
     if (isStateError(caught)) error = caught;
+    else if (isSystemError(caught))
+      broken = systemError(`the connection broke after ${parser.received} bytes`, caught).message;
     else broken = caught instanceof Error ? caught.message : String(caught);
     output?.discard();
     if (!socket.destroyed) returnPath.shut(1);

@@ -26,15 +26,22 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
     });
   });
   const progress = new Progress(file);
-  for await (const chunk of streamOf(file)) {
-    if (failure !== undefined || socket.destroyed) break;
-    bytes += chunk.length;
-    progress.add(chunk.length);
-    if (!socket.write(chunk))
-      await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), gone]);
-    if (socket.readableEnded) failure ??= closedEarly(bytes);
+  try {
+    for await (const chunk of streamOf(file)) {
+      if (failure !== undefined || socket.destroyed) break;
+      bytes += chunk.length;
+      progress.add(chunk.length);
+      if (!socket.write(chunk))
+        await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), gone]);
+      if (socket.readableEnded) failure ??= closedEarly(bytes);
+    }
+  } catch (error) {
+    // half a stream: the other side must not take its end for an end
+    socket.destroy();
+    throw error;
+  } finally {
+    progress.end();
   }
-  progress.end();
   if (failure === undefined) socket.end();
   await gone;
   socket.destroy();

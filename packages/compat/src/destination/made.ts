@@ -142,9 +142,9 @@ function netOptions(making: Making, inferred: NetOptions): NetOptions {
     offloads: {
       csum: true,
       tso: true,
-      ufo: offloads?.ufo ?? false,
+      ufo: offloads ? (offloads.ufo ?? false) : false,
       uso: since(making, '8.2') && compareVersion(making.qemu.name, '8.2') >= 0,
-      udpTunnel: offloads?.udpTunnel ?? false,
+      udpTunnel: offloads ? (offloads.udpTunnel ?? false) : false,
     },
   };
 }
