@@ -2,6 +2,7 @@ import { type DeviceHost, FEATURE, HostError, hasFeature, STATUS } from '@virtki
 import { NET_FEATURE } from '../features.ts';
 import { NetCounters } from './counters.ts';
 import { RxFilter } from './filter.ts';
+import { OFFLOAD } from './offload.ts';
 import type { Settings } from './options.ts';
 import { Rss } from './rss.ts';
 
@@ -154,18 +155,6 @@ export function supportedOffloads(features: bigint): bigint {
     if (hasFeature(features, feature)) offloads |= 1n << BigInt(bit);
   return offloads;
 }
-
-/** Offloads as small numbers, so that a packet's header is checked without bigints. */
-export const OFFLOAD = {
-  CSUM: 1,
-  TSO4: 2,
-  TSO6: 4,
-  ECN: 8,
-  UFO: 16,
-  USO: 32,
-  TUNNEL: 64,
-  TUNNEL_CSUM: 128,
-} as const;
 
 /** An offload, and the feature bit for it. */
 type Bits = readonly (readonly [number, number])[];

@@ -1,7 +1,7 @@
 import type { Spans } from '@virtkit/core';
 import { complement, sumWords } from '../offload/checksum.ts';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
-import { OFFLOAD } from './card.ts';
+import { OFFLOAD } from './offload.ts';
 
 /** Offsets in `struct virtio_net_hdr` and its longer forms. Virtio 1.3 §5.1.6 */
 export const HDR = {

@@ -1,8 +1,9 @@
 import type { Chain, Virtqueue } from '@virtkit/core';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
-import { type Card, OFFLOAD } from './card.ts';
+import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { checksum, checksumFits, HDR, HDR_BYTES, HDR_BYTES_MAX, neededOffloads } from './header.ts';
+import { OFFLOAD } from './offload.ts';
 import { PACKET_MAX } from './transmit.ts';
 
 /** Chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */

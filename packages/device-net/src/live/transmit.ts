@@ -1,7 +1,8 @@
 import type { Chain, Virtqueue } from '@virtkit/core';
-import { type Card, OFFLOAD } from './card.ts';
+import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { checksumFits, HDR_BYTES, neededOffloads } from './header.ts';
+import { OFFLOAD } from './offload.ts';
 import { TxPacket } from './packet.ts';
 
 /** Largest packet with its header: what QEMU's net layer takes (`NET_BUFSIZE`). */

@@ -9,7 +9,7 @@ export interface FrameSink {
   frame(bytes: Uint8Array): boolean;
 }
 
-/** Takes a byte stream apart: for each frame its length in four bytes, big-endian, and its bytes. Allocates nothing for a frame. */
+/** Takes a byte stream apart: for each frame its length in four bytes, big-endian, and its bytes. Makes no array for a frame. */
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #buffer: Uint8Array;

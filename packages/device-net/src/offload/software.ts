@@ -1,7 +1,7 @@
 import { HostError } from '@virtkit/core';
 import { GSO, HDR_FLAG, type Packet } from '../live/backend.ts';
-import { OFFLOAD } from '../live/card.ts';
 import { checksumFits, neededOffloads } from '../live/header.ts';
+import { OFFLOAD } from '../live/offload.ts';
 import type { NetOffloads } from '../live/options.ts';
 import { complement, fold, sumWords } from './checksum.ts';
 import { HEAD_MAX, Layout, put16, u16 } from './layout.ts';

@@ -1,7 +1,7 @@
 import { HostError } from '@virtkit/core';
 import { GSO, type GuestOffloads, type NetBackend, type NetPort, type Packet } from '../live/backend.ts';
-import { OFFLOAD } from '../live/card.ts';
 import { neededOffloads } from '../live/header.ts';
+import { OFFLOAD } from '../live/offload.ts';
 import type { NetOffloads } from '../live/options.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 import { Frame, FrameQueue } from './frame-queue.ts';
