@@ -29,7 +29,7 @@ test('a machine moves to a worker through a MessagePort, and its guest works on 
     (resolve, reject) => worker.once('message', resolve).once('error', reject),
   );
   const working = setInterval(() => world.running?.step(), 1);
-  const sent = await sendLive(portDuplex(port1, { window: 8192 }), source);
+  const sent = await sendLive(portDuplex(port1, { window: 8192 }), source, { downtimeLimitMs: 1e6 });
   clearInterval(working);
   const { result, rounds, faults, atResume } = await told;
   expect([sent.result, result]).toEqual(['moved', 'arrived']);

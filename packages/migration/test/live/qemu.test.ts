@@ -94,7 +94,7 @@ describe.skipIf(binary === undefined)('QEMU speaks the same protocol', { timeout
       const path = join(destination.dir, 'there');
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${path}` });
       const socket = connect(path);
-      const sent = await sendLive(streamDuplex(socket), machine);
+      const sent = await sendLive(streamDuplex(socket), machine, { handOverTimeoutMs: 60_000 });
       expect(sent).toMatchObject({ result: 'moved' });
       expect(await ended(destination)).toBe('completed');
       expect(await destination.qmp.execute('query-status')).toMatchObject({ running: true });

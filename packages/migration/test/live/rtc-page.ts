@@ -64,6 +64,7 @@ async function move(cutAfter: number): Promise<object> {
         close: () => from.close(),
       },
       source,
+      { downtimeLimitMs: 1e6, handOverTimeoutMs: 60_000 },
     ),
     receiveLive(channelDuplex(far, { window: 8192 }), destination),
   ]);
