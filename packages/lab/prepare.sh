@@ -2,7 +2,8 @@
 # Fetches what the real-guest tests boot: a Debian kernel with its modules and a static busybox, for x86-64 and s390x (QEMU)
 # and for i386 (v86; with it the BIOS images, and the programs that make and check file systems).
 # Nothing is installed; the packages are unpacked into ${VIRTKIT_LAB_CACHE:-$HOME/.cache/virtkit-lab}/<arch>.
-# Needs Debian and root (a foreign architecture is added to apt). Running it again does nothing.
+# Needs Debian. As root, foreign architectures are added to the machine's apt; as anybody else, apt gets lists of its own in the
+# cache. Running it again does nothing.
 #
 #   ./prepare.sh                all architectures
 #   ./prepare.sh x86_64         one of them
@@ -24,6 +25,20 @@ done
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
   echo 'prepare.sh: needs apt-get and dpkg' >&2
   exit 1
+fi
+
+if [ "$(id -u)" -ne 0 ]; then
+  # the machine's sources and keys, and all that apt writes in the cache
+  apt=$cache/apt
+  mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+  cat > "$apt/apt.conf" <<END
+Dir::State "$apt";
+Dir::State::lists "$apt/lists";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "$apt";
+APT::Architectures { "$(dpkg --print-architecture)"; "amd64"; "i386"; "s390x"; };
+END
+  export APT_CONFIG="$apt/apt.conf"
 fi
 
 updated=no
@@ -64,7 +79,7 @@ for arch in $arches; do
   suffix=
   if [ "$(dpkg --print-architecture)" != "$deb" ]; then
     suffix=:$deb
-    if ! dpkg --print-foreign-architectures | grep -qx "$deb"; then
+    if [ "$(id -u)" -eq 0 ] && ! dpkg --print-foreign-architectures | grep -qx "$deb"; then
       dpkg --add-architecture "$deb"
       updated=no
     fi

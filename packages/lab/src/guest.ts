@@ -35,7 +35,7 @@ export function findGuestKit(arch: KitArch): GuestKitLookup {
   const root = join(cacheDir(), arch);
   const missing = (what: string): GuestKitLookup => ({
     ok: false,
-    reason: `no ${what} in the ${arch} guest cache; run packages/lab/prepare.sh as root`,
+    reason: `no ${what} in the ${arch} guest cache; run packages/lab/prepare.sh`,
   });
   if (!existsSync(join(root, '.complete'))) return missing('complete package set');
   const modulesDir = ['lib/modules', 'usr/lib/modules']

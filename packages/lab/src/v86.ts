@@ -52,7 +52,7 @@ export function findV86Kit(): V86KitLookup {
   const root = join(cacheDir(), 'i386');
   const biosDir = join(root, 'usr/share/seabios');
   if (!existsSync(join(biosDir, 'bios.bin')))
-    return { ok: false, reason: `no bios.bin in ${biosDir}; run packages/lab/prepare.sh as root` };
+    return { ok: false, reason: `no bios.bin in ${biosDir}; run packages/lab/prepare.sh` };
   const require = createRequire(import.meta.url);
   const initramfs = makeInitramfs(found.kit, root);
   const kernel = readFileSync(found.kit.kernelPath);
