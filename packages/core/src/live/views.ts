@@ -1,4 +1,5 @@
-const SLOTS = 256;
+/** A ring of 256 requests of 16 pieces, each at its place. */
+const SLOTS = 4096;
 
 /**
  * Views of parts of an array, the last ones made: guests use the same buffers again and again, and a view costs as much as
@@ -19,8 +20,8 @@ export class ViewCache {
 
   /** Bytes `[start, start + length)`. */
   view(start: number, length: number): Uint8Array {
-    // Knuth's multiplicative hash; 24: its upper 8 bits
-    const slot = Math.imul(start, 0x9e3779b1) >>> 24;
+    // Knuth's multiplicative hash; 20: its upper 12 bits
+    const slot = Math.imul(start, 0x9e3779b1) >>> 20;
     if (this.starts[slot] === (start | 0) && this.lengths[slot] === (length | 0)) {
       return this.views[slot] as Uint8Array;
     }
