@@ -19,8 +19,31 @@ function registerValue(random: Random, target: Target): number {
   }
 }
 
+const CAPABILITIES = 0x34;
+const VENDOR = 0x09;
+const PCI_CFG = 5;
+
+/** The PCI configuration access capability, aimed at anything: a BAR from within configuration space. Virtio 1.3 §4.1.4.9 */
+function pokeWindow(bus: PciBus, slot: number, random: Random, target: Target): void {
+  let at = bus.configRead(slot, CAPABILITIES, 1) & 0xfc;
+  for (let i = 0; at !== 0 && i < 48; i++, at = bus.configRead(slot, at + 1, 1) & 0xfc) {
+    if (bus.configRead(slot, at, 1) !== VENDOR || bus.configRead(slot, at + 3, 1) !== PCI_CFG) continue;
+    bus.configWrite(slot, at + 4, 1, random.chance(4) ? number(random) & 0xff : MODERN_BAR);
+    bus.configWrite(slot, at + 8, 4, random.pick(STRUCTURES) + random.below(COMMON_REGISTERS));
+    if (random.chance(8)) bus.configWrite(slot, at + 8, 4, number(random));
+    bus.configWrite(slot, at + 12, 4, random.chance(4) ? number(random) : width(random));
+    if (random.chance(2)) bus.configWrite(slot, at + 16, width(random), registerValue(random, target));
+    else bus.configRead(slot, at + 16, width(random));
+    return;
+  }
+}
+
 /** One access of any width anywhere into a function: configuration space, BARs, and where it may have been mapped. */
 export function pokePci(bus: PciBus, slot: number, random: Random, target: Target): void {
+  if (random.chance(16)) {
+    pokeWindow(bus, slot, random, target);
+    return;
+  }
   const size = width(random);
   const write = random.chance(2);
   const value = registerValue(random, target);
