@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@virtkit/device-net/node';
 import { connect, NetSwitch } from '@virtkit/device-net/switch';
 import { WebSocketBackend } from '@virtkit/device-net/websocket';
-import { buildInitramfs, findLab, kernelCommandLine, Qemu } from '@virtkit/lab';
+import { findLab, ipv4Of, ipv6Of, NetGuest } from '@virtkit/lab';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { udpFrame } from './frames.ts';
@@ -21,86 +21,6 @@ if (!lab.ok) console.warn(`SKIPPED: no Linux on the networks: ${lab.reason}`);
 
 const WAIT = 120_000;
 
-/** A Linux that does what it is told on its console. */
-class Linux {
-  readonly vm: Qemu;
-  #commands = 0;
-
-  private constructor(vm: Qemu) {
-    this.vm = vm;
-  }
-
-  static async boot(host: number, netdevs: readonly string[], networks: readonly number[]): Promise<Linux> {
-    if (!lab.ok) throw new Error(lab.reason);
-    const commands = networks.flatMap((net, i) => [
-      `echo 0 > /proc/sys/net/ipv6/conf/eth${i}/accept_dad`,
-      `ip link set eth${i} up`,
-      `ip addr add 10.0.${net}.${host}/24 dev eth${i}`,
-      `ip addr add ${ipv6(net, host)}/64 dev eth${i}`,
-    ]);
-    const initramfs = buildInitramfs(lab.kit, {
-      modules: ['virtio_pci', 'virtio_net'],
-      disk: false,
-      network: false,
-      commands: ['ip link set lo up', ...commands],
-      files: { data },
-      afterReady: ['while :; do sh; done'],
-    });
-    const vm = await Qemu.start({
-      arch: 'x86_64',
-      binary: lab.binary,
-      machine: 'pc',
-      sharedMemory: false,
-      files: { initramfs },
-      args: [
-        ...['-kernel', lab.kit.kernelPath, '-initrd', 'initramfs', '-append', kernelCommandLine('x86_64')],
-        ...netdevs.flatMap((netdev, i) => [
-          ...['-netdev', `${netdev.replace(',', `,id=n${i},`)}`],
-          ...['-device', `virtio-net-pci,netdev=n${i},mac=52:54:00:00:0${i}:0${host},romfile=`],
-        ]),
-      ],
-    });
-    return new Linux(vm);
-  }
-
-  async ready(): Promise<this> {
-    await this.vm.waitForConsole(/LAB:READY/, WAIT);
-    return this;
-  }
-
-  /** Runs a line in the guest's shell; answers what it printed. */
-  async run(line: string): Promise<string> {
-    const n = ++this.#commands;
-    const from = this.vm.console.length;
-    // split, so that the echo of the line is not taken for its end
-    this.vm.writeConsole(`echo BE''GIN${n}; ${line}; echo EN''D${n}\n`);
-    const match = await this.vm.waitForConsole(
-      new RegExp(`BEGIN${n}\\r?\\n([^]*)END${n}\\r?\\n`),
-      WAIT,
-      from,
-    );
-    return (match[1] ?? '').replaceAll('\r', '').trim();
-  }
-
-  /** Counters of what came and was wrong, those that are not 0. */
-  async wrong(): Promise<string[]> {
-    const text = await this.run('cat /proc/net/snmp /proc/net/snmp6');
-    const found: string[] = [];
-    const lines = text.split('\n');
-    const suspicious = /InCsumErrors|InHdrErrors|ReasmFails|InErrors|InErrs|InTruncatedPkts/;
-    for (const [i, line] of lines.entries()) {
-      const [name = '', value = ''] = line.split(/\s+/);
-      if (/^(Ip|Udp|Icmp)6/.test(name) && suspicious.test(name) && Number(value) !== 0) found.push(line);
-      const names = line.split(' ');
-      const values = lines[i + 1]?.split(' ') ?? [];
-      if (!name.endsWith(':') || values[0] !== names[0] || !/^\D/.test(names[1] ?? '')) continue;
-      for (const [j, each] of names.entries())
-        if (suspicious.test(each) && Number(values[j]) > 0) found.push(`${names[0]} ${each} ${values[j]}`);
-    }
-    return found;
-  }
-}
-
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 const noise = (length: number): Uint8Array => {
   let state = 1;
@@ -111,7 +31,6 @@ const noise = (length: number): Uint8Array => {
 };
 /** A file in each guest. */
 const data = noise(1_000_003);
-const ipv6 = (net: number, host: number): string => `fd00:${net}::${host.toString(16)}`;
 /** Guests of ours: network and host. */
 const HOSTS = [
   [1, 100],
@@ -137,12 +56,13 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
   let sockets: StreamBackend;
   let far: WebSocketBackend;
   let relay: WebSocketServer;
-  let a: Linux;
-  let b: Linux;
+  let a: NetGuest;
+  let b: NetGuest;
   /** Networks 1, 1 behind a WebSocket, 2, 3. */
   const ours: TinyHost[] = [];
 
   beforeAll(async () => {
+    if (!lab.ok) return;
     const unix = (name: string): string => join(dir, name);
     // network 1: A connects to our switch, B is connected to by us, a guest of ours is on it
     server = await StreamServer.listen(lan, { path: unix('lan') });
@@ -176,23 +96,26 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     const inet = (port = 0): string => `addr.type=inet,addr.host=127.0.0.1,addr.port=${port}`;
     const ends = (name: string, port: number): string =>
       `${name}.type=inet,${name}.host=127.0.0.1,${name}.port=${port}`;
-    a = await Linux.boot(
-      1,
-      [
-        `stream,server=off,addr.type=unix,addr.path=${unix('lan')}`,
-        `stream,server=off,${inet(direct.address?.port)}`,
-        `dgram,${ends('local', theirs)},${ends('remote', datagrams.localPort)}`,
+    const files = { data };
+    a = await NetGuest.boot({
+      lab,
+      host: 1,
+      files,
+      cards: [
+        { net: 1, netdev: `stream,server=off,addr.type=unix,addr.path=${unix('lan')}` },
+        { net: 2, netdev: `stream,server=off,${inet(direct.address?.port)}` },
+        { net: 3, netdev: `dgram,${ends('local', theirs)},${ends('remote', datagrams.localPort)}` },
       ],
-      [1, 2, 3],
-    );
-    b = await Linux.boot(
-      2,
-      [
-        `stream,server=on,addr.type=unix,addr.path=${unix('b')}`,
-        `socket,connect=127.0.0.1:${sockets.address?.port}`,
+    });
+    b = await NetGuest.boot({
+      lab,
+      host: 2,
+      files,
+      cards: [
+        { net: 1, netdev: `stream,server=on,addr.type=unix,addr.path=${unix('b')}` },
+        { net: 3, netdev: `socket,connect=127.0.0.1:${sockets.address?.port}` },
       ],
-      [1, 3],
-    );
+    });
     await Promise.all([a.ready(), b.ready()]);
   }, WAIT);
 
@@ -221,8 +144,8 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
       [3, [2, 100]],
     ] as const) {
       for (const target of targets) {
-        expect(await a.run(`ping -c 3 -i 0.1 -W 5 10.0.${net}.${target}`)).toMatch(reply(3));
-        expect(await a.run(`ping6 -c 3 -i 0.1 -W 5 ${ipv6(net, target)}`)).toMatch(reply(3));
+        expect(await a.run(`ping -c 3 -i 0.1 -W 5 ${ipv4Of(net, target)}`)).toMatch(reply(3));
+        expect(await a.run(`ping6 -c 3 -i 0.1 -W 5 ${ipv6Of(net, target)}`)).toMatch(reply(3));
       }
     }
     expect(await a.run('ping -c 2 -i 0.1 -W 5 -s 9000 10.0.1.2')).toMatch(reply(2));
@@ -236,17 +159,17 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
       const [here, there] = net === 1 ? [a, b] : [b, a];
       const target = net === 1 ? 2 : 1;
       const got = there.run('nc -l -p 7000 | sha256sum');
-      await here.run(`while ! nc 10.0.${net}.${target} 7000 < /data; do usleep 50000; done 2>/dev/null`);
+      await here.run(`while ! nc ${ipv4Of(net, target)} 7000 < /data; do usleep 50000; done 2>/dev/null`);
       expect(await got).toContain(expected);
     }
   });
 
   it('TCP to Linux in segments that we cut, and back, over IPv4 and IPv6', async () => {
     for (const [net, host] of HOSTS) {
-      for (const address of [`10.0.${net}.${host}`, ipv6(net, host)]) {
+      for (const address of [ipv4Of(net, host), ipv6Of(net, host)]) {
         expect(await a.run(`nc ${address} 5001 </dev/null | sha256sum`)).toContain(digest(file));
       }
-      await a.run(`nc 10.0.${net}.${host} 5002 < /data`);
+      await a.run(`nc ${ipv4Of(net, host)} 5002 < /data`);
     }
     for (const each of ours) {
       expect(digest(each.uploads.get(5002) ?? new Uint8Array(0))).toBe(digest(data));
@@ -257,12 +180,12 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
       expect(offload.segments).toBeGreaterThan(2 * Math.floor(file.length / 1460));
       expect(offload).toMatchObject({ malformed: 0, unsupported: 0 });
     }
-    expect(await a.wrong()).toEqual([]);
+    expect(await a.wrongPackets()).toEqual([]);
   });
 
   it('UDP to Linux in fragments and datagrams that we cut', async () => {
     for (const [net, host] of HOSTS) {
-      for (const address of [`10.0.${net}.${host}`, ipv6(net, host)]) {
+      for (const address of [ipv4Of(net, host), ipv6Of(net, host)]) {
         for (const [name, block] of [
           ['x.frag', 9000],
           ['x.many', 1400],
@@ -276,14 +199,14 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     }
     const text = await a.run('grep Ip: /proc/net/snmp; grep ReasmOKs /proc/net/snmp6');
     expect(Number(/Ip6ReasmOKs\s+(\d+)/.exec(text)?.[1])).toBeGreaterThanOrEqual(12);
-    expect(await a.wrong()).toEqual([]);
-    expect(await b.wrong()).toEqual([]);
+    expect(await a.wrongPackets()).toEqual([]);
+    expect(await b.wrongPackets()).toEqual([]);
     // and Linux would have noticed
     const [host] = ours;
     const to = { dst: [10, 0, 1, 1], macs: [0x52, 0x54, 0, 0, 0, 1, ...(host?.mac ?? [])] };
     const frame = udpFrame({ version: 4, src: host?.ipv4 ?? [], ...to }, [1, 2, 3, 4]);
     host?.send(frame.with(-1, 5));
-    await poll(() => a.wrong()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
+    await poll(() => a.wrongPackets()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
   });
 
   it('when QEMU is gone, the link is down, and its port is free', async () => {

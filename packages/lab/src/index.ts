@@ -1,3 +1,4 @@
 export * from './capture.ts';
 export * from './guest.ts';
+export * from './net-guest.ts';
 export * from './qemu.ts';
