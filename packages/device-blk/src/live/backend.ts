@@ -25,7 +25,7 @@ export interface BlkBackend {
   /** Requests of no bytes are passed on like others, in their order; default: they are done at once. */
   readonly wantsEmpty?: boolean;
   /** The first 512 bytes, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
-  readonly firstSector?: Uint8Array;
+  readonly firstSector?: Uint8Array | undefined;
   /**
    * Reads `length` bytes at `position` into bytes `[from, from + length)` of `target`.
    *

@@ -1,0 +1,39 @@
+import type { Spans } from '@virtkit/core';
+import type { BlkBackend } from '../live/backend.ts';
+
+/** What is needed of a `Blob`; a `File` that the user picked is one. */
+export interface BlobLike {
+  readonly size: number;
+  slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
+}
+
+/**
+ * A raw disk image, read-only. Reads are asynchronous; a file that was changed or removed meanwhile gives I/O errors, as the
+ * browser refuses to read it. A last sector that is not whole is filled up with zeros.
+ */
+export function blobDisk(blob: BlobLike): BlkBackend {
+  const { size } = blob;
+  return {
+    size,
+    readOnly: true,
+    read: (position, target, from, length) => readBlob(blob, position, target, from, length),
+    write: () => {
+      throw Object.assign(new Error('a blob cannot be written'), { code: 'EROFS' });
+    },
+  };
+}
+
+async function readBlob(
+  blob: BlobLike,
+  position: number,
+  target: Spans,
+  from: number,
+  length: number,
+): Promise<void> {
+  const end = Math.min(position + length, blob.size);
+  const bytes = new Uint8Array(await blob.slice(position, end).arrayBuffer());
+  if (bytes.length !== end - position)
+    throw new Error(`${bytes.length} bytes of the blob at ${position}, ${end - position} expected`);
+  target.copyFrom(from, bytes, 0, bytes.length);
+  if (bytes.length < length) target.fill(from + bytes.length, length - bytes.length, 0);
+}

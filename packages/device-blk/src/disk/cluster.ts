@@ -1,0 +1,91 @@
+import type { Spans } from '@virtkit/core';
+
+export const SECTOR = 512;
+
+/** A piece of an overlay: which of its sectors are there, and what is in them. */
+export class Cluster {
+  readonly epoch: number;
+  readonly size: number;
+  /** Undefined: all zeros. */
+  bytes: Uint8Array | undefined;
+  /** A byte a sector: 1 if it is here. Undefined: all are. */
+  valid: Uint8Array | undefined;
+  #missing: number;
+
+  private constructor(
+    size: number,
+    epoch: number,
+    bytes: Uint8Array | undefined,
+    valid: Uint8Array | undefined,
+  ) {
+    this.size = size;
+    this.epoch = epoch;
+    this.bytes = bytes;
+    this.valid = valid;
+    this.#missing = valid === undefined ? 0 : valid.reduce((sum, byte) => sum + (byte === 0 ? 1 : 0), 0);
+  }
+
+  static empty(size: number, epoch: number): Cluster {
+    return new Cluster(size, epoch, new Uint8Array(size), new Uint8Array(size / SECTOR));
+  }
+
+  static zero(size: number, epoch: number): Cluster {
+    return new Cluster(size, epoch, undefined, undefined);
+  }
+
+  static of(bytes: Uint8Array, valid: Uint8Array | undefined, epoch: number): Cluster {
+    return new Cluster(bytes.length, epoch, bytes, valid);
+  }
+
+  clone(epoch: number): Cluster {
+    return new Cluster(this.size, epoch, this.bytes?.slice(), this.valid?.slice());
+  }
+
+  /** Is the sector of this offset here? */
+  holds(offset: number): boolean {
+    return this.valid === undefined || this.valid[Math.floor(offset / SECTOR)] === 1;
+  }
+
+  /** Bytes from here on, at most `length`, that are here, or are not. */
+  run(offset: number, length: number, here: boolean): number {
+    if (this.valid === undefined) return here ? length : 0;
+    const wanted = here ? 1 : 0;
+    let end = offset;
+    while (end < offset + length && this.valid[Math.floor(end / SECTOR)] === wanted)
+      end = (Math.floor(end / SECTOR) + 1) * SECTOR;
+    return Math.min(end - offset, length);
+  }
+
+  read(offset: number, target: Spans, from: number, length: number): void {
+    if (this.bytes === undefined) target.fill(from, length, 0);
+    else target.copyFrom(from, this.bytes, offset, length);
+  }
+
+  /** A copy of bytes that are here. */
+  copy(offset: number, length: number): Uint8Array {
+    return this.bytes?.slice(offset, offset + length) ?? new Uint8Array(length);
+  }
+
+  write(offset: number, source: Spans, from: number, length: number): void {
+    this.bytes ??= new Uint8Array(this.size);
+    source.copyTo(from, this.bytes, offset, length);
+    this.#mark(offset, length);
+  }
+
+  zero(offset: number, length: number): void {
+    this.bytes?.fill(0, offset, offset + length);
+    this.#mark(offset, length);
+  }
+
+  #mark(offset: number, length: number): void {
+    const { valid } = this;
+    if (valid === undefined) return;
+    const end = Math.ceil((offset + length) / SECTOR);
+    for (let sector = Math.floor(offset / SECTOR); sector < end; sector++) {
+      if (valid[sector] === 1) continue;
+      valid[sector] = 1;
+      this.#missing--;
+    }
+    if (this.#missing === 0) this.valid = undefined;
+  }
+}

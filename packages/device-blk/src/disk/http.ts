@@ -1,0 +1,185 @@
+import { HostError, type Spans } from '@virtkit/core';
+import type { BlkBackend, Pending } from '../live/backend.ts';
+import { BlockCache } from './block-cache.ts';
+import { type Fetch, Ranges } from './ranges.ts';
+
+export type { Fetch } from './ranges.ts';
+
+/** How an image is read. */
+export interface HttpDiskOptions {
+  /** Bytes of a block of the cache, a power of two from 4 KiB; default 128 KiB. */
+  readonly cacheBlock?: number;
+  /** Bytes that the cache holds at most; default 64 MiB. */
+  readonly cacheBytes?: number;
+  /** Bytes that are fetched in front of a guest that reads on and on; default 1 MiB, 0 is none. */
+  readonly readAhead?: number;
+  /** ms that an answer may take; default 30 000. */
+  readonly timeoutMs?: number;
+  /** How often a request is tried again that failed on the way, or with status 429 or 5xx; default 4, each time waiting longer. */
+  readonly retries?: number;
+  /** Headers of each request, such as `Authorization`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Default: the global `fetch`. */
+  readonly fetch?: Fetch;
+}
+
+const CACHE_BLOCK = 1 << 17;
+/** Blocks in one request at most. */
+const RUN_BYTES = 1 << 22;
+
+/**
+ * Opens an image.
+ *
+ * @throws HostError for options that are none
+ * @throws Error if there is no such file, or the server does not give ranges of it
+ */
+export async function httpDisk(
+  url: string | { readonly href: string },
+  options: HttpDiskOptions = {},
+): Promise<HttpDisk> {
+  const { cacheBlock = CACHE_BLOCK, cacheBytes = 64 << 20, readAhead = 1 << 20 } = options;
+  if (!Number.isInteger(cacheBlock) || cacheBlock < 4096 || (cacheBlock & (cacheBlock - 1)) !== 0)
+    throw new HostError(`cacheBlock ${cacheBlock}: a power of two from 4096 expected`);
+  for (const [name, value] of Object.entries({ cacheBytes, readAhead })) {
+    if (!Number.isSafeInteger(value) || value < 0) throw new HostError(`${name} ${value}: bytes expected`);
+  }
+  const ranges = new Ranges(typeof url === 'string' ? url : url.href, options);
+  const first = await ranges.open(cacheBlock);
+  return new HttpDisk(ranges, first, { cacheBlock, cacheBytes, readAhead });
+}
+
+/** Made by {@link httpDisk}. What is in the cache is read at once, other bytes by a promise. */
+export class HttpDisk implements BlkBackend {
+  readonly readOnly = true;
+  readonly size: number;
+  readonly firstSector: Uint8Array;
+  readonly #ranges: Ranges;
+  readonly #cache: BlockCache;
+  readonly #block: number;
+  readonly #readAhead: number;
+  /** Blocks that are on their way. */
+  readonly #coming = new Map<number, Promise<Uint8Array>>();
+  /** Behind the last read: who goes on there is read ahead. */
+  #next = -1;
+
+  constructor(
+    ranges: Ranges,
+    first: Uint8Array,
+    {
+      cacheBlock,
+      cacheBytes,
+      readAhead,
+    }: Required<Pick<HttpDiskOptions, 'cacheBlock' | 'cacheBytes' | 'readAhead'>>,
+  ) {
+    this.#ranges = ranges;
+    this.size = ranges.size;
+    this.#block = cacheBlock;
+    this.#cache = new BlockCache(cacheBytes);
+    this.#readAhead = readAhead;
+    this.#cache.set(0, first);
+    this.firstSector = new Uint8Array(512);
+    this.firstSector.set(first.subarray(0, 512));
+  }
+
+  /** Requests that were made, and bytes that came, since it was opened. */
+  get traffic(): { readonly requests: number; readonly bytes: number } {
+    const { requests, bytes } = this.#ranges;
+    return { requests, bytes };
+  }
+
+  read(position: number, target: Spans, from: number, length: number): Pending {
+    const sequential = position === this.#next;
+    this.#next = position + length;
+    const first = Math.floor(position / this.#block);
+    const last = Math.floor((position + length - 1) / this.#block);
+    if (length === 0) return undefined;
+    let missing = false;
+    for (let block = first; block <= last; block++) {
+      const bytes = this.#cache.get(block);
+      if (bytes === undefined) missing = true;
+      else if (!missing) this.#copy(block, bytes, position, target, from, length);
+    }
+    if (sequential && this.#readAhead > 0) this.#ahead(last + 1);
+    if (!missing) return undefined;
+    return this.#readLater(first, last, position, target, from, length);
+  }
+
+  write(): never {
+    throw Object.assign(new Error('an image on a web server cannot be written'), { code: 'EROFS' });
+  }
+
+  /** Ends all requests; reads fail from now on. */
+  close(): void {
+    this.#ranges.close();
+    this.#cache.clear();
+  }
+
+  async #readLater(
+    first: number,
+    last: number,
+    position: number,
+    target: Spans,
+    from: number,
+    length: number,
+  ): Promise<void> {
+    // asked for all at once, taken one after the other
+    const blocks: Promise<Uint8Array>[] = [];
+    for (let block = first; block <= last; block++) blocks.push(this.#fetch(block, last));
+    const all = Promise.all(blocks);
+    for (const [i, bytes] of (await all).entries())
+      this.#copy(first + i, bytes, position, target, from, length);
+  }
+
+  /** What a block has of a read. Behind the image's end its last sector is zeros. */
+  #copy(
+    block: number,
+    bytes: Uint8Array,
+    position: number,
+    target: Spans,
+    from: number,
+    length: number,
+  ): void {
+    const start = block * this.#block;
+    const at = Math.max(position, start);
+    const end = Math.min(position + length, start + this.#block);
+    const there = Math.max(at, Math.min(end, start + bytes.length));
+    if (there > at) target.copyFrom(from + at - position, bytes, at - start, there - at);
+    if (end > there) target.fill(from + there - position, end - there, 0);
+  }
+
+  /** A block, and in the same request those behind it that are wanted too. */
+  #fetch(block: number, last: number): Promise<Uint8Array> {
+    const cached = this.#cache.get(block);
+    if (cached !== undefined) return Promise.resolve(cached);
+    const coming = this.#coming.get(block);
+    if (coming !== undefined) return coming;
+    let end = block + 1;
+    const most = Math.max(1, Math.floor(RUN_BYTES / this.#block));
+    while (end <= last && end - block < most && !this.#cache.has(end) && !this.#coming.has(end)) end++;
+    const start = block * this.#block;
+    const request = this.#ranges.get(start, Math.min(end * this.#block, this.#ranges.size));
+    for (let i = block; i < end; i++) this.#coming.set(i, this.#take(request, i, start));
+    return this.#coming.get(block) as Promise<Uint8Array>;
+  }
+
+  async #take(request: Promise<Uint8Array>, block: number, start: number): Promise<Uint8Array> {
+    try {
+      const offset = block * this.#block - start;
+      // a copy: a piece of a large answer would keep all of it in memory
+      const bytes = (await request).slice(offset, offset + this.#block);
+      this.#cache.set(block, bytes);
+      return bytes;
+    } finally {
+      this.#coming.delete(block);
+    }
+  }
+
+  #ahead(from: number): void {
+    const end = Math.min(Math.ceil(this.size / this.#block), from + Math.ceil(this.#readAhead / this.#block));
+    for (let block = from; block < end; block++) {
+      if (this.#cache.has(block)) continue;
+      // nobody waits; who needs it will ask, and hear what is wrong
+      this.#fetch(block, end - 1).catch(() => {});
+    }
+  }
+}

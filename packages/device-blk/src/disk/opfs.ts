@@ -1,0 +1,196 @@
+import { HostError, type Spans } from '@virtkit/core';
+import type { BlkBackend } from '../live/backend.ts';
+
+/** What is needed of a `FileSystemSyncAccessHandle`. */
+export interface SyncAccessHandle {
+  getSize(): number;
+  truncate(size: number): void;
+  read(target: Uint8Array, options: { at: number }): number;
+  write(source: Uint8Array, options: { at: number }): number;
+  flush(): void;
+  close(): void;
+}
+
+/** What is needed of a `FileSystemFileHandle`. */
+export interface FileHandle {
+  createSyncAccessHandle(): Promise<SyncAccessHandle>;
+}
+
+export interface OpfsOptions {
+  /** Bytes, a multiple of 512: a smaller file is made so large, a larger one stays. Needed for a file that is new. */
+  readonly size?: number;
+  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  readonly discard?: 'ignore' | 'unmap';
+}
+
+const SECTOR = 512;
+const ZEROS = new Uint8Array(1 << 18);
+
+/** A disk in a file that no other tab has open. */
+export interface OpfsDisk extends BlkBackend {
+  /** Another size, larger or smaller. Then tell the device: `BlkDevice.resize`. */
+  resize(size: number): void;
+  /** Flushes and closes the file. Wait for `BlkDevice.idle` first. */
+  close(): void;
+}
+
+/** A disk over an access handle that you opened. Only in a worker. @throws HostError for a size that is none */
+export function opfsDisk(handle: SyncAccessHandle, options: OpfsOptions = {}): OpfsDisk {
+  return new Disk(handle, options);
+}
+
+/**
+ * Opens a file, given or by its name in the root of the origin private file system, where it is made if it is not there.
+ *
+ * @throws Error with code `EBUSY` if another tab or worker has it open; `ENOSPC` if there is no room for its size
+ */
+export async function openOpfsDisk(file: string | FileHandle, options: OpfsOptions = {}): Promise<OpfsDisk> {
+  const name = typeof file === 'string' ? file : 'the file';
+  try {
+    const handle = typeof file === 'string' ? await fileByName(file) : file;
+    return opfsDisk(await handle.createSyncAccessHandle(), options);
+  } catch (error) {
+    throw withCode(error, name);
+  }
+}
+
+interface Directory {
+  getFileHandle(name: string, options: { create: boolean }): Promise<FileHandle>;
+}
+
+async function fileByName(name: string): Promise<FileHandle> {
+  const { navigator } = globalThis as unknown as {
+    navigator?: { storage?: { getDirectory?(): Promise<Directory> } };
+  };
+  const root = await navigator?.storage?.getDirectory?.();
+  if (root === undefined) throw new HostError('no origin private file system here');
+  return root.getFileHandle(name, { create: true });
+}
+
+/** DOM's names for what systems have codes for. */
+const CODES: Readonly<Record<string, string>> = {
+  NoModificationAllowedError: 'EBUSY',
+  InvalidStateError: 'EBADF',
+  NotFoundError: 'ENOENT',
+  QuotaExceededError: 'ENOSPC',
+};
+
+function withCode(error: unknown, name: string): unknown {
+  const { name: kind = '', message = '' } = error as { name?: string; message?: string };
+  const code = CODES[kind];
+  if (code === undefined) return error;
+  const reason = code === 'EBUSY' ? 'is open elsewhere: in another tab, or another worker' : message;
+  return Object.assign(new Error(`${name}: ${reason}`, { cause: error }), { code });
+}
+
+class Disk implements OpfsDisk {
+  readonly blockSize: number = SECTOR;
+  readonly discard?: (position: number, length: number) => void;
+  readonly #handle: SyncAccessHandle;
+  #size: number;
+
+  constructor(handle: SyncAccessHandle, { size, discard = 'ignore' }: OpfsOptions) {
+    this.#handle = handle;
+    this.#size = handle.getSize();
+    if (discard === 'unmap') this.discard = (position, length) => this.writeZeroes(position, length);
+    try {
+      const wanted = Math.max(size ?? 0, Math.ceil(this.#size / SECTOR) * SECTOR);
+      if (wanted === 0) throw new HostError('the file is empty: a size is needed for a new disk');
+      if (wanted !== this.#size) this.resize(wanted);
+    } catch (error) {
+      handle.close();
+      throw error;
+    }
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get firstSector(): Uint8Array {
+    const sector = new Uint8Array(SECTOR);
+    this.#handle.read(sector, { at: 0 });
+    return sector;
+  }
+
+  resize(size: number): void {
+    if (!Number.isSafeInteger(size) || size <= 0 || size % SECTOR !== 0)
+      throw new HostError(`a disk of ${size} bytes: not a multiple of ${SECTOR}`);
+    this.#try(() => this.#handle.truncate(size));
+    this.#size = size;
+  }
+
+  read(position: number, target: Spans, from: number, length: number): void {
+    let skip = from;
+    let done = 0;
+    for (let i = 0; i < target.count && done < length; i++) {
+      const size = target.length(i);
+      const piece = Math.min(size - skip, length - done);
+      if (piece > 0) {
+        const start = target.offset(i) + skip;
+        this.#readPiece(target.bytes(i).subarray(start, start + piece), position + done);
+        done += piece;
+      }
+      skip = Math.max(0, skip - size);
+    }
+  }
+
+  #readPiece(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = position + done;
+      const count = this.#try(() => this.#handle.read(done === 0 ? bytes : bytes.subarray(done), { at }));
+      if (count === 0) {
+        bytes.fill(0, done);
+        return;
+      }
+      done += count;
+    }
+  }
+
+  write(position: number, source: Spans, from: number, length: number): void {
+    let skip = from;
+    let done = 0;
+    for (let i = 0; i < source.count && done < length; i++) {
+      const size = source.length(i);
+      const piece = Math.min(size - skip, length - done);
+      if (piece > 0) {
+        const start = source.offset(i) + skip;
+        this.#writePiece(source.bytes(i).subarray(start, start + piece), position + done);
+        done += piece;
+      }
+      skip = Math.max(0, skip - size);
+    }
+  }
+
+  #writePiece(bytes: Uint8Array, position: number): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = position + done;
+      const count = this.#try(() => this.#handle.write(done === 0 ? bytes : bytes.subarray(done), { at }));
+      if (count === 0)
+        throw Object.assign(new Error(`no byte could be written at ${at}`), { code: 'ENOSPC' });
+      done += count;
+    }
+  }
+
+  writeZeroes(position: number, length: number): void {
+    for (let done = 0; done < length; done += ZEROS.length)
+      this.#writePiece(ZEROS.subarray(0, Math.min(ZEROS.length, length - done)), position + done);
+  }
+
+  flush(): void {
+    this.#try(() => this.#handle.flush());
+  }
+
+  close(): void {
+    this.#handle.flush();
+    this.#handle.close();
+  }
+
+  #try<T>(operation: () => T): T {
+    try {
+      return operation();
+    } catch (error) {
+      throw withCode(error, 'the disk');
+    }
+  }
+}

@@ -1,0 +1,199 @@
+import { HostError, type Spans } from '@virtkit/core';
+import type { BlkBackend, Pending } from '../live/backend.ts';
+import { ArraySpans } from './array-spans.ts';
+import { Cluster, SECTOR } from './cluster.ts';
+import { readOverlay, writeOverlay } from './overlay-file.ts';
+
+/** How an overlay is made. */
+export interface OverlayOptions {
+  /** Bytes that are kept together, a power of two from 512 to 2 MiB; default 64 KiB. */
+  readonly clusterSize?: number;
+  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  readonly discard?: 'ignore' | 'unmap';
+}
+
+/** Bytes of a file, in pieces: one array, a list of them, or what a stream yields. */
+export type OverlayChunks = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+
+const CLUSTER_DEFAULT = 1 << 16;
+const CLUSTER_MAX = 1 << 21;
+const FLATTEN_BYTES = 1 << 20;
+
+/** @throws HostError for a cluster size that is none, or a base that is no whole number of sectors */
+export function overlayDisk(base: BlkBackend, options: OverlayOptions = {}): OverlayDisk {
+  return new OverlayDisk(base, options);
+}
+
+/**
+ * What the guest writes, over a base that stays as it is. Reads of what was not written go to the base: at once if the base is
+ * as fast. Writes are never waited for, since a sector can be in the overlay without its neighbours.
+ */
+export class OverlayDisk implements BlkBackend {
+  readonly base: BlkBackend;
+  readonly clusterSize: number;
+  readonly size: number;
+  readonly blockSize: number;
+  readonly discard?: (position: number, length: number) => void;
+  #clusters = new Map<number, Cluster>();
+  /** Clusters older than this are being exported: they are copied before they change. */
+  #epoch = 0;
+
+  constructor(base: BlkBackend, { clusterSize = CLUSTER_DEFAULT, discard = 'ignore' }: OverlayOptions) {
+    const isPower = Number.isInteger(clusterSize) && (clusterSize & (clusterSize - 1)) === 0;
+    if (!isPower || clusterSize < SECTOR || clusterSize > CLUSTER_MAX)
+      throw new HostError(
+        `clusterSize ${clusterSize}: a power of two from ${SECTOR} to ${CLUSTER_MAX} expected`,
+      );
+    this.base = base;
+    this.clusterSize = clusterSize;
+    this.size = Math.ceil(base.size / SECTOR) * SECTOR;
+    this.blockSize = base.blockSize ?? SECTOR;
+    if (discard === 'unmap') this.discard = (position, length) => this.writeZeroes(position, length);
+  }
+
+  get firstSector(): Uint8Array | undefined {
+    const first = this.#clusters.get(0);
+    return first?.holds(0) ? first.copy(0, SECTOR) : this.base.firstSector;
+  }
+
+  /** Bytes that the overlay holds in memory. */
+  get bytes(): number {
+    let sum = 0;
+    for (const { bytes } of this.#clusters.values()) sum += bytes?.length ?? 0;
+    return sum;
+  }
+
+  read(position: number, target: Spans, from: number, length: number): Pending {
+    let waits: Promise<void>[] | undefined;
+    for (let done = 0; done < length; ) {
+      const at = position + done;
+      const cluster = this.#clusters.get(Math.floor(at / this.clusterSize));
+      const offset = at % this.clusterSize;
+      if (cluster?.holds(offset)) {
+        const run = cluster.run(offset, Math.min(length - done, this.clusterSize - offset), true);
+        cluster.read(offset, target, from + done, run);
+        done += run;
+        continue;
+      }
+      const run = this.#absent(at, length - done);
+      const pending = this.base.read(at, target, from + done, run);
+      if (pending !== undefined) {
+        waits ??= [];
+        waits.push(pending);
+      }
+      done += run;
+    }
+    if (waits === undefined) return undefined;
+    return waits.length === 1 ? waits[0] : Promise.all(waits).then(() => undefined);
+  }
+
+  /** Bytes from here on that are the base's. */
+  #absent(position: number, length: number): number {
+    let run = 0;
+    while (run < length) {
+      const offset = (position + run) % this.clusterSize;
+      const piece = Math.min(length - run, this.clusterSize - offset);
+      const cluster = this.#clusters.get(Math.floor((position + run) / this.clusterSize));
+      const free = cluster === undefined ? piece : cluster.run(offset, piece, false);
+      run += free;
+      if (free < piece) break;
+    }
+    return run;
+  }
+
+  write(position: number, source: Spans, from: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const offset = (position + done) % this.clusterSize;
+      const piece = Math.min(length - done, this.clusterSize - offset);
+      this.#own(position + done).write(offset, source, from + done, piece);
+      done += piece;
+    }
+  }
+
+  writeZeroes(position: number, length: number): void {
+    for (let done = 0; done < length; ) {
+      const at = position + done;
+      const offset = at % this.clusterSize;
+      const piece = Math.min(length - done, this.clusterSize - offset);
+      if (piece === this.clusterSize)
+        this.#clusters.set(Math.floor(at / this.clusterSize), Cluster.zero(this.clusterSize, this.#epoch));
+      else this.#own(at).zero(offset, piece);
+      done += piece;
+    }
+  }
+
+  /** The cluster of a position, to be written. */
+  #own(position: number): Cluster {
+    const index = Math.floor(position / this.clusterSize);
+    const known = this.#clusters.get(index);
+    if (known !== undefined && known.epoch === this.#epoch) return known;
+    const own = known?.clone(this.#epoch) ?? Cluster.empty(this.clusterSize, this.#epoch);
+    this.#clusters.set(index, own);
+    return own;
+  }
+
+  /** Forgets all that was written. Only while no device uses the disk. */
+  revert(): void {
+    this.#clusters.clear();
+  }
+
+  /**
+   * What was written, as a file: of the moment of the call, whatever the guest writes meanwhile. {@link load} reads it, over the
+   * same base.
+   */
+  export(): AsyncGenerator<Uint8Array> {
+    return writeOverlay(this, this.#freeze());
+  }
+
+  /** All clusters as they are now: later writes copy them first. */
+  #freeze(): [number, Cluster][] {
+    this.#epoch++;
+    return [...this.#clusters].sort(([a], [b]) => a - b);
+  }
+
+  /**
+   * Takes what {@link export} gave, instead of what the overlay holds. Only while no device uses the disk.
+   *
+   * @throws StateError `overlay` for a file that is damaged, or of another disk; then nothing has changed
+   */
+  async load(chunks: OverlayChunks): Promise<void> {
+    this.#clusters = await readOverlay(this, chunks, this.#epoch);
+  }
+
+  /**
+   * Writes all into the base, which must be writable, and flushes it. What the guest writes meanwhile stays in the overlay.
+   *
+   * @throws HostError for a base that is read-only; what the base throws, and then the overlay still has all
+   */
+  async commit(): Promise<void> {
+    if (this.base.readOnly) throw new HostError('the base is read-only');
+    const clusters = this.#freeze();
+    for (const [index, cluster] of clusters) {
+      for (let offset = 0; offset < this.clusterSize; ) {
+        const left = Math.min(this.clusterSize, this.size - index * this.clusterSize) - offset;
+        if (left <= 0) break;
+        const run = cluster.run(offset, left, true);
+        if (run > 0)
+          await this.base.write(
+            index * this.clusterSize + offset,
+            new ArraySpans(cluster.copy(offset, run)),
+            0,
+            run,
+          );
+        offset += run > 0 ? run : cluster.run(offset, left, false);
+      }
+    }
+    await this.base.flush?.();
+    for (const [index, cluster] of clusters)
+      if (this.#clusters.get(index) === cluster) this.#clusters.delete(index);
+  }
+
+  /** The whole disk, in chunks of 1 MiB. For a consistent image, while no guest writes. */
+  async *flatten(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < this.size; at += FLATTEN_BYTES) {
+      const chunk = new Uint8Array(Math.min(FLATTEN_BYTES, this.size - at));
+      await this.read(at, new ArraySpans(chunk), 0, chunk.length);
+      yield chunk;
+    }
+  }
+}

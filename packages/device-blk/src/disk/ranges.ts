@@ -1,0 +1,242 @@
+/** What is needed of `fetch`. */
+export type Fetch = (
+  url: string,
+  init: {
+    readonly method: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly signal: AbortSignalLike;
+    readonly cache: 'no-store';
+  },
+) => Promise<ResponseLike>;
+
+interface AbortSignalLike {
+  readonly aborted: boolean;
+}
+
+interface AbortControllerLike {
+  readonly signal: AbortSignalLike;
+  abort(reason?: unknown): void;
+}
+
+interface ResponseLike {
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  readonly body: {
+    getReader(): {
+      read(): Promise<{ done: boolean; value?: Uint8Array | undefined }>;
+      cancel(reason?: unknown): Promise<void>;
+    };
+  } | null;
+}
+
+/** The same in browsers, workers and Node. */
+const platform = globalThis as unknown as {
+  readonly fetch?: Fetch;
+  readonly AbortController: new () => AbortControllerLike;
+  setTimeout(callback: () => void, ms: number): unknown;
+  clearTimeout(timer: unknown): void;
+};
+
+export interface RangeOptions {
+  readonly timeoutMs?: number;
+  readonly retries?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly fetch?: Fetch;
+}
+
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 5000;
+
+/** An answer that no second try will better. */
+class Final extends Error {}
+
+/** Ranges of one file on a web server, which must stay the same file. */
+export class Ranges {
+  /** Bytes of the file. */
+  size = 0;
+  requests = 0;
+  bytes = 0;
+  readonly #url: string;
+  readonly #fetch: Fetch;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #timeoutMs: number;
+  readonly #retries: number;
+  readonly #underway = new Set<AbortControllerLike>();
+  /** What the file was when it was opened: the strong ETag, else the date. */
+  #validator: { readonly header: 'etag' | 'last-modified'; readonly value: string } | undefined;
+  /** Why nothing can be read any more. */
+  #failed: Error | undefined;
+
+  constructor(url: string, { timeoutMs = 30_000, retries = 4, headers = {}, fetch }: RangeOptions) {
+    const used = fetch ?? platform.fetch?.bind(globalThis);
+    if (used === undefined) throw new Error('no fetch here: give one');
+    this.#url = url;
+    this.#fetch = used;
+    this.#headers = headers;
+    this.#timeoutMs = timeoutMs;
+    this.#retries = retries;
+  }
+
+  /** Asks for the first bytes, and learns what the file is. */
+  open(length: number): Promise<Uint8Array> {
+    return this.#again(async () => {
+      const { response, controller, end } = await this.#ask('GET', { range: `bytes=0-${length - 1}` });
+      try {
+        const total = /^bytes 0-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '');
+        if (response.status === 416) throw new Final(`${this.#url}: is empty`);
+        if (response.status !== 206) throw this.#refused(response.status);
+        // a server of another origin may not show it
+        const size = total === null ? await this.#sizeByHead() : Number(total[2]);
+        const bytes = await this.#body(response, Math.min(length, size));
+        this.size = size;
+        this.#remember(response);
+        return bytes;
+      } catch (error) {
+        controller.abort();
+        throw error;
+      } finally {
+        end();
+      }
+    });
+  }
+
+  /** Bytes `[start, end)`. */
+  get(start: number, end: number): Promise<Uint8Array> {
+    return this.#again(async () => {
+      if (this.#failed !== undefined) throw this.#failed;
+      const validator = this.#validator;
+      const asked = await this.#ask('GET', {
+        range: `bytes=${start}-${end - 1}`,
+        ...(validator && { 'if-range': validator.value }),
+      });
+      try {
+        this.#check(asked.response, start, end);
+        return await this.#body(asked.response, end - start);
+      } catch (error) {
+        asked.controller.abort();
+        throw error;
+      } finally {
+        asked.end();
+      }
+    });
+  }
+
+  close(): void {
+    this.#failed ??= new Final(`${this.#url}: closed`);
+    for (const controller of this.#underway) controller.abort(this.#failed);
+  }
+
+  async #sizeByHead(): Promise<number> {
+    const { response, end } = await this.#ask('HEAD', {});
+    end();
+    const length = response.headers.get('content-length');
+    if (response.status !== 200 || length === null || !/^\d+$/.test(length))
+      throw new Final(
+        `${this.#url}: the server does not say how long it is (Content-Range, or Content-Length of HEAD)`,
+      );
+    return Number(length);
+  }
+
+  #remember({ headers }: ResponseLike): void {
+    const etag = headers.get('etag');
+    const date = headers.get('last-modified');
+    if (etag !== null && !etag.startsWith('W/')) this.#validator = { header: 'etag', value: etag };
+    else if (date !== null) this.#validator = { header: 'last-modified', value: date };
+  }
+
+  /** Is this the range that was asked for, of the file that was opened? */
+  #check(response: ResponseLike, start: number, end: number): void {
+    const { status, headers } = response;
+    // If-Range: the whole file comes if it is another now
+    if (status === 200 || status === 412 || status === 416) throw this.#changed(`status ${status}`);
+    if (status !== 206) throw this.#refused(status);
+    const validator = this.#validator;
+    const now = validator && headers.get(validator.header);
+    if (now !== undefined && now !== null && now !== validator?.value)
+      throw this.#changed(`${validator?.header} ${now}, it was ${validator?.value}`);
+    const range = headers.get('content-range');
+    if (range === null) return;
+    const expected = `bytes ${start}-${end - 1}/${this.size}`;
+    if (range.endsWith(`/${this.size}`) || range.endsWith('/*')) {
+      if (range.startsWith(`bytes ${start}-${end - 1}/`)) return;
+      throw new Error(`${this.#url}: the server gave ${range}, not ${expected}`);
+    }
+    throw this.#changed(`${range}, ${expected} was asked for`);
+  }
+
+  /** Blocks of two files must not get mixed: from now on nothing is read. */
+  #changed(how: string): Error {
+    this.#failed ??= new Final(`${this.#url}: is another file than when it was opened (${how})`);
+    return this.#failed;
+  }
+
+  #refused(status: number): Error {
+    if (status === 200)
+      return new Final(`${this.#url}: the server does not give ranges, only the whole file`);
+    const error = `${this.#url}: status ${status}`;
+    return status === 429 || status >= 500 ? new Error(error) : new Final(error);
+  }
+
+  async #ask(
+    method: string,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<{ response: ResponseLike; controller: AbortControllerLike; end: () => void }> {
+    const controller = new platform.AbortController();
+    this.#underway.add(controller);
+    const timer = platform.setTimeout(
+      () => controller.abort(new Error(`${this.#url}: no answer within ${this.#timeoutMs} ms`)),
+      this.#timeoutMs,
+    );
+    const end = (): void => {
+      platform.clearTimeout(timer);
+      this.#underway.delete(controller);
+    };
+    this.requests++;
+    try {
+      const response = await this.#fetch(this.#url, {
+        method,
+        headers: { ...this.#headers, ...headers },
+        signal: controller.signal,
+        cache: 'no-store',
+      });
+      return { response, controller, end };
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  /** The body, which must have so many bytes; no more than these are kept. */
+  async #body({ body }: ResponseLike, length: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(length);
+    const reader = body?.getReader();
+    let done = 0;
+    for (;;) {
+      const { value, done: ended } = (await reader?.read()) ?? { done: true };
+      if (ended || value === undefined) break;
+      if (done + value.length > length) {
+        await reader?.cancel().catch(() => {});
+        throw new Error(`${this.#url}: more than the ${length} bytes that were asked for`);
+      }
+      bytes.set(value, done);
+      done += value.length;
+      this.bytes += value.length;
+    }
+    if (done < length) throw new Error(`${this.#url}: ${done} bytes came, ${length} were asked for`);
+    return bytes;
+  }
+
+  async #again<T>(attempt: () => Promise<T>): Promise<T> {
+    for (let tries = 0; ; tries++) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (this.#failed !== undefined) throw this.#failed;
+        if (error instanceof Final || tries >= this.#retries) throw error;
+      }
+      const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries);
+      await new Promise<void>((resolve) => platform.setTimeout(resolve, pause));
+      if (this.#failed !== undefined) throw this.#failed;
+    }
+  }
+}
