@@ -1,6 +1,6 @@
 // Cards with offloads and without on one switch.
-import { GSO, HDR_FLAG, NET_FEATURE, type NetOffloads } from '@virtkit/device-net';
-import { NetSwitch, type SwitchOptions } from '@virtkit/device-net/switch';
+import { GSO, HDR_FLAG, NET_FEATURE, type NetBackend, type NetOffloads } from '@virtkit/device-net';
+import { connect, NetSwitch, type SwitchOptions } from '@virtkit/device-net/switch';
 import { describe, expect, it } from 'vitest';
 import { headBytes, type Ip, tcpFrame } from './frames.ts';
 import { hex, Machine } from './machine.ts';
@@ -103,6 +103,30 @@ describe('a large packet', () => {
     const whole = sendLarge(a, 4, 2);
     sendLarge(a, 6, 2);
     expect(b.take()).toEqual([whole, ...segments(6, 2)]);
+  });
+
+  it('is cut, and summed, for a network that wants complete frames', () => {
+    const lan = new NetSwitch();
+    const a = plug(lan, 1);
+    const got: string[] = [];
+    const plain: NetBackend = {
+      send: (packet) => {
+        const bytes = new Uint8Array(packet.length);
+        packet.copyTo(bytes);
+        return got.push(`${packet.flags} ${packet.gsoType} ${packet.gsoSize} ${hex(bytes)}`) > 0;
+      },
+    };
+    connect(plain, lan.port());
+    sendLarge(a, 6, 0);
+    expect(got.splice(0)).toEqual(segments(6, 0));
+    // one that is small, but without its checksum
+    const where = ip(4, 0);
+    const make = (partial: boolean) =>
+      Uint8Array.from(tcpFrame(where, { seq: 1, flags: 2 }, [1, 2, 3], partial));
+    const header = new Uint8Array(HEADER);
+    header.set([HDR_FLAG.NEEDS_CSUM, 0, 0, 0, 0, 0, headBytes(where), 0, 16]);
+    a.machine.transmit(make(true), header);
+    expect(got).toEqual([`0 0 0 ${hex(make(false))}`]);
   });
 
   it('that is none is counted, and cut for nobody', () => {

@@ -114,6 +114,24 @@ describe('a stream, taken apart', () => {
     );
   });
 
+  it('of anything: no exception, and no frame that is longer than allowed', () => {
+    const anything = fc.array(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.constant(new Uint8Array(3))));
+    fc.assert(
+      fc.property(anything, (chunks) => {
+        let total = 0;
+        const reader = new FrameReader({
+          max: 100,
+          frame: (bytes) => {
+            total += bytes.length;
+            return bytes.length <= 100;
+          },
+        });
+        for (const chunk of chunks) if (typeof reader.push(chunk) === 'number') break;
+        expect(total).toBeLessThanOrEqual(chunks.reduce((sum, { length }) => sum + length, 0));
+      }),
+    );
+  });
+
   it('byte by byte', () => {
     const list = [small(0), new Uint8Array(0), small(3)];
     expect(read([...onWire(...list)].map((byte) => Uint8Array.of(byte)))).toEqual(list.map(hex));

@@ -1,5 +1,5 @@
 import { HostError } from '@virtkit/core';
-import { GSO, type GuestOffloads, type NetBackend, type NetPort, type Packet } from '../live/backend.ts';
+import type { GuestOffloads, NetBackend, NetPort, Packet } from '../live/backend.ts';
 import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
 import type { NetOffloads } from '../live/options.ts';
@@ -11,7 +11,7 @@ const ADDRESSES = 12;
 const ETHERNET_MIN = 14;
 const ENTRIES_MAX = 1 << 20;
 /** What can be done in software where a card does not take it. */
-const SEGMENTATION = OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.ECN | OFFLOAD.UFO | OFFLOAD.USO;
+const IN_SOFTWARE = OFFLOAD.CSUM | OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.ECN | OFFLOAD.UFO | OFFLOAD.USO;
 
 /** How a switch is made. */
 export interface SwitchOptions {
@@ -210,8 +210,8 @@ class Port implements SwitchPort {
   readonly #hub: Hub;
   #card: NetPort | undefined;
   #pairs = 1;
-  /** Segmentation that the card takes: see {@link OFFLOAD}. */
-  #segmentation = 0;
+  /** What the card takes incomplete: see {@link OFFLOAD}. */
+  #offloads = 0;
   #open = true;
 
   constructor(index: number, queue: FrameQueue, hub: Hub) {
@@ -250,18 +250,22 @@ class Port implements SwitchPort {
   }
 
   guestOffloads({ csum, tso4, tso6, ecn, ufo, uso4, uso6 }: GuestOffloads): void {
-    this.#segmentation = !csum
+    this.#offloads = !csum
       ? 0
-      : (tso4 ? OFFLOAD.TSO4 : 0) |
+      : OFFLOAD.CSUM |
+        (tso4 ? OFFLOAD.TSO4 : 0) |
         (tso6 ? OFFLOAD.TSO6 : 0) |
         (ecn ? OFFLOAD.ECN : 0) |
         (ufo ? OFFLOAD.UFO : 0) |
         (uso4 && uso6 ? OFFLOAD.USO : 0);
   }
 
-  /** Can the card do with this packet what is left to it? Checksums it completes itself. */
+  /** Can who is on this port do what is left to it with this packet? */
   takes(packet: Packet): boolean {
-    return packet.gsoType === GSO.NONE || (neededOffloads(packet) & SEGMENTATION & ~this.#segmentation) === 0;
+    if ((packet.flags | packet.gsoType) === 0) return true;
+    const needed = neededOffloads(packet);
+    // what nobody can do is the card's to refuse
+    return needed < 0 || (needed & IN_SOFTWARE & ~this.#offloads) === 0;
   }
 
   close(): void {
