@@ -6,6 +6,7 @@ cat > /bin/check << 'EOF'
 #!/bin/sh
 # Writes random data to the disk, eight pieces at a time, forgets what is cached of it, reads it back and compares: until
 # it is interrupted.
+dd if=/dev/zero of=/disk/check.bin bs=64k count=16 conv=fsync 2> /dev/null || exit 1
 n=0
 while true; do
   n=$((n + 1))
@@ -19,7 +20,7 @@ while true; do
   echo 3 > /proc/sys/vm/drop_caches
   have=$(md5sum < /disk/check.bin | cut -c1-32)
   if [ "$want" = "$have" ]; then word=right; else word="WRONG, should be $want"; fi
-  echo "check $n: 1 MiB written and read, $have $word"
+  echo "check $n: 1 MiB, $have $word"
 done
 EOF
 chmod +x /bin/check

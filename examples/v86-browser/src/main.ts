@@ -134,7 +134,9 @@ function showTabs(): void {
 
 byId('machines').append(...panels.map(({ element }) => element));
 showTabs();
-addEventListener('pagehide', () => void host.leave());
+addEventListener('pagehide', ({ persisted }) => {
+  if (!persisted) void host.leave();
+});
 await host.begin(id, proxy(listener));
 if (location.hash === WAITING) {
   history.replaceState(null, '', location.pathname);

@@ -136,20 +136,21 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 4 * PA
 
   if (PICTURES !== undefined) {
     test('pictures', async () => {
-      await tab.page.setViewportSize({ width: 1240, height: 1010 });
+      await tab.page.setViewportSize({ width: 1200, height: 990 });
       await tab.page.reload();
       await tab.instance(1).prompt('alice');
       await tab.instance(2).button('Start bob').click();
       await tab.instance(2).prompt('bob');
       await tab.instance(2).button('ping').click();
-      await tab.instance(1).delay(100);
       await tab.instance(1).button('write and check').click();
       await nextCheck(tab.instance(1), 2);
+      await tab.instance(1).delay(100);
       await tab.instance(1).busy(8);
       await tab.instance(1).button('Move →').click();
       await tab.reports.filter({ hasText: 'alice moved' }).waitFor();
       await tab.instance(2).busy(8);
       await tab.page.evaluate('document.activeElement.blur()');
+      await tab.page.mouse.move(0, 0);
       await tab.page.screenshot({ path: join(PICTURES, 'screenshot.png') });
       await tab.page.setViewportSize({ width: 390, height: 844 });
       await tab.instance(2).busy(8);

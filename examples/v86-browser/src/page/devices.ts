@@ -81,12 +81,14 @@ class QueueRow {
 
   update(queue: QueueView): void {
     this.#dial.draw(queue);
+    // in another instance they count from 0
+    const last = this.#past.at(-1) ?? queue;
+    if (queue.kicks < last.kicks || queue.interrupts < last.interrupts) this.#past.length = 0;
     this.#past.push(queue);
     if (this.#past.length > WINDOW) this.#past.shift();
     const before = this.#past[0] ?? queue;
-    // in another instance they count from 0
-    const kicks = Math.max(0, queue.kicks - before.kicks);
-    const interrupts = Math.max(0, queue.interrupts - before.interrupts);
+    const kicks = queue.kicks - before.kicks;
+    const interrupts = queue.interrupts - before.interrupts;
     const values = [queue.avail, queue.used, `${queue.inFlight} of ${queue.size}`, kicks, interrupts];
     this.#cells.forEach((cell, i) => {
       setText(cell, String(values[i]));

@@ -57,7 +57,7 @@ export class GuestTerminal {
     this.#terminal = new Terminal({
       fontFamily:
         '"JetBrains Mono", ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
-      fontSize: innerWidth < 600 ? 11 : 13,
+      fontSize: innerWidth < 480 ? 10 : 13,
       lineHeight: 1.15,
       cursorBlink: false,
       scrollback: 2000,

@@ -1,8 +1,10 @@
+import { type OpfsDisk, openOpfsDisk } from '@virtkit/device-blk/opfs';
 import { MeteredDisk } from './disk.ts';
-import { OpfsDisk } from './opfs-disk.ts';
 
 /** Bytes of a new disk. The guest makes a file system on it when it finds none. */
 const SIZE = 64 << 20;
+/** ms */
+const PATIENCE = 2000;
 
 async function directory(): Promise<FileSystemDirectoryHandle> {
   return (await navigator.storage.getDirectory()).getDirectoryHandle('virtkit', { create: true });
@@ -21,12 +23,21 @@ export class DiskFile {
   /** @throws Error if another tab has it */
   async open(): Promise<void> {
     const file = await (await directory()).getFileHandle(this.#name, { create: true });
-    this.#open = await OpfsDisk.open(file, SIZE).catch((error: unknown) => {
-      if (error instanceof DOMException && error.name === 'NoModificationAllowedError')
-        throw new Error(`${this.#name} is open in another tab`);
-      throw error;
-    });
-    this.disk.backend = this.#open;
+    // a page that is loaded again may find the file open for a moment: its old worker has to end first
+    const end = performance.now() + PATIENCE;
+    for (;;) {
+      try {
+        this.#open = await openOpfsDisk(file, { size: SIZE });
+        this.disk.backend = this.#open;
+        return;
+      } catch (error) {
+        const busy = error instanceof Error && 'code' in error && error.code === 'EBUSY';
+        if (!busy) throw error;
+        if (performance.now() > end)
+          throw new Error(`${this.#name} is open in another tab`, { cause: error });
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
   }
 
   close(): void {
