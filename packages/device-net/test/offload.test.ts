@@ -7,6 +7,7 @@ import {
   be32,
   headBytes,
   type Ip,
+  internetChecksum,
   ipFrame,
   packetInPieces,
   packetOf,
@@ -222,6 +223,48 @@ describe('against frames that were built from their fields', () => {
   });
 });
 
+describe('a checksum that is there already', () => {
+  it('is what those of the parts are made from: right, if it was', () => {
+    const kinds = fc.constantFrom('tcp', 'udp', 'fragments');
+    fc.assert(
+      fc.property(
+        ip,
+        kinds,
+        bytes(1, 3000),
+        fc.integer({ min: 128, max: 1500 }),
+        pieces,
+        (where, kind, payload, size, sizes) => {
+          const make = (partial: boolean): number[] =>
+            kind === 'tcp'
+              ? tcpFrame(where, { seq: 1, flags: 0x18 }, payload, partial)
+              : udpFrame(where, payload, partial);
+          const type = kind === 'udp' ? GSO.UDP_L4 : GSO.UDP;
+          const meta = kind === 'tcp' ? tcpMeta(where, size) : udpMeta(where, type, size);
+          const expected = frames(new SoftwareOffload(), packetInPieces(make(true), sizes, meta));
+          const complete = { ...meta, flags: 0, csumStart: 0, csumOffset: 0 };
+          expect(frames(new SoftwareOffload(), packetInPieces(make(false), sizes, complete))).toEqual(
+            expected,
+          );
+        },
+      ),
+    );
+  });
+
+  it('and wrong, if it was not', () => {
+    const where: Ip = { version: 4, src: [10, 0, 0, 1], dst: [10, 0, 0, 2] };
+    const frame = tcpFrame(where, { seq: 1, flags: 0x18 }, Array(300).fill(7));
+    const meta = { ...tcpMeta(where, 100), flags: 0 };
+    const sums = (bytes: readonly number[]): number[] =>
+      frames(new SoftwareOffload(), packetOf(bytes, meta)).map((text) => {
+        const segment = [...fromHex(text).subarray(34)];
+        return internetChecksum([...where.src, ...where.dst, 0, 6, ...be16(segment.length), ...segment]);
+      });
+    expect(sums(frame)).toEqual([0, 0, 0]);
+    // a byte has changed on its way to us
+    expect(sums(frame.with(200, 8))).not.toContain(0);
+  });
+});
+
 describe('what is not so', () => {
   const where: Ip = { version: 4, src: [10, 0, 0, 1], dst: [10, 0, 0, 2], id: 7 };
   const where6: Ip = {
@@ -250,7 +293,11 @@ describe('what is not so', () => {
       tcpFrame(where, header, Array(5000).fill(1), true),
       { ...meta, gsoSize: 2 },
     ],
-    ['segmentation without NEEDS_CSUM', good, { ...meta, flags: 0 }],
+    [
+      'UDP segmentation without any checksum',
+      udp.with(40, 0).with(41, 0),
+      { ...udpMeta(where, GSO.UDP_L4, 100), flags: 0 },
+    ],
     ['csum_start behind the frame', good, { ...meta, gsoType: 0, csumStart: 0xffff }],
     ['csum_offset behind the frame', good, { ...meta, gsoType: 0, csumOffset: 0xfff0 }],
     [

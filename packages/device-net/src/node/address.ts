@@ -8,6 +8,8 @@ export type StreamAddress =
   | { readonly path: string; readonly host?: undefined; readonly port?: undefined };
 
 const HOST = '127.0.0.1';
+/** A peer that is gone without a word is noticed. */
+const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
 
 /** @throws HostError that names the option */
 export function checkAddress({ path, port }: StreamAddress, lowest: 0 | 1): void {
@@ -21,7 +23,7 @@ export function checkAddress({ path, port }: StreamAddress, lowest: 0 | 1): void
 
 export function dial(address: StreamAddress): net.Socket {
   const { path, host = HOST, port } = address;
-  return path === undefined ? net.connect({ host, port, noDelay: true }) : net.connect({ path });
+  return path === undefined ? net.connect({ host, port, ...TCP }) : net.connect({ path });
 }
 
 /** A server that listens. @throws what Node throws: `EADDRINUSE`, `EACCES`, … */
@@ -31,7 +33,7 @@ export async function listen(
 ): Promise<net.Server> {
   checkAddress(address, 0);
   const { path, host = HOST, port } = address;
-  const server = net.createServer({ noDelay: true }, accept);
+  const server = net.createServer(TCP, accept);
   if (path === undefined) server.listen({ host, port });
   else server.listen({ path });
   await once(server, 'listening');

@@ -161,19 +161,23 @@ export class SoftwareOffload {
     const type = gsoType & ~GSO.ECN;
     const known = packet.copyTo(head, 0, 0, Math.min(length, HEAD_MAX));
     if (gsoSize === 0 || !layout.parse(head, known, length, type)) return this.#malformed();
-    // Virtio 1.3 §5.1.6.2.1 MUST: with NEEDS_CSUM; the checksum field holds the sum of the pseudo header
     const offset = layout.tcp ? TCP_CHECKSUM : UDP_CHECKSUM;
-    const summed = (packet.flags & HDR_FLAG.NEEDS_CSUM) !== 0;
-    if (!summed || packet.csumStart !== layout.l4 || packet.csumOffset !== offset) return this.#malformed();
+    const field = u16(head, layout.l4 + offset);
+    // with NEEDS_CSUM, as all drivers known have it, the field holds the sum of the pseudo header; else the checksum
+    const partial = (packet.flags & HDR_FLAG.NEEDS_CSUM) !== 0;
+    const fits = packet.csumStart === layout.l4 && packet.csumOffset === offset;
+    if (partial ? !fits : !layout.tcp && field === 0) return this.#malformed();
     this.#end = layout.end;
     if (type === GSO.UDP) {
-      if (!this.#fragments(packet)) return this.#malformed();
+      if (!this.#fragments(packet, partial, field)) return this.#malformed();
     } else {
       this.#kind = layout.tcp ? 'tcp' : 'udp';
       this.#headLength = layout.payload;
       this.#from = layout.payload;
       this.#step = gsoSize;
-      this.#sum = u16(head, layout.l4 + offset) + (~(layout.end - layout.l4) & 0xffff);
+      // where the checksum is right, the pseudo header is what is missing to 0; where it is not, no segment's will be
+      const pseudo = partial ? field : ~fold(sumPacket(packet, layout.l4, layout.end)) & 0xffff;
+      this.#sum = pseudo + (~(layout.end - layout.l4) & 0xffff);
     }
     const count = Math.max(1, Math.ceil((this.#end - this.#from) / this.#step));
     if (count > SEGMENTS_MAX) return this.#malformed();
@@ -183,14 +187,14 @@ export class SoftwareOffload {
   }
 
   /** UFO: the datagram gets its checksum as a whole, and is cut by IP. False: it cannot be. */
-  #fragments(packet: Packet): boolean {
+  #fragments(packet: Packet, partial: boolean, field: number): boolean {
     const layout = this.#layout;
     const { l4, end, fragment, ipv6 } = layout;
     // RFC 791 §3.2: all but the last have a multiple of 8 bytes
     const step = packet.gsoSize & ~7;
     if (step < l4 + UDP_CHECKSUM + 2 - fragment) return false;
     if (end - fragment <= step) {
-      this.#kind = 'checksum';
+      this.#kind = partial ? 'checksum' : 'plain';
       this.#headLength = 0;
       this.#from = 0;
       this.#step = end;
@@ -200,7 +204,7 @@ export class SoftwareOffload {
     this.#headLength = ipv6 ? fragment + FRAGMENT_BYTES : fragment;
     this.#from = fragment;
     this.#step = step;
-    this.#sum = complement(sumPacket(packet, l4, end));
+    this.#sum = partial ? complement(sumPacket(packet, l4, end)) : field;
     if (ipv6) this.#identification = (this.#identification + 0x9e3779b1) >>> 0;
     return true;
   }
