@@ -35,6 +35,8 @@ function entries(): Record<string, string[]> {
       if (source !== undefined) paths[join(name, entry)] = [join(path, source)];
     }
   }
+  // a peer dependency of one of them
+  paths['v86'] = [join(root, 'packages/v86/node_modules/v86/v86.d.ts')];
   return paths;
 }
 
