@@ -1,6 +1,7 @@
-import { convertStream, parseTarget, type Verdict } from '@virtkit/compat';
+import { convertStream, type Verdict } from '@virtkit/compat';
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/visit';
+import { type TargetWords, targetOf } from './check.ts';
 import { Progress, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
 import { readInput } from './read.ts';
@@ -15,8 +16,8 @@ export interface Conversion {
 }
 
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
-export async function convert(input: string, output: string, to: string): Promise<Conversion> {
-  const target = parseTarget(to);
+export async function convert(input: string, output: string, words: TargetWords): Promise<Conversion> {
+  const target = targetOf(words);
   if (input === '-') throw new UsageError('convert reads its input twice: a file is needed, not a pipe');
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;

@@ -131,15 +131,25 @@ program
   .argument('<in>', 'migration stream (may be gzipped)')
   .argument('<out>', 'file to write; it appears when it is whole')
   .requiredOption('--to <qemu>', 'qemu-11.1[,machine=…][,PROPERTY=VALUE …]')
+  .option(
+    '--device <device>',
+    "a device that is not as at the source, in QEMU's words: virtio-blk-pci,num-queues=1; may be repeated",
+    (value: string, before: readonly string[] = []) => [...before, value],
+  )
+  .option('--args <command line>', "the target's whole QEMU command line, or a file with it")
   .description('rewrite a stream so that a QEMU loads it, where that changes nothing that the guest sees')
   .option('--json', 'machine-readable')
   .action(
-    async (input: string, output: string, options: { readonly to: string; readonly json?: boolean }) => {
+    async (
+      input: string,
+      output: string,
+      options: Omit<TargetWords, 'target'> & { readonly to: string; readonly json?: boolean },
+    ) => {
       const [{ convert }, { verdictText }] = await Promise.all([
         import('./convert.ts'),
         import('./check.ts'),
       ]);
-      const { verdicts, written } = await convert(input, output, options.to);
+      const { verdicts, written } = await convert(input, output, { ...options, target: options.to });
       if (options.json === true)
         await write(`${JSON.stringify({ format: 1, written, verdicts }, null, 2)}\n`);
       else await write(verdicts.map((verdict) => `${verdictText(verdict)}\n`).join(''));

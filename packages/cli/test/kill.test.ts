@@ -24,6 +24,7 @@ import {
 import { parseStream } from '@virtkit/migration';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { useCommand } from './command.ts';
+import { violations } from './schema.ts';
 
 const binary = findQemu('x86_64', { root: '' });
 if (binary === undefined) console.warn('SKIPPED: no qemu-system-x86_64');
@@ -75,20 +76,30 @@ async function close(vm: Qemu): Promise<void> {
 
 interface Running {
   readonly child: ChildProcess;
+  stdout(): string;
   stderr(): string;
   readonly ended: Promise<number | null>;
 }
 
 function virtkit(...args: readonly string[]): Running {
   const child = spawn(process.execPath, [join(command.home(), 'dist', 'cli.js'), ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   children.push(child);
   let text = '';
+  let printed = '';
+  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+    printed += chunk;
+  });
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
     text += chunk;
   });
-  return { child, stderr: () => text, ended: new Promise((resolve) => child.once('close', resolve)) };
+  return {
+    child,
+    stdout: () => printed,
+    stderr: () => text,
+    ended: new Promise((resolve) => child.once('close', resolve)),
+  };
 }
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -245,13 +256,18 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
         writeFileSync(input, stream);
         const original = join(vm.dir, 'disk.img');
         const run = async (killAfter?: number): Promise<number | null> => {
-          const visiting = virtkit('visit', input, output, '--disk', image);
+          const visiting = virtkit('visit', input, output, '--json', '--disk', image);
           if (killAfter !== undefined) {
             await delay(killAfter);
             visiting.child.kill('SIGKILL');
           }
           const status = await visiting.ended;
-          if (killAfter === undefined) expect(status, visiting.stderr()).toBe(0);
+          if (killAfter !== undefined) return status;
+          expect(status, visiting.stderr()).toBe(0);
+          const json = JSON.parse(visiting.stdout()) as { devices: { found: number; executed: number }[] };
+          expect(violations('visit', json)).toEqual([]);
+          expect(json.devices[0]?.found).toBeGreaterThanOrEqual(8);
+          expect(json.devices[0]?.executed).toBe((json.devices[0]?.found ?? 0) - 1);
           return status;
         };
         copyFileSync(original, image);

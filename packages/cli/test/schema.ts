@@ -1,72 +1,19 @@
-/** As much of JSON Schema as the schemas in `schema/` use. */
+/** JSON against the schemas in `schema/`. */
 import { readFileSync } from 'node:fs';
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
-interface Schema {
-  readonly $ref?: string;
-  readonly $defs?: Readonly<Record<string, Schema>>;
-  readonly type?: string | readonly string[];
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly anyOf?: readonly Schema[];
-  readonly pattern?: string;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly additionalProperties?: boolean;
-  readonly items?: Schema;
-}
+export type SchemaName = 'inspect' | 'verify' | 'check' | 'convert' | 'diff' | 'explain' | 'visit';
+
+const ajv = new Ajv2020({ allErrors: true, strictTypes: false });
+const compiled = new Map<SchemaName, ValidateFunction>();
 
 /** What of `json` is not as the schema says, by path; empty if all is. */
-export function violations(name: 'inspect' | 'verify', json: unknown): string[] {
-  const text = readFileSync(new URL(`../schema/${name}.schema.json`, import.meta.url), 'utf8');
-  const root = JSON.parse(text) as Schema;
-  return [...check(root, json, '$', root.$defs ?? {})];
-}
-
-function* check(
-  schema: Schema,
-  json: unknown,
-  path: string,
-  defs: Readonly<Record<string, Schema>>,
-): Generator<string> {
-  if (schema.$ref !== undefined) {
-    const target = defs[schema.$ref.slice('#/$defs/'.length)];
-    if (target === undefined) yield `${path}: ${schema.$ref} is not defined`;
-    else yield* check(target, json, path, defs);
-  }
-  if (schema.const !== undefined && schema.const !== json) yield `${path}: ${String(json)}`;
-  if (schema.enum !== undefined && !schema.enum.includes(json)) yield `${path}: ${String(json)}`;
-  if (schema.type !== undefined && ![schema.type].flat().includes(typeOf(json, [schema.type].flat())))
-    yield `${path}: ${typeOf(json, [])} is no ${String(schema.type)}`;
-  if (schema.pattern !== undefined && !new RegExp(schema.pattern).test(String(json)))
-    yield `${path}: ${String(json)}`;
-  if (schema.anyOf !== undefined) {
-    const tried = schema.anyOf.map((one) => [...check(one, json, path, defs)]);
-    // the nearest one says most
-    if (tried.every(({ length }) => length > 0)) yield* tried.sort((a, b) => a.length - b.length)[0] ?? [];
-  }
-  if (Array.isArray(json) && schema.items !== undefined) {
-    for (const [index, item] of json.entries()) yield* check(schema.items, item, `${path}[${index}]`, defs);
-  }
-  if (typeof json === 'object' && json !== null && !Array.isArray(json))
-    yield* members(schema, json, path, defs);
-}
-
-function* members(
-  { properties = {}, required = [], additionalProperties }: Schema,
-  json: object,
-  path: string,
-  defs: Readonly<Record<string, Schema>>,
-): Generator<string> {
-  for (const key of required) if (!Object.hasOwn(json, key)) yield `${path}: no ${key}`;
-  for (const [key, value] of Object.entries(json)) {
-    const property = Object.hasOwn(properties, key) ? properties[key] : undefined;
-    if (property !== undefined) yield* check(property, value, `${path}.${key}`, defs);
-    else if (additionalProperties === false) yield `${path}: ${key} is not described`;
-  }
-}
-
-function typeOf(json: unknown, wanted: readonly string[]): string {
-  if (json === null) return 'null';
-  if (Array.isArray(json)) return 'array';
-  return Number.isInteger(json) && wanted.includes('integer') ? 'integer' : typeof json;
+export function violations(name: SchemaName, json: unknown): string[] {
+  const url = new URL(`../schema/${name}.schema.json`, import.meta.url);
+  const validate = compiled.get(name) ?? ajv.compile(JSON.parse(readFileSync(url, 'utf8')) as object);
+  compiled.set(name, validate);
+  if (validate(json)) return [];
+  return (validate.errors ?? []).map(({ instancePath, message = '', params }) =>
+    `${instancePath}: ${message} ${JSON.stringify(params)}`.trim(),
+  );
 }
