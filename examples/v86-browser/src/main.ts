@@ -72,6 +72,7 @@ async function start(slot: Slot, guest: GuestName): Promise<void> {
 }
 
 async function tell(reports: Promise<MoveReport | MoveReport[]>): Promise<void> {
+  say('');
   const made = await reports.catch(told);
   if (made !== undefined) showReports([made].flat());
 }

@@ -134,6 +134,21 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 4 * PA
     expect(site.complaints).toEqual([]);
   });
 
+  test('a guest that the other tab cannot take goes on where it was', async () => {
+    await site.context.route('**/*.wasm', (route) => route.abort());
+    const failed = site.context.waitForEvent('requestfailed', (request) => request.url().endsWith('.wasm'));
+    const broken = await site.tab();
+    await failed;
+    await site.context.unroute('**/*.wasm');
+    await tab.instance(1).button('To a tab').click();
+    await tab.page.getByRole('menuitem', { name: /^Tab / }).click();
+    await tab.page.locator('.news[data-kind=trouble]').waitFor();
+    expect(await tab.instance(1).run('alice', 'cat /disk/note')).toBe('kept-42');
+    await broken.page.close();
+    // of the broken tab alone
+    expect(site.complaints.splice(0).filter((text) => !/wasm|Failed to fetch/i.test(text))).toEqual([]);
+  });
+
   if (PICTURES !== undefined) {
     test('pictures', async () => {
       await tab.page.setViewportSize({ width: 1200, height: 990 });

@@ -11,6 +11,7 @@ export class TabMenu {
   constructor(openTab: () => void) {
     this.#openTab = openTab;
     document.body.append(this.#element);
+    this.#element.addEventListener('keydown', (event) => this.#onKey(event));
   }
 
   open(anchor: HTMLElement, tabs: readonly Tab[], pick: (tab: string) => void): void {
@@ -43,6 +44,16 @@ export class TabMenu {
     this.#element.style.top = `${bottom + 4}px`;
     this.#element.showPopover();
     this.#element.querySelector('button')?.focus();
+  }
+
+  /** Arrows go through the menu. */
+  #onKey(event: KeyboardEvent): void {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step === undefined) return;
+    event.preventDefault();
+    const items = [...this.#element.querySelectorAll<HTMLButtonElement>('button:enabled')];
+    const at = items.findIndex((item) => item === document.activeElement);
+    items.at((at + step) % items.length)?.focus();
   }
 
   /** A tab that was opened for a guest gets it as soon as it is there. */

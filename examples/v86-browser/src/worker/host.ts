@@ -105,49 +105,41 @@ export class Host implements Omit<HostApi, 'begin'> {
   /** Moves the guest to the other instance, in the midst of what it does. A guest that is there comes here. */
   move(from: Slot): Promise<MoveReport[]> {
     return this.#inTurn(async () => {
-      this.#demand(from, 'running');
       const to: Slot = from === 0 ? 1 : 0;
-      const guests: [Slot, Slot][] = [[from, to]];
-      if (this.#places[to].phase !== 'empty') {
-        this.#demand(to, 'running');
-        guests.push([to, from]);
-      }
+      const leaving = this.#demand(from, 'running');
+      const coming = this.#places[to];
+      if (coming.phase !== 'empty') this.#demand(to, 'running');
       const assets = await this.#assets;
-      const leaving = { ...this.#places };
-      const reports: MoveReport[] = [];
-      const moved: Partial<Record<Slot, Place>> = {};
-      for (const [here, there] of guests) {
-        const { place, report } = await this.#moveOne(assets, leaving[here], there);
-        moved[there] = place;
-        reports.push(report);
-      }
-      for (const slot of SLOTS) this.#places[slot] = moved[slot] ?? nobody();
+      const reports = [await this.#renew(assets, leaving, to)];
+      if (coming.phase !== 'empty') reports.push(await this.#renew(assets, coming, from));
+      this.#places[from] = coming;
+      this.#places[to] = leaving;
       this.#changed();
       return reports;
     });
   }
 
-  async #moveOne(assets: Assets, place: Place, to: Slot): Promise<{ place: Place; report: MoveReport }> {
+  /** Moves a guest into a new v86. If that cannot be, it goes on in the old one. */
+  async #renew(assets: Assets, place: Place, to: Slot): Promise<MoveReport> {
     const { machine, guest } = place;
     if (machine === undefined || guest === undefined) throw new Error('nobody there');
     const watch = new Stopwatch();
     const bundle = await this.#take(place, machine, watch);
     try {
-      const options = { ...this.#options(assets, guest), screen: bundle.screen };
       await this.#disks[guest].open();
+      const options = { ...this.#options(assets, guest), screen: bundle.screen };
       const next = await Machine.receive(options, bundle);
       watch.lap('restore');
       await next.run();
       watch.lap('go on');
-      await machine.destroy();
-      return {
-        place: { ...place, machine: next, phase: 'running' },
-        report: report('moved', bundle, `instance ${to + 1}`, watch.steps),
-      };
+      place.machine = next;
+      place.phase = 'running';
     } catch (error) {
       await this.#giveBack(place, machine);
       throw error;
     }
+    await machine.destroy();
+    return report('moved', bundle, `instance ${to + 1}`, watch.steps);
   }
 
   /** Moves the guest to another tab. */
@@ -284,10 +276,17 @@ export class Host implements Omit<HostApi, 'begin'> {
   /** It could not move: it goes on where it was. */
   async #giveBack(place: Place, machine: Machine): Promise<void> {
     const disk = this.#disks[machine.guest.name];
-    disk.close();
-    await disk.open();
-    await machine.run();
-    place.phase = 'running';
+    try {
+      disk.close();
+      await disk.open();
+      await machine.run();
+      place.phase = 'running';
+    } catch (error) {
+      // somebody else has the disk: the guest is there, and must not be here too
+      for (const slot of SLOTS) if (this.#places[slot] === place) this.#vacate(slot);
+      await machine.destroy();
+      throw error;
+    }
   }
 
   #options(assets: Assets, guest: GuestName): MachineOptions {
