@@ -33,6 +33,8 @@ export class Host {
   #running: Running | undefined;
   #unhook: (() => void) | undefined;
   #goingBack = false;
+  /** Why a slot could not be plugged when the machine came. */
+  readonly #failures = new Map<Slot, unknown>();
 
   constructor(emulator: V86Emulator) {
     const machine = machineOf(emulator);
@@ -56,10 +58,6 @@ export class Host {
     });
     // each attachment has a promise of its own that tells
     this.ready.catch(() => {});
-  }
-
-  get isRunning(): boolean {
-    return this.#running !== undefined;
   }
 
   get running(): Running {
@@ -91,8 +89,6 @@ export class Host {
     this.#unhook?.();
     this.#unhook = undefined;
   }
-
-  readonly #failures = new Map<Slot, unknown>();
 
   /** From now on states are looked at, also while there is no device: one that has some is refused. */
   guard(): void {
