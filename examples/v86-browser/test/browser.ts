@@ -30,7 +30,9 @@ export class Site {
     const config = { root: ROOT, logLevel: 'error', build: { outDir, emptyOutDir: true } } as const;
     await build(config);
     const server = await preview({ ...config, preview: { port: 0, host: '127.0.0.1' } });
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+    // containers run as root, and have little shared memory
+    const args = ['--no-sandbox', '--disable-dev-shm-usage'];
+    const browser = await chromium.launch({ executablePath: CHROMIUM, args });
     const context = await browser.newContext({ viewport: { width: 1360, height: 940 } });
     return new Site(context, urlOf(server), async () => {
       await browser.close();

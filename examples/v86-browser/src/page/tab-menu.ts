@@ -52,7 +52,7 @@ export class TabMenu {
     if (step === undefined) return;
     event.preventDefault();
     const items = [...this.#element.querySelectorAll<HTMLButtonElement>('button:enabled')];
-    const at = items.findIndex((item) => item === document.activeElement);
+    const at = items.findIndex((item) => item.matches(':focus'));
     items.at((at + step) % items.length)?.focus();
   }
 
