@@ -110,12 +110,14 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 4 * PA
     await other.page.close();
   });
 
-  test('a saved state is restored with its disk', async () => {
+  test('a saved state is restored with its disk, also after a reload', async () => {
     const alice = tab.instance(1);
     await alice.run('alice', 'echo before > /disk/when; sync');
     await alice.button('Save').click();
     await tab.reports.filter({ hasText: 'alice was saved' }).waitFor();
     await alice.run('alice', 'echo after > /disk/when; sync');
+    await tab.page.reload();
+    expect(await alice.run('alice', 'cat /disk/when')).toBe('after');
     await alice.button('Restore').click();
     await tab.reports.filter({ hasText: 'alice was restored' }).waitFor();
     expect(await alice.run('alice', 'cat /disk/when')).toBe('before');
