@@ -221,4 +221,6 @@ for (let round = 0; round < Number(values.count); round++) {
   if (!result.loaded.ok) console.log(`  QEMU: ${result.loaded.error.replaceAll('\n', '\n        ')}`);
   for (const { path, reason } of refused) console.log(`  check: ${path}: ${reason}`);
 }
-console.log(`\n${loads} loads, ${refusals} refused by QEMU, ${disagreed} disagreements, ${unsure} refusals where check says "depends"`);
+console.log(
+  `\n${loads} loads, ${refusals} refused by QEMU, ${disagreed} disagreements, ${unsure} refusals where check says "depends"`,
+);
