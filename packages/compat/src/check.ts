@@ -12,7 +12,7 @@ import {
 import { hex, isStateError } from '@virtkit/vmstate';
 import { bitsOf, type DeviceKind, featureControl } from './control.ts';
 import { convertState } from './convert.ts';
-import { checkCapabilities, checkMemory, checkPlaces } from './destination/check-destination.ts';
+import { checkCapabilities, checkMemory, checkPlaces, checkRoms } from './destination/check-destination.ts';
 import { checkDevice } from './destination/check-device.ts';
 import { makingOf } from './destination/making.ts';
 import type { Target } from './target.ts';
@@ -26,7 +26,9 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
   const found = [
     ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
     ...checkCapabilities(stream, target),
-    ...(destination === undefined ? [] : checkMemory(stream, destination)),
+    ...(destination === undefined
+      ? []
+      : [...checkMemory(stream, destination), ...checkRoms(stream, destination)]),
     ...checkRam(stream, target),
     ...checkCommands(stream, target),
   ];

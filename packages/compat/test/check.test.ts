@@ -7,6 +7,7 @@ import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';
+import { checkRoms } from '../src/destination/check-destination.ts';
 import { checkStream, parseTarget } from '../src/index.ts';
 
 const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
@@ -73,5 +74,25 @@ describe('targets', () => {
     expect(checkStream(stream, parseTarget('qemu-7.2,machine=pc-i440fx-7.1'), registry)[0]?.code).toBe(
       'machine',
     );
+  });
+});
+
+describe('option ROMs, which are blocks of RAM', () => {
+  const stream = read('q72-pc-reset');
+  const block = stream.ram?.blocks.find(({ name }) => name.endsWith('virtio-net-pci.rom'));
+  const roms = (card: string): string[] => {
+    const commandLine = `qemu-system-x86_64 -M pc-i440fx-7.2 -device virtio-net-pci,addr=${slot},${card}`;
+    const { destination } = parseTarget('qemu-7.2', { commandLine });
+    if (destination === undefined) throw new Error('no destination');
+    return checkRoms(stream, destination).map(({ qemuSays = '' }) => qemuSays);
+  };
+  const slot = `0x${/^0000:00:([0-9a-f]+)/.exec(block?.name ?? '')?.[1]}`;
+
+  test.each(['romfile=', 'rombar=0', 'rombar=off'])('a card with %s does not take one', (card) => {
+    expect(roms(card)).toEqual([`Unknown ramblock "${block?.name}", cannot accept migration`]);
+  });
+
+  test.each(['mq=on', 'romfile=efi-virtio.rom', 'rombar=1'])('a card with %s does', (card) => {
+    expect(roms(card)).toEqual([]);
   });
 });

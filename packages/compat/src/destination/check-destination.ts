@@ -3,7 +3,7 @@ import { hex } from '@virtkit/vmstate';
 import type { Target } from '../target.ts';
 import type { Verdict } from '../verdict.ts';
 import { compareVersion } from '../versions.ts';
-import { type Destination, sectionName } from './destination.ts';
+import { type Destination, type DestinationDevice, sectionName } from './destination.ts';
 
 /** Names of the block that is the machine's memory, unless the command line gives it a back end. */
 const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram|ram)$/;
@@ -78,6 +78,43 @@ export function checkPlaces(stream: MigrationStream, destination: Destination, {
       },
     ];
   });
+}
+
+const ROM_BLOCK = /^(.+)\/([\w-]+)\.rom$/;
+
+/**
+ * The option ROM of a device is a block of RAM, named for the device's place and type. One that the target's device does not
+ * have is refused; one that only the target has is not missed.
+ */
+export function checkRoms({ ram }: MigrationStream, { devices }: Destination): Verdict[] {
+  return (ram?.blocks ?? []).flatMap(({ name }): Verdict[] => {
+    const [, place, type] = ROM_BLOCK.exec(name) ?? [];
+    const device = devices.find((each) => each.place !== undefined && each.place === place);
+    if (device === undefined || place === undefined || type === undefined) return [];
+    const reason = whyNoRom(device, type);
+    if (reason === undefined) return [];
+    return [
+      {
+        code: 'ramblock',
+        severity: 'refused',
+        path: `ram / ${name}`,
+        reason: `the stream has the option ROM of ${type} at ${place}, and ${reason}`,
+        qemuSays: `Unknown ramblock "${name}", cannot accept migration`,
+        property: 'romfile, rombar',
+        advice: 'give the device at the target the same romfile and rombar as at the source',
+      },
+    ];
+  });
+}
+
+function whyNoRom({ driver, properties }: DestinationDevice, type: string): string | undefined {
+  // `virtio-net` is another name of `virtio-net-pci`
+  const own = /^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver;
+  if (own !== type) return `the target has ${driver} there`;
+  if (properties.get('romfile') === '') return 'the target has none (romfile=)';
+  return /^(0|off|no|false)$/.test(properties.get('rombar') ?? '')
+    ? 'the target has none (rombar=0)'
+    : undefined;
 }
 
 /** Capabilities of migration are switched on by QMP, not by the command line. */
