@@ -81,7 +81,7 @@ describe('option ROMs, which are blocks of RAM', () => {
   const stream = read('q72-pc-reset');
   const block = stream.ram?.blocks.find(({ name }) => name.endsWith('virtio-net-pci.rom'));
   const roms = (card: string): string[] => {
-    const commandLine = `qemu-system-x86_64 -M pc-i440fx-7.2 -device virtio-net-pci,addr=${slot},${card}`;
+    const commandLine = `qemu-system-x86_64 -M pc-i440fx-7.2 -nodefaults -device virtio-net-pci,addr=${slot},${card}`;
     const { destination } = parseTarget('qemu-7.2', { commandLine });
     if (destination === undefined) throw new Error('no destination');
     return checkRoms(stream, destination).map(({ qemuSays = '' }) => qemuSays);

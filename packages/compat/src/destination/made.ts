@@ -172,7 +172,8 @@ function pciOptions(making: Making, inferred: Inferred, state: VirtioState, queu
       vectors: count,
       express: complete ? device.express === true && on('x-disable-pcie') !== true : undefined,
       pagePerVq: on('page-per-vq'),
-      modernPioNotify: chosen(making, on('modern-pio-notify'), false),
+      // without a modern interface it says nothing
+      modernPioNotify: mode === 'legacy' ? false : chosen(making, on('modern-pio-notify'), false),
       aer: chosen(making, on('aer'), false),
       ats: chosen(making, on('ats'), false),
       multifunction: chosen(making, on('multifunction'), false),
