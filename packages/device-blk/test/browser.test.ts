@@ -1,8 +1,10 @@
 // The origin private file system and blobs, in a real browser.
 import { spawnSync } from 'node:child_process';
-import { dirname } from 'node:path';
+import fs from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createViteServer } from 'vitest/node';
 
@@ -14,7 +16,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 describe.skipIf(!there)('disks in a browser', { timeout: 120_000 }, () => {
   let server: Awaited<ReturnType<typeof createViteServer>>;
-  let browser: Browser;
+  let profile = '';
   let context: BrowserContext;
 
   beforeAll(async () => {
@@ -28,16 +30,21 @@ describe.skipIf(!there)('disks in a browser', { timeout: 120_000 }, () => {
       logLevel: 'error',
     });
     await server.listen();
-    browser = await chromium.launch({ executablePath: program, args: ['--no-sandbox'] });
-    context = await browser.newContext();
+    // a profile on disk: what is private is kept in memory, without a quota
+    profile = fs.mkdtempSync(join(tmpdir(), 'virtkit-chromium-'));
+    context = await chromium.launchPersistentContext(profile, {
+      executablePath: program,
+      args: ['--no-sandbox'],
+    });
     await context.route('**/empty.html', (route) =>
       route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }),
     );
   }, 120_000);
 
   afterAll(async () => {
-    await browser?.close();
+    await context?.close();
     await server?.close();
+    if (profile !== '') fs.rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   });
 
   async function load(page: Page): Promise<void> {
@@ -72,6 +79,32 @@ describe.skipIf(!there)('disks in a browser', { timeout: 120_000 }, () => {
     const page = await context.newPage();
     await load(page);
     expect(await page.evaluate('here("b.img")')).toEqual({ atOnce: true, same: true, size: 131072 });
+    await page.close();
+  });
+
+  test('a worker that is not there is an error; reloads one after the other find the file free', async () => {
+    const page = await context.newPage();
+    await load(page);
+    expect(await page.evaluate('lost()')).toBe('EIO');
+    for (let i = 0; i < 4; i++) {
+      expect(await page.evaluate('open("d.img")')).toBe(65536);
+      // written, and not waited for: the page is gone in the middle of it
+      page.evaluate('write(512, "x")').catch(() => {});
+      await load(page);
+    }
+    await page.close();
+  });
+
+  test('no room: ENOSPC, for a new size and for a write', async () => {
+    const page = await context.newPage();
+    await load(page);
+    const session = await context.newCDPSession(page);
+    await session.send('Storage.overrideQuotaForOrigin', {
+      origin: new URL(page.url()).origin,
+      quotaSize: 2 << 20,
+    });
+    expect(await page.evaluate('fill("e.img")')).toEqual({ code: 'ENOSPC', size: 4096 });
+    expect(await page.evaluate('grow("f.img")')).toBe('ENOSPC');
     await page.close();
   });
 

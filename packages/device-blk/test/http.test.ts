@@ -107,6 +107,8 @@ describe('an image on a web server', () => {
     // also what would have been right
     now = '"a"';
     await expect(read(disk, 16384, 512)).rejects.toThrow('another file');
+    // and what is in the cache
+    await expect(read(disk, 0, 512)).rejects.toThrow('another file');
   });
 
   test.each<[string, string, (asked: Asked) => void]>([
@@ -130,6 +132,14 @@ describe('an image on a web server', () => {
         response.on('drain', more);
         more();
       },
+    ],
+    [
+      'a size that is none',
+      'a size of 1e+21 bytes is none',
+      ({ response }) =>
+        response
+          .writeHead(206, { 'content-range': `bytes 0-4095/1${'0'.repeat(21)}` })
+          .end(CONTENT.subarray(0, 4096)),
     ],
     ['a broken connection', 'fetch failed', ({ response }) => response.destroy()],
     [
@@ -181,6 +191,48 @@ describe('an image on a web server', () => {
     const waiting = read(closed, 8192, 512);
     closed.close();
     await expect(waiting).rejects.toThrow('closed');
+  });
+
+  test('closing ends the pause before another try, too', async () => {
+    let asked = (): void => {};
+    const again = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const url = await serve((each) => {
+      if (each.number === 0) return honest(each);
+      each.response.on('close', asked);
+      each.response.writeHead(503, { connection: 'close' }).end();
+    });
+    const disk = await httpDisk(url, { ...options, retries: 1_000_000 });
+    const waiting = read(disk, 8192, 512);
+    await again;
+    disk.close();
+    await expect(waiting).rejects.toThrow('closed');
+  });
+
+  test('redirects are followed, for each range', async () => {
+    const target = await serve((asked) => honest(asked));
+    let redirects = 0;
+    const url = await serve(({ response }) => {
+      redirects++;
+      response.writeHead(302, { location: target }).end();
+    });
+    const disk = await httpDisk(url, options);
+    expect(await read(disk, 8192, 512)).toEqual(CONTENT.subarray(8192, 8704));
+    expect(redirects).toBe(2);
+    const loop = await serve(({ response }) => response.writeHead(302, { location: '/' }).end());
+    await expect(httpDisk(loop, options)).rejects.toThrow('fetch failed');
+  });
+
+  test('reading ahead never pushes out of a small cache what it has just fetched', async () => {
+    const url = await serve((asked) => honest(asked));
+    const disk = await httpDisk(url, { ...options, cacheBytes: 16384, readAhead: 1 << 20 });
+    for (let at = 4096; at + 1024 <= SIZE; at += 1024)
+      expect(await read(disk, at, 1024)).toEqual(CONTENT.subarray(at, at + 1024));
+    await read(disk, 20 * 4096, 512);
+    // each block once
+    expect(disk.traffic.bytes).toBe(SIZE);
+    disk.close();
   });
 
   test('options that are none', async () => {

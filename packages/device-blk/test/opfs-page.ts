@@ -41,6 +41,45 @@ page['read'] = async (position: number, length: number): Promise<string> => {
 };
 page['close'] = (): Promise<void> | undefined => disk?.close();
 
+/** A worker whose program is not there. */
+page['lost'] = async (): Promise<string> => {
+  const lost = new page.Worker(new URL('./no-such-worker.js', import.meta.url), { type: 'module' });
+  return connectOpfsDisk(lost, 'c.img', { size: 65536 }).then(
+    () => 'opened',
+    (error: { code?: string }) => `${error.code}`,
+  );
+};
+
+/** A size that there is no room for. */
+page['fill'] = async (name: string): Promise<unknown> => {
+  const full = await connectOpfsDisk(worker, name, { size: 4096 });
+  try {
+    await full.resize(1 << 30);
+    return 'there was room for 1 GiB';
+  } catch (error) {
+    const { code } = error as { code?: string };
+    const { size } = full;
+    await full.close();
+    return { code, size };
+  }
+};
+
+/** Without a size beforehand: writes behind the file's end, as far as there is room. */
+page['grow'] = async (name: string): Promise<unknown> => {
+  const small = await connectOpfsDisk(worker, name, { size: 4096 });
+  const bytes = new Uint8Array(1 << 16);
+  let failed: string | undefined;
+  for (let at = 4096; at < 1 << 24 && failed === undefined; at += bytes.length) {
+    await Promise.resolve(small.write(at, new ArraySpans(bytes), 0, bytes.length)).catch(
+      (error: { code?: string }) => {
+        failed = error.code;
+      },
+    );
+  }
+  await small.close();
+  return failed;
+};
+
 page['blob'] = async (): Promise<string> => {
   const image = blobDisk(new Blob([new Uint8Array(512).fill(65), new Uint8Array(300).fill(66)]));
   const bytes = new Uint8Array(1024).fill(1);

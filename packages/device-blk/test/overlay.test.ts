@@ -76,6 +76,59 @@ describe('an overlay', () => {
     expect(again.subarray(0, 512)).toEqual(CONTENT.subarray(0, 512));
   });
 
+  test.each(['later', 'at once'])(
+    'a read is done when all its parts are, also if one fails %s',
+    async (how) => {
+      let release = (): void => {};
+      const wait = new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      const slow: BlkBackend = {
+        size: SIZE,
+        read: async (position, target, from, length) => {
+          await wait;
+          target.copyFrom(from, CONTENT, position, length);
+        },
+        write: () => undefined,
+      };
+      const fail = (): never => {
+        throw new Error('broken');
+      };
+      const disk = overlayDisk({
+        ...slow,
+        read: (position, target, from, length) => {
+          if (position !== 1024) return slow.read(position, target, from, length);
+          return how === 'later' ? Promise.resolve().then(fail) : fail();
+        },
+      });
+      write(disk, 512, pattern(512, 1));
+      write(disk, 1536, pattern(512, 1));
+      const bytes = new Uint8Array(2560);
+      let isDone = false;
+      const read = Promise.resolve(disk.read(0, new ArraySpans(bytes), 0, bytes.length)).finally(() => {
+        isDone = true;
+      });
+      const outcome = expect(read).rejects.toThrow('broken');
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      // the first part is still to be written into the target
+      expect(isDone).toBe(false);
+      release();
+      await outcome;
+      expect(bytes.subarray(0, 512)).toEqual(CONTENT.subarray(0, 512));
+      expect(bytes.subarray(2048)).toEqual(CONTENT.subarray(2048, 2560));
+    },
+  );
+
+  test('is committed by one at a time', async () => {
+    const disk = overlayDisk(memoryDisk(CONTENT.slice()));
+    write(disk, 512, pattern(512, 1));
+    const first = disk.commit();
+    await expect(disk.commit()).rejects.toThrow('a commit is under way');
+    await first;
+    await disk.commit();
+    expect(disk.bytes).toBe(0);
+  });
+
   test('is exported as of the moment of the call, and loaded, in chunks of any size', async () => {
     const disk = overlayDisk(memoryDisk(CONTENT.slice()), { clusterSize: 2048 });
     write(disk, 512, pattern(512, 1));
@@ -145,6 +198,8 @@ describe('an overlay', () => {
     const readOnly = overlayDisk(memoryDisk(SIZE, { readOnly: true }));
     await expect(readOnly.commit()).rejects.toThrow(HostError);
     expect(() => overlayDisk(base, { clusterSize: 1000 })).toThrow('clusterSize 1000');
+    const huge: BlkBackend = { size: 2 ** 42, read: () => undefined, write: () => undefined };
+    expect(() => overlayDisk(huge, { clusterSize: 512 })).toThrow('clusterSize 512 is too small');
   });
 
   test('under a device: a guest writes to a disk that is read-only underneath', () => {

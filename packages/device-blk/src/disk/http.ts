@@ -11,7 +11,7 @@ export interface HttpDiskOptions {
   readonly cacheBlock?: number;
   /** Bytes that the cache holds at most; default 64 MiB. */
   readonly cacheBytes?: number;
-  /** Bytes that are fetched in front of a guest that reads on and on; default 1 MiB, 0 is none. */
+  /** Bytes that are fetched in front of a guest that reads on and on, at most half the cache; default 1 MiB, 0 is none. */
   readonly readAhead?: number;
   /** ms that an answer may take; default 30 000. */
   readonly timeoutMs?: number;
@@ -75,7 +75,8 @@ export class HttpDisk implements BlkBackend {
     this.size = ranges.size;
     this.#block = cacheBlock;
     this.#cache = new BlockCache(cacheBytes);
-    this.#readAhead = readAhead;
+    // more would push out what has not been read yet, and fetch it again and again
+    this.#readAhead = Math.min(readAhead, Math.floor(cacheBytes / 2));
     this.#cache.set(0, first);
     this.firstSector = new Uint8Array(512);
     this.firstSector.set(first.subarray(0, 512));
@@ -88,6 +89,7 @@ export class HttpDisk implements BlkBackend {
   }
 
   read(position: number, target: Spans, from: number, length: number): Pending {
+    this.#ranges.assertUsable();
     const sequential = position === this.#next;
     this.#next = position + length;
     const first = Math.floor(position / this.#block);

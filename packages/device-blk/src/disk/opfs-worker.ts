@@ -7,6 +7,7 @@ import { type OpfsDisk, type OpfsOptions, openOpfsDisk } from './opfs.ts';
 export interface WorkerPort {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: 'error', listener: (event: object) => void): void;
   start?(): void;
 }
 
@@ -118,7 +119,8 @@ let connections = 0;
  * const disk = await connectOpfsDisk(worker, 'disk.img', { size: 1 << 30 });
  * ```
  *
- * @throws Error with code `EBUSY` if another tab or worker has the file open; `ENOSPC` if there is no room for its size
+ * @throws Error with code `EBUSY` if another tab or worker has the file open; `ENOSPC` if there is no room for its size; `EIO` if
+ * the worker's program cannot be loaded. A worker that is terminated answers nothing any more: close its disks first.
  */
 export async function connectOpfsDisk(
   worker: WorkerPort,
@@ -158,6 +160,7 @@ class Client {
   readonly #disk = `${++connections}-${Math.random().toString(36).slice(2)}`;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   #calls = 0;
+  #isAnswered = false;
 
   constructor(worker: WorkerPort) {
     this.#worker = worker;
@@ -165,8 +168,21 @@ class Client {
       if (typeof data !== 'object' || data === null) return;
       const answer = data as Answer;
       if (answer.virtkitDisk !== this.#disk) return;
+      this.#isAnswered = true;
       this.#waiting.get(answer.id)?.(answer);
       this.#waiting.delete(answer.id);
+    });
+    // an error after its first answer is another part's of the worker's program
+    worker.addEventListener('error', (event) => {
+      if (this.#isAnswered) return;
+      const reason = 'message' in event ? String(event.message) : 'it was not loaded';
+      for (const [id, answer] of this.#waiting)
+        answer({
+          virtkitDisk: this.#disk,
+          id,
+          error: { message: `the disk's worker: ${reason}`, code: 'EIO' },
+        });
+      this.#waiting.clear();
     });
     worker.start?.();
   }

@@ -182,8 +182,11 @@ class Disk implements OpfsDisk {
   }
 
   close(): void {
-    this.#handle.flush();
-    this.#handle.close();
+    try {
+      this.flush();
+    } finally {
+      this.#handle.close();
+    }
   }
 
   #try<T>(operation: () => T): T {

@@ -17,6 +17,8 @@ export type OverlayChunks = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Ui
 
 const CLUSTER_DEFAULT = 1 << 16;
 const CLUSTER_MAX = 1 << 21;
+/** An index is 32 bits in the file. */
+const CLUSTERS_MAX = 2 ** 32;
 const FLATTEN_BYTES = 1 << 20;
 
 /** @throws HostError for a cluster size that is none, or a base that is no whole number of sectors */
@@ -37,6 +39,7 @@ export class OverlayDisk implements BlkBackend {
   #clusters = new Map<number, Cluster>();
   /** Clusters older than this are being exported: they are copied before they change. */
   #epoch = 0;
+  #committing = false;
 
   constructor(base: BlkBackend, { clusterSize = CLUSTER_DEFAULT, discard = 'ignore' }: OverlayOptions) {
     const isPower = Number.isInteger(clusterSize) && (clusterSize & (clusterSize - 1)) === 0;
@@ -47,6 +50,8 @@ export class OverlayDisk implements BlkBackend {
     this.base = base;
     this.clusterSize = clusterSize;
     this.size = Math.ceil(base.size / SECTOR) * SECTOR;
+    if (this.size / clusterSize > CLUSTERS_MAX)
+      throw new HostError(`clusterSize ${clusterSize} is too small for a disk of ${this.size} bytes`);
     this.blockSize = base.blockSize ?? SECTOR;
     if (discard === 'unmap') this.discard = (position, length) => this.writeZeroes(position, length);
   }
@@ -76,15 +81,12 @@ export class OverlayDisk implements BlkBackend {
         continue;
       }
       const run = this.#absent(at, length - done);
-      const pending = this.base.read(at, target, from + done, run);
-      if (pending !== undefined) {
-        waits ??= [];
-        waits.push(pending);
-      }
+      const pending = waits === undefined ? this.base.read(at, target, from + done, run) : undefined;
+      if (pending !== undefined) waits = [pending];
+      else if (waits !== undefined) waits.push(readSafely(this.base, at, target, from + done, run));
       done += run;
     }
-    if (waits === undefined) return undefined;
-    return waits.length === 1 ? waits[0] : Promise.all(waits).then(() => undefined);
+    return waits?.length === 1 ? waits[0] : waits && all(waits);
   }
 
   /** Bytes from here on that are the base's. */
@@ -163,10 +165,22 @@ export class OverlayDisk implements BlkBackend {
   /**
    * Writes all into the base, which must be writable, and flushes it. What the guest writes meanwhile stays in the overlay.
    *
-   * @throws HostError for a base that is read-only; what the base throws, and then the overlay still has all
+   * @throws HostError for a base that is read-only, or while another commit is under way; what the base throws, and then the
+   * overlay still has all
    */
   async commit(): Promise<void> {
     if (this.base.readOnly) throw new HostError('the base is read-only');
+    // an older one that is slower would overwrite what a newer one has written, and that is in the overlay no more
+    if (this.#committing) throw new HostError('a commit is under way');
+    this.#committing = true;
+    try {
+      await this.#commit();
+    } finally {
+      this.#committing = false;
+    }
+  }
+
+  async #commit(): Promise<void> {
     const clusters = this.#freeze();
     for (const [index, cluster] of clusters) {
       for (let offset = 0; offset < this.clusterSize; ) {
@@ -196,4 +210,20 @@ export class OverlayDisk implements BlkBackend {
       yield chunk;
     }
   }
+}
+
+/** Never throws: reads that were begun before it go on. */
+async function readSafely(
+  base: BlkBackend,
+  position: number,
+  target: Spans,
+  from: number,
+  length: number,
+): Promise<void> {
+  await base.read(position, target, from, length);
+}
+
+/** Settles when all have, since a target is not lent longer than that; the first error is the error. */
+async function all(waits: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(waits)) if (result.status === 'rejected') throw result.reason;
 }

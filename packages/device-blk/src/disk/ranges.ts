@@ -62,6 +62,7 @@ export class Ranges {
   readonly #timeoutMs: number;
   readonly #retries: number;
   readonly #underway = new Set<AbortControllerLike>();
+  readonly #pauses = new Set<() => void>();
   /** What the file was when it was opened: the strong ETag, else the date. */
   #validator: { readonly header: 'etag' | 'last-modified'; readonly value: string } | undefined;
   /** Why nothing can be read any more. */
@@ -87,6 +88,8 @@ export class Ranges {
         if (response.status !== 206) throw this.#refused(response.status);
         // a server of another origin may not show it
         const size = total === null ? await this.#sizeByHead() : Number(total[2]);
+        if (!Number.isSafeInteger(size) || size === 0)
+          throw new Final(`${this.#url}: a size of ${size} bytes is none`);
         const bytes = await this.#body(response, Math.min(length, size));
         this.size = size;
         this.#remember(response);
@@ -103,7 +106,7 @@ export class Ranges {
   /** Bytes `[start, end)`. */
   get(start: number, end: number): Promise<Uint8Array> {
     return this.#again(async () => {
-      if (this.#failed !== undefined) throw this.#failed;
+      this.assertUsable();
       const validator = this.#validator;
       const asked = await this.#ask('GET', {
         range: `bytes=${start}-${end - 1}`,
@@ -124,6 +127,12 @@ export class Ranges {
   close(): void {
     this.#failed ??= new Final(`${this.#url}: closed`);
     for (const controller of this.#underway) controller.abort(this.#failed);
+    for (const wake of this.#pauses) wake();
+  }
+
+  /** @throws Error if nothing can be read any more */
+  assertUsable(): void {
+    if (this.#failed !== undefined) throw this.#failed;
   }
 
   async #sizeByHead(): Promise<number> {
@@ -231,12 +240,25 @@ export class Ranges {
       try {
         return await attempt();
       } catch (error) {
-        if (this.#failed !== undefined) throw this.#failed;
+        this.assertUsable();
         if (error instanceof Final || tries >= this.#retries) throw error;
       }
       const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries);
-      await new Promise<void>((resolve) => platform.setTimeout(resolve, pause));
-      if (this.#failed !== undefined) throw this.#failed;
+      await this.#pause(pause);
+      this.assertUsable();
     }
+  }
+
+  /** Closing ends it. */
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        platform.clearTimeout(timer);
+        this.#pauses.delete(wake);
+        resolve();
+      };
+      const timer = platform.setTimeout(wake, ms);
+      this.#pauses.add(wake);
+    });
   }
 }
