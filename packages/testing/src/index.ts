@@ -36,6 +36,7 @@ export type { Buffer, DriverRing, RingAddresses, RingOptions, Used } from './rin
 export { SplitRing } from './ring/split.ts';
 export { bits, DriverError } from './spec.ts';
 export { allCases } from './suite/all.ts';
+export { type BackendBench, backendCases, type DiskBackend } from './suite/backend.ts';
 export type {
   DeviceBench,
   Machine,

@@ -1,0 +1,156 @@
+import type { Spans } from '@virtkit/core';
+import { type Case, ensure, equalBytes, Random } from './case.ts';
+import { LentBuffer } from './lent-buffer.ts';
+
+/** A back end of `@virtkit/device-blk`, as far as this needs it. */
+export interface DiskBackend {
+  readonly size: number;
+  readonly readOnly?: boolean;
+  read(position: number, target: Spans, from: number, length: number): void | Promise<void>;
+  write(position: number, source: Spans, from: number, length: number): void | Promise<void>;
+  flush?(): void | Promise<void>;
+  discard?(position: number, length: number): void | Promise<void>;
+  writeZeroes?(position: number, length: number, mayUnmap: boolean): void | Promise<void>;
+}
+
+/** A back end to be tested, and how it is put away. */
+export interface BackendBench {
+  /** A new disk with this content. */
+  make(content: Uint8Array): DiskBackend | Promise<DiskBackend>;
+  close?(disk: DiskBackend): unknown;
+  /** Bytes of the disk, a multiple of 512; default 96 sectors. Choose what crosses the edges of your blocks. */
+  readonly bytes?: number;
+  /** Default 1. */
+  readonly seed?: number;
+}
+
+const SECTOR = 512;
+const OPERATIONS = 400;
+const ROUNDS = 20;
+
+interface Place {
+  readonly position: number;
+  readonly length: number;
+}
+
+/**
+ * Cases for a block device's back end: it is what an array is; many operations at a time; what it was lent it lets go of: the
+ * bytes of a write when the call returns, the target of a read when its promise settles.
+ */
+export function backendCases(bench: BackendBench): Case[] {
+  const { bytes = 96 * SECTOR, seed = 1 } = bench;
+  const withDisk = async (body: (disk: DiskBackend, model: Uint8Array, random: Random) => Promise<void>) => {
+    const random = new Random(seed);
+    const model = random.bytes(bytes);
+    const disk = await bench.make(model.slice());
+    try {
+      ensure(disk.size === bytes, `size ${disk.size}, the disk was made with ${bytes} bytes`);
+      await body(disk, model, random);
+    } finally {
+      await bench.close?.(disk);
+    }
+  };
+  return [
+    { name: 'one operation after the other', run: () => withDisk(oneByOne) },
+    { name: 'many operations at a time', run: () => withDisk(manyAtATime) },
+  ];
+}
+
+async function oneByOne(disk: DiskBackend, model: Uint8Array, random: Random): Promise<void> {
+  for (let i = 0; i < OPERATIONS; i++) {
+    const place = somewhere(model.length, random);
+    const { position, length } = place;
+    switch (disk.readOnly ? 0 : random.below(5)) {
+      case 0:
+        await expectBytes(disk, place, model);
+        break;
+      case 1:
+        await disk.writeZeroes?.(position, length, random.chance(2));
+        if (disk.writeZeroes !== undefined) model.fill(0, position, position + length);
+        break;
+      case 2:
+        // what they are then is not said
+        await disk.discard?.(position, length);
+        await write(disk, position, random.bytes(length), model);
+        break;
+      case 3:
+        await disk.flush?.();
+        break;
+      default:
+        await write(disk, position, random.bytes(length), model);
+    }
+  }
+  await expectBytes(disk, { position: 0, length: model.length }, model);
+}
+
+/** Where writes overlap, each sector is what one of them wrote; reads beside them are not disturbed. */
+async function manyAtATime(disk: DiskBackend, model: Uint8Array, random: Random): Promise<void> {
+  for (let round = 0; round < ROUNDS; round++) {
+    const half = Math.floor(model.length / SECTOR / 2) * SECTOR;
+    const written = Array.from({ length: disk.readOnly ? 0 : 8 }, () => somewhere(half, random));
+    const before = model.slice();
+    const news = written.map(({ length }) => random.bytes(length));
+    const work: unknown[] = written.map(({ position }, i) =>
+      write(disk, position, news[i] ?? new Uint8Array(0)),
+    );
+    for (let i = 0; i < 8; i++) {
+      const { position, length } = somewhere(model.length - half, random);
+      work.push(expectBytes(disk, { position: half + position, length }, before));
+    }
+    await Promise.all(work);
+    const found = await read(disk, { position: 0, length: half });
+    for (let at = 0; at < half; at += SECTOR) {
+      const over = written.flatMap(({ position, length }, i) =>
+        at >= position && at < position + length
+          ? [news[i]?.subarray(at - position, at - position + SECTOR)]
+          : [],
+      );
+      const now = found.slice(at, at + SECTOR);
+      const candidates = over.length === 0 ? [before.slice(at, at + SECTOR)] : over;
+      ensure(
+        candidates.some((each) => each !== undefined && equalBytes(each.slice(), now)),
+        `byte ${at}: what none of ${over.length} writes put there`,
+      );
+    }
+    model.set(found);
+  }
+}
+
+function somewhere(bytes: number, random: Random): Place {
+  const sectors = bytes / SECTOR;
+  const first = random.below(sectors);
+  return { position: first * SECTOR, length: (1 + random.below(Math.min(40, sectors - first))) * SECTOR };
+}
+
+async function write(
+  disk: DiskBackend,
+  position: number,
+  bytes: Uint8Array,
+  model?: Uint8Array,
+): Promise<void> {
+  const source = new LentBuffer(bytes);
+  const pending = disk.write(position, source, LentBuffer.MARGIN, bytes.length);
+  source.end('a write after its call has returned');
+  await pending;
+  model?.set(bytes, position);
+}
+
+async function read(disk: DiskBackend, { position, length }: Place): Promise<Uint8Array> {
+  const target = new LentBuffer(new Uint8Array(length));
+  await disk.read(position, target, LentBuffer.MARGIN, length);
+  const bytes = target.content();
+  target.end('a read after it was done');
+  return bytes;
+}
+
+async function expectBytes(disk: DiskBackend, place: Place, model: Uint8Array): Promise<void> {
+  const found = await read(disk, place);
+  const { position, length } = place;
+  const expected = model.slice(position, position + length);
+  if (equalBytes(found, expected)) return;
+  const at = found.findIndex((byte, i) => byte !== expected[i]);
+  ensure(
+    false,
+    `byte ${position + at}: 0x${found[at]?.toString(16)}, 0x${expected[at]?.toString(16)} expected`,
+  );
+}
