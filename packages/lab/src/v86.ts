@@ -119,8 +119,11 @@ export function v86Options(kit: V86Kit, more: Partial<V86Options> = {}): V86Opti
   } as V86Options;
 }
 
-/** Resolves when devices exist and nothing has been executed. */
+/** Resolves when devices exist, and nothing has been executed if nobody has run it. */
 export function v86Ready(emulator: V86): Promise<void> {
+  const { v86 } = emulator as unknown as { v86?: { cpu?: { devices?: { pci?: unknown } } } };
+  // the event comes once
+  if (v86?.cpu?.devices?.pci !== undefined) return Promise.resolve();
   return new Promise((resolve) => emulator.add_listener('emulator-ready', () => resolve()));
 }
 
