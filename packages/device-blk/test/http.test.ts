@@ -111,6 +111,20 @@ describe('an image on a web server', () => {
     await expect(read(disk, 0, 512)).rejects.toThrow('another file');
   });
 
+  test('a weak ETag is compared, though it may not be sent', async () => {
+    let now = 'W/"a"';
+    const sent: unknown[] = [];
+    const url = await serve((asked) => {
+      sent.push(asked.request.headers['if-range']);
+      honest(asked, now);
+    });
+    const disk = await httpDisk(url, options);
+    await read(disk, 8192, 512);
+    now = 'W/"b"';
+    await expect(read(disk, 16384, 512)).rejects.toThrow('another file');
+    expect(sent).toEqual([undefined, undefined, undefined]);
+  });
+
   test.each<[string, string, (asked: Asked) => void]>([
     ['no ranges', 'does not give ranges', ({ response }) => response.writeHead(200).end(CONTENT)],
     ['no such file', 'status 404', ({ response }) => response.writeHead(404).end()],

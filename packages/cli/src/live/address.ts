@@ -4,6 +4,9 @@ import { connect as connectTls, createServer as createTlsServer, type TLSSocket 
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 
+/** Bytes that may wait on their way through, so that reading and writing need not take turns. */
+const highWaterMark = 1 << 22;
+
 /** An address as QEMU writes them: `tcp:HOST:PORT`, `unix:PATH`. */
 export type Address =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
@@ -91,7 +94,7 @@ async function acceptOnce(
         requestCert: tls.tlsCa !== undefined,
         rejectUnauthorized: tls.tlsCa !== undefined,
       })
-    : createServer({ pauseOnConnect: true });
+    : createServer({ pauseOnConnect: true, highWaterMark });
   try {
     return await new Promise<Socket>((resolve, reject) => {
       server.once('error', reject);
@@ -131,9 +134,11 @@ function connectOnce(address: Address, tls: TlsOptions): Promise<Socket> {
   const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
   return new Promise((resolve, reject) => {
     const name = tls.tlsHostname ?? (address.kind === 'tcp' ? address.host : undefined);
+    // node:net passes it on to the stream, its types do not say so
+    const waiting = { ...where, highWaterMark };
     const socket = wantsTls(tls)
       ? connectTls({ ...where, ...credentials(tls), ...(name !== undefined && { servername: name }) })
-      : connectTcp(where);
+      : connectTcp(waiting);
     socket.once('error', reject);
     socket.once(wantsTls(tls) ? 'secureConnect' : 'connect', () => {
       socket.off('error', reject);

@@ -110,7 +110,8 @@ export class Ranges {
       const validator = this.#validator;
       const asked = await this.#ask('GET', {
         range: `bytes=${start}-${end - 1}`,
-        ...(validator && { 'if-range': validator.value }),
+        // a weak one may not be sent (RFC 9110 §13.1.5), only compared
+        ...(validator && !validator.value.startsWith('W/') && { 'if-range': validator.value }),
       });
       try {
         this.#check(asked.response, start, end);
@@ -151,6 +152,7 @@ export class Ranges {
     const date = headers.get('last-modified');
     if (etag !== null && !etag.startsWith('W/')) this.#validator = { header: 'etag', value: etag };
     else if (date !== null) this.#validator = { header: 'last-modified', value: date };
+    else if (etag !== null) this.#validator = { header: 'etag', value: etag };
   }
 
   /** Is this the range that was asked for, of the file that was opened? */
