@@ -1,5 +1,5 @@
 // Total time of a migration as QEMU tells it: a guest with 1 GiB of memory that is not zero, straight to its destination and through
-// `virtkit proxy`, by UNIX sockets, no limit of bandwidth, rounds interleaved, medians. VIRTKIT_ROUNDS: how many, default 5.
+// `virtkit proxy`, by UNIX sockets, no limit of bandwidth unless VIRTKIT_BANDWIDTH sets one, rounds interleaved, medians. VIRTKIT_ROUNDS: how many, default 5.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { delay, findQemu, isObject, Qemu } from '@virtkit/lab';
 
 const ROUNDS = Number(process.env['VIRTKIT_ROUNDS'] ?? 5);
+/** Bytes a second; default: no limit. QEMU's own default is 134217728. */
+const BANDWIDTH = Number(process.env['VIRTKIT_BANDWIDTH'] ?? 2 ** 42);
 const FILLED = 960 << 20;
 const binary = findQemu('x86_64', { root: '' });
 if (binary === undefined) {
@@ -82,7 +84,7 @@ async function migrate(through: 'nothing' | 'proxy'): Promise<number> {
     await destination.qmp.execute('migrate-incoming', { uri: `unix:${door}` });
     const child = through === 'proxy' ? await proxyProcess(way, door) : undefined;
     await source.setCapabilities(['return-path']);
-    await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 2 ** 42 });
+    await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': BANDWIDTH });
     await source.qmp.execute('migrate', { uri: `unix:${way}` });
     let cpu = 0;
     for (;;) {
