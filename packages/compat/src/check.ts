@@ -2,6 +2,7 @@ import { type Finding, negotiated, type VirtioState } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { NetState } from '@virtkit/device-net';
 import {
+  COMMAND,
   decodeVirtio,
   findVirtio,
   type MigrationStream,
@@ -146,10 +147,9 @@ function checkRam({ configuration, ram }: MigrationStream, { qemu }: Target): Ve
   });
 }
 
-const SWITCHOVER_START = 11;
-
 function checkCommands({ commands }: MigrationStream, { qemu }: Target): Verdict[] {
-  if (qemu.switchoverStart || !commands.some(({ command }) => command === SWITCHOVER_START)) return [];
+  if (qemu.switchoverStart || !commands.some(({ command }) => command === COMMAND.SWITCHOVER_START))
+    return [];
   return [
     {
       code: 'command',

@@ -1,6 +1,13 @@
 import type { LiveDevice, TransportParts, VirtioState } from '@virtkit/core';
 import { virtioDevice } from '@virtkit/core';
-import { decodeVirtio, findVirtio, type MigrationStream, type Registry, titleOf } from '@virtkit/migration';
+import {
+  COMMAND,
+  decodeVirtio,
+  findVirtio,
+  type MigrationStream,
+  type Registry,
+  titleOf,
+} from '@virtkit/migration';
 import type { Changes } from '@virtkit/visit';
 import { StateError } from '@virtkit/vmstate';
 import { checkFeatures, checkStream } from './check.ts';
@@ -71,8 +78,6 @@ export interface ConvertedStream {
   readonly changes: Changes | undefined;
 }
 
-const SWITCHOVER_START = 11;
-
 /** What a stream needs so that the target loads it, where that changes nothing that the guest sees. */
 export function convertStream(stream: MigrationStream, target: Target, registry: Registry): ConvertedStream {
   const verdicts = checkStream(stream, target, registry);
@@ -92,7 +97,7 @@ export function convertStream(stream: MigrationStream, target: Target, registry:
     verdicts,
     changes: {
       body: ({ idstr, instanceId }) => bodies.get(`${instanceId} ${idstr}`),
-      command: (command) => target.qemu.switchoverStart || command !== SWITCHOVER_START,
+      command: (command) => target.qemu.switchoverStart || command !== COMMAND.SWITCHOVER_START,
     },
   };
 }

@@ -8,4 +8,5 @@
  * @packageDocumentation
  */
 export { connect } from './link/cable.ts';
+export { FramePacket } from './link/frame-packet.ts';
 export { NetSwitch, type PortCounters, type SwitchOptions, type SwitchPort } from './switch/switch.ts';

@@ -43,5 +43,5 @@ export {
   type VirtioDevice,
 } from './virtio.ts';
 export { type DescDevice, type DescField, type DescVmsd, parseVmdesc, type Vmdesc } from './vmdesc.ts';
-export { COMMANDS, RAM, TYPE } from './wire.ts';
+export { COMMAND, COMMANDS, RAM, TYPE } from './wire.ts';
 export { StreamWriter } from './writer.ts';

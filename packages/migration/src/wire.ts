@@ -17,21 +17,24 @@ export const TYPE = {
   FOOTER: 0x7e,
 } as const;
 
-/** Commands by number. QEMU: `enum qemu_vm_cmd` */
-export const COMMANDS = [
-  'INVALID',
-  'OPEN_RETURN_PATH',
-  'PING',
-  'POSTCOPY_ADVISE',
-  'POSTCOPY_LISTEN',
-  'POSTCOPY_RUN',
-  'POSTCOPY_RAM_DISCARD',
-  'PACKAGED',
-  'ENABLE_COLO',
-  'POSTCOPY_RESUME',
-  'RECV_BITMAP',
-  'SWITCHOVER_START',
-] as const;
+/** Commands. QEMU: `enum qemu_vm_cmd` */
+export const COMMAND = {
+  INVALID: 0,
+  OPEN_RETURN_PATH: 1,
+  PING: 2,
+  POSTCOPY_ADVISE: 3,
+  POSTCOPY_LISTEN: 4,
+  POSTCOPY_RUN: 5,
+  POSTCOPY_RAM_DISCARD: 6,
+  PACKAGED: 7,
+  ENABLE_COLO: 8,
+  POSTCOPY_RESUME: 9,
+  RECV_BITMAP: 10,
+  SWITCHOVER_START: 11,
+} as const;
+
+/** Their names, by number. */
+export const COMMANDS: readonly string[] = Object.keys(COMMAND);
 
 /** Flags in the low bits of a RAM record's first word. QEMU: `migration/ram.h` */
 export const RAM = {

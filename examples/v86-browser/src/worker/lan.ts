@@ -1,5 +1,5 @@
-import type { NetPort, Packet, PacketMeta } from '@virtkit/device-net';
-import { NetSwitch, type SwitchPort } from '@virtkit/device-net/switch';
+import type { NetPort, PacketMeta } from '@virtkit/device-net';
+import { FramePacket, NetSwitch, type SwitchPort } from '@virtkit/device-net/switch';
 
 /** A frame on its way between tabs. */
 interface Wire {
@@ -26,8 +26,9 @@ export class Lan {
       txReady: () => {},
     };
     port.attach?.(end);
+    const packet = new FramePacket();
     line.onmessage = ({ data }: MessageEvent<Wire>) => {
-      port.send(new Received(data));
+      port.send(packet.set(data.frame, data.meta, 0));
     };
   }
 
@@ -42,48 +43,3 @@ function plain({ flags, gsoType, hdrLen, gsoSize, csumStart, csumOffset }: Packe
 }
 
 const COMPLETE: PacketMeta = { flags: 0, gsoType: 0, hdrLen: 0, gsoSize: 0, csumStart: 0, csumOffset: 0 };
-
-/** A frame from another tab, in one piece. */
-class Received implements Packet {
-  readonly pair = 0;
-  readonly pieces = 1;
-  readonly flags: number;
-  readonly gsoType: number;
-  readonly hdrLen: number;
-  readonly gsoSize: number;
-  readonly csumStart: number;
-  readonly csumOffset: number;
-  readonly #frame: Uint8Array;
-
-  constructor({ frame, meta }: Wire) {
-    this.#frame = frame;
-    this.flags = meta.flags;
-    this.gsoType = meta.gsoType;
-    this.hdrLen = meta.hdrLen;
-    this.gsoSize = meta.gsoSize;
-    this.csumStart = meta.csumStart;
-    this.csumOffset = meta.csumOffset;
-  }
-
-  get length(): number {
-    return this.#frame.length;
-  }
-
-  bytes(): Uint8Array {
-    return this.#frame;
-  }
-
-  offset(): number {
-    return 0;
-  }
-
-  size(): number {
-    return this.#frame.length;
-  }
-
-  copyTo(target: Uint8Array, at = 0, from = 0, length: number = this.length - from): number {
-    const piece = this.#frame.subarray(from, from + length);
-    target.set(piece, at);
-    return piece.length;
-  }
-}

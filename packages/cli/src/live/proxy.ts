@@ -1,5 +1,13 @@
 import type { Socket } from 'node:net';
-import { acceptVirtio, NullSink, StreamCollector, StreamParser, TeeSink, titleOf } from '@virtkit/migration';
+import {
+  acceptVirtio,
+  COMMAND,
+  NullSink,
+  StreamCollector,
+  StreamParser,
+  TeeSink,
+  titleOf,
+} from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { type Examined, examine } from '../device.ts';
 import { registry } from '../registry.ts';
@@ -22,8 +30,6 @@ export interface Proxied {
 
 /** Says no with a reason, or nothing. */
 export type Judge = (devices: readonly Examined[]) => string | undefined;
-
-const COMMAND = { OPEN_RETURN_PATH: 1, POSTCOPY_ADVISE: 3 } as const;
 
 /** Looks for the commands that change how the proxy works. */
 class Commands extends NullSink {

@@ -1,14 +1,5 @@
-import { NullSink } from '@virtkit/migration';
+import { COMMAND, NullSink } from '@virtkit/migration';
 
-/** Commands of the stream that ask for an answer. QEMU: `mig_cmd_args` */
-const COMMAND = {
-  OPEN_RETURN_PATH: 1,
-  PING: 2,
-  POSTCOPY_ADVISE: 3,
-  POSTCOPY_LISTEN: 4,
-  PACKAGED: 7,
-  ENABLE_COLO: 8,
-} as const;
 /** Messages from the destination to the source. QEMU: `mig_rp_message_type` */
 const MESSAGE = { SHUT: 1, PONG: 2 } as const;
 

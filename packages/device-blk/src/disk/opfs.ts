@@ -1,5 +1,6 @@
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend } from '../live/backend.ts';
+import { eachPiece, type PieceHandler } from '../live/pieces.ts';
 
 /** What is needed of a `FileSystemSyncAccessHandle`. */
 export interface SyncAccessHandle {
@@ -87,6 +88,15 @@ class Disk implements OpfsDisk {
   readonly blockSize: number = SECTOR;
   readonly discard?: (position: number, length: number) => void;
   readonly #handle: SyncAccessHandle;
+  // a handle takes views, and no offsets into arrays
+  readonly #reader: PieceHandler = {
+    piece: (bytes, offset, length, position) =>
+      this.#readPiece(bytes.subarray(offset, offset + length), position),
+  };
+  readonly #writer: PieceHandler = {
+    piece: (bytes, offset, length, position) =>
+      this.#writePiece(bytes.subarray(offset, offset + length), position),
+  };
   #size: number;
 
   constructor(handle: SyncAccessHandle, { size, discard = 'ignore' }: OpfsOptions) {
@@ -121,18 +131,7 @@ class Disk implements OpfsDisk {
   }
 
   read(position: number, target: Spans, from: number, length: number): void {
-    let skip = from;
-    let done = 0;
-    for (let i = 0; i < target.count && done < length; i++) {
-      const size = target.length(i);
-      const piece = Math.min(size - skip, length - done);
-      if (piece > 0) {
-        const start = target.offset(i) + skip;
-        this.#readPiece(target.bytes(i).subarray(start, start + piece), position + done);
-        done += piece;
-      }
-      skip = Math.max(0, skip - size);
-    }
+    eachPiece(target, from, length, position, this.#reader);
   }
 
   #readPiece(bytes: Uint8Array, position: number): void {
@@ -148,18 +147,7 @@ class Disk implements OpfsDisk {
   }
 
   write(position: number, source: Spans, from: number, length: number): void {
-    let skip = from;
-    let done = 0;
-    for (let i = 0; i < source.count && done < length; i++) {
-      const size = source.length(i);
-      const piece = Math.min(size - skip, length - done);
-      if (piece > 0) {
-        const start = source.offset(i) + skip;
-        this.#writePiece(source.bytes(i).subarray(start, start + piece), position + done);
-        done += piece;
-      }
-      skip = Math.max(0, skip - size);
-    }
+    eachPiece(source, from, length, position, this.#writer);
   }
 
   #writePiece(bytes: Uint8Array, position: number): void {

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend, Pending } from '../live/backend.ts';
+import { eachPiece, type PieceHandler } from '../live/pieces.ts';
 import { AsyncFile } from './async-file.ts';
 
 export interface FileDiskOptions {
@@ -91,25 +92,19 @@ function firstSector(fd: number): Uint8Array {
 /** Straight from and to guest memory. */
 class SyncFile {
   readonly #fd: number;
+  readonly #reader: PieceHandler = {
+    piece: (bytes, offset, length, position) => this.#readPiece(bytes, offset, length, position),
+  };
+  readonly #writer: PieceHandler = {
+    piece: (bytes, offset, length, position) => this.#writePiece(bytes, offset, length, position),
+  };
 
   constructor(fd: number) {
     this.#fd = fd;
   }
 
   read(position: number, target: Spans, from: number, length: number): void {
-    let skip = from;
-    let done = 0;
-    for (let i = 0; i < target.count && done < length; i++) {
-      const size = target.length(i);
-      if (skip >= size) {
-        skip -= size;
-        continue;
-      }
-      const piece = Math.min(size - skip, length - done);
-      this.#readPiece(target.bytes(i), target.offset(i) + skip, piece, position + done);
-      done += piece;
-      skip = 0;
-    }
+    eachPiece(target, from, length, position, this.#reader);
   }
 
   #readPiece(bytes: Uint8Array, offset: number, length: number, position: number): void {
@@ -125,19 +120,7 @@ class SyncFile {
   }
 
   write(position: number, source: Spans, from: number, length: number): void {
-    let skip = from;
-    let done = 0;
-    for (let i = 0; i < source.count && done < length; i++) {
-      const size = source.length(i);
-      if (skip >= size) {
-        skip -= size;
-        continue;
-      }
-      const piece = Math.min(size - skip, length - done);
-      this.#writePiece(source.bytes(i), source.offset(i) + skip, piece, position + done);
-      done += piece;
-      skip = 0;
-    }
+    eachPiece(source, from, length, position, this.#writer);
   }
 
   #writePiece(bytes: Uint8Array, offset: number, length: number, position: number): void {

@@ -1,7 +1,7 @@
 import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
 
-/** A frame in one piece as a packet. Reused. */
+/** A frame in one piece as a packet, to be sent into a switch's port. Reused: who takes it copies it before `send` returns. */
 export class FramePacket extends Header implements Packet {
   pair = 0;
   readonly pieces = 1;

@@ -1,7 +1,7 @@
 import { hex, isStateError, StateError } from '@virtkit/vmstate';
 import type { Configuration } from '../configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader } from '../events.ts';
-import { COMMANDS, RAM } from '../wire.ts';
+import { COMMAND, COMMANDS, RAM } from '../wire.ts';
 import {
   bytesOf,
   type LiveMachine,
@@ -10,7 +10,7 @@ import {
   PAGE,
   sectionKey,
 } from './machine.ts';
-import { COMMAND, PING_HAND_OVER, wordOf } from './return-path.ts';
+import { PING_HAND_OVER, wordOf } from './return-path.ts';
 import { messageOf, Stop } from './stop.ts';
 
 /** How much of a stream is believed. */

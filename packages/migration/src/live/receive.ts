@@ -1,11 +1,12 @@
 import { isStateError, StateError } from '@virtkit/vmstate';
 import type { SectionHeader } from '../events.ts';
 import { StreamParser } from '../parser.ts';
+import { COMMAND } from '../wire.ts';
 import { type ByteDuplex, type Clock, hostClock } from './duplex.ts';
 import { Incoming, SectionSet } from './incoming.ts';
 import { checkMachine, type LiveMachine, PAGE } from './machine.ts';
 import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
-import { COMMAND, PING_HAND_OVER, pong, shut, word } from './return-path.ts';
+import { PING_HAND_OVER, pong, shut, word } from './return-path.ts';
 import { asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
 import { claimForReceiving, release } from './uses.ts';
 

@@ -5,9 +5,6 @@ const HEAD = 4;
 /** Both messages have one word. Others are a postcopy's. */
 const WORD = 4;
 
-/** Commands of the stream that a pre-copy may have. QEMU: `enum qemu_vm_cmd` */
-export const COMMAND = { OPEN_RETURN_PATH: 1, PING: 2, SWITCHOVER_START: 11 } as const;
-
 /** Behind the start of the stream, as in QEMU. */
 export const PING_START = 1;
 /**

@@ -1,13 +1,13 @@
 import { fromLatin1, vmdescText } from '@virtkit/vmstate';
 import type { SectionHeader } from '../events.ts';
 import type { DescDevice } from '../vmdesc.ts';
-import { RAM, RAM_VERSION, VERSION } from '../wire.ts';
+import { COMMAND, RAM, RAM_VERSION, VERSION } from '../wire.ts';
 import { StreamWriter } from '../writer.ts';
 import { Batch } from './batch.ts';
 import type { ByteDuplex, Clock } from './duplex.ts';
 import { type LiveMachine, PAGE } from './machine.ts';
 import { BlockPages, PageReader } from './pages.ts';
-import { COMMAND, PING_HAND_OVER, PING_START, ReturnPathReader, word } from './return-path.ts';
+import { PING_HAND_OVER, PING_START, ReturnPathReader, word } from './return-path.ts';
 import { asStop, Stop, Waiter } from './stop.ts';
 
 /** What the source is at. */
