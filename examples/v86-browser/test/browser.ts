@@ -2,12 +2,12 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CHROMIUM } from '@virtkit/lab/browser.ts';
 import { type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
 import { build, type PreviewServer, preview } from 'vite';
 import { makeGuestFiles } from '../scripts/guest-files.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const CHROMIUM = process.env['VIRTKIT_CHROMIUM'] ?? '/usr/bin/chromium';
 /** A machine that does much else may take its time. */
 export const PATIENCE = 60_000;
 

@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { isModern, negotiated, type VirtioState } from '@virtkit/core';
-import { findQemu, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
+import { findQemus, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import { acceptVirtio, decodeVirtio, findVirtio, parseStream, StreamParser } from '@virtkit/migration';
 import { StreamRewriter } from '@virtkit/visit';
 import { describe, expect, test } from 'vitest';
@@ -13,15 +13,7 @@ const corpus = new URL('../../lab/streams/', import.meta.url);
 const MIB = 2 ** 20;
 const TIMEOUT_MS = 120_000;
 
-/** QEMUs by version: the one in PATH, and those below the directories in VIRTKIT_QEMU_ROOTS (`dir:dir`). */
-const binaries = new Map<string, QemuBinary>();
-for (const root of [
-  '',
-  ...(process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((each) => each !== ''),
-]) {
-  const found = findQemu('x86_64', { root });
-  if (found !== undefined) binaries.set(found.version.split('.').slice(0, 2).join('.'), found);
-}
+const binaries = findQemus('x86_64');
 
 interface Case {
   /** A stream of the corpus that the target refuses. */

@@ -1,42 +1,25 @@
 // kill -9 of each command at random moments: nothing is lost, exactly one side can run, and no file has its name that is not whole.
-import { type ChildProcess, spawn } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   captureRunningGuest,
   delay,
+  FAILING_DISK,
   findLab,
-  findQemu,
-  isObject,
-  type JsonObject,
-  Qemu,
-  withQemu,
+  PARKED_WRITER,
+  parkedGoesOn,
+  type Qemu,
+  untilParked,
 } from '@virtkit/lab';
 import { parseStream } from '@virtkit/migration';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { useCommand } from './command.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { binary, ended, listening, migrate, runs, statusOf, until, useMigrating } from './migrating.ts';
 import { violations } from './schema.ts';
 
-const binary = findQemu('x86_64', { root: '' });
-if (binary === undefined) console.warn('SKIPPED: no qemu-system-x86_64');
 /** VIRTKIT_SLOW: the twenty. */
 const POINTS = process.env['VIRTKIT_SLOW'] === undefined ? 5 : 20;
 const SEED = Number(process.env['VIRTKIT_SEED'] ?? Date.now() % 100_000);
 const TIMEOUT_MS = 400_000;
-const ARGS = [
-  ...['-blockdev', 'driver=null-co,size=67108864,read-zeroes=on,node-name=d0'],
-  ...['-device', 'virtio-blk-pci,drive=d0', '-netdev', 'user,id=n0,restrict=on'],
-  ...['-device', 'virtio-net-pci,netdev=n0,romfile='],
-];
 
 let state = SEED;
 /** 0 to 1, by the seed that is printed. */
@@ -45,89 +28,12 @@ function random(): number {
   return state / 2 ** 32;
 }
 
-const command = useCommand();
-let home = '';
-const machines: Qemu[] = [];
-const children: ChildProcess[] = [];
-beforeEach(() => {
-  console.log(`kill points by VIRTKIT_SEED=${SEED}`);
-  home = mkdtempSync(join(tmpdir(), 'virtkit-kill-'));
-});
-afterEach(async () => {
-  for (const child of children.splice(0)) child.kill('SIGKILL');
-  for (const vm of machines.splice(0)) await vm.close();
-  rmSync(home, { recursive: true, force: true });
-});
+const migrating = useMigrating();
+const { guest, close, virtkit } = migrating;
+beforeAll(() => console.log(`kill points by VIRTKIT_SEED=${SEED}`));
 
-async function guest(options: { incoming?: boolean; paused?: boolean } = {}): Promise<Qemu> {
-  if (binary === undefined) throw new Error('no QEMU');
-  const vm = await Qemu.start({
-    ...{ arch: 'x86_64', binary, machine: 'pc', memoryMiB: 64, sharedMemory: false, args: ARGS },
-    ...options,
-  });
-  machines.push(vm);
-  return vm;
-}
-
-async function close(vm: Qemu): Promise<void> {
-  machines.splice(machines.indexOf(vm), 1);
-  await vm.close();
-}
-
-interface Running {
-  readonly child: ChildProcess;
-  stdout(): string;
-  stderr(): string;
-  readonly ended: Promise<number | null>;
-}
-
-function virtkit(...args: readonly string[]): Running {
-  const child = spawn(process.execPath, [join(command.home(), 'dist', 'cli.js'), ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  children.push(child);
-  let text = '';
-  let printed = '';
-  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
-    printed += chunk;
-  });
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk;
-  });
-  return {
-    child,
-    stdout: () => printed,
-    stderr: () => text,
-    ended: new Promise((resolve) => child.once('close', resolve)),
-  };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 60_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within 60 s`);
-    await delay(10);
-  }
-}
-
-async function statusOf(vm: Qemu): Promise<string> {
-  const info = await vm.qmp.execute('query-migrate');
-  return isObject(info) ? String(info['status']) : '';
-}
-
-async function ended(vm: Qemu): Promise<string> {
-  await until('migration', async () => /completed|failed|cancelled/.test(await statusOf(vm)));
-  return statusOf(vm);
-}
-
-const runs = async (vm: Qemu): Promise<boolean> =>
-  ((await vm.qmp.execute('query-status')) as JsonObject)['running'] === true;
-
-async function migrate(vm: Qemu, path: string): Promise<void> {
-  await vm.setCapabilities(['return-path']);
-  await vm.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 4 << 20 });
-  await vm.qmp.execute('migrate', { uri: `unix:${path}` });
-}
+/** Slow enough for the moments to lie inside. */
+const SLOWLY = { bandwidth: 4 << 20, capabilities: ['return-path'] };
 
 /** How long a run takes that nobody kills; then moments within, and a little behind. */
 async function moments(run: () => Promise<unknown>): Promise<number[]> {
@@ -146,10 +52,10 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
     let source = await guest();
     let round = 0;
     const receive = async (killAfter?: number): Promise<{ file: string; status: string }> => {
-      const [socket, file] = [join(home, `s${++round}`), join(home, `g${round}.mig`)];
+      const [socket, file] = [join(migrating.home(), `s${++round}`), join(migrating.home(), `g${round}.mig`)];
       const receiving = virtkit('receive', `unix:${socket}`, '-o', file);
-      await until('listening', () => receiving.stderr().includes('waiting on'));
-      await migrate(source, socket);
+      await listening(receiving);
+      await migrate(source, socket, SLOWLY);
       if (killAfter !== undefined) {
         await delay(killAfter);
         receiving.child.kill('SIGKILL');
@@ -178,13 +84,13 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
   test('proxy: the source runs on, or the destination has all', async () => {
     let round = 0;
     const pass = async (source: Qemu, killAfter?: number): Promise<[string, string]> => {
-      const [from, to] = [join(home, `f${++round}`), join(home, `t${round}`)];
+      const [from, to] = [join(migrating.home(), `f${++round}`), join(migrating.home(), `t${round}`)];
       // as every manager starts it: it runs when it is told that the source does not
       const destination = await guest({ incoming: true, paused: true });
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
       const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
-      await until('listening', () => between.stderr().includes('waiting on'));
-      await migrate(source, from);
+      await listening(between);
+      await migrate(source, from, SLOWLY);
       if (killAfter !== undefined) {
         await delay(killAfter);
         between.child.kill('SIGKILL');
@@ -213,14 +119,14 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
   });
 
   test('send: the file is as it was, and can be sent again', async () => {
-    const file = join(home, 'guest.mig');
+    const file = join(migrating.home(), 'guest.mig');
     const vm = await guest();
     writeFileSync(file, await vm.migrate({ capabilities: [] }));
     await close(vm);
     const bytes = readFileSync(file);
     let round = 0;
     const send = async (killAfter?: number): Promise<string> => {
-      const door = join(home, `d${++round}`);
+      const door = join(migrating.home(), `d${++round}`);
       const destination = await guest({ incoming: true, paused: true });
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${door}` });
       const sending = virtkit('send', file, `unix:${door}`);
@@ -250,9 +156,13 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
     if (!lab.ok) return context.skip(lab.reason);
     await captureRunningGuest({
       ...{ arch: 'x86_64', machine: 'q35', binary: lab.binary, sharedMemory: false },
-      ...{ blockdev: FAILING_DISK, blk: 'rerror=stop,werror=stop', guest: WRITER, until: untilParked },
+      ...{ blockdev: FAILING_DISK, blk: 'rerror=stop,werror=stop', guest: PARKED_WRITER, until: untilParked },
       afterCapture: async (vm, { stream }) => {
-        const [input, output, image] = [join(home, 'in.mig'), join(home, 'out.mig'), join(home, 'disk.img')];
+        const [input, output, image] = [
+          join(migrating.home(), 'in.mig'),
+          join(migrating.home(), 'out.mig'),
+          join(migrating.home(), 'disk.img'),
+        ];
         writeFileSync(input, stream);
         const original = join(vm.dir, 'disk.img');
         const run = async (killAfter?: number): Promise<number | null> => {
@@ -289,9 +199,9 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
             true,
           ]);
         }
-        for (const part of partsIn(home)) rmSync(join(home, part));
+        for (const part of partsIn(migrating.home())) rmSync(join(migrating.home(), part));
         copyFileSync(image, original);
-        await goesOn(vm, readFileSync(output));
+        await parkedGoesOn(vm, readFileSync(output));
         await killedConverts(input, right);
       },
     });
@@ -300,7 +210,7 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
 
 /** `convert` over the same stream. */
 async function killedConverts(input: string, visited: Uint8Array): Promise<void> {
-  const output = join(home, 'converted.mig');
+  const output = join(migrating.home(), 'converted.mig');
   const run = async (killAfter?: number): Promise<void> => {
     const converting = virtkit('convert', input, output, '--to', 'qemu-7.2');
     if (killAfter !== undefined) {
@@ -318,57 +228,4 @@ async function killedConverts(input: string, visited: Uint8Array): Promise<void>
     await run(point);
     if (existsSync(output)) expect(readFileSync(output).equals(right), `killed after ${point} ms`).toBe(true);
   }
-}
-
-const WRITES = 10;
-/** Fails every write, so that the machine stops and the requests are kept. */
-const FAILING_DISK = [
-  '-blockdev',
-  'driver=file,filename=disk.img,node-name=f0',
-  '-blockdev',
-  '{"driver":"blkdebug","node-name":"d0","image":"f0","inject-error":[{"event":"none","iotype":"write","errno":5,"once":false}]}',
-];
-const WRITER = {
-  disk: false,
-  network: false,
-  commands: [
-    'n=0; while [ ! -b /dev/vda ] && [ $n -lt 50 ]; do usleep 100000; n=$((n + 1)); done',
-    `n=0; while [ $n -lt ${WRITES} ]; do dd if=/dev/urandom of=/data$n bs=4k count=1 2>/dev/null; n=$((n + 1)); done`,
-  ],
-  afterReady: [
-    'read line',
-    'dd if=/dev/vda of=/dev/null bs=16k count=1 skip=3000 iflag=direct 2>/dev/null',
-    `n=0; while [ $n -lt ${WRITES} ]; do dd if=/data$n of=/dev/vda bs=4k count=1 seek=$((n * 100)) oflag=direct 2>/dev/null & n=$((n + 1)); done`,
-    'echo LAB:ISSUED',
-    'wait',
-    `n=0; while [ $n -lt ${WRITES} ]; do dd if=/dev/vda bs=4k count=1 skip=$((n * 100)) iflag=direct 2>/dev/null | cmp - /data$n || echo LAB:WRONG $n; n=$((n + 1)); done`,
-    'echo LAB:VERIFIED',
-  ],
-};
-
-async function untilParked(vm: Qemu): Promise<void> {
-  await vm.waitForConsole(/LAB:READY/, 180_000);
-  const none = { bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
-  await vm.qmp.execute('block_set_io_throttle', {
-    id: '/machine/peripheral/blk0/virtio-backend',
-    bps: 4096,
-    ...none,
-  });
-  vm.writeConsole('\n');
-  await Promise.race([vm.waitForConsole(/LAB:ISSUED/, 8000).catch(() => {}), delay(4000)]);
-  await delay(700);
-}
-
-/** The destination has the disk without its fault; the guest compares what is on it with what it wrote. */
-async function goesOn(vm: Qemu, stream: Uint8Array): Promise<void> {
-  const args = (vm.options.args ?? []).map((arg) =>
-    arg.startsWith('{"driver":"blkdebug"') ? 'driver=raw,file=f0,node-name=d0' : arg,
-  );
-  const start = { ...vm.options, args, binary: vm.binary, incoming: true, paused: true, copyOf: vm };
-  await withQemu(start, async (destination) => {
-    expect(await destination.load(stream)).toEqual({ ok: true });
-    await destination.cont();
-    await destination.waitForConsole(/LAB:VERIFIED/, 60_000);
-    expect(destination.console).not.toMatch(/LAB:WRONG|I\/O error|hung|Call Trace/);
-  });
 }

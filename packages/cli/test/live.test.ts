@@ -1,102 +1,18 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { delay, findQemu, isObject, type JsonObject, Qemu } from '@virtkit/lab';
+import { delay } from '@virtkit/lab';
 import { acceptVirtio, parseStream, StreamParser } from '@virtkit/migration';
 import { StreamRewriter } from '@virtkit/visit';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { registry } from '../src/registry.ts';
-import { useCommand } from './command.ts';
+import { binary, ended, listening, migrate, runs, useMigrating } from './migrating.ts';
 
-const binary = findQemu('x86_64', { root: '' });
-if (binary === undefined) console.warn('SKIPPED: no qemu-system-x86_64');
 const TIMEOUT_MS = 60_000;
-const ARGS = [
-  ...['-blockdev', 'driver=null-co,size=67108864,read-zeroes=on,node-name=d0'],
-  ...['-device', 'virtio-blk-pci,drive=d0', '-netdev', 'user,id=n0,restrict=on'],
-  ...['-device', 'virtio-net-pci,netdev=n0,romfile='],
-];
 
-const command = useCommand();
-let home = '';
-const machines: Qemu[] = [];
-const children: ChildProcess[] = [];
-
-beforeEach(() => {
-  home = mkdtempSync(join(tmpdir(), 'virtkit-live-'));
-});
-
-afterEach(async () => {
-  for (const child of children.splice(0)) child.kill('SIGKILL');
-  for (const vm of machines.splice(0)) await vm.close();
-  rmSync(home, { recursive: true, force: true });
-});
-
-async function guest(incoming = false): Promise<Qemu> {
-  if (binary === undefined) throw new Error('no QEMU');
-  const vm = await Qemu.start({
-    arch: 'x86_64',
-    binary,
-    machine: 'pc',
-    memoryMiB: 64,
-    sharedMemory: false,
-    args: ARGS,
-    incoming,
-  });
-  machines.push(vm);
-  return vm;
-}
-
-interface Running {
-  readonly child: ChildProcess;
-  stderr(): string;
-  readonly ended: Promise<number | null>;
-}
-
-function virtkit(...args: readonly string[]): Running {
-  const child = spawn(process.execPath, [join(command.home(), 'dist', 'cli.js'), ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  children.push(child);
-  let text = '';
-  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
-    text += chunk;
-  });
-  return { child, stderr: () => text, ended: new Promise((resolve) => child.once('close', resolve)) };
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
-  while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error(`${what}: not within 20 s`);
-    await delay(20);
-  }
-}
-
-const listening = (running: Running): Promise<void> =>
-  until('listening', () => running.stderr().includes('waiting on'));
-
-async function start(vm: Qemu, path: string, capabilities: readonly string[] = []): Promise<void> {
-  await vm.setCapabilities(capabilities);
-  await vm.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 30 });
-  await vm.qmp.execute('migrate', { uri: `unix:${path}` });
-}
-
-async function statusOf(vm: Qemu): Promise<string> {
-  const info = await vm.qmp.execute('query-migrate');
-  return isObject(info) ? String(info['status']) : '';
-}
-
-async function ended(vm: Qemu): Promise<string> {
-  await until('migration', async () => /completed|failed|cancelled/.test(await statusOf(vm)));
-  return statusOf(vm);
-}
-
-async function runs(vm: Qemu): Promise<boolean> {
-  return ((await vm.qmp.execute('query-status')) as JsonObject)['running'] === true;
-}
+const migrating = useMigrating();
+const { guest, virtkit } = migrating;
 
 async function saved(): Promise<Uint8Array> {
   const vm = await guest();
@@ -110,16 +26,16 @@ describe.skipIf(binary === undefined)(
   { timeout: TIMEOUT_MS },
   () => {
     test('receive takes a migration with a return path to its end, and send feeds it to another QEMU', async () => {
-      const [socket, file] = [join(home, 'receive'), join(home, 'guest.mig')];
+      const [socket, file] = [join(migrating.home(), 'receive'), join(migrating.home(), 'guest.mig')];
       const receiving = virtkit('receive', `unix:${socket}`, '-o', file);
       await listening(receiving);
       const source = await guest();
-      await start(source, socket, ['return-path']);
+      await migrate(source, socket, { capabilities: ['return-path'] });
       expect(await receiving.ended, receiving.stderr()).toBe(0);
       expect(await ended(source)).toBe('completed');
       expect(parseStream(readFileSync(file)).complete).toBe(true);
-      const destination = await guest(true);
-      const door = join(home, 'incoming');
+      const destination = await guest({ incoming: true });
+      const door = join(migrating.home(), 'incoming');
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${door}` });
       const sending = virtkit('send', file, `unix:${door}`);
       expect(await sending.ended, sending.stderr()).toBe(0);
@@ -128,13 +44,13 @@ describe.skipIf(binary === undefined)(
     });
 
     test('proxy passes a migration on', async () => {
-      const [from, to] = [join(home, 'from'), join(home, 'to')];
-      const destination = await guest(true);
+      const [from, to] = [join(migrating.home(), 'from'), join(migrating.home(), 'to')];
+      const destination = await guest({ incoming: true });
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
       const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
       await listening(between);
       const source = await guest();
-      await start(source, from, ['return-path']);
+      await migrate(source, from, { capabilities: ['return-path'] });
       expect(await between.ended, between.stderr()).toBe(0);
       expect(between.stderr()).toContain('checked: virtio-blk@0000:00:02.0, virtio-net@0000:00:03.0');
       expect([await ended(source), await ended(destination)]).toEqual(['completed', 'completed']);
@@ -142,14 +58,14 @@ describe.skipIf(binary === undefined)(
     });
 
     test('proxy refuses broken device state before the destination loads any', async () => {
-      const [from, to] = [join(home, 'from'), join(home, 'to')];
-      const destination = await guest(true);
+      const [from, to] = [join(migrating.home(), 'from'), join(migrating.home(), 'to')];
+      const destination = await guest({ incoming: true });
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
       const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
       await listening(between);
       // what a source with a broken device would send
-      writeFileSync(join(home, 'broken.mig'), brokenQueues(await saved()));
-      const sending = virtkit('send', join(home, 'broken.mig'), `unix:${from}`);
+      writeFileSync(join(migrating.home(), 'broken.mig'), brokenQueues(await saved()));
+      const sending = virtkit('send', join(migrating.home(), 'broken.mig'), `unix:${from}`);
       expect(await between.ended, between.stderr()).toBe(1);
       expect(between.stderr()).toMatch(/refused: .*virtio-blk/);
       await sending.ended;
@@ -158,14 +74,18 @@ describe.skipIf(binary === undefined)(
     });
 
     test('a source with a return path goes on after a refusal', async () => {
-      const [from, to, tampered] = [join(home, 'from'), join(home, 'to'), join(home, 'tampered')];
-      const destination = await guest(true);
+      const [from, to, tampered] = [
+        join(migrating.home(), 'from'),
+        join(migrating.home(), 'to'),
+        join(migrating.home(), 'tampered'),
+      ];
+      const destination = await guest({ incoming: true });
       await destination.qmp.execute('migrate-incoming', { uri: `unix:${to}` });
       const between = virtkit('proxy', `unix:${from}`, `unix:${to}`);
       await listening(between);
       const relay = createServer((source) => tamper(source, from)).listen(tampered);
       const source = await guest();
-      await start(source, tampered, ['return-path']);
+      await migrate(source, tampered, { capabilities: ['return-path'] });
       expect(await between.ended, between.stderr()).toBe(1);
       expect(between.stderr()).toContain('The source goes on running.');
       expect(await ended(source)).toBe('failed');
@@ -177,7 +97,11 @@ describe.skipIf(binary === undefined)(
     test.each([0, 3, 1000, 400_000])(
       'receive says so when the connection breaks after %i bytes',
       async (at) => {
-        const [socket, file, stream] = [join(home, 'receive'), join(home, 'guest.mig'), await saved()];
+        const [socket, file, stream] = [
+          join(migrating.home(), 'receive'),
+          join(migrating.home(), 'guest.mig'),
+          await saved(),
+        ];
         const receiving = virtkit('receive', `unix:${socket}`, '-o', file);
         await listening(receiving);
         const connection = connect(socket);
@@ -187,13 +111,13 @@ describe.skipIf(binary === undefined)(
         connection.end();
         expect(await receiving.ended).toBe(3);
         expect(receiving.stderr()).toContain('was not written');
-        expect(readdirSync(home).filter((name) => name.startsWith('guest'))).toEqual([]);
+        expect(readdirSync(migrating.home()).filter((name) => name.startsWith('guest'))).toEqual([]);
       },
     );
 
     test('send says so when the other side closes in the middle', async () => {
-      const socket = join(home, 'door');
-      const file = join(home, 'guest.mig');
+      const socket = join(migrating.home(), 'door');
+      const file = join(migrating.home(), 'guest.mig');
       writeFileSync(file, await saved());
       const server = createServer((connection) => {
         connection.once('data', () => connection.destroy());
@@ -211,21 +135,19 @@ describe.skipIf(binary === undefined)(
         const source = await guest();
         for (const moment of [0, 10, 40, 120]) {
           const [from, to, file] = [
-            join(home, `from${moment}`),
-            join(home, `to${moment}`),
-            join(home, `guest${moment}`),
+            join(migrating.home(), `from${moment}`),
+            join(migrating.home(), `to${moment}`),
+            join(migrating.home(), `guest${moment}`),
           ];
           if (which === 'proxy')
-            await (await guest(true)).qmp.execute('migrate-incoming', { uri: `unix:${to}` });
+            await (await guest({ incoming: true })).qmp.execute('migrate-incoming', { uri: `unix:${to}` });
           const running =
             which === 'proxy'
               ? virtkit('proxy', `unix:${from}`, `unix:${to}`)
               : virtkit('receive', `unix:${from}`, '-o', file);
           await listening(running);
-          await source.setCapabilities(['return-path']);
           // slow enough for the moments to lie inside
-          await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 20 });
-          await source.qmp.execute('migrate', { uri: `unix:${from}` });
+          await migrate(source, from, { bandwidth: 1 << 20, capabilities: ['return-path'] });
           await delay(moment);
           running.child.kill('SIGKILL');
           await running.ended;
@@ -237,13 +159,11 @@ describe.skipIf(binary === undefined)(
     );
 
     test('postcopy is refused when it is announced, and the source runs on', async () => {
-      const socket = join(home, 'receive');
-      const receiving = virtkit('receive', `unix:${socket}`, '-o', join(home, 'guest.mig'));
+      const socket = join(migrating.home(), 'receive');
+      const receiving = virtkit('receive', `unix:${socket}`, '-o', join(migrating.home(), 'guest.mig'));
       await listening(receiving);
       const source = await guest();
-      await source.setCapabilities(['postcopy-ram']);
-      await source.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1 << 20 });
-      await source.qmp.execute('migrate', { uri: `unix:${socket}` });
+      await migrate(source, socket, { bandwidth: 1 << 20, capabilities: ['postcopy-ram'] });
       expect(await receiving.ended).toBe(3);
       expect(receiving.stderr()).toContain('postcopy');
       expect(await ended(source)).toBe('failed');
@@ -251,23 +171,23 @@ describe.skipIf(binary === undefined)(
     });
 
     test('TLS with certificates of an own authority', async () => {
-      certificates(home);
-      const file = join(home, 'guest.mig');
-      writeFileSync(join(home, 'plain.mig'), await saved());
+      certificates(migrating.home());
+      const file = join(migrating.home(), 'guest.mig');
+      writeFileSync(join(migrating.home(), 'plain.mig'), await saved());
       const tls = (name: string): string[] => [
         '--tls-ca',
-        join(home, 'ca.pem'),
+        join(migrating.home(), 'ca.pem'),
         '--tls-cert',
-        join(home, `${name}.pem`),
+        join(migrating.home(), `${name}.pem`),
         '--tls-key',
-        join(home, `${name}.key`),
+        join(migrating.home(), `${name}.key`),
       ];
       const receiving = virtkit('receive', 'tcp:127.0.0.1:0', '-o', file, ...tls('server'));
       await listening(receiving);
       const port = /:(\d+)\s*$/m.exec(receiving.stderr())?.[1] ?? '';
       const sending = virtkit(
         'send',
-        join(home, 'plain.mig'),
+        join(migrating.home(), 'plain.mig'),
         `tcp:127.0.0.1:${port}`,
         ...tls('client'),
         '--tls-hostname',
@@ -276,7 +196,7 @@ describe.skipIf(binary === undefined)(
       expect([await sending.ended, await receiving.ended], sending.stderr() + receiving.stderr()).toEqual([
         0, 0,
       ]);
-      expect(readFileSync(file).equals(readFileSync(join(home, 'plain.mig')))).toBe(true);
+      expect(readFileSync(file).equals(readFileSync(join(migrating.home(), 'plain.mig')))).toBe(true);
     });
   },
 );

@@ -1,5 +1,5 @@
 // By hand: random devices in a real QEMU, its stream loaded into another QEMU whose devices are a little different, and `check`
-// asked before. Prints each load over which they disagree, and a count.
+// asked before, `explain` about what QEMU said. Prints each load over which they disagree, each log without a cause, and counts.
 //
 //   node --import tsx --conditions=@virtkit/source test/load-run.ts [--count 100] [--seed 1]
 //
@@ -7,12 +7,12 @@
 import { parseArgs } from 'node:util';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
-import { findQemu, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
+import { findQemus, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import { acceptVirtio, StreamCollector, StreamParser } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
-import { checkStream, parseTarget } from '../src/index.ts';
+import { checkStream, explain, parseTarget } from '../src/index.ts';
 
 const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
 const { values } = parseArgs({
@@ -28,14 +28,7 @@ function pick<T>(list: readonly T[]): T {
   return list[below(list.length)] as T;
 }
 
-const binaries = new Map<string, QemuBinary>();
-for (const root of [
-  '',
-  ...(process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((each) => each !== ''),
-]) {
-  const found = findQemu('x86_64', { root });
-  if (found !== undefined) binaries.set(found.version.split('.').slice(0, 2).join('.'), found);
-}
+const binaries = findQemus('x86_64');
 
 type Properties = ReadonlyMap<string, string>;
 const BLK: Readonly<Record<string, readonly string[]>> = {
@@ -177,6 +170,7 @@ let loads = 0;
 let disagreed = 0;
 let unsure = 0;
 let refusals = 0;
+let unexplained = 0;
 for (let round = 0; round < Number(values.count); round++) {
   const [from, to] = [pick([...binaries.keys()]), pick([...binaries.keys()])];
   const [source, target] = [binaries.get(from), binaries.get(to)];
@@ -192,7 +186,13 @@ for (let round = 0; round < Number(values.count); round++) {
   })).catch(() => undefined);
   if (result === undefined) continue;
   loads++;
-  if (!result.loaded.ok) refusals++;
+  if (!result.loaded.ok) {
+    refusals++;
+    if (!explain(result.loaded.error).some(({ role }) => role === 'cause')) {
+      unexplained++;
+      console.log(`\nno cause found in:\n${result.loaded.error}`);
+    }
+  }
   const collector = new StreamCollector();
   const parser = new StreamParser(collector, { accepts: acceptVirtio(registry) });
   parser.push(stream);
@@ -222,5 +222,5 @@ for (let round = 0; round < Number(values.count); round++) {
   for (const { path, reason } of refused) console.log(`  check: ${path}: ${reason}`);
 }
 console.log(
-  `\n${loads} loads, ${refusals} refused by QEMU, ${disagreed} disagreements, ${unsure} refusals where check says "depends"`,
+  `\n${loads} loads, ${refusals} refused by QEMU, ${disagreed} disagreements, ${unsure} refusals where check says "depends", ${unexplained} logs that explain finds no cause in`,
 );

@@ -1,7 +1,7 @@
 import { type LiveDevice, MappedMemory, type VirtioState, virtioDevice } from '@virtkit/core';
 import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
 import { NET_FEATURE, NetDevice, type NetState, net } from '@virtkit/device-net';
-import { findQemu, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
+import { findQemus, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import {
   acceptVirtio,
   decodeVirtio,
@@ -139,9 +139,7 @@ function modernStateOf(subsections: { readonly extraState?: unknown }): object {
   return modernState;
 }
 
-/** QEMUs: the one in PATH, and those below the directories in VIRTKIT_QEMU_ROOTS (`dir:dir`). */
-const roots = ['', ...(process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((each) => each !== '')];
-const binaries = roots.flatMap((root) => findQemu('x86_64', { root }) ?? []);
+const binaries = [...findQemus('x86_64').values()];
 if (binaries.length === 0) console.warn('SKIPPED: no qemu-system-x86_64');
 
 /** Devices as a newer program, or one with other defaults, makes them: what an older one cannot read, or a newer one refuses. */

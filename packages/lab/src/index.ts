@@ -1,4 +1,5 @@
 export * from './capture.ts';
 export * from './guest.ts';
 export * from './net-guest.ts';
+export * from './parked.ts';
 export * from './qemu.ts';

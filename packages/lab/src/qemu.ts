@@ -104,6 +104,13 @@ export function findQemu(arch: QemuArch, options: FindQemuOptions = {}): QemuBin
   return { arch, version: match[1] ?? '', package: match[2] ?? '', ...found };
 }
 
+/** By version (`7.2`): the one that {@link findQemu} finds outside any root, and those below the directories in `VIRTKIT_QEMU_ROOTS` (`dir:dir`). */
+export function findQemus(arch: QemuArch): Map<string, QemuBinary> {
+  const roots = (process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((root) => root !== '');
+  const found = ['', ...roots].flatMap((root) => findQemu(arch, { root }) ?? []);
+  return new Map(found.map((binary) => [binary.version.split('.').slice(0, 2).join('.'), binary]));
+}
+
 /** Compares dotted versions: negative if `a` is older than `b`. */
 export function compareVersions(a: string, b: string): number {
   const [x, y] = [a.split('.').map(Number), b.split('.').map(Number)];

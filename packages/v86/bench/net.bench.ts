@@ -54,11 +54,18 @@ type Peer = keyof typeof PEERS;
 const MEGABYTES = 16;
 await b.run(`dd if=/dev/zero of=/tmp/data bs=1M count=${MEGABYTES} 2>/dev/null && httpd -p 5000 -h /tmp`);
 
+// read in large blocks, as iperf3 does: small ones would measure the reads
+await a.run(
+  `printf '%s\\n' '#!/bin/sh' 'printf "GET /data HTTP/1.0\\r\\n\\r\\n"' 'dd bs=256k of=/dev/null 2>/tmp/log' > /tmp/get; chmod +x /tmp/get`,
+);
 async function transfer(peer: Peer): Promise<{ cpu: number; clock: number }> {
   const cpu = process.cpuUsage();
   const clock = performance.now();
-  // wget fails if a byte of what the server announced is missing
-  await a.run(`wget -q -O /dev/null http://${PEERS[peer]}:5000/data`, 600_000);
+  const received = `cat /sys/class/net/${names[0]?.[peer]}/statistics/rx_bytes`;
+  const counts = await a.run(`${received}; nc ${PEERS[peer]} 5000 -e /tmp/get; ${received}`, 600_000);
+  const [before = 0, after = 0] = counts.trim().split(/\s+/).map(Number);
+  if (after - before < MEGABYTES << 20)
+    throw new Error(`${after - before} bytes of ${MEGABYTES} MiB have come`);
   const { user, system } = process.cpuUsage(cpu);
   return { cpu: (user + system) / 1000 / MEGABYTES, clock: (performance.now() - clock) / MEGABYTES };
 }

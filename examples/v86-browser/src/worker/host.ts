@@ -126,14 +126,7 @@ export class Host implements Omit<HostApi, 'begin'> {
     const watch = new Stopwatch();
     const bundle = await this.#take(place, machine, watch);
     try {
-      await this.#disks[guest].open();
-      const options = { ...this.#options(assets, guest), screen: bundle.screen };
-      const next = await Machine.receive(options, bundle);
-      watch.lap('restore');
-      await next.run();
-      watch.lap('go on');
-      place.machine = next;
-      place.phase = 'running';
+      await this.#goOn(place, bundle, assets, watch);
     } catch (error) {
       await this.#giveBack(place, machine);
       throw error;
@@ -181,17 +174,7 @@ export class Host implements Omit<HostApi, 'begin'> {
     const disk = this.#disks[guest];
     try {
       this.#listener.screen(guest, bundle.screen);
-      const assets = await this.#assets;
-      await disk.open();
-      const machine = await Machine.receive(
-        { ...this.#options(assets, guest), screen: bundle.screen },
-        bundle,
-      );
-      watch.lap('restore');
-      await machine.run();
-      watch.lap('go on');
-      place.machine = machine;
-      place.phase = 'running';
+      await this.#goOn(place, bundle, await this.#assets, watch);
     } catch (error) {
       this.#vacate(slot);
       disk.close();
@@ -237,14 +220,7 @@ export class Host implements Omit<HostApi, 'begin'> {
       try {
         await disk.copy('from', savedDisk(guest));
         watch.lap('copy disk');
-        await disk.open();
-        const options = { ...this.#options(await this.#assets, guest), screen: bundle.screen };
-        const next = await Machine.receive(options, bundle);
-        watch.lap('restore');
-        await next.run();
-        watch.lap('go on');
-        place.machine = next;
-        place.phase = 'running';
+        await this.#goOn(place, bundle, await this.#assets, watch);
       } catch (error) {
         // the disk is not what the running guest knew any more: it cannot go on
         disk.close();
@@ -271,6 +247,19 @@ export class Host implements Omit<HostApi, 'begin'> {
     watch.lap('stop and save');
     this.#disks[machine.guest.name].close();
     return bundle;
+  }
+
+  /** A guest that stopped somewhere goes on in a new v86. */
+  async #goOn(place: Place, bundle: Bundle, assets: Assets, watch: Stopwatch): Promise<void> {
+    const guest = bundle.guest.name;
+    await this.#disks[guest].open();
+    const options = { ...this.#options(assets, guest), screen: bundle.screen };
+    const machine = await Machine.receive(options, bundle);
+    watch.lap('restore');
+    await machine.run();
+    watch.lap('go on');
+    place.machine = machine;
+    place.phase = 'running';
   }
 
   /** It could not move: it goes on where it was. */

@@ -82,4 +82,4 @@ async function move(cutAfter: number): Promise<object> {
   };
 }
 
-Object.assign(globalThis, { move });
+Object.assign(globalThis, { move, isReady: true });

@@ -1,48 +1,18 @@
-import { spawnSync } from 'node:child_process';
-import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium } from 'playwright-core';
+import { hasChromium, SourceBrowser } from '@virtkit/lab/browser.ts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createViteServer } from 'vitest/node';
 
-const program = process.env['VIRTKIT_CHROMIUM'] ?? '/usr/bin/chromium';
-const there = spawnSync(program, ['--version']).status === 0;
-if (!there) console.warn(`SKIPPED: no Chromium at ${program}; VIRTKIT_CHROMIUM names another`);
+const PAGE = fileURLToPath(new URL('rtc-page.ts', import.meta.url));
 
-const here = dirname(fileURLToPath(import.meta.url));
-
-describe.skipIf(!there)('through a WebRTC data channel, in a browser', { timeout: 120_000 }, () => {
-  let server: Awaited<ReturnType<typeof createViteServer>>;
-  let browser: Browser;
-
+describe.skipIf(!hasChromium())('through a WebRTC data channel, in a browser', { timeout: 120_000 }, () => {
+  let browser: SourceBrowser;
   beforeAll(async () => {
-    server = await createViteServer({
-      configFile: false,
-      root: fileURLToPath(new URL('../../../..', import.meta.url)),
-      resolve: { conditions: ['@virtkit/source'] },
-      server: { port: 0, host: '127.0.0.1' },
-      optimizeDeps: { noDiscovery: true },
-      logLevel: 'error',
-    });
-    await server.listen();
-    browser = await chromium.launch({ executablePath: program, args: ['--no-sandbox'] });
+    browser = await SourceBrowser.open();
   }, 120_000);
-
-  afterAll(async () => {
-    await browser?.close();
-    await server?.close();
-  });
+  afterAll(() => browser?.close());
 
   async function move(cutAfter: number): Promise<unknown> {
-    const page = await browser.newPage();
-    const address = server.httpServer?.address();
-    const port = typeof address === 'object' ? address?.port : undefined;
-    await page.route('**/empty.html', (route) =>
-      route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }),
-    );
-    await page.goto(`http://127.0.0.1:${port}/empty.html`);
-    await page.addScriptTag({ type: 'module', url: `/@fs${here}/rtc-page.ts` });
-    await page.waitForFunction('typeof move === "function"');
+    const page = await browser.load(PAGE);
     const result: unknown = await page.evaluate(`move(${cutAfter})`);
     await page.close();
     return result;
