@@ -1,5 +1,6 @@
 // Total time of a migration as QEMU tells it: a guest with 1 GiB of memory that is not zero, straight to its destination and through
-// `virtkit proxy`, by UNIX sockets, no limit of bandwidth unless VIRTKIT_BANDWIDTH sets one, rounds interleaved, medians. VIRTKIT_ROUNDS: how many, default 5.
+// `virtkit proxy`, by UNIX sockets, no limit of bandwidth unless VIRTKIT_BANDWIDTH sets one, rounds interleaved, medians.
+// VIRTKIT_ROUNDS: how many, default 5. VIRTKIT_FILLED: MiB that are not zero, default 960; a Linux that has just booted has about 150.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,7 @@ import { delay, findQemu, isObject, Qemu } from '@virtkit/lab';
 const ROUNDS = Number(process.env['VIRTKIT_ROUNDS'] ?? 5);
 /** Bytes a second; default: no limit. QEMU's own default is 134217728. */
 const BANDWIDTH = Number(process.env['VIRTKIT_BANDWIDTH'] ?? 2 ** 42);
-const FILLED = 960 << 20;
+const FILLED = Number(process.env['VIRTKIT_FILLED'] ?? 960) << 20;
 const binary = findQemu('x86_64', { root: '' });
 if (binary === undefined) {
   console.log('not run: no qemu-system-x86_64');

@@ -10,6 +10,7 @@ import {
 import {
   type DecodedVirtio,
   decodeVirtio,
+  decodeVirtioState,
   describeSection,
   findVirtio,
   type MigrationStream,
@@ -48,6 +49,23 @@ function examineDevice(device: VirtioDevice): Examined {
     if (isStateError(error)) return { device, error, findings: [] };
     throw error;
   }
+}
+
+/** What is wrong with a device, if anything. */
+export type Checked = Pick<Examined, 'device' | 'error' | 'findings'>;
+
+/** The virtio devices of a stream, without the place of each field: a guest stands still meanwhile. */
+export function checkDevices(stream: MigrationStream): Checked[] {
+  return stream.sections.flatMap((section) => {
+    const device = findVirtio(section, registry);
+    if (device === undefined) return [];
+    try {
+      return [{ device, findings: device.codec.check(decodeVirtioState(device)) }];
+    } catch (error) {
+      if (isStateError(error)) return [{ device, error, findings: [] }];
+      throw error;
+    }
+  });
 }
 
 /** Does the section's name or the device's title have this in it? */

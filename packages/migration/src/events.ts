@@ -1,5 +1,6 @@
 import type { Configuration } from './configuration.ts';
 import type { LibvirtHeader } from './libvirt.ts';
+import type { Vmdesc } from './vmdesc.ts';
 
 /** How a section stands in the stream. */
 export type SectionKind = 'start' | 'part' | 'end' | 'full';
@@ -69,8 +70,8 @@ export interface StreamSink {
   footer(id: number): void;
   command(command: number, payload: Uint8Array): void;
   eof(): void;
-  /** The JSON description, as it stands. */
-  vmdesc(text: Uint8Array): void;
+  /** The JSON description, as it stands; `read`: what it says, where that has been read. */
+  vmdesc(text: Uint8Array, read?: Vmdesc): void;
   /** Whatever stands behind the end; QEMU ignores it. */
   trailing(bytes: Uint8Array): void;
 }
@@ -91,6 +92,6 @@ export class NullSink implements StreamSink {
   footer(_id: number): void {}
   command(_command: number, _payload: Uint8Array): void {}
   eof(): void {}
-  vmdesc(_text: Uint8Array): void {}
+  vmdesc(_text: Uint8Array, _read?: Vmdesc): void {}
   trailing(_bytes: Uint8Array): void {}
 }

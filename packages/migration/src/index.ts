@@ -36,6 +36,7 @@ export {
   acceptVirtio,
   type DecodedVirtio,
   decodeVirtio,
+  decodeVirtioState,
   findVirtio,
   type Registry,
   splitIdstr,

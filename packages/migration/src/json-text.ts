@@ -17,7 +17,6 @@ export function readJsonText(text: string): JsonText {
   return value;
 }
 
-const SPACE = /[ \t\r\n]*/y;
 // a string is checked and unescaped by JSON.parse; here it only has to end
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"/sy;
 const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
@@ -26,6 +25,10 @@ const WORDS = new Map([
   ['false', false],
   ['null', null],
 ] as const);
+
+const CODE = { SPACE: 0x20, QUOTE: 0x22, COMMA: 0x2c, COLON: 0x3a } as const;
+const OPEN = { LIST: 0x5b, OBJECT: 0x7b } as const;
+const CLOSE = { LIST: 0x5d, OBJECT: 0x7d } as const;
 
 class JsonInput {
   readonly #text: string;
@@ -37,11 +40,10 @@ class JsonInput {
 
   value(depth: number): JsonText {
     if (depth > DEPTH_MAX) throw new SyntaxError(`nested deeper than ${DEPTH_MAX}`);
-    this.#match(SPACE);
-    const first = this.#text[this.#at];
-    if (first === '{') return { members: this.#list('}', () => this.#member(depth + 1)) };
-    if (first === '[') return this.#list(']', () => this.value(depth + 1));
-    if (first === '"') return this.#string();
+    const first = this.#next();
+    if (first === OPEN.OBJECT) return { members: this.#members(depth + 1) };
+    if (first === OPEN.LIST) return this.#items(depth + 1);
+    if (first === CODE.QUOTE) return this.#string();
     for (const [word, value] of WORDS) {
       if (!this.#text.startsWith(word, this.#at)) continue;
       this.#at += word.length;
@@ -51,44 +53,60 @@ class JsonInput {
   }
 
   end(): void {
-    this.#match(SPACE);
+    this.#next();
     if (this.#at < this.#text.length) throw new SyntaxError('something behind the value');
   }
 
-  #member(depth: number): readonly [string, JsonText] {
-    const key = this.#string();
-    this.#expect(':');
-    return [key, this.value(depth)];
+  #members(depth: number): (readonly [string, JsonText])[] {
+    const members: (readonly [string, JsonText])[] = [];
+    this.#at++;
+    if (this.#ends(CLOSE.OBJECT)) return members;
+    do {
+      if (this.#next() !== CODE.QUOTE) throw new SyntaxError(`unexpected character at ${this.#at}`);
+      const key = this.#string();
+      if (!this.#ends(CODE.COLON)) throw new SyntaxError(`":" expected at ${this.#at}`);
+      members.push([key, this.value(depth)]);
+    } while (this.#goesOn(CLOSE.OBJECT));
+    return members;
   }
 
-  #list<T>(close: string, item: () => T): T[] {
+  #items(depth: number): JsonText[] {
+    const items: JsonText[] = [];
     this.#at++;
-    const items: T[] = [];
-    this.#match(SPACE);
-    if (this.#text[this.#at] === close) {
-      this.#at++;
-      return items;
-    }
-    for (;;) {
-      this.#match(SPACE);
-      items.push(item());
-      this.#match(SPACE);
-      if (this.#text[this.#at] === close) {
-        this.#at++;
-        return items;
-      }
-      this.#expect(',');
-    }
+    if (this.#ends(CLOSE.LIST)) return items;
+    do items.push(this.value(depth));
+    while (this.#goesOn(CLOSE.LIST));
+    return items;
+  }
+
+  /** Behind an item: a comma, or the end. */
+  #goesOn(close: number): boolean {
+    if (this.#ends(CODE.COMMA)) return true;
+    if (this.#ends(close)) return false;
+    throw new SyntaxError(`"," expected at ${this.#at}`);
+  }
+
+  /** Takes this character if it is the next. */
+  #ends(code: number): boolean {
+    const there = this.#next() === code;
+    if (there) this.#at++;
+    return there;
+  }
+
+  /** The next character that is not white space; NaN at the end. */
+  #next(): number {
+    let code = this.#text.charCodeAt(this.#at);
+    while (code <= CODE.SPACE && isSpace(code)) code = this.#text.charCodeAt(++this.#at);
+    return code;
   }
 
   #string(): string {
-    return JSON.parse(this.#match(STRING)) as string;
-  }
-
-  #expect(character: string): void {
-    this.#match(SPACE);
-    if (this.#text[this.#at] !== character) throw new SyntaxError(`"${character}" expected at ${this.#at}`);
-    this.#at++;
+    const end = this.#text.indexOf('"', this.#at + 1);
+    const plain = this.#text.slice(this.#at + 1, end < 0 ? undefined : end);
+    // nearly all: nothing escaped, and nothing that should be
+    if (end < 0 || UNPLAIN.test(plain)) return JSON.parse(this.#match(STRING)) as string;
+    this.#at = end + 1;
+    return plain;
   }
 
   #match(pattern: RegExp): string {
@@ -98,4 +116,11 @@ class JsonInput {
     this.#at += found.length;
     return found;
   }
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON forbids them in strings
+const UNPLAIN = /[\\\u0000-\u001f]/;
+
+function isSpace(code: number): boolean {
+  return code === CODE.SPACE || code === 0x0a || code === 0x0d || code === 0x09;
 }

@@ -111,8 +111,8 @@ export class StreamCollector extends NullSink {
     this.#complete = true;
   }
 
-  override vmdesc(text: Uint8Array): void {
-    this.#vmdesc = parseVmdesc(text);
+  override vmdesc(text: Uint8Array, read?: Vmdesc): void {
+    this.#vmdesc = read ?? parseVmdesc(text);
   }
 
   override trailing(bytes: Uint8Array): void {

@@ -92,6 +92,18 @@ export class RamParser {
         at += 8 + pageSize;
         continue;
       }
+      // and nearly all of a guest that has just begun
+      if (
+        flags === (RAM.ZERO | RAM.CONTINUE) &&
+        end - at > 8 &&
+        bytes[at + 8] === 0 &&
+        offset < this.#blockLength
+      ) {
+        sink.ramPage(flags, offset, this.#block);
+        sink.ramData(bytes, at + 8, at + 9);
+        at += 9;
+        continue;
+      }
       const next = this.#record(bytes, at, flags, offset, base, final);
       if (next < 0) return at;
       at = next;

@@ -21,7 +21,8 @@ export function splitTail(
   open?: SectionHeader,
 ): void {
   const input = new Reader(bytes, base);
-  const sizes = sizesByVmdesc(findVmdesc(bytes));
+  const found = findVmdesc(bytes);
+  const sizes = sizesByVmdesc(found?.vmdesc);
   if (open !== undefined) readBody(input, open, context, sizes);
   for (;;) {
     const type = input.peek();
@@ -46,17 +47,19 @@ export function splitTail(
       else readBody(input, header, context, sizes);
     });
   }
-  readEnd(input, context);
+  readEnd(input, context, found);
 }
 
 /** EOF, then a vmdesc or nothing; what comes behind is nobody's. */
-function readEnd(input: Reader, { sink }: StreamContext): void {
+function readEnd(input: Reader, { sink }: StreamContext, found: ReturnType<typeof findVmdesc>): void {
   input.take(1);
   sink.eof();
   if (input.peek() === TYPE.VMDESCRIPTION) {
     inside('vmdesc', 'stream', () => {
       input.take(1);
-      sink.vmdesc(input.borrow(input.u32()));
+      const length = input.u32();
+      const read = found?.start === input.offset ? found.vmdesc : undefined;
+      sink.vmdesc(input.borrow(length), read);
     });
   }
   if (input.remaining > 0) sink.trailing(input.borrow(input.remaining));

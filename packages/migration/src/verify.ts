@@ -2,6 +2,7 @@ import { plainBytes } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
 import type { RamBlock, SectionHeader, StreamSink } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
+import type { Vmdesc } from './vmdesc.ts';
 
 /**
  * Compares what a writer makes of a stream with the stream itself, while both go by. Give it the chunks with
@@ -114,8 +115,8 @@ export class TeeSink implements StreamSink {
   eof(): void {
     for (const sink of this.#sinks) sink.eof();
   }
-  vmdesc(text: Uint8Array): void {
-    for (const sink of this.#sinks) sink.vmdesc(text);
+  vmdesc(text: Uint8Array, read?: Vmdesc): void {
+    for (const sink of this.#sinks) sink.vmdesc(text, read);
   }
   trailing(bytes: Uint8Array): void {
     for (const sink of this.#sinks) sink.trailing(bytes);

@@ -78,6 +78,18 @@ export interface DecodedVirtio {
 
 /** @throws StateError with the device in front of the path */
 export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
+  const { section } = device;
+  const trace = new Trace(titleOf(device), section.offset);
+  const state = decodeVirtioState(device, trace);
+  trace.root.end = section.offset + section.body.length;
+  return { device, state, root: trace.root };
+}
+
+/**
+ * The same without the place of each field, for whom time matters.
+ * @throws StateError with the device in front of the path
+ */
+export function decodeVirtioState(device: VirtioDevice, trace?: Trace): VirtioState {
   const { section, codec } = device;
   return inside(`${titleOf(device)} / `, undefined, () => {
     const { versionId, offset } = section.header;
@@ -91,10 +103,7 @@ export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
         { layer: 'device', path: 'versionId', offset: offset + 6 + section.header.idstr.length + 4 },
       );
     }
-    const trace = new Trace(titleOf(device), section.offset);
-    const state = codec.decode(section.body, section.offset, { trace });
-    trace.root.end = section.offset + section.body.length;
-    return { device, state, root: trace.root };
+    return codec.decode(section.body, section.offset, trace === undefined ? {} : { trace });
   });
 }
 

@@ -72,7 +72,11 @@ function vmdescError(reason: string, text: Uint8Array): StateError {
 }
 
 function toDevice(json: JsonMembers): DescDevice {
-  const [name, instanceId, size] = ['name', 'instance_id', 'size'].map((key) => memberOf(json, key));
+  const [name, instanceId, size] = [
+    memberOf(json, 'name'),
+    memberOf(json, 'instance_id'),
+    memberOf(json, 'size'),
+  ];
   return {
     ...(typeof name === 'string' && { name }),
     ...(isCount(instanceId) && { instance_id: instanceId }),
@@ -82,9 +86,8 @@ function toDevice(json: JsonMembers): DescDevice {
 }
 
 function toVmsd(json: JsonMembers): DescVmsd {
-  const [name, version, fields, subsections] = ['vmsd_name', 'version', 'fields', 'subsections'].map((key) =>
-    memberOf(json, key),
-  );
+  const [name, version] = [memberOf(json, 'vmsd_name'), memberOf(json, 'version')];
+  const [fields, subsections] = [memberOf(json, 'fields'), memberOf(json, 'subsections')];
   return {
     ...(typeof name === 'string' && { vmsd_name: name }),
     ...(isCount(version) && { version }),
@@ -93,30 +96,38 @@ function toVmsd(json: JsonMembers): DescVmsd {
   };
 }
 
+/** There are thousands. Members are in QEMU's order, so that the text can be made again. */
 function toField(json: JsonMembers): DescField {
-  const [name, type, struct] = ['name', 'type', 'struct'].map((key) => memberOf(json, key));
-  const [count, index, size] = ['array_len', 'index', 'size'].map((key) => memberOf(json, key));
+  const field: Mutable<DescField> = {};
+  const name = memberOf(json, 'name');
+  if (typeof name === 'string') field.name = name;
+  const count = memberOf(json, 'array_len');
+  if (isCount(count)) field.array_len = count;
+  const index = memberOf(json, 'index');
+  if (isCount(index)) field.index = index;
+  const type = memberOf(json, 'type');
+  if (typeof type === 'string') field.type = type;
+  const struct = memberOf(json, 'struct');
+  if (isMembers(struct)) field.struct = toVmsd(struct);
   const elements = elementsOf(json);
-  // in QEMU's order, so that the text can be made again
-  return {
-    ...(typeof name === 'string' && { name }),
-    ...(isCount(count) && { array_len: count }),
-    ...(isCount(index) && { index }),
-    ...(typeof type === 'string' && { type }),
-    ...(isMembers(struct) && { struct: toVmsd(struct) }),
-    ...(elements.length > 0 && { elements }),
-    ...(isCount(size) && { size }),
-  };
+  if (elements.length > 0) field.elements = elements;
+  const size = memberOf(json, 'size');
+  if (isCount(size)) field.size = size;
+  return field;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** A nested vmsd begins at each `vmsd_name`. */
 function elementsOf({ members }: JsonMembers): DescVmsd[] {
+  if (!members.some(([key]) => key === 'vmsd_name')) return [];
   const starts = members.flatMap(([key], index) => (key === 'vmsd_name' ? [index] : []));
   return starts.map((start, index) => toVmsd({ members: members.slice(start, starts[index + 1]) }));
 }
 
 function memberOf({ members }: JsonMembers, wanted: string): JsonText | undefined {
-  return members.find(([key]) => key === wanted)?.[1];
+  for (const member of members) if (member[0] === wanted) return member[1];
+  return undefined;
 }
 
 function isMembers(json: JsonText | undefined): json is JsonMembers {
@@ -127,14 +138,16 @@ function isMembers(json: JsonText | undefined): json is JsonMembers {
  * The vmdesc at the end of `bytes`, found as analyze-migration.py does: JSON never contains NUL, and the first byte of
  * the length in front of it is one.
  */
-export function findVmdesc(bytes: Uint8Array): Vmdesc | undefined {
+export function findVmdesc(
+  bytes: Uint8Array,
+): { readonly start: number; readonly vmdesc: Vmdesc } | undefined {
   const brace = bytes.lastIndexOf(0) + 1;
   const start = bytes.indexOf(0x7b, Math.max(brace, 5));
   if (start < 5 || start - brace > 3) return undefined;
   const length = be32(bytes, start - 4);
   if (bytes[start - 5] !== TYPE.VMDESCRIPTION || start + length !== bytes.length) return undefined;
   try {
-    return parseVmdesc(bytes.subarray(start));
+    return { start, vmdesc: parseVmdesc(bytes.subarray(start)) };
   } catch {
     return undefined;
   }
@@ -168,10 +181,7 @@ function isCount(value: unknown): value is number {
 /** Names in a vmdesc are ASCII; anything else survives as Latin-1. */
 function textOf(text: Uint8Array): string {
   let out = '';
-  for (let at = 0; at < text.length; at += 8192) out += fromBytes(text.subarray(at, at + 8192));
+  for (let at = 0; at < text.length; at += 8192)
+    out += String.fromCharCode.apply(null, text.subarray(at, at + 8192) as unknown as number[]);
   return out;
-}
-
-function fromBytes(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
 }

@@ -39,14 +39,14 @@ describe.skipIf(noGuest)('Linux on a disk', { timeout: TIMEOUT_MS }, () => {
     }
   }
 
-  test('ext4: made, filled, moved while it is written, checked', async () => {
+  test.each(['ext4', 'ext2'])('%s: made, filled, moved while it is written, checked', async (type) => {
     const backend = memoryDisk(32 * MIB);
     const guest = await linux();
     addDisk(guest, backend);
     addDisk(guest, random(MIB), { slot: 8 });
     await scan(guest);
     const { shell } = guest;
-    await shell.run('/sbin/mke2fs -q -t ext4 /dev/vda && mount -t ext4 /dev/vda /mnt');
+    await shell.run(`/sbin/mke2fs -q -t ${type} /dev/vda && mount -t ${type} /dev/vda /mnt`);
     await shell.run('cat /dev/vdb > /tmp/a; md5sum < /tmp/a > /tmp/sum');
     const work = shell.start(
       'for i in 1 2 3 4 5 6; do cp /tmp/a /mnt/$i; sync; echo 3 > /proc/sys/vm/drop_caches; done; for i in 1 2 3 4 5 6; do md5sum < /mnt/$i | cmp - /tmp/sum || exit 1; done',
@@ -63,12 +63,12 @@ describe.skipIf(noGuest)('Linux on a disk', { timeout: TIMEOUT_MS }, () => {
       /17\/\d+ files/,
     );
     // as after a power cut: mounted, written, and looked at from outside
-    await shell.run('mount -t ext4 /dev/vda /mnt; cp /tmp/a /mnt/7; sync');
+    await shell.run(`mount -t ${type} /dev/vda /mnt; cp /tmp/a /mnt/7; sync`);
     const other = await linux();
     addDisk(other, memoryDisk(backend.bytes.slice()));
     await scan(other);
     await other.shell.run('/sbin/e2fsck -p /dev/vda || [ $? -le 1 ]');
-    expect(await other.shell.run('mount -t ext4 /dev/vda /mnt && md5sum < /mnt/7')).toBe(
+    expect(await other.shell.run(`mount -t ${type} /dev/vda /mnt && md5sum < /mnt/7`)).toBe(
       await shell.run('cat /tmp/sum'),
     );
   });

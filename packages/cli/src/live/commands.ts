@@ -111,12 +111,14 @@ async function runProxy(
   destination: string,
   options: TlsOptions & { readonly strict?: boolean },
 ): Promise<void> {
-  const [{ accept, dial, parseAddress }, { judge, proxy }, { titleOf }] = await Promise.all([
+  const [{ accept, dial, parseAddress }, { judge, proxy }, { rehearse }, { titleOf }] = await Promise.all([
     import('./address.ts'),
     import('./proxy.ts'),
+    import('./rehearse.ts'),
     import('@virtkit/migration'),
   ]);
   const [from, to] = [parseAddress(listen), parseAddress(destination)];
+  rehearse();
   const source = await accept(from, options, (bound) => say(`waiting on ${bound}`));
   const target = await dial(to, options, 10_000).catch((error: unknown) => {
     source.destroy();

@@ -1,15 +1,7 @@
 import type { Socket } from 'node:net';
-import {
-  acceptVirtio,
-  COMMAND,
-  NullSink,
-  StreamCollector,
-  StreamParser,
-  TeeSink,
-  titleOf,
-} from '@virtkit/migration';
+import { acceptVirtio, COMMAND, StreamCollector, StreamParser, titleOf } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
-import { type Examined, examine } from '../device.ts';
+import { type Checked, checkDevices } from '../device.ts';
 import { registry } from '../registry.ts';
 import { chunksOf } from './address.ts';
 
@@ -21,7 +13,7 @@ export interface Proxied {
   /** A connection broke, and which. */
   readonly broken: string | undefined;
   /** The devices that went by, when their state was read. */
-  readonly devices: readonly Examined[];
+  readonly devices: readonly Checked[];
   /** Nothing was held back: postcopy switches over before its device state is whole. */
   readonly unchecked: boolean;
   /** The source waits for the destination's last word, so that it goes on running after a refusal. */
@@ -29,12 +21,14 @@ export interface Proxied {
 }
 
 /** Says no with a reason, or nothing. */
-export type Judge = (devices: readonly Examined[]) => string | undefined;
+export type Judge = (devices: readonly Checked[]) => string | undefined;
 
-/** Looks for the commands that change how the proxy works. */
-class Commands extends NullSink {
+/** Keeps the device state, and looks for the commands that change how the proxy works. Pages are not even counted. */
+class DeviceState extends StreamCollector {
   returnPath = false;
   postcopy = false;
+
+  override ramPage(): void {}
 
   override command(command: number): void {
     this.returnPath ||= command === COMMAND.OPEN_RETURN_PATH;
@@ -55,13 +49,10 @@ class Pump {
   readonly #source: Socket;
   readonly #destination: Socket;
   readonly #judge: Judge;
-  readonly #collector = new StreamCollector();
-  readonly #commands = new Commands();
-  readonly #parser = new StreamParser(new TeeSink(this.#collector, this.#commands), {
-    accepts: acceptVirtio(registry),
-  });
+  readonly #sink = new DeviceState();
+  readonly #parser = new StreamParser(this.#sink, { accepts: acceptVirtio(registry) });
   #held: Uint8Array[] = [];
-  #devices: readonly Examined[] = [];
+  #devices: readonly Checked[] = [];
   #broken: string | undefined;
   #refused: string | undefined;
   #judged = false;
@@ -90,13 +81,13 @@ class Pump {
       refused: this.#refused,
       broken: this.#broken,
       devices: this.#devices,
-      unchecked: this.#commands.postcopy,
-      returnPath: this.#commands.returnPath,
+      unchecked: this.#sink.postcopy,
+      returnPath: this.#sink.returnPath,
     };
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
-    const passing = this.#commands.postcopy || this.#judged;
+    const passing = this.#sink.postcopy || this.#judged;
     if (!passing) this.#read(() => this.#parser.push(chunk));
     if (this.#refused !== undefined) return;
     if (passing || !this.#parser.inDeviceState) {
@@ -111,9 +102,9 @@ class Pump {
   /** The device state is whole: hand it on, or refuse. */
   async #decide(): Promise<void> {
     this.#judged = true;
-    if (!this.#commands.postcopy) {
+    if (!this.#sink.postcopy) {
       this.#read(() => this.#parser.end());
-      this.#devices = examine(this.#collector.partial());
+      this.#devices = checkDevices(this.#sink.partial());
       this.#refused ??= this.#judge(this.#devices);
     }
     if (this.#refused !== undefined) return;
@@ -186,7 +177,7 @@ class Pump {
 
 /** Refuses what cannot be read, and what QEMU would refuse or corrupt its memory over. */
 export function judge(strict: boolean): Judge {
-  return (devices: readonly Examined[]) => {
+  return (devices: readonly Checked[]) => {
     for (const { device, error, findings } of devices) {
       if (error !== undefined) return error.message;
       const finding = findings.find(({ severity }) => severity === 'error' || strict);
