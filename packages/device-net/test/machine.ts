@@ -1,14 +1,5 @@
-// The rest of a machine: memory, a transport that adds nothing of its own, and a driver's hand on the rings.
-import {
-  type DeviceEvent,
-  FEATURE,
-  LiveDevice,
-  MappedMemory,
-  type RingFeatures,
-  type TransportLayer,
-  type TransportModel,
-  type VirtioState,
-} from '@virtkit/core';
+// A network card in a machine without a processor or a bus.
+import type { VirtioState } from '@virtkit/core';
 import {
   type NetBackend,
   NetDevice,
@@ -18,84 +9,19 @@ import {
   type Packet,
   type PacketMeta,
 } from '@virtkit/device-net';
-import { u16, vmstate } from '@virtkit/vmstate';
+import { BareMachine, type BareOptions, type BareParts } from '@virtkit/lab/bare-machine.ts';
 
-interface Parts {
-  readonly config: object;
-  readonly queue: { readonly vector: number };
-  readonly extra: undefined;
-}
+export type { Segment } from '@virtkit/lab/bare-machine.ts';
+export type State = VirtioState<BareParts, NetState>;
 
-const layer: TransportLayer<Parts> = {
-  contract: 1,
-  name: 'wire',
-  hasVariableVringAlignment: false,
-  recognize: () => ({ confidence: 'possible' }),
-  config: vmstate('wire', 1).fields({}),
-  queue: () => vmstate('wire_queue', 1).fields({ vector: u16 }),
-};
-
-/** Interrupts are a list, and may be listened to. */
-export class Wire implements TransportModel<Parts> {
-  readonly layer: TransportLayer<Parts> = layer;
-  readonly features = 1n << 30n;
-  readonly notified: number[] = [];
-  listen: ((queue: number) => void) | undefined;
-  quiet = false;
-  notify(queue: number): void {
-    if (!this.quiet) this.notified.push(queue);
-    this.listen?.(queue);
-  }
-  captureConfig = () => ({});
-  captureQueue = () => ({ vector: 0 });
-  captureExtra = () => undefined;
-  check(): void {}
-  apply(): void {}
-  resetQueue(): void {}
-}
-
-export type State = VirtioState<Parts, NetState>;
-
-export interface Segment {
-  readonly addr: number;
-  readonly len: number;
-  readonly write?: boolean;
-}
-
-export interface MachineOptions {
+export interface MachineOptions extends BareOptions {
   readonly net?: Partial<NetOptions>;
-  readonly rings?: RingFeatures;
-  /** Negotiated, of what is offered; default: all but legacy bits. */
-  readonly features?: bigint;
-  /** Taken away from {@link features}. */
-  readonly without?: readonly number[];
-  /** The guest has no VERSION_1. */
-  readonly legacy?: boolean;
-  readonly endian?: 'little' | 'big';
-  /** Do not start the driver: for a machine that a state is restored into. */
-  readonly idle?: boolean;
-  readonly ram?: Uint8Array;
-  readonly ramBytes?: number;
 }
 
+/** Legacy bit of cards: GSO. */
+const GSO = 6;
 export const MAC = '52:54:00:12:34:56';
 export const MAC_BYTES = Uint8Array.of(0x52, 0x54, 0, 0x12, 0x34, 0x56);
-const QUEUES_AT = 0x1000;
-const QUEUE_BYTES = 0xa000;
-const HEAP_AT = 0x100000;
-
-interface Ring {
-  readonly size: number;
-  readonly desc: number;
-  readonly avail: number;
-  readonly used: number;
-  free: number[];
-  readonly chains: Map<number, number[]>;
-  availIdx: number;
-  seen: number;
-  wrap: boolean;
-  seenWrap: boolean;
-}
 
 /** Keeps what the card sends, and refuses when told to. */
 export class Sink implements NetBackend {
@@ -142,181 +68,16 @@ export class Sink implements NetBackend {
   }
 }
 
-export class Machine {
-  readonly ram: Uint8Array;
-  readonly view: DataView;
-  readonly memory: MappedMemory;
-  readonly wire: Wire = new Wire();
-  readonly sink: Sink = new Sink();
+export class Machine extends BareMachine<NetState> {
+  readonly sink: Sink;
   readonly card: NetDevice;
-  readonly live: LiveDevice<Parts, NetState>;
-  readonly events: DeviceEvent[] = [];
-  readonly rings: Ring[] = [];
-  readonly options: MachineOptions;
-  readonly little: boolean;
-  heap: number = HEAP_AT;
 
   constructor(options: MachineOptions = {}) {
-    this.options = options;
-    this.ram = options.ram ?? new Uint8Array(options.ramBytes ?? 4 << 20);
-    this.view = new DataView(this.ram.buffer, this.ram.byteOffset, this.ram.length);
-    this.memory = new MappedMemory([{ gpa: 0, bytes: this.ram }]);
-    const { endian = 'little', legacy = false } = options;
-    this.little = endian === 'little' || !legacy;
-    this.card = new NetDevice({ backend: this.sink, mac: MAC, ...options.net });
-    this.live = new LiveDevice(this.card, this.wire, {
-      memory: this.memory,
-      ...(options.rings !== undefined && { rings: options.rings }),
-      targetEndian: endian,
-      onEvent: (event) => this.events.push(event),
-    });
-    if (options.idle !== true) this.start();
-  }
-
-  get packed(): boolean {
-    return this.live.has(FEATURE.RING_PACKED);
-  }
-
-  /** From reset to DRIVER_OK, with all queues there are. */
-  start(queues: readonly number[] | undefined = undefined): void {
-    const { live, options } = this;
-    live.reset();
-    live.setStatus(1);
-    live.setStatus(3);
-    const legacyBits = (1n << 6n) | (1n << 24n) | (1n << 27n) | (1n << 30n);
-    let wanted = options.features ?? live.hostFeatures & ~legacyBits;
-    for (const bit of options.without ?? []) wanted &= ~(1n << BigInt(bit));
-    live.setFeatures(options.legacy === true ? wanted & 0xffffffffn : wanted);
-    if (options.legacy !== true) live.setStatus(11);
-    const all = Array.from({ length: live.queueCount }, (_, index) => index);
-    for (const index of queues ?? all) this.setUpQueue(index);
-    live.setStatus(options.legacy === true ? 7 : 15);
-  }
-
-  setUpQueue(index: number): void {
-    const { live } = this;
-    const size = live.queueNum(index);
-    const desc = QUEUES_AT + index * QUEUE_BYTES;
-    this.ram.fill(0, desc, desc + QUEUE_BYTES);
-    const avail = desc + 16 * size;
-    const used = (avail + 6 + 2 * size + 4095) & ~4095;
-    if (this.options.legacy === true) live.setQueueAddress(index, BigInt(desc));
-    else live.setQueueRings(index, BigInt(desc), BigInt(avail), BigInt(used));
-    this.rings[index] = {
-      size,
-      desc,
-      avail,
-      used,
-      free: Array.from({ length: size }, (_, i) => size - 1 - i),
-      chains: new Map(),
-      availIdx: 0,
-      seen: 0,
-      wrap: true,
-      seenWrap: true,
-    };
-  }
-
-  alloc(bytes: number): number {
-    if (this.heap + bytes > this.ram.length) this.heap = HEAP_AT;
-    const at = this.heap;
-    this.heap = (at + bytes + 63) & ~63;
-    return at;
-  }
-
-  /** Bytes in guest memory. */
-  put(bytes: Uint8Array): number {
-    const at = this.alloc(bytes.length);
-    this.ram.set(bytes, at);
-    return at;
-  }
-
-  ring(index: number): Ring {
-    const ring = this.rings[index];
-    if (ring === undefined) throw new Error(`no queue ${index}`);
-    return ring;
-  }
-
-  /** Makes a chain available. Answers its head, or buffer id. */
-  add(queue: number, segments: readonly Segment[]): number {
-    const ring = this.ring(queue);
-    return this.packed ? this.#addPacked(ring, segments) : this.#addSplit(ring, segments);
-  }
-
-  #addSplit(ring: Ring, segments: readonly Segment[]): number {
-    const { view, little } = this;
-    const ids = segments.map(() => ring.free.pop() ?? -1);
-    if (ids.includes(-1)) throw new Error('ring full');
-    for (const [i, { addr, len, write }] of segments.entries()) {
-      const at = ring.desc + 16 * (ids[i] ?? 0);
-      const next = ids[i + 1];
-      view.setBigUint64(at, BigInt(addr), little);
-      view.setUint32(at + 8, len, little);
-      view.setUint16(at + 12, (write === true ? 2 : 0) | (next === undefined ? 0 : 1), little);
-      view.setUint16(at + 14, next ?? 0, little);
-    }
-    const head = ids[0] ?? 0;
-    ring.chains.set(head, ids);
-    view.setUint16(ring.avail + 4 + 2 * (ring.availIdx % ring.size), head, little);
-    ring.availIdx = (ring.availIdx + 1) & 0xffff;
-    view.setUint16(ring.avail + 2, ring.availIdx, little);
-    return head;
-  }
-
-  #addPacked(ring: Ring, segments: readonly Segment[]): number {
-    const { view } = this;
-    const ids = segments.map(() => ring.free.pop() ?? -1);
-    if (ids.includes(-1)) throw new Error('ring full');
-    const id = ids[0] ?? 0;
-    ring.chains.set(id, ids);
-    segments.forEach(({ addr, len, write }, i) => {
-      const mark = ring.wrap ? 0x80 : 0x8000;
-      const next = i + 1 < segments.length ? 1 : 0;
-      const at = ring.desc + 16 * ring.availIdx;
-      view.setBigUint64(at, BigInt(addr), true);
-      view.setUint32(at + 8, len, true);
-      view.setUint16(at + 12, id, true);
-      view.setUint16(at + 14, mark | next | (write === true ? 2 : 0), true);
-      ring.availIdx++;
-      if (ring.availIdx === ring.size) {
-        ring.availIdx = 0;
-        ring.wrap = !ring.wrap;
-      }
-    });
-    return id;
-  }
-
-  /** What the device gave back since last asked. */
-  used(queue: number): { id: number; len: number }[] {
-    const ring = this.ring(queue);
-    const list: { id: number; len: number }[] = [];
-    for (;;) {
-      const entry = this.packed ? this.#usedPacked(ring) : this.#usedSplit(ring);
-      if (entry === undefined) return list;
-      ring.free.push(...(ring.chains.get(entry.id) ?? []).reverse());
-      ring.chains.delete(entry.id);
-      list.push(entry);
-    }
-  }
-
-  #usedSplit(ring: Ring): { id: number; len: number } | undefined {
-    const { view, little } = this;
-    if (view.getUint16(ring.used + 2, little) === ring.seen) return undefined;
-    const at = ring.used + 4 + 8 * (ring.seen % ring.size);
-    ring.seen = (ring.seen + 1) & 0xffff;
-    return { id: view.getUint32(at, little), len: view.getUint32(at + 4, little) };
-  }
-
-  #usedPacked(ring: Ring): { id: number; len: number } | undefined {
-    const { view } = this;
-    const at = ring.desc + 16 * ring.seen;
-    if ((view.getUint16(at + 14, true) & 0x8080) !== (ring.seenWrap ? 0x8080 : 0)) return undefined;
-    const id = view.getUint16(at + 12, true);
-    ring.seen += (ring.chains.get(id) ?? []).length;
-    if (ring.seen >= ring.size) {
-      ring.seen -= ring.size;
-      ring.seenWrap = !ring.seenWrap;
-    }
-    return { id, len: view.getUint32(at + 8, true) };
+    const sink = new Sink();
+    const card = new NetDevice({ backend: sink, mac: MAC, ...options.net });
+    super(card, options, [GSO]);
+    this.sink = sink;
+    this.card = card;
   }
 
   get controlQueue(): number {
@@ -372,10 +133,6 @@ export class Machine {
   u32(value: number): number[] {
     const bytes = [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
     return this.little ? bytes : bytes.reverse();
-  }
-
-  get faults(): string[] {
-    return this.events.filter(({ name }) => name === 'fault').map(({ reason = '' }) => reason);
   }
 
   read(at: number, length: number): Uint8Array {

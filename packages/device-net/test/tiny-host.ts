@@ -89,7 +89,7 @@ export class TinyHost {
     // an interrupt for everything: this driver does not say when it wants one
     this.machine = new Machine({
       without: [EVENT_IDX],
-      ramBytes: 8 << 20,
+      ram: new Uint8Array(8 << 20),
       net: { backend, mac: Uint8Array.from(this.mac), offloads: ALL },
     });
     for (let i = 0; i < RX_BUFFERS; i++) this.#offer(i);
