@@ -3,7 +3,7 @@ import type { Gpa, VirtioState } from '@virtkit/core';
 import type { BlkDevice, BlkState } from '@virtkit/device-blk';
 import { BareMachine, type BareOptions, type BareParts, type Segment } from '@virtkit/lab/bare-machine.ts';
 
-export { RAM_BYTES, type Segment } from '@virtkit/lab/bare-machine.ts';
+export type { Segment } from '@virtkit/lab/bare-machine.ts';
 export type MachineOptions = BareOptions;
 export type State = VirtioState<BareParts, BlkState>;
 

@@ -71,7 +71,7 @@ export interface BareOptions {
   readonly idle?: boolean;
 }
 
-export const RAM_BYTES = 4 << 20;
+const RAM_BYTES = 4 << 20;
 const QUEUES_AT = 0x1000;
 const QUEUE_BYTES = 0xa000;
 const HEAP_AT = 0x100000;
