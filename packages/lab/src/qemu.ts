@@ -172,13 +172,16 @@ export class Qmp {
   #pending = new Map<number, Pending>();
   #closed: Error | undefined;
   #greeted: () => void = () => {};
+  #notGreeted: (reason: Error) => void = () => {};
   #greeting: Promise<void>;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    this.#greeting = new Promise((resolve) => {
+    this.#greeting = new Promise((resolve, reject) => {
       this.#greeted = resolve;
+      this.#notGreeted = reject;
     });
+    this.#greeting.catch(() => {}); // told to who waits for it
     socket.setEncoding('utf8');
     socket.on('data', (chunk: string) => this.#receive(chunk));
     socket.on('error', (error) => this.fail(error));
@@ -221,6 +224,7 @@ export class Qmp {
   /** Ends every outstanding and future command with this error. */
   fail(reason: Error): void {
     this.#closed ??= reason;
+    this.#notGreeted(reason);
     for (const pending of this.#pending.values())
       pending.reject(new Error(`${pending.command}: ${reason.message}`, { cause: reason }));
     this.#pending.clear();
