@@ -2,18 +2,40 @@ import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
 import type { SoftwareOffload } from '../offload/software.ts';
 
-/** Buffers of up to so many bytes are kept for the next frame. */
-const KEPT_BYTES = 4096;
-const SMALLEST = 2048;
+/** A frame has a buffer of this size as long as its frames fit. */
+const SMALL = 4096;
+/** The others have room for whatever one is: 64 KiB and headers. */
+const LARGE = 0x1_1000;
+/** Large buffers that wait for the next large frame. */
+const KEPT = 16;
+
+/** Large buffers that no frame needs at the moment. */
+export class Buffers {
+  readonly #free: Uint8Array[] = [];
+
+  take(length: number): Uint8Array {
+    if (length > LARGE) return new Uint8Array(length);
+    return this.#free.pop() ?? new Uint8Array(LARGE);
+  }
+
+  give(buffer: Uint8Array): void {
+    if (buffer.length === LARGE && this.#free.length < KEPT) this.#free.push(buffer);
+  }
+}
 
 /** A frame in a buffer that is used again. */
 export class Frame {
   readonly meta: Header = new Header();
   /** Receive queue pair that it is for. */
   pair = 0;
+  readonly #buffers: Buffers;
   #buffer: Uint8Array | undefined;
   /** Its last view: most frames are as long as the one before. */
   #view: Uint8Array = new Uint8Array(0);
+
+  constructor(buffers: Buffers) {
+    this.#buffers = buffers;
+  }
 
   get bytes(): Uint8Array {
     return this.#view;
@@ -33,7 +55,8 @@ export class Frame {
   #room(length: number): Uint8Array {
     let buffer = this.#buffer;
     if (buffer === undefined || buffer.length < length) {
-      buffer = new Uint8Array(Math.max(SMALLEST, length));
+      this.clear();
+      buffer = length <= SMALL ? new Uint8Array(SMALL) : this.#buffers.take(length);
       this.#buffer = buffer;
     }
     if (this.#view.length !== length || this.#view.buffer !== buffer.buffer)
@@ -41,9 +64,11 @@ export class Frame {
     return this.#view;
   }
 
-  /** Its bytes were taken. */
+  /** Its bytes were taken: a large buffer is for whoever needs it next. */
   clear(): void {
-    if (this.#buffer === undefined || this.#buffer.length <= KEPT_BYTES) return;
+    const buffer = this.#buffer;
+    if (buffer === undefined || buffer.length === SMALL) return;
+    this.#buffers.give(buffer);
     this.#buffer = undefined;
     this.#view = new Uint8Array(0);
   }
@@ -67,13 +92,15 @@ export class FrameQueue {
   readonly #frames: Frame[] = [];
   readonly #capacity: number;
   readonly #byteLimit: number;
+  readonly #buffers: Buffers;
   #first = 0;
   #count = 0;
   #bytes = 0;
 
-  constructor(capacity: number, byteLimit: number) {
+  constructor(capacity: number, byteLimit: number, buffers: Buffers = new Buffers()) {
     this.#capacity = capacity;
     this.#byteLimit = byteLimit;
+    this.#buffers = buffers;
   }
 
   get length(): number {
@@ -104,7 +131,7 @@ export class FrameQueue {
     const index = (this.#first + this.#count) % this.#capacity;
     let frame = this.#frames[index];
     if (frame === undefined) {
-      frame = new Frame();
+      frame = new Frame(this.#buffers);
       this.#frames[index] = frame;
     }
     frame.pair = pair;

@@ -4,7 +4,7 @@ import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
 import type { NetOffloads } from '../live/options.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
-import { Frame, FrameQueue } from './frame-queue.ts';
+import { Buffers, Frame, FrameQueue } from './frame-queue.ts';
 import { MacTable } from './mac-table.ts';
 
 const ADDRESSES = 12;
@@ -63,8 +63,9 @@ export class NetSwitch {
   readonly #burst: number;
   readonly #ports: (Port | undefined)[] = [];
   readonly #addresses = new Uint8Array(ADDRESSES);
+  readonly #buffers = new Buffers();
   /** The frame that is delivered without a queue. */
-  readonly #frame = new Frame();
+  readonly #frame = new Frame(this.#buffers);
   readonly #offload = new SoftwareOffload();
   /** A delivery is under way; what is sent inside of it waits. */
   #busy = false;
@@ -94,7 +95,7 @@ export class NetSwitch {
     const free = this.#ports.indexOf(undefined);
     const index = free < 0 ? this.#ports.length : free;
     const { queueFrames = 256, queueBytes = 1 << 20, offloads = SOFTWARE_OFFLOADS } = this.#options;
-    const port = new Port(index, new FrameQueue(queueFrames, queueBytes), {
+    const port = new Port(index, new FrameQueue(queueFrames, queueBytes, this.#buffers), {
       supports: offloads === false ? undefined : offloads,
       offload: this.#offload,
       send: (packet) => this.#send(port, packet),
