@@ -17,6 +17,7 @@ import {
   type RunningGuestOptions,
 } from './capture.ts';
 import { findGuestKit } from './guest.ts';
+import { untilParked } from './parked.ts';
 import {
   compareVersions,
   delay,
@@ -388,21 +389,7 @@ function parked(
     guestState:
       "driver bound; requests parked on the device's request list (I/O error with werror/rerror=stop)",
     steps: [`six ${write ? 'writes' : 'reads'} of ${size} at 4096 bytes a second, then stop`],
-    until: async (vm) => {
-      await vm.waitForConsole(/LAB:READY/, 120_000);
-      await vm.qmp.execute('block_set_io_throttle', {
-        id: '/machine/peripheral/blk0/virtio-backend',
-        bps: 4096,
-        bps_rd: 0,
-        bps_wr: 0,
-        iops: 0,
-        iops_rd: 0,
-        iops_wr: 0,
-      });
-      vm.writeConsole('\n');
-      await Promise.race([vm.waitForConsole(/LAB:ISSUED/, 5000).catch(() => {}), delay(3000)]);
-      await delay(500);
-    },
+    until: untilParked,
   });
 }
 parked('q35-inflight-w', 'x86_64', NEW, 'parked writes, one queue', { machine: 'q35' });
