@@ -17,7 +17,7 @@ import {
   type RunningGuestOptions,
 } from './capture.ts';
 import { findGuestKit } from './guest.ts';
-import { untilParked } from './parked.ts';
+import { throttle, untilParked } from './parked.ts';
 import {
   compareVersions,
   delay,
@@ -784,15 +784,7 @@ guest(
     guestState: 'drivers bound; scsi writes parked after an I/O error (werror=stop)',
     until: async (vm) => {
       await vm.waitForConsole(/LAB:READY/, 120_000);
-      await vm.qmp.execute('block_set_io_throttle', {
-        id: 'scsidisk0',
-        bps: 4096,
-        bps_rd: 0,
-        bps_wr: 0,
-        iops: 0,
-        iops_rd: 0,
-        iops_wr: 0,
-      });
+      await throttle(vm, 'scsidisk0');
       vm.writeConsole('\n');
       await delay(3000);
     },

@@ -30,18 +30,16 @@ export const PARKED_WRITER = {
   ],
 };
 
+/** Lets the drive of a device have 4096 bytes a second: what is asked for beyond waits in QEMU. */
+export async function throttle(vm: Qemu, id: string): Promise<void> {
+  const none = { bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
+  await vm.qmp.execute('block_set_io_throttle', { id, bps: 4096, ...none });
+}
+
 /** A guest of {@link PARKED_WRITER} has issued its writes, and the machine has stopped. */
 export async function untilParked(vm: Qemu): Promise<void> {
   await vm.waitForConsole(/LAB:READY/, 180_000);
-  await vm.qmp.execute('block_set_io_throttle', {
-    id: '/machine/peripheral/blk0/virtio-backend',
-    bps: 4096,
-    bps_rd: 0,
-    bps_wr: 0,
-    iops: 0,
-    iops_rd: 0,
-    iops_wr: 0,
-  });
+  await throttle(vm, '/machine/peripheral/blk0/virtio-backend');
   vm.writeConsole('\n');
   await Promise.race([vm.waitForConsole(/LAB:ISSUED/, 8000).catch(() => {}), delay(4000)]);
   await delay(700);

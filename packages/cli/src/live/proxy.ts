@@ -24,7 +24,7 @@ export interface Proxied {
 export type Judge = (devices: readonly Checked[]) => string | undefined;
 
 /** Keeps the device state, and looks for the commands that change how the proxy works. Pages are not even counted. */
-class DeviceState extends StreamCollector {
+export class DeviceState extends StreamCollector {
   returnPath = false;
   postcopy = false;
 

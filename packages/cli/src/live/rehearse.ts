@@ -3,10 +3,11 @@
 import { MappedMemory, type TransportParts, virtioDevice } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
-import { acceptVirtio, RAM, StreamCollector, StreamParser, StreamWriter } from '@virtkit/migration';
+import { acceptVirtio, RAM, StreamParser, StreamWriter } from '@virtkit/migration';
 import { PciFunction } from '@virtkit/transport-pci';
 import { checkDevices } from '../device.ts';
 import { registry } from '../registry.ts';
+import { DeviceState } from './proxy.ts';
 
 const TURNS = 6;
 const PAGE = 4096;
@@ -19,11 +20,11 @@ const CHUNK = 16384;
 export function rehearse(): void {
   const stream = sample();
   for (let turn = 0; turn < TURNS; turn++) {
-    const collector = new StreamCollector();
-    const parser = new StreamParser(collector, { accepts: acceptVirtio(registry) });
+    const sink = new DeviceState();
+    const parser = new StreamParser(sink, { accepts: acceptVirtio(registry) });
     for (let at = 0; at < stream.length; at += CHUNK) parser.push(stream.subarray(at, at + CHUNK));
     parser.end();
-    checkDevices(collector.partial());
+    checkDevices(sink.partial());
   }
 }
 
@@ -32,21 +33,7 @@ function sample(): Uint8Array {
   const out = new StreamWriter((bytes, start, end) => chunks.push(bytes.slice(start, end)));
   out.header(3);
   out.configuration({ name: 'pc-i440fx-7.2' });
-  const ram = { id: 1, idstr: 'ram', instanceId: 0, versionId: 4, offset: 0 };
-  out.section({ ...ram, kind: 'start' });
-  out.ramSize(BigInt(PAGES * PAGE));
-  out.ramBlock({ name: 'pc.ram', length: PAGES * PAGE });
-  out.ramMark(RAM.EOS, 0);
-  out.footer(ram.id);
-  out.section({ ...ram, kind: 'end' });
-  const page = new Uint8Array(PAGE);
-  for (let n = 0; n < PAGES; n++) {
-    const whole = n % 16 === 0;
-    out.ramPage((whole ? RAM.PAGE : RAM.ZERO) | (n === 0 ? 0 : RAM.CONTINUE), n * PAGE, 0);
-    out.ramData(page, 0, whole ? PAGE : 1);
-  }
-  out.ramMark(RAM.EOS, 0);
-  out.footer(ram.id);
+  writeRam(out);
   const devices = bodies().map(({ name, version, body }, index) => {
     const idstr = `0000:00:0${2 + index}.0/${name}`;
     const header = {
@@ -68,6 +55,25 @@ function sample(): Uint8Array {
   const rest = { name: 'other', instance_id: 0, vmsd_name: 'other', version: 1, fields: other };
   out.vmdesc(Buffer.from(JSON.stringify({ page_size: PAGE, devices: [...devices, rest] })));
   return Buffer.concat(chunks);
+}
+
+/** Mostly zeros, as in a guest that has just begun. */
+function writeRam(out: StreamWriter): void {
+  const ram = { id: 1, idstr: 'ram', instanceId: 0, versionId: 4, offset: 0 };
+  out.section({ ...ram, kind: 'start' });
+  out.ramSize(BigInt(PAGES * PAGE));
+  out.ramBlock({ name: 'pc.ram', length: PAGES * PAGE });
+  out.ramMark(RAM.EOS, 0);
+  out.footer(ram.id);
+  out.section({ ...ram, kind: 'end' });
+  const page = new Uint8Array(PAGE);
+  for (let n = 0; n < PAGES; n++) {
+    const whole = n % 16 === 0;
+    out.ramPage((whole ? RAM.PAGE : RAM.ZERO) | (n === 0 ? 0 : RAM.CONTINUE), n * PAGE, 0);
+    out.ramData(page, 0, whole ? PAGE : 1);
+  }
+  out.ramMark(RAM.EOS, 0);
+  out.footer(ram.id);
 }
 
 function bodies(): { name: string; version: number; body: Uint8Array }[] {

@@ -2,39 +2,23 @@ import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
 import type { SoftwareOffload } from '../offload/software.ts';
 
-/** A frame has a buffer of this size as long as its frames fit. */
-const SMALL = 4096;
-/** The others have room for whatever one is: 64 KiB and headers. */
-const LARGE = 0x1_1000;
-/** Large buffers that wait for the next large frame. */
-const KEPT = 16;
-
-/** Large buffers that no frame needs at the moment. */
-export class Buffers {
-  readonly #free: Uint8Array[] = [];
-
-  take(length: number): Uint8Array {
-    if (length > LARGE) return new Uint8Array(length);
-    return this.#free.pop() ?? new Uint8Array(LARGE);
-  }
-
-  give(buffer: Uint8Array): void {
-    if (buffer.length === LARGE && this.#free.length < KEPT) this.#free.push(buffer);
-  }
-}
+/** Of the many frames of a queue, buffers of up to so many bytes are kept for the next frame. */
+const KEPT_BYTES = 4096;
+const SMALLEST = 2048;
 
 /** A frame in a buffer that is used again. */
 export class Frame {
   readonly meta: Header = new Header();
   /** Receive queue pair that it is for. */
   pair = 0;
-  readonly #buffers: Buffers;
   #buffer: Uint8Array | undefined;
   /** Its last view: most frames are as long as the one before. */
   #view: Uint8Array = new Uint8Array(0);
+  readonly #keptBytes: number;
 
-  constructor(buffers: Buffers) {
-    this.#buffers = buffers;
+  /** @param keptBytes a buffer of up to so many bytes is kept for the next frame */
+  constructor(keptBytes: number = KEPT_BYTES) {
+    this.#keptBytes = keptBytes;
   }
 
   get bytes(): Uint8Array {
@@ -55,8 +39,7 @@ export class Frame {
   #room(length: number): Uint8Array {
     let buffer = this.#buffer;
     if (buffer === undefined || buffer.length < length) {
-      this.clear();
-      buffer = length <= SMALL ? new Uint8Array(SMALL) : this.#buffers.take(length);
+      buffer = new Uint8Array(Math.max(SMALLEST, length));
       this.#buffer = buffer;
     }
     if (this.#view.length !== length || this.#view.buffer !== buffer.buffer)
@@ -64,11 +47,9 @@ export class Frame {
     return this.#view;
   }
 
-  /** Its bytes were taken: a large buffer is for whoever needs it next. */
+  /** Its bytes were taken. */
   clear(): void {
-    const buffer = this.#buffer;
-    if (buffer === undefined || buffer.length === SMALL) return;
-    this.#buffers.give(buffer);
+    if (this.#buffer === undefined || this.#buffer.length <= this.#keptBytes) return;
     this.#buffer = undefined;
     this.#view = new Uint8Array(0);
   }
@@ -92,15 +73,13 @@ export class FrameQueue {
   readonly #frames: Frame[] = [];
   readonly #capacity: number;
   readonly #byteLimit: number;
-  readonly #buffers: Buffers;
   #first = 0;
   #count = 0;
   #bytes = 0;
 
-  constructor(capacity: number, byteLimit: number, buffers: Buffers = new Buffers()) {
+  constructor(capacity: number, byteLimit: number) {
     this.#capacity = capacity;
     this.#byteLimit = byteLimit;
-    this.#buffers = buffers;
   }
 
   get length(): number {
@@ -131,7 +110,7 @@ export class FrameQueue {
     const index = (this.#first + this.#count) % this.#capacity;
     let frame = this.#frames[index];
     if (frame === undefined) {
-      frame = new Frame(this.#buffers);
+      frame = new Frame();
       this.#frames[index] = frame;
     }
     frame.pair = pair;

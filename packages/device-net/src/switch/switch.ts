@@ -4,12 +4,14 @@ import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
 import type { NetOffloads } from '../live/options.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
-import { Buffers, Frame, FrameQueue } from './frame-queue.ts';
+import { Frame, FrameQueue } from './frame-queue.ts';
 import { MacTable } from './mac-table.ts';
 
 const ADDRESSES = 12;
 const ETHERNET_MIN = 14;
 const ENTRIES_MAX = 1 << 20;
+/** Of a segment that its card is to take apart: 64 KiB and headers. */
+const LARGE_FRAME = 0x1_1000;
 /** What can be done in software where a card does not take it. */
 const IN_SOFTWARE = OFFLOAD.CSUM | OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.ECN | OFFLOAD.UFO | OFFLOAD.USO;
 
@@ -63,9 +65,8 @@ export class NetSwitch {
   readonly #burst: number;
   readonly #ports: (Port | undefined)[] = [];
   readonly #addresses = new Uint8Array(ADDRESSES);
-  readonly #buffers = new Buffers();
   /** The frame that is delivered without a queue. */
-  readonly #frame = new Frame(this.#buffers);
+  readonly #frame = new Frame(LARGE_FRAME);
   readonly #offload = new SoftwareOffload();
   /** A delivery is under way; what is sent inside of it waits. */
   #busy = false;
@@ -95,7 +96,7 @@ export class NetSwitch {
     const free = this.#ports.indexOf(undefined);
     const index = free < 0 ? this.#ports.length : free;
     const { queueFrames = 256, queueBytes = 1 << 20, offloads = SOFTWARE_OFFLOADS } = this.#options;
-    const port = new Port(index, new FrameQueue(queueFrames, queueBytes, this.#buffers), {
+    const port = new Port(index, new FrameQueue(queueFrames, queueBytes), {
       supports: offloads === false ? undefined : offloads,
       offload: this.#offload,
       send: (packet) => this.#send(port, packet),
