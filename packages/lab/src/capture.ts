@@ -16,19 +16,15 @@ import {
 } from './guest.ts';
 import {
   compareVersions,
-  delay,
   findQemu,
-  isObject,
-  type JsonObject,
-  type JsonValue,
   type MigrateOptions,
   type Qemu,
   type QemuArch,
   type QemuBinary,
   type QemuOptions,
-  QmpError,
   withQemu,
 } from './qemu.ts';
+import { delay, isObject, type JsonObject, type JsonValue, QmpError } from './qmp.ts';
 
 /** `x-query-virtio-status`. Features and status bits are QEMU's texts, `NAME: explanation`. */
 export interface VirtioStatus {

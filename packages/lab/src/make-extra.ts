@@ -20,15 +20,14 @@ import { findGuestKit } from './guest.ts';
 import { throttle, untilParked } from './parked.ts';
 import {
   compareVersions,
-  delay,
   findQemu,
-  isObject,
   type Qemu,
   type QemuArch,
   type QemuBinary,
   type QemuOptions,
   withQemu,
 } from './qemu.ts';
+import { delay, isObject } from './qmp.ts';
 
 type Maker = (binary: QemuBinary) => Promise<Captured>;
 interface Extra {

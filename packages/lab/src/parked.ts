@@ -1,5 +1,6 @@
 // A guest whose writes are parked in a machine that stopped for their errors, and how it goes on elsewhere.
-import { delay, type Qemu, withQemu } from './qemu.ts';
+import { type Qemu, withQemu } from './qemu.ts';
+import { delay } from './qmp.ts';
 
 const WRITES = 10;
 
