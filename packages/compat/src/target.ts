@@ -44,7 +44,7 @@ export function parseTarget(text: string, options: TargetOptions = {}): Target {
   const version = /^(?:qemu-?)?(\d+\.\d+)(?:\.\d+)?$/.exec(name)?.[1];
   const qemu = version === undefined ? undefined : versionRow(version);
   if (qemu === undefined) {
-    throw new StateError('target', `"${name}": a QEMU from 7.2 on expected, such as qemu-11.1`, {
+    throw new StateError('target', `"${name}": a QEMU from 5.2 on expected, such as qemu-11.1`, {
       target: text,
     });
   }

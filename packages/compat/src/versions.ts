@@ -26,6 +26,15 @@ const NEW_MICROVM = { microvm: { 'pc.bios': 0x20000 } };
 /** Versions in which something changed; those between are as the one before. */
 export const VERSIONS: readonly QemuVersion[] = [
   {
+    name: '5.2',
+    machines: { pc: ['1.4', '5.2'], q35: ['2.4', '5.2'], s390x: ['2.4', '5.2'] },
+    rss: 1,
+    features128: false,
+    checksRingSize: false,
+    switchoverStart: false,
+    firmware: OLD_MICROVM,
+  },
+  {
     name: '7.2',
     machines: { pc: ['1.4', '7.2'], q35: ['2.4', '7.2'], s390x: ['2.4', '7.2'] },
     rss: 1,

@@ -106,7 +106,12 @@ function properties(pool: Readonly<Record<string, readonly string[]>>, most: num
 function randomSetup(): Setup {
   return {
     machine: pick([
+      'pc-i440fx-2.4',
+      'pc-q35-2.12',
+      'pc-i440fx-3.1',
+      'pc-q35-4.2',
       'pc-i440fx-5.2',
+      'pc-q35-5.2',
       'pc-i440fx-6.2',
       'pc-i440fx-7.2',
       'pc-q35-6.0',

@@ -31,7 +31,13 @@ export interface FindQemuOptions {
   readonly root?: string | undefined;
 }
 
-const LOADERS = ['lib64/ld-linux-x86-64.so.2', 'lib/ld-linux-aarch64.so.1', 'lib/ld64.so.1'];
+const LOADERS = [
+  'lib64/ld-linux-x86-64.so.2',
+  // there, the one above is an absolute link (Debian 11)
+  'lib/x86_64-linux-gnu/ld-linux-x86-64.so.2',
+  'lib/ld-linux-aarch64.so.1',
+  'lib/ld64.so.1',
+];
 const LIBRARY_DIRS = [
   'usr/lib/x86_64-linux-gnu',
   'usr/lib/aarch64-linux-gnu',

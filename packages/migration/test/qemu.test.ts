@@ -25,6 +25,8 @@ describe.each(GUESTS)('the QEMU of this machine, $arch', ({ arch }) => {
       expect(firstDifference(fromState, body), titleOf(decoded.device)).toBe(-1);
       expect(firstDifference(fromJson, body), `${titleOf(decoded.device)} by JSON`).toBe(-1);
     }
-    expect(compareWithTruth(devices, info)).toEqual([]);
+    if (info.truth.virtio.length === 0)
+      console.warn(`SKIPPED: the comparison: QEMU ${info.qemu_version} has no x-query-virtio`);
+    else expect(compareWithTruth(devices, info)).toEqual([]);
   });
 });

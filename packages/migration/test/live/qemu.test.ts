@@ -12,7 +12,7 @@ if (binary === undefined) console.warn('SKIPPED: no qemu-system-x86_64');
 const OPTIONS: QemuOptions = {
   arch: 'x86_64',
   binary,
-  machine: 'pc-i440fx-7.2',
+  machine: 'pc-i440fx-5.2',
   memoryMiB: 32,
   sharedMemory: false,
   args: [
