@@ -199,7 +199,7 @@ async function savedWithRss(binary: QemuBinary): Promise<{ options: QemuOptions;
   return { options: { ...options, incoming: true }, stream: Buffer.concat(chunks) };
 }
 
-test.each(['10.0', '7.2', '5.2'])(
+test.for(['10.0', '7.2', '5.2'])(
   'receive-side scaling of 11.1 into %s',
   { timeout: TIMEOUT_MS },
   async (target, context) => {

@@ -57,8 +57,13 @@ const SECTION_NAMES: Readonly<Record<string, string>> = { 'virtio-serial': 'virt
 const NOT_SAVED: ReadonlySet<string> = new Set(['virtio-pmem']);
 
 /** The devices of QEMU's answer that have a section. */
-export function savedDevices({ truth }: StreamTruth): VirtioDeviceTruth[] {
+function savedDevices({ truth }: StreamTruth): VirtioDeviceTruth[] {
   return truth.virtio.filter(({ name }) => !NOT_SAVED.has(name));
+}
+
+/** How many devices the stream must have: by QEMU, or where it cannot be asked (before 7.2) by the guest. */
+export function deviceCount(info: StreamTruth): number {
+  return savedDevices(info).length || (info.guest_sysfs ?? []).length;
 }
 
 /** Everything in which the decoded devices and the truth differ. */

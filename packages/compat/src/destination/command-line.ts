@@ -7,8 +7,14 @@ import { bytesOf, numberOf, optionWords, shellWords, switchOf } from './words.ts
 /** Back ends that hand packets over with a virtio header, and what they do of it is the host kernel's to say. */
 const VNET_HEADER = /^(tap|vhost-user|vhost-vdpa)$/;
 /** Options that take no value; all others have one. */
-const FLAGS =
-  /^-(nodefaults|no-user-config|S|enable-kvm|no-reboot|no-shutdown|nographic|snapshot|daemonize|no-acpi|no-hpet|no-fd-bootchk|only-migratable|mem-prealloc|singlestep|full-screen|usb|h|help|version|win2k-hack|preconfig|curses|no-quit|alt-grab|ctrl-grab|show-cursor|enable-sync-profile|semihosting)$/;
+const FLAGS = new Set(
+  [
+    'S s h help version usb nodefaults no-user-config preconfig only-migratable daemonize snapshot nographic enable-kvm',
+    'no-reboot no-shutdown no-acpi no-hpet no-fd-bootchk mem-prealloc async-teardown singlestep enable-sync-profile',
+    'enable-fips perfmap jitdump semihosting old-param audio-help win2k-hack xen-attach xen-domid-restrict',
+    'curses sdl full-screen portrait no-frame no-quit alt-grab ctrl-grab show-cursor',
+  ].flatMap((line) => line.split(' ').map((name) => `-${name}`)),
+);
 
 interface Parsed {
   /** From the program's name: `x86_64`. */
@@ -49,10 +55,11 @@ export function parseCommandLine(text: string | readonly string[], qemu: string)
   const program = words.slice(0, start).join(' ');
   const arch = /qemu-system-(\w+)/.exec(program)?.[1] ?? 'x86_64';
   const parsed = fresh(arch);
+  if (/qemu-system-x86_64-microvm/.test(program)) parsed.machine = 'microvm';
   for (let at = start; at < words.length; at++) {
     const option = (words[at] ?? '').replace(/^--/, '-');
     if (!option.startsWith('-')) continue;
-    if (FLAGS.test(option)) flag(parsed, option);
+    if (FLAGS.has(option)) flag(parsed, option);
     else take(parsed, option, words[++at] ?? '');
   }
   return built(parsed, qemu);
@@ -81,6 +88,7 @@ function fresh(arch: string): Parsed {
 
 function flag(parsed: Parsed, option: string): void {
   if (option === '-nodefaults') parsed.defaults = false;
+  if (option === '-no-acpi') parsed.machineOptions = new Map([...parsed.machineOptions, ['acpi', 'off']]);
 }
 
 function take(parsed: Parsed, option: string, text: string): void {
@@ -195,7 +203,9 @@ function built(parsed: Parsed, qemu: string): Destination {
   const backend = parsed.machineOptions.get('memory-backend');
   const virtio = machine.startsWith('s390') ? 'ccw' : 'pci';
   const drives = parsed.drives.map((drive) => ({ ...drive, driver: `virtio-blk-${virtio}` }));
-  const devices = [...boardDevices(parsed, machine), ...parsed.nics, ...parsed.devices, ...drives];
+  const made = [...boardDevices(parsed, machine), ...parsed.nics, ...parsed.devices, ...drives].map(
+    (device) => connected(device, parsed),
+  );
   return {
     machine,
     memory: {
@@ -203,10 +213,9 @@ function built(parsed: Parsed, qemu: string): Destination {
       ...(backend !== undefined && { block: backend }),
     },
     cpus: parsed.cpus,
-    devices: placeDevices(
-      PLACED.test(`${parsed.arch}/${machine}`) ? machine : '',
-      devices.map((device) => connected(device, parsed)),
-    ),
+    devices: PLACED.test(`${parsed.arch}/${machine}`)
+      ? placeDevices({ machine, options: parsed.machineOptions, qemu }, made)
+      : made,
     unknown: parsed.unknown,
   };
 }

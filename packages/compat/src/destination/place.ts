@@ -1,17 +1,27 @@
+import { compareVersion } from '../versions.ts';
 import { busOf, type DestinationDevice } from './destination.ts';
-import { numberOf } from './words.ts';
+import { numberOf, switchOf } from './words.ts';
 
 /** A device as the command line has it, before it has a place. */
 export interface Unplaced extends DestinationDevice {
   readonly id?: string;
 }
 
-/** Gives devices their addresses in the order in which QEMU makes them. Machine '': nothing is known of its buses. */
-export function placeDevices(machine: string, devices: readonly Unplaced[]): DestinationDevice[] {
-  if (machine === '') return [...devices];
-  const pci = new PciPlaces(machine);
+/** The machine whose buses the devices go to. */
+export interface Board {
+  /** `pc-q35-7.2`, `microvm`. */
+  readonly machine: string;
+  /** What stands behind it in `-M`. */
+  readonly options: ReadonlyMap<string, string>;
+  /** Version of the program. */
+  readonly qemu: string;
+}
+
+/** Gives devices their addresses in the order in which QEMU makes them. */
+export function placeDevices(board: Board, devices: readonly Unplaced[]): DestinationDevice[] {
+  const pci = new PciPlaces(board.machine);
   const ccw = new CcwPlaces();
-  const mmio = new MmioPlaces(machine);
+  const mmio = new MmioPlaces(board);
   return devices.map((device) => {
     switch (busOf(device.driver) ?? (OTHER_PCI.test(device.driver) ? 'pci' : undefined)) {
       case 'pci':
@@ -105,30 +115,44 @@ class CcwPlaces {
   }
 }
 
+interface MmioTransports {
+  readonly base: number;
+  readonly step: number;
+  readonly count: number;
+}
+
 /** Where machines have their virtio-mmio transports, lowest first; QEMU fills the last one first. */
-const MMIO: Readonly<
-  Record<string, { readonly base: number; readonly step: number; readonly count: number }>
-> = {
-  microvm: { base: 0xfeb00000, step: 0x200, count: 24 },
-  virt: { base: 0x0a000000, step: 0x200, count: 32 },
-};
+function mmioTransports({ machine, options, qemu }: Board): MmioTransports | undefined {
+  switch (/^(microvm|virt)(?=$|-)/.exec(machine)?.[1]) {
+    case 'microvm': {
+      // with the second I/O APIC (since 6.0), which needs ACPI, there are interrupts for more of them
+      const off = (name: string): boolean => switchOf(options.get(name)) === false;
+      const two = compareVersion(qemu, '6.0') >= 0 && !off('acpi') && !off('ioapic2');
+      return { base: 0xfeb00000, step: 0x200, count: two ? 24 : 8 };
+    }
+    case 'virt':
+      return { base: 0x0a000000, step: 0x200, count: 32 };
+    default:
+      return undefined;
+  }
+}
 
 class MmioPlaces {
   readonly #free: number[];
-  readonly #table: (typeof MMIO)[string] | undefined;
+  readonly #transports: MmioTransports | undefined;
 
-  constructor(machine: string) {
-    this.#table = MMIO[/^(microvm|virt)(?=$|-|,)/.exec(machine)?.[1] ?? ''];
-    this.#free = Array.from({ length: this.#table?.count ?? 0 }, (_, index) => index);
+  constructor(board: Board) {
+    this.#transports = mmioTransports(board);
+    this.#free = Array.from({ length: this.#transports?.count ?? 0 }, (_, index) => index);
   }
 
   place(device: Unplaced): DestinationDevice {
-    const table = this.#table;
+    const transports = this.#transports;
     const asked = numberOf(/^virtio-mmio-bus\.(\d+)$/.exec(device.properties.get('bus') ?? '')?.[1]);
     const slot = asked ?? this.#free.at(-1);
-    if (table === undefined || slot === undefined) return device;
+    if (transports === undefined || slot === undefined) return device;
     this.#free.splice(this.#free.indexOf(slot), 1);
-    const address = (table.base + slot * table.step).toString(16).padStart(16, '0');
+    const address = (transports.base + slot * transports.step).toString(16).padStart(16, '0');
     return { ...device, place: `virtio-mmio@${address}` };
   }
 }
