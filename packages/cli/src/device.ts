@@ -91,18 +91,15 @@ export function fieldsOf(section: StreamSection): TraceNode | undefined {
 }
 
 /** Byte order of the configuration space: little-endian with VERSION_1, else the guest's. */
-export function configEndian({ state, device }: DecodedVirtio, machine: string): Endian {
+export function configEndian({ state }: DecodedVirtio, guest: Endian): Endian {
   if (hasFeature(negotiated(state), FEATURE.VERSION_1)) return 'little';
   const said = state.subsections.deviceEndian;
   if (said !== undefined) return said === 2 ? 'big' : 'little';
-  return device.codec.transport.name === 'ccw' ||
-    /^(s390|pseries|powernv|g3beige|mac99|q800|virt-m68k)/.test(machine)
-    ? 'big'
-    : 'little';
+  return guest;
 }
 
-/** Names that go with the numbers of a device's state. */
-export function summarize(decoded: DecodedVirtio, machine: string): { readonly [key: string]: Json } {
+/** Names that go with the numbers of a device's state. `guest`: byte order of the guest's CPU. */
+export function summarize(decoded: DecodedVirtio, guest: Endian): { readonly [key: string]: Json } {
   const { device, state } = decoded;
   const { transport, device: type } = device.codec;
   return {
@@ -113,7 +110,7 @@ export function summarize(decoded: DecodedVirtio, machine: string): { readonly [
       name: name ?? null,
     })),
     ...(type.describeConfig !== undefined && {
-      configSpace: type.describeConfig(state.config, configEndian(decoded, machine)),
+      configSpace: type.describeConfig(state.config, configEndian(decoded, guest)),
     }),
     ...(transport.describe !== undefined && { transport: transport.describe(state.transport) }),
   };

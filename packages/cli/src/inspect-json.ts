@@ -1,4 +1,5 @@
-import type { StreamSection } from '@virtkit/migration';
+import type { Endian } from '@virtkit/core';
+import { machineEndian, type StreamSection } from '@virtkit/migration';
 import { bytesToJson, hex, type Json, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, fieldsOf, matches, summarize } from './device.ts';
 import { fieldsUnder, fieldValue } from './field-path.ts';
@@ -22,6 +23,7 @@ function toJson(
   options: InspectOptions,
 ): Json {
   const machine = stream.configuration?.name ?? '';
+  const guest = machineEndian(machine, stream.ram?.blocks);
   return {
     format: 1,
     bytes,
@@ -39,7 +41,7 @@ function toJson(
     sections: stream.sections
       .filter((section) => matches(section, options.device))
       .map((section) => sectionJson(section, others.has(section), options)),
-    devices: devices.map((examined) => deviceJson(examined, machine, options)),
+    devices: devices.map((examined) => deviceJson(examined, guest, options)),
   };
 }
 
@@ -88,7 +90,7 @@ function plainJson(value: unknown): Json {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? value : null;
 }
 
-function deviceJson(examined: Examined, machine: string, options: InspectOptions): Json {
+function deviceJson(examined: Examined, guest: Endian, options: InspectOptions): Json {
   const { device, decoded, error, findings } = examined;
   const { header, offset, body } = device.section;
   const head = {
@@ -104,7 +106,7 @@ function deviceJson(examined: Examined, machine: string, options: InspectOptions
   if (decoded === undefined) return { ...head, error: error === undefined ? null : errorJson(error) };
   return {
     ...head,
-    summary: summarize(decoded, machine),
+    summary: summarize(decoded, guest),
     state: device.codec.toJSON(decoded.state),
     findings: findings.map(({ code, severity, layer, path, reason, offset: at }) => ({
       code,

@@ -1,5 +1,12 @@
-import { nameFeatures, nameStatus, negotiated, type VirtioState } from '@virtkit/core';
-import { COMMANDS, type MigrationStream, type StreamSection, showValue, titleOf } from '@virtkit/migration';
+import { type Endian, nameFeatures, nameStatus, negotiated, type VirtioState } from '@virtkit/core';
+import {
+  COMMANDS,
+  type MigrationStream,
+  machineEndian,
+  type StreamSection,
+  showValue,
+  titleOf,
+} from '@virtkit/migration';
 import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, examine, fieldsOf, matches, summarize } from './device.ts';
 import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
@@ -49,12 +56,12 @@ function humanParts(
   const { stream } = read;
   // without a header there is nothing to say: the error says it
   const head = device === undefined && path === undefined && stream.version !== 0 ? [overview(read)] : [];
-  const machine = stream.configuration?.name ?? '';
+  const guest = machineEndian(stream.configuration?.name ?? '', stream.ram?.blocks);
   return [
     ...head,
     ...devices
       .filter(({ decoded }) => path === undefined || decoded === undefined || findField(decoded.root, path))
-      .map((examined) => deviceText(examined, machine, options)),
+      .map((examined) => deviceText(examined, guest, options)),
     ...(device === undefined ? [] : others)
       .filter((section) => path === undefined || fieldAt(section, path))
       .map((section) => sectionText(section, options)),
@@ -110,7 +117,7 @@ function overview({ stream, bytes }: Read): string {
   return textOf(lines);
 }
 
-function deviceText(examined: Examined, machine: string, options: InspectOptions): string {
+function deviceText(examined: Examined, guest: Endian, options: InspectOptions): string {
   const { device, decoded, error } = examined;
   const { header, offset, body } = device.section;
   const title = `${pc.bold(titleOf(device))}  ${device.codec.transport.name}, section ${header.id} version ${header.versionId}, ${body.length} bytes at ${hex(offset)}`;
@@ -128,7 +135,7 @@ function deviceText(examined: Examined, machine: string, options: InspectOptions
     `  flags        ${flags(state)}`,
     ...queueTable(state),
     ...requestLines(state),
-    ...jsonLines(summarize(decoded, machine)['configSpace'], 'config space'),
+    ...jsonLines(summarize(decoded, guest)['configSpace'], 'config space'),
     ...jsonLines(device.codec.device.saveDevice(state.device).toJSON(state.device), 'device'),
     ...jsonLines(transportJson(examined), 'transport'),
     ...examined.findings.map(

@@ -1,4 +1,4 @@
-import { type Finding, negotiated, type VirtioState } from '@virtkit/core';
+import { type Endian, type Finding, negotiated, type VirtioState } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { NetState } from '@virtkit/device-net';
 import {
@@ -6,6 +6,7 @@ import {
   decodeVirtio,
   findVirtio,
   type MigrationStream,
+  machineEndian,
   type Registry,
   titleOf,
   type VirtioDevice,
@@ -34,6 +35,8 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
     ...checkCommands(stream, target),
   ];
   const places = destination === undefined ? [] : checkPlaces(stream, destination, target);
+  const type = machine ?? stream.configuration?.name ?? '';
+  const endian = machineEndian(type, stream.ram?.blocks);
   for (const section of stream.sections) {
     const place = places.find(({ path }) => path === section.header.idstr);
     if (place !== undefined) {
@@ -44,7 +47,7 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
     if (device === undefined) continue;
     const title = titleOf(device);
     try {
-      found.push(...checkVirtio(device, target, machine ?? stream.configuration?.name ?? ''));
+      found.push(...checkVirtio(device, target, type, endian));
     } catch (error) {
       if (!isStateError(error)) throw error;
       found.push({ code: error.code, severity: 'refused', path: title, reason: error.message });
@@ -56,13 +59,13 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
 /** The device that was made has answered for them. */
 const NONE: ReadonlyMap<string, string> = new Map();
 
-function checkVirtio(device: VirtioDevice, target: Target, machine: string): Verdict[] {
+function checkVirtio(device: VirtioDevice, target: Target, machine: string, endian: Endian): Verdict[] {
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
   const own = checkFindings(title, device.codec.check(state));
   const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
   if (kind === undefined) return [...own, ...checkFeatures(title, kind, state, target)];
-  const making = makingOf(device, target, machine);
+  const making = makingOf(device, target, machine, endian);
   const special = making === undefined ? target : { ...target, properties: making.device.properties };
   const converted = convertState(
     title,

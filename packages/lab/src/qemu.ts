@@ -9,7 +9,16 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { delay, isObject, type JsonObject, LabTimeoutError, Qmp, QmpError, withTimeout } from './qmp.ts';
 
-export type QemuArch = 'x86_64' | 's390x' | 'aarch64' | 'ppc64' | 'riscv64' | 'm68k';
+export type QemuArch =
+  | 'x86_64'
+  | 's390x'
+  | 'aarch64'
+  | 'ppc'
+  | 'ppc64'
+  | 'riscv64'
+  | 'm68k'
+  | 'or1k'
+  | 'loongarch64';
 
 /** A QEMU program that was found and could be started. */
 export interface QemuBinary {

@@ -18,7 +18,7 @@ export {
   type StreamSink,
 } from './events.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
-export { parseRamMap, ramLayout } from './machine-layout.ts';
+export { machineEndian, parseRamMap, ramLayout } from './machine-layout.ts';
 export {
   type ByteSource,
   type MigrationStream,

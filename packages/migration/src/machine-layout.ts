@@ -1,21 +1,26 @@
+import type { Endian } from '@virtkit/core';
 import { StateError } from '@virtkit/vmstate';
 import type { RamBlock } from './events.ts';
 import type { RamPlacement } from './ram-image.ts';
 
-/** Where a machine type puts its main memory. */
+/** Byte order and main memory of a machine type. */
 interface MachineLayout {
   /** Of the machine's name in the stream. */
   readonly machine: RegExp;
+  /** Where several machines have that name: a block that only this one has. */
+  readonly mark?: RegExp;
   /** Name of the main block without `memory-backend`. */
   readonly block: string;
   /** Where it begins. */
   readonly base: number;
-  /** PC: how much of it lies below 4 GiB; the rest begins there. */
-  readonly below4g?: (size: number) => number;
+  /** How much of it lies there; the rest begins at `high`. */
+  readonly low?: (size: number) => number;
+  readonly high?: number;
+  readonly endian?: 'big';
 }
 
+const MIB = 2 ** 20;
 const GIB = 2 ** 30;
-const FOUR_GIB = 4 * GIB;
 
 /**
  * Machine layouts. PC machines leave a hole below 4 GiB, for devices; how large it is depends on the size of memory
@@ -26,26 +31,57 @@ const LAYOUTS: readonly MachineLayout[] = [
     machine: /^pc-q35-|^q35$/,
     block: 'pc.ram',
     base: 0,
-    below4g: (size) => (size >= 0xb000_0000 ? 0x8000_0000 : 0xb000_0000),
+    low: (size) => (size >= 0xb000_0000 ? 0x8000_0000 : 0xb000_0000),
+    high: 4 * GIB,
   },
   {
     machine: /^pc-i440fx-|^pc$|^pc-\d|^isapc$|^xenfv/,
     block: 'pc.ram',
     base: 0,
-    below4g: (size) => (size >= 0xe000_0000 ? 0xc000_0000 : 0xe000_0000),
+    low: (size) => (size >= 0xe000_0000 ? 0xc000_0000 : 0xe000_0000),
+    high: 4 * GIB,
   },
-  { machine: /^microvm$/, block: 'microvm.ram', base: 0, below4g: () => 0xc000_0000 },
-  { machine: /^s390-ccw-virtio/, block: 's390.ram', base: 0 },
-  { machine: /^pseries/, block: 'ppc_spapr.ram', base: 0 },
-  { machine: /^virt-m68k|^virt-\d+\.\d+-m68k/, block: 'm68k_virt.ram', base: 0 },
-  { machine: /^virt(-\d|$)/, block: 'mach-virt.ram', base: GIB },
+  { machine: /^microvm$/, block: 'microvm.ram', base: 0, low: () => 0xc000_0000, high: 4 * GIB },
+  { machine: /^s390-ccw-virtio/, block: 's390.ram', base: 0, endian: 'big' },
+  { machine: /^pseries/, block: 'ppc_spapr.ram', base: 0, endian: 'big' },
+  { machine: /^g3beige$/, block: 'ppc_heathrow.ram', base: 0, endian: 'big' },
+  { machine: /^mac99$/, block: 'ppc_core99.ram', base: 0, endian: 'big' },
+  { machine: /^q800$/, block: 'm68k_mac.ram', base: 0, endian: 'big' },
+  // machines named virt: of Arm and m68k the name has a version in the stream, of the others not
+  { machine: /^virt-\d/, mark: /^(mach-virt\.ram|virt\.flash0)$/, block: 'mach-virt.ram', base: GIB },
+  { machine: /^virt-\d/, mark: /^m68k_virt\.ram$/, block: 'm68k_virt.ram', base: 0, endian: 'big' },
+  { machine: /^virt$/, mark: /^riscv_virt_board\./, block: 'riscv_virt_board.ram', base: 2 * GIB },
+  {
+    machine: /^virt$/,
+    mark: /^loongarch\.ram$/,
+    block: 'loongarch.ram',
+    base: 0,
+    low: () => 256 * MIB,
+    high: 2 * GIB,
+  },
+  { machine: /^virt$/, mark: /^openrisc\.ram$/, block: 'openrisc.ram', base: 0, endian: 'big' },
 ];
+
+function layoutOf(machine: string, blocks: readonly RamBlock[]): MachineLayout | undefined {
+  const named = LAYOUTS.filter((each) => each.machine.test(machine));
+  return named.find(({ mark }) => mark === undefined || blocks.some(({ name }) => mark.test(name)));
+}
+
+/**
+ * Byte order of a machine's CPU, which is that of legacy devices; little if nothing is known of the machine.
+ *
+ * @param machine as in the configuration section: `pc-q35-7.2`
+ * @param blocks of RAM, which tell machines of one name apart
+ */
+export function machineEndian(machine: string, blocks: readonly RamBlock[] = []): Endian {
+  if (/^(powernv|ppce500)/.test(machine)) return 'big';
+  return layoutOf(machine, blocks)?.endian ?? 'little';
+}
 
 /**
  * The guest-physical layout of a stream's RAM.
  *
- * Main memory is the block with the machine's usual name, else (a `memory-backend` of another name) the largest. Blocks
- * whose address the stream tells (x-ignore-shared) lie there.
+ * Main memory is the block with the machine's usual name, else (a `memory-backend` of another name) the largest.
  *
  * @param machine as in the configuration section: `pc-q35-7.2`
  * @param map overrides the table: where each piece lies
@@ -57,7 +93,7 @@ export function ramLayout(
   map?: readonly RamPlacement[],
 ): readonly RamPlacement[] {
   if (map !== undefined && map.length > 0) return map;
-  const layout = LAYOUTS.find((each) => each.machine.test(machine));
+  const layout = layoutOf(machine, blocks);
   const main =
     blocks.find(({ name }) => name === layout?.block) ??
     blocks.reduce<RamBlock | undefined>(
@@ -73,9 +109,10 @@ export function ramLayout(
     );
   }
   const { name: block, length } = main;
-  const low = Math.min(length, layout.below4g?.(length) ?? length);
+  const low = Math.min(length, layout.low?.(length) ?? length);
   const placements: RamPlacement[] = [{ gpa: layout.base, block, offset: 0, length: low }];
-  if (length > low) placements.push({ gpa: FOUR_GIB, block, offset: low, length: length - low });
+  if (length > low && layout.high !== undefined)
+    placements.push({ gpa: layout.high, block, offset: low, length: length - low });
   return placements;
 }
 

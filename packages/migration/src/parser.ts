@@ -12,6 +12,7 @@ import {
   type StreamContext,
 } from './structures.ts';
 import { findEnd, splitTail } from './tail.ts';
+import { targetPageBits } from './target-page.ts';
 import { TYPE } from './wire.ts';
 
 /** Settings of a {@link StreamParser}; each has a default that suits QEMU's streams. */
@@ -323,11 +324,9 @@ export class StreamParser {
   }
 
   #beginRam(): void {
-    const capabilities = this.#configuration?.capabilities ?? [];
+    const { capabilities = [], targetPageBits: told = this.#pageBits, name } = this.#configuration ?? {};
     this.#ram ??= new RamParser(this.#context.sink, {
-      pageBits: checkPageBits(
-        this.#configuration?.targetPageBits ?? this.#pageBits ?? pageBitsOf(this.#configuration?.name),
-      ),
+      pageBits: (blocks) => checkPageBits(told ?? targetPageBits(name, blocks)),
       ignoreShared: this.#configuration === undefined ? undefined : capabilities.includes('x-ignore-shared'),
       mappedRam: capabilities.includes('mapped-ram'),
     });
@@ -399,9 +398,4 @@ function checkPageBits(bits: number): number {
     { bits },
     { layer: 'stream', path: 'configuration.targetPageBits' },
   );
-}
-
-/** Machines whose target pages are not of 4 KiB, and not told in the configuration section. */
-function pageBitsOf(machine = ''): number {
-  return ['clipper', 'sun4u', 'sun4v', 'niagara'].includes(machine) ? 13 : 12;
 }

@@ -1,5 +1,7 @@
 import { StateError } from '@virtkit/vmstate';
+import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock } from './events.ts';
+import { targetPageBits } from './target-page.ts';
 import { RAM } from './wire.ts';
 
 /** Where a piece of a RAM block lies in the guest-physical address space. */
@@ -31,6 +33,9 @@ export class RamImage extends NullSink {
   readonly #options: RamImageOptions;
   readonly #blocks: { readonly block: RamBlock; readonly bytes: Uint8Array | undefined }[] = [];
   #held = 0;
+  #configuration: Configuration | undefined;
+  /** Of a target page; 0 until the first page comes. */
+  #pageSize = 0;
   #target: Uint8Array | undefined;
   #at = 0;
 
@@ -49,6 +54,10 @@ export class RamImage extends NullSink {
   /** What the stream told of its blocks, held or not. */
   get announced(): readonly RamBlock[] {
     return this.#blocks.map(({ block }) => block);
+  }
+
+  override configuration(value: Configuration): void {
+    this.#configuration = value;
   }
 
   override ramBlock(block: RamBlock): void {
@@ -82,7 +91,8 @@ export class RamImage extends NullSink {
       this.#target = entry.bytes;
       this.#at = offset;
     } else if (kind === RAM.ZERO) {
-      entry.bytes.fill(0, offset, offset + 4096);
+      if (this.#pageSize === 0) this.#pageSize = 2 ** this.#pageBits();
+      entry.bytes.fill(0, offset, offset + this.#pageSize);
     } else {
       const place = { layer: 'stream', path: `ram.${entry.block.name}` } as const;
       throw new StateError(
@@ -92,6 +102,11 @@ export class RamImage extends NullSink {
         place,
       );
     }
+  }
+
+  #pageBits(): number {
+    const { targetPageBits: told, name } = this.#configuration ?? {};
+    return told ?? targetPageBits(name, this.announced);
   }
 
   override ramData(bytes: Uint8Array, start: number, end: number): void {

@@ -5,7 +5,8 @@ import { RAM } from './wire.ts';
 /** Capabilities of the configuration section that change the `ram` section. */
 export interface RamOptions {
   /** Target page size in bits: 12 but for a few targets. */
-  readonly pageBits: number;
+  /** Of a target page; asked again when the blocks are known. */
+  readonly pageBits: (blocks: readonly RamBlock[]) => number;
   /** x-ignore-shared: each block is followed by its address. Undefined: the stream has no configuration section. */
   readonly ignoreShared: boolean | undefined;
   /** mapped-ram: each block is followed by a header, its bitmap and its pages. */
@@ -25,7 +26,7 @@ const MAPPED_RAM_VERSION = 1;
 export class RamParser {
   readonly #sink: StreamSink;
   readonly #options: RamOptions;
-  readonly #pageSize: number;
+  #pageSize: number;
   readonly #blocks: RamBlock[] = [];
   readonly #byName = new Map<string, number>();
   /** Block of the last page record: CONTINUE refers to it, also across sections. */
@@ -43,7 +44,7 @@ export class RamParser {
   constructor(sink: StreamSink, options: RamOptions) {
     this.#sink = sink;
     this.#options = options;
-    this.#pageSize = 2 ** options.pageBits;
+    this.#pageSize = 2 ** options.pageBits([]);
   }
 
   /** A new section of RAM begins. */
@@ -66,8 +67,8 @@ export class RamParser {
   consume(bytes: Uint8Array, from: number, base: number, final: boolean): number {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const end = bytes.length;
-    const mask = this.#pageSize - 1;
-    const pageSize = this.#pageSize;
+    let pageSize = this.#pageSize;
+    let mask = pageSize - 1;
     const sink = this.#sink;
     let at = from;
     while (!this.done) {
@@ -79,6 +80,8 @@ export class RamParser {
       if (this.#unlisted > 0) {
         if (end - at < BLOCK_HEAD_MAX && !final && !this.#isWholeBlock(bytes, at)) return at;
         at = this.#readBlock(bytes, at, base);
+        pageSize = this.#pageSize;
+        mask = pageSize - 1;
         continue;
       }
       if (end - at < 8) return at;
@@ -281,6 +284,7 @@ export class RamParser {
       this.#byName.set(block.name, this.#blocks.length);
       this.#blocks.push(block);
       this.#unlisted -= block.length;
+      if (this.#unlisted === 0) this.#pageSize = 2 ** this.#options.pageBits(this.#blocks);
       this.#sink.ramBlock(block);
       return input.offset;
     } catch (error) {

@@ -6,11 +6,11 @@ import type { VirtioState } from '@virtkit/core';
 import { MappedMemory } from '@virtkit/core';
 import { blk, memoryDisk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
-import { decodeVirtio, findVirtio, parseStream, titleOf } from '@virtkit/migration';
+import { decodeVirtio, findVirtio, machineEndian, parseStream, titleOf } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
-import { endianOf, liveDevice } from '@virtkit/visit';
+import { liveDevice } from '@virtkit/visit';
 
 const ROUNDS = 15;
 const BATCH = 200;
@@ -42,7 +42,7 @@ for (const name of ['7.2.22/q72-q35-52-io', '7.2.22/q72-s390-idle']) {
     const live = liveDevice(device, idle, {
       memory,
       machine,
-      targetEndian: endianOf(machine),
+      targetEndian: machineEndian(machine),
       disk: () => memoryDisk(1 << 20),
       network: () => ({ send: () => true }),
     });

@@ -11,5 +11,5 @@ export { inferPci } from './infer-pci.ts';
 export { freshDevice, liveDevice, type Surroundings } from './live.ts';
 export type { Made } from './made.ts';
 export { type ChangedPage, type Changes, StreamRewriter } from './rewrite.ts';
-export { endianOf, type LiveStream, type OpenOptions, openStream, type StreamDevice } from './stream-live.ts';
+export { type LiveStream, type OpenOptions, openStream, type StreamDevice } from './stream-live.ts';
 export { changedPages, type Visited, visitBlocks } from './visit.ts';

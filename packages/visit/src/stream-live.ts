@@ -1,14 +1,9 @@
-import {
-  type DeviceEvent,
-  type Endian,
-  type LiveDevice,
-  MappedMemory,
-  type VirtioState,
-} from '@virtkit/core';
+import { type DeviceEvent, type LiveDevice, MappedMemory, type VirtioState } from '@virtkit/core';
 import {
   decodeVirtio,
   findVirtio,
   type MigrationStream,
+  machineEndian,
   type RamImage,
   type RamPlacement,
   type Registry,
@@ -81,7 +76,8 @@ export function openStream(
       return { gpa, bytes: bytes.subarray(offset, offset + length) };
     }),
   );
-  const around: Surroundings = { ...options, memory, machine, targetEndian: endianOf(machine) };
+  const targetEndian = machineEndian(machine, ram.announced);
+  const around: Surroundings = { ...options, memory, machine, targetEndian };
   const devices = stream.sections.flatMap((section): StreamDevice[] => {
     const device = findVirtio(section, registry);
     if (device?.known !== true) return [];
@@ -90,9 +86,4 @@ export function openStream(
     return [{ device, state, live, save: () => device.codec.encode(live.capture()) }];
   });
   return { memory, placements, devices };
-}
-
-/** Byte order of a machine's CPU. */
-export function endianOf(machine: string): Endian {
-  return /^(s390|pseries|powernv|g3beige|mac99|q800|virt-.*m68k|virt-m68k)/.test(machine) ? 'big' : 'little';
 }

@@ -8,7 +8,7 @@ import {
 } from '@virtkit/core';
 import { type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { titleOf, type VirtioDevice } from '@virtkit/migration';
-import { endianOf, freshDevice } from '@virtkit/visit';
+import { freshDevice } from '@virtkit/visit';
 import { hex } from '@virtkit/vmstate';
 import { bitsOf, type DeviceKind, featureControl } from '../control.ts';
 import type { Verdict } from '../verdict.ts';
@@ -79,7 +79,7 @@ function deviceOf(device: VirtioDevice, state: VirtioState, making: Making): Liv
     {
       memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(4096) }]),
       machine: making.machine,
-      targetEndian: endianOf(making.machine),
+      targetEndian: making.endian,
       disk: () => memoryDisk(1 << 20),
       network: () => ({ send: () => true }),
     },

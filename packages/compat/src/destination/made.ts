@@ -1,4 +1,4 @@
-import type { RingFeatures, VirtioState } from '@virtkit/core';
+import type { Endian, RingFeatures, VirtioState } from '@virtkit/core';
 import type { BlkOptions } from '@virtkit/device-blk';
 import type { NetOptions } from '@virtkit/device-net';
 import type { PciMode, PciOptions } from '@virtkit/transport-pci';
@@ -15,6 +15,8 @@ export interface Making {
   readonly complete: boolean;
   readonly qemu: QemuVersion;
   readonly machine: string;
+  /** Of the guest's CPU. */
+  readonly endian: Endian;
   readonly cpus: number;
 }
 

@@ -1,10 +1,16 @@
+import type { Endian } from '@virtkit/core';
 import { splitIdstr, type VirtioDevice } from '@virtkit/migration';
 import type { Override, Target } from '../target.ts';
 import { busOf, type DestinationDevice, sectionName } from './destination.ts';
 import type { Making } from './made.ts';
 
 /** How the target makes the device that a section is loaded into; undefined: nothing is said of it, so as at the source. */
-export function makingOf(device: VirtioDevice, target: Target, machine: string): Making | undefined {
+export function makingOf(
+  device: VirtioDevice,
+  target: Target,
+  machine: string,
+  endian: Endian,
+): Making | undefined {
   const { path, name } = splitIdstr(device.section.header.idstr);
   const { destination, overrides = [], properties, qemu } = target;
   const there = destination?.devices.find(({ place }) => place === path);
@@ -18,7 +24,7 @@ export function makingOf(device: VirtioDevice, target: Target, machine: string):
   for (const override of fitting)
     for (const [property, value] of override.properties) all.set(property, value);
   const made: DestinationDevice = { ...there, driver, properties: all };
-  return { device: made, complete: there !== undefined, qemu, machine, cpus: destination?.cpus ?? 1 };
+  return { device: made, complete: there !== undefined, qemu, machine, endian, cpus: destination?.cpus ?? 1 };
 }
 
 /** The same kind of device; at the address, if it names one; with the id, if the command line has it. */
