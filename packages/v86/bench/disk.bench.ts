@@ -28,16 +28,18 @@ interface Case {
   readonly name: string;
   readonly command: (disk: string) => string;
 }
-const direct = (name: string, bs: string, count: number): Case[] => [
+/** `times`: over the disk again. */
+const direct = (name: string, bs: string, count: number, times = 1): Case[] => [
   {
     name: `read ${name} direct`,
-    command: (disk) => `dd if=${disk} of=/dev/null bs=${bs} count=${count} iflag=direct`,
+    command: (disk) => again(times, `dd if=${disk} of=/dev/null bs=${bs} count=${count} iflag=direct`),
   },
   {
     name: `write ${name} direct`,
-    command: (disk) => `dd if=/dev/zero of=${disk} bs=${bs} count=${count} oflag=direct`,
+    command: (disk) => again(times, `dd if=/dev/zero of=${disk} bs=${bs} count=${count} oflag=direct`),
   },
 ];
+const again = (times: number, command: string): string => Array<string>(times).fill(command).join('; ');
 const buffered = (name: string, bs: string, count: number): Case[] => [
   {
     name: `read ${name} buffered`,
@@ -52,7 +54,7 @@ const buffered = (name: string, bs: string, count: number): Case[] => [
 const cases = [
   ...direct('4k', '4k', 4000),
   ...direct('64k', '64k', 1000),
-  ...direct('1M', '1M', 48),
+  ...direct('1M', '1M', 60, 6),
   ...buffered('4k', '4k', 4000),
   ...buffered('64k', '64k', 320),
   ...buffered('1M', '1M', 24),
