@@ -40,13 +40,32 @@ function unpackError({ message }: Error): StateError {
   return new StateError('gzip', `the gzip data cannot be unpacked: ${message}`, {}, { layer: 'stream' });
 }
 
+/** What people keep streams in, or take for one, by the first four bytes. */
+const OTHER_FILES: Readonly<Record<number, string>> = {
+  682962941: 'zstd data: unpack it first (zstd -d)',
+  4248271448: 'xz data: unpack it first (xz -d)',
+  1113221177: 'bzip2 data: unpack it first (bzip2 -d)',
+  2303482447: 'lzop data: unpack it first (lzop -d)',
+  1363560955:
+    "a qcow2 image: snapshots inside of images cannot be read, a stream in a file of its own can (QEMU's migrate)",
+};
+
+/** Is the input gzipped? @throws StateError `format` for what cannot be unpacked here */
+function isPacked(first: Uint8Array): boolean {
+  const [a = 0, b = 0, c = 0, d = 0] = first;
+  const other = OTHER_FILES[((a << 24) | (b << 16) | (c << 8) | d) >>> 0];
+  if (other !== undefined)
+    throw new StateError('format', `not a migration stream but ${other}`, {}, { layer: 'stream', offset: 0 });
+  return a === 0x1f && b === 0x8b;
+}
+
 async function readChunks(file: string, owned: boolean, take: (chunk: Uint8Array) => void): Promise<void> {
   const fd = file === '-' ? STDIN : openSync(file, 'r');
   try {
     const chunks = chunksOf(fd, owned);
     const first = chunks.next();
     if (first.done === true) return;
-    if (first.value[0] === 0x1f && first.value[1] === 0x8b) {
+    if (isPacked(first.value)) {
       await unpack(first.value.slice(), chunks, take);
       return;
     }
@@ -92,8 +111,7 @@ async function* chunksFrom(file: string): AsyncGenerator<Uint8Array> {
   try {
     const first = await chunks.next();
     if (first.done === true) return;
-    const packed = first.value[0] === 0x1f && first.value[1] === 0x8b;
-    yield* packed ? unpacked(all(first.value)) : all(first.value);
+    yield* isPacked(first.value) ? unpacked(all(first.value)) : all(first.value);
   } finally {
     // a standard input that nobody reads would keep the program
     source.destroy();

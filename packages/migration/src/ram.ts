@@ -1,12 +1,11 @@
-import { latin1, Reader, StateError } from '@virtkit/vmstate';
+import { hex, latin1, Reader, StateError } from '@virtkit/vmstate';
 import type { MappedRam, RamBlock, StreamSink } from './events.ts';
 import { RAM } from './wire.ts';
 
 /** Capabilities of the configuration section that change the `ram` section. */
 export interface RamOptions {
-  /** Target page size in bits: 12 but for a few targets. */
-  /** Of a target page; asked again when the blocks are known. */
-  readonly pageBits: (blocks: readonly RamBlock[]) => number;
+  /** Target page size in bits; asked again when the blocks are known. */
+  pageBits(blocks: readonly RamBlock[]): number;
   /** x-ignore-shared: each block is followed by its address. Undefined: the stream has no configuration section. */
   readonly ignoreShared: boolean | undefined;
   /** mapped-ram: each block is followed by a header, its bitmap and its pages. */
@@ -68,7 +67,6 @@ export class RamParser {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const end = bytes.length;
     let pageSize = this.#pageSize;
-    let mask = pageSize - 1;
     const sink = this.#sink;
     let at = from;
     while (!this.done) {
@@ -81,12 +79,11 @@ export class RamParser {
         if (end - at < BLOCK_HEAD_MAX && !final && !this.#isWholeBlock(bytes, at)) return at;
         at = this.#readBlock(bytes, at, base);
         pageSize = this.#pageSize;
-        mask = pageSize - 1;
         continue;
       }
       if (end - at < 8) return at;
       const word = view.getUint32(at + 4);
-      const flags = word & mask;
+      const flags = word & (pageSize - 1);
       const offset = view.getUint32(at) * 0x1_0000_0000 + (word - flags);
       // nearly all of a stream: a page of the block before, whole in this chunk
       if (flags === (RAM.PAGE | RAM.CONTINUE) && end - at >= 8 + pageSize && offset < this.#blockLength) {
@@ -157,7 +154,7 @@ export class RamParser {
       default:
         throw this.#error(
           'ram-flags',
-          `RAM record with flags 0x${flags.toString(16)}, which no QEMU writes`,
+          `RAM record with flags ${hex(flags)}, which no QEMU writes`,
           { flags },
           base + at,
         );
@@ -200,7 +197,7 @@ export class RamParser {
       const name = this.#blocks[this.#block]?.name ?? '';
       throw this.#error(
         'ram-offset',
-        `page at 0x${offset.toString(16)} of block "${name}", which has 0x${this.#blockLength.toString(16)} bytes`,
+        `page at ${hex(offset)} of block "${name}", which has ${hex(this.#blockLength)} bytes`,
         { offset, length: this.#blockLength, block: name },
         base + at,
       );
@@ -277,7 +274,7 @@ export class RamParser {
       if (block.length > this.#unlisted)
         throw this.#error(
           'ram-size',
-          `block "${block.name}" of 0x${block.length.toString(16)} bytes, 0x${this.#unlisted.toString(16)} are left of the total`,
+          `block "${block.name}" of ${hex(block.length)} bytes, ${hex(this.#unlisted)} are left of the total`,
           { length: block.length, left: this.#unlisted },
           base + at,
         );

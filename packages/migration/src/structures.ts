@@ -20,27 +20,14 @@ export interface StreamContext {
   readonly accepts: (header: SectionHeader, body: Uint8Array) => boolean | undefined;
 }
 
-/** What people take for a stream, or keep one in, by its first four bytes. */
-const OTHER_FILES: Readonly<Record<number, string>> = {
-  682962941: 'zstd: decompress it first',
-  4248271448: 'xz: decompress it first',
-  1113221177: 'bzip2: decompress it first',
-  2303482447: 'lzop: decompress it first',
-  69356824: 'lz4: decompress it first',
-  1363560955: 'a qcow2 image: migrate to a file, a snapshot inside of an image cannot be read',
-  1447903488: "a backup of Proxmox (VMA): the guest's state is not a file of its own there",
-  2135247942: 'an ELF file, such as a memory dump: it has no devices',
-};
-
 /** Magic and version. */
 export function readPreamble(input: Reader): number {
   const at = input.position;
   const magic = input.u32();
   if (magic !== MAGIC) {
-    const other = OTHER_FILES[magic];
     throw new StateError(
       'magic',
-      `not a migration stream: ${hex(magic)} found, ${hex(MAGIC)} ("QEVM") expected${other === undefined ? '' : `; it looks like ${other}`}`,
+      `not a migration stream: ${hex(magic)} found, ${hex(MAGIC)} ("QEVM") expected`,
       { found: magic, expected: MAGIC },
       { layer: 'stream', offset: at },
     );
