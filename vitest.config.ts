@@ -9,6 +9,7 @@ export default defineConfig({
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
     reporters: process.env['CI'] ? ['default', './.ci/count-reporter.ts'] : ['default'],
+    setupFiles: ['./.ci/seed.ts'],
     passWithNoTests: true,
     // two cores may be busy with a real QEMU beside
     testTimeout: 60_000,
