@@ -23,14 +23,14 @@ const program = new Command('virtkit')
   .description('virtio devices in QEMU migration streams: every field by name')
   .addHelpText(
     'after',
-    '\nFILE may be gzipped; - is standard input.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable.',
+    '\nFILE may be gzipped; - is standard input. IMAGE#NAME is what savevm left in a qcow2 image as snapshot NAME.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable.',
   )
   .version(version(), '-V, --version')
   .exitOverride();
 
 program
   .command('inspect')
-  .argument('<file>', 'migration stream, libvirt save file, or -')
+  .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .description('print the virtio devices of a stream')
   .option('--json', 'machine-readable, see schema/inspect.schema.json')
   .option('--device <name>', 'only sections whose name has this in it, of any kind')
@@ -46,7 +46,7 @@ program
 
 program
   .command('verify')
-  .argument('<file>', 'migration stream, libvirt save file, or -')
+  .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .description('decode, encode, compare; check what the fields promise each other')
   .option('--json', 'machine-readable, see schema/verify.schema.json')
   .action(async (file: string, options: { readonly json?: boolean }) => {
@@ -58,7 +58,7 @@ program
 
 program
   .command('steps')
-  .argument('<file>', 'migration stream, libvirt save file, or -')
+  .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .description('the three columns of the save and load procedure, as they happen')
   .option('--device <name>', 'only sections whose name has this in it')
   .action(async (file: string, options: { readonly device?: string }) => {
@@ -104,7 +104,7 @@ program
 
 program
   .command('check')
-  .argument('<file>', 'migration stream, libvirt save file, or -')
+  .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .requiredOption(
     '--target <qemu>',
     'qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
