@@ -12,7 +12,8 @@ import { useCommand } from './command.ts';
 
 const binary = findQemu('x86_64');
 const runnable = binary !== undefined && spawnSync('qemu-img', ['--version']).status === 0;
-if (!runnable) console.warn('SKIPPED: snapshots in images, for there is no qemu-system-x86_64 or no qemu-img');
+if (!runnable)
+  console.warn('SKIPPED: snapshots in images, for there is no qemu-system-x86_64 or no qemu-img');
 const command = useCommand();
 const { virtkit, home } = command;
 const DISK_BYTES = 64 << 20;
