@@ -126,6 +126,7 @@ function deviceText(examined: Examined, guest: Endian, options: InspectOptions):
     return `${title}\n${treeText(decoded.root, body, offset, options)}`;
   const { state } = decoded;
   const features = nameFeatures(negotiated(state), device.codec.device.features);
+  const { configSpace, rest } = summarize(decoded, guest);
   const lines = [
     title,
     `  status       ${hex(state.status)}  ${nameStatus(state.status).join(' ')}`,
@@ -135,8 +136,9 @@ function deviceText(examined: Examined, guest: Endian, options: InspectOptions):
     `  flags        ${flags(state)}`,
     ...queueTable(state),
     ...requestLines(state),
-    ...jsonLines(summarize(decoded, guest)['configSpace'], 'config space'),
+    ...jsonLines(configSpace, 'config space'),
     ...jsonLines(device.codec.device.saveDevice(state.device).toJSON(state.device), 'device'),
+    ...jsonLines(rest, 'behind it'),
     ...jsonLines(transportJson(examined), 'transport'),
     ...examined.findings.map(
       (finding) =>
@@ -220,9 +222,13 @@ function requestLines(state: VirtioState): string[] {
   ];
 }
 
+function isEmpty(json: Json): boolean {
+  return typeof json === 'object' && json !== null && Object.keys(json).length === 0;
+}
+
 /** JSON as an indented tree: what fits a line stays on it. */
 function jsonLines(json: Json | undefined, label: string, indent = '  '): string[] {
-  if (json === undefined || json === null) return [];
+  if (json === undefined || json === null || isEmpty(json)) return [];
   const flat = typeof json === 'string' ? json : JSON.stringify(json);
   if (typeof json !== 'object' || flat.length < 70)
     return [`${indent}${label.padEnd(24)} ${flat.length > 140 ? `${flat.slice(0, 136)}…` : flat}`];

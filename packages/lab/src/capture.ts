@@ -109,6 +109,15 @@ export interface InflightQueue {
   readonly requests: readonly InflightRequest[];
 }
 
+/** A port of a virtio-serial device, as `info qtree` has it. */
+export interface SerialPortTruth {
+  readonly port: number;
+  readonly guest: boolean;
+  readonly host: boolean;
+  /** The host's end takes no more: a buffer may be half written. */
+  readonly throttle: boolean;
+}
+
 export interface Truth {
   readonly 'query-status': JsonValue;
   readonly 'query-version': JsonValue;
@@ -116,6 +125,9 @@ export interface Truth {
   readonly 'query-rx-filter'?: JsonValue;
   readonly 'query-block'?: JsonValue;
   readonly blk_inflight?: readonly InflightQueue[];
+  readonly 'query-balloon'?: JsonValue;
+  readonly 'query-memory-devices'?: JsonValue;
+  readonly serial_ports?: readonly SerialPortTruth[];
 }
 
 /** Contents of a corpus JSON file as this module makes them. */
@@ -350,6 +362,32 @@ async function readRequest(
   };
 }
 
+async function readSerialPorts(vm: Qemu): Promise<SerialPortTruth[]> {
+  const lines = (await vm.hmp('info qtree')).matchAll(
+    /port (\d+), guest (on|off), host (on|off), throttle (on|off)/g,
+  );
+  return Array.from(lines, ([, port, guest, host, throttle]) => ({
+    port: Number(port),
+    guest: guest === 'on',
+    host: host === 'on',
+    throttle: throttle === 'on',
+  }));
+}
+
+/** What QEMU says of devices that are neither disk nor card. */
+async function readOthers(
+  vm: Qemu,
+): Promise<Pick<Truth, 'query-balloon' | 'query-memory-devices' | 'serial_ports'>> {
+  const balloon = await optional(vm, 'query-balloon');
+  const memory = await optional(vm, 'query-memory-devices');
+  const ports = await readSerialPorts(vm);
+  return {
+    ...(balloon === undefined ? {} : { 'query-balloon': balloon }),
+    ...(Array.isArray(memory) && memory.length > 0 ? { 'query-memory-devices': memory } : {}),
+    ...(ports.length === 0 ? {} : { serial_ports: ports }),
+  };
+}
+
 /** Reads everything {@link Truth} has; the virtual machine must stand. */
 export async function readTruth(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = []): Promise<Truth> {
   const complaints = vm.stderr;
@@ -357,6 +395,7 @@ export async function readTruth(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = [
   const filter = await optional(vm, 'query-rx-filter');
   const block = await optional(vm, 'query-block');
   const inflight = await readBlockInflight(vm, virtio);
+  const others = await readOthers(vm);
   if (vm.stderr !== complaints)
     throw new Error(`the queries disturbed QEMU: ${vm.stderr.slice(complaints.length)}`);
   return {
@@ -366,6 +405,7 @@ export async function readTruth(vm: Qemu, sysfs: readonly GuestSysfsDevice[] = [
     ...(filter === undefined ? {} : { 'query-rx-filter': filter }),
     ...(block === undefined ? {} : { 'query-block': block }),
     ...(inflight.length === 0 ? {} : { blk_inflight: inflight }),
+    ...others,
   };
 }
 

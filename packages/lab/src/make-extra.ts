@@ -6,7 +6,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import {
@@ -645,7 +645,7 @@ const OTHER_MODULES = [
 const OTHER_COMMANDS = [
   '(while :; do dd if=/dev/hwrng of=/dev/null bs=64 count=100 2>/dev/null; done) &',
   '(while :; do echo hello > /dev/hvc0; usleep 10000; done) &',
-  '(while :; do echo hello > /dev/vport*p2; usleep 10000; done) &',
+  'for port in /dev/vport*p2; do (while :; do echo hello > $port; usleep 10000; done) & done',
   'n=0; while [ ! -b /dev/sda ] && [ $n -lt 50 ]; do usleep 100000; n=$((n + 1)); done',
   '(while :; do dd if=/dev/urandom of=/dev/sda bs=16k count=32 oflag=direct 2>/dev/null; done) &',
 ];
@@ -789,6 +789,83 @@ guest(
       vm.writeConsole('\n');
       await delay(3000);
     },
+  },
+);
+
+// a port whose reader at the host's end reads nothing: what the guest writes stays half written
+for (const packed of [false, true]) {
+  guest(
+    `pc-port-throttled${packed ? '-packed' : ''}`,
+    'x86_64',
+    packed ? ['11.1'] : ['7.2', '11.1'],
+    'a serial port that is throttled: a buffer of the guest is half written',
+    {
+      machine: 'pc',
+      args: [
+        '-chardev',
+        'socket,id=vc1,path=port.sock,server=on,wait=off',
+        '-device',
+        `virtio-serial-pci,id=serial0,max_ports=40${packed ? ',packed=on' : ''}`,
+        '-device',
+        'virtserialport,bus=serial0.0,nr=35,chardev=vc1,name=org.example.port,id=port0',
+      ],
+      guest: {
+        modules: ['virtio_blk', 'virtio_net', 'virtio_console'],
+        afterReady: ['read line', 'for port in /dev/vport*p35; do cat /dev/zero > $port & done'],
+      },
+      guestState: 'drivers bound; a process writes to the port without end',
+      steps: ['a client connects to the port and reads nothing'],
+      until: async (vm) => {
+        await vm.waitForConsole(/LAB:READY/, 120_000);
+        connect(join(vm.dir, 'port.sock')).pause().unref();
+        await delay(500);
+        vm.writeConsole('\n');
+        await delay(4000);
+      },
+    },
+  );
+}
+guest(
+  'q35-iommu-io',
+  'x86_64',
+  ['10.0', '11.1'],
+  'virtio-iommu with a Linux driver: disk and card have domains with mappings (kernel of Debian 13)',
+  {
+    machine: 'q35',
+    args: ['-device', 'virtio-iommu-pci,id=iommu0,addr=1e.0'],
+    blk: 'iommu_platform=on,disable-legacy=on',
+    net: 'iommu_platform=on,disable-legacy=on',
+    guest: { modules: ['virtio-iommu', 'virtio_blk', 'virtio_net'] },
+  },
+);
+guest(
+  'q35-balloon-io',
+  'x86_64',
+  ['7.2', '11.1'],
+  'a balloon whose guest takes hints of free pages and clears them (init_on_free)',
+  {
+    machine: 'q35',
+    args: [
+      '-object',
+      'iothread,id=io0',
+      '-device',
+      'virtio-balloon-pci,id=balloon0,free-page-hint=on,free-page-reporting=on,iothread=io0',
+    ],
+    kernelArgs: 'init_on_free=1',
+    guest: { modules: ['virtio_blk', 'virtio_net', 'virtio_balloon'] },
+    steps: ['balloon to 120 MiB'],
+    until: balloonDown,
+  },
+);
+guest(
+  'q35-gpu-io',
+  'x86_64',
+  ['7.2', '11.1'],
+  'virtio-gpu with a Linux driver: a picture on its output (i386 kernel of Debian 12)',
+  {
+    machine: 'q35',
+    args: ['-bios', 'bios-256k.bin', '-vga', 'none', '-device', 'virtio-gpu-pci,id=gpu0'],
+    guest: { modules: ['virtio_blk', 'virtio_net', 'virtio-gpu'] },
   },
 );
 

@@ -7,6 +7,7 @@ import { titleOf } from '../src/index.ts';
 import { decodeDevices } from './registry.ts';
 import { firstDifference, reencode, rewriteStream } from './roundtrip.ts';
 import { compareWithTruth, deviceCount, type StreamTruth } from './truth.ts';
+import { compareOthers } from './truth-others.ts';
 
 const corpus = fileURLToPath(new URL('../../lab/streams', import.meta.url));
 const SUFFIX = '.mig.gz';
@@ -40,6 +41,7 @@ describe.each(streams)('$version $name', ({ version, name }) => {
       ).toEqual([]);
     }
     expect(compareWithTruth(devices, info)).toEqual([]);
+    expect(compareOthers(devices, info)).toEqual([]);
   });
 });
 

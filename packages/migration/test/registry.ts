@@ -1,5 +1,6 @@
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
+import { otherDevices } from '@virtkit/device-states';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
@@ -16,7 +17,7 @@ import {
 /** Every layer there is. */
 export const registry: Registry = {
   transports: [pci, ccw, mmio],
-  devices: [net, blk],
+  devices: [net, blk, ...otherDevices],
   sections: { s390_css: s390Css },
 };
 

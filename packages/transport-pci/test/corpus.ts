@@ -166,7 +166,7 @@ export function memoryFor({ state, arch }: SavedFunction): MappedMemory {
   }
   const memory = new MappedMemory([
     { gpa: 0, bytes: ram },
-    ...[...pages].map((page) => ({ gpa: page * 4096, bytes: new Uint8Array(4096) })),
+    ...runs(pages).map(({ first, count }) => ({ gpa: first * 4096, bytes: new Uint8Array(count * 4096) })),
   ]);
   const { deviceEndian } = state.subsections;
   const little = modern || (deviceEndian === undefined ? arch !== 'ppc64' : deviceEndian === 1);
@@ -179,4 +179,15 @@ export function memoryFor({ state, arch }: SavedFunction): MappedMemory {
     memory.writeU16((Number(used) + 2) as Gpa, ((queue?.lastAvailIdx ?? 0) - inFlight) & 0xffff, little);
   });
   return memory;
+}
+
+/** Neighbours become one region: a ring lies in one. */
+function runs(pages: ReadonlySet<number>): { first: number; count: number }[] {
+  const found: { first: number; count: number }[] = [];
+  for (const page of [...pages].sort((a, b) => a - b)) {
+    const last = found.at(-1);
+    if (last !== undefined && page === last.first + last.count) last.count++;
+    else found.push({ first: page, count: 1 });
+  }
+  return found;
 }

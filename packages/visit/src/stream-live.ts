@@ -1,4 +1,12 @@
-import { type DeviceEvent, type LiveDevice, MappedMemory, type VirtioState } from '@virtkit/core';
+import {
+  type DeviceEvent,
+  FEATURE,
+  hasFeature,
+  type LiveDevice,
+  MappedMemory,
+  negotiated,
+  type VirtioState,
+} from '@virtkit/core';
 import {
   decodeVirtio,
   findVirtio,
@@ -8,6 +16,7 @@ import {
   type RamPlacement,
   type Registry,
   ramLayout,
+  titleOf,
   type VirtioDevice,
 } from '@virtkit/migration';
 import { StateError } from '@virtkit/vmstate';
@@ -31,6 +40,11 @@ export interface LiveStream {
   readonly devices: readonly StreamDevice[];
 }
 
+/** Device types that can be live. Others may be in the registry, for their names. */
+const LIVE: ReadonlySet<string> = new Set(['virtio-blk', 'virtio-net']);
+/** Sections of IOMMUs: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
+const IOMMU = /iommu|smmu/;
+
 /** How {@link openStream} connects devices. */
 export interface OpenOptions extends Backends, Pick<Surroundings, 'sendMsi' | 'setLine' | 'channelHost'> {
   /** Overrides the table of machines: where RAM lies. */
@@ -42,7 +56,8 @@ export interface OpenOptions extends Backends, Pick<Surroundings, 'sendMsi' | 's
  * Makes live devices of all disks and network cards in a stream, over the guest memory that came with it.
  *
  * @param ram filled by the same pass over the stream
- * @throws StateError for states that a device does not take, streams without RAM, machines whose layout is not known
+ * @throws StateError for states that a device does not take, streams without RAM, machines whose layout is not known, devices
+ *   whose addresses are an IOMMU's (`iommu`)
  */
 export function openStream(
   stream: MigrationStream,
@@ -80,10 +95,24 @@ export function openStream(
   const around: Surroundings = { ...options, memory, machine, targetEndian };
   const devices = stream.sections.flatMap((section): StreamDevice[] => {
     const device = findVirtio(section, registry);
-    if (device?.known !== true) return [];
+    if (device?.known !== true || !LIVE.has(device.name)) return [];
     const { state } = decodeVirtio(device);
+    refuseIommu(device, state, stream);
     const live = liveDevice(device, state, around);
     return [{ device, state, live, save: () => device.codec.encode(live.capture()) }];
   });
   return { memory, placements, devices };
+}
+
+/** What a device behind an IOMMU has for addresses are no places in guest memory: nothing there may be touched. */
+function refuseIommu(device: VirtioDevice, state: VirtioState, { sections }: MigrationStream): void {
+  if (!hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM)) return;
+  const iommu = sections.find(({ header }) => IOMMU.test(header.idstr))?.header.idstr;
+  if (iommu === undefined) return;
+  throw new StateError(
+    'iommu',
+    `its addresses are those of the machine's IOMMU (${iommu}), which is not followed (iommu_platform=on)`,
+    { iommu },
+    { layer: 'device', path: titleOf(device) },
+  );
 }

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { fileDisk } from '@virtkit/device-blk/node';
+import { otherDevices } from '@virtkit/device-states';
 import {
   captureRunningGuest,
   FAILING_DISK,
@@ -9,9 +12,23 @@ import {
   parkedGoesOn,
   untilParked,
 } from '@virtkit/lab';
-import { acceptVirtio, RamImage, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
+import {
+  acceptVirtio,
+  parseStream,
+  RamImage,
+  StreamCollector,
+  StreamParser,
+  TeeSink,
+} from '@virtkit/migration';
 import { describe, expect, test } from 'vitest';
-import { changedPages, openStream, StreamRewriter, type Visited, visitBlocks } from '../src/index.ts';
+import {
+  changedPages,
+  type LiveStream,
+  openStream,
+  StreamRewriter,
+  type Visited,
+  visitBlocks,
+} from '../src/index.ts';
 import { registry } from './corpus.ts';
 
 const TIMEOUT_MS = 300_000;
@@ -75,3 +92,31 @@ async function throughVisit(
   second.end();
   return { visited, written: Buffer.concat(chunks) };
 }
+
+/** A stream of the laboratory, opened as if its RAM, which stayed in a file, were none. */
+function openWithoutRam(name: string): LiveStream {
+  const bytes = gunzipSync(readFileSync(new URL(`../../lab/streams/${name}.mig.gz`, import.meta.url)));
+  const stream = parseStream(bytes, { accepts: acceptVirtio(registry) });
+  if (stream.configuration === undefined) throw new Error(`${name}: no configuration`);
+  const configuration = { ...stream.configuration, capabilities: [] };
+  const withOthers = { ...registry, devices: [...registry.devices, ...otherDevices] };
+  const none = (title: string): never => {
+    throw new Error(`${title}: not expected`);
+  };
+  const ram = new RamImage();
+  ram.ramBlock({ name: 'pc.ram', length: 4096 });
+  const ramMap = [{ gpa: 0, block: 'pc.ram', offset: 0, length: 4096 }];
+  return openStream({ ...stream, configuration }, ram, withOthers, { disk: none, network: none, ramMap });
+}
+
+test.each([
+  ['10.0.13/q100-q35-iommu-io', '0000:00:1e.0/virtio-iommu'],
+  ['7.2.22/q72-q35-vtd-io', 'iommu-intel'],
+])('%s: addresses of an IOMMU are no places in guest memory, and refused', (name, iommu) => {
+  const reason = `virtio-blk@0000:00:01.0: its addresses are those of the machine's IOMMU (${iommu})`;
+  expect(() => openWithoutRam(name)).toThrow(reason);
+});
+
+test('devices that cannot be live are left alone', () => {
+  expect(openWithoutRam('7.2.22/q72-q35-others-reset').devices).toEqual([]);
+});

@@ -1,0 +1,106 @@
+import type { DeviceLayer, EarlyState, Report, TransportParts, VirtioState } from '@virtkit/core';
+import { type Field, type Reader, u8, u16, u32, type ValueOf, vmstate } from '@virtkit/vmstate';
+import { configSpace, featureNames } from './config-space.ts';
+import { type NdescsPlace, portBuffer } from './port-buffer.ts';
+
+/** QEMU's `VIRTIO_QUEUE_MAX` of 1024 queues, two for each port and two for control. */
+const PORTS_MAX = 511;
+
+function portField(place: NdescsPlace | undefined) {
+  return vmstate('port', 1).fields({
+    id: u32,
+    /** The guest has it open. */
+    guestConnected: u8,
+    /** Something is at the host's end. */
+    hostConnected: u8,
+    /** What the guest wrote and the host's end has not all taken. QEMU: `elem_popped` and what follows. */
+    buffer: portBuffer(place),
+  });
+}
+
+function stateField(words: number, place?: NdescsPlace) {
+  return (
+    vmstate('virtio-console-device', 3)
+      .fields({
+        /** Columns, rows and ports of the configuration space, as they lie in QEMU's memory; read by nobody. */
+        cols: u16,
+        rows: u16,
+        maxNrPorts: u32,
+      })
+      /** A bit for each port that is there, port 0 always, in words of 32. The target must have the same. */
+      .array('portsMap', u32, () => words)
+      .fields({ nrActivePorts: u32 })
+      .array('ports', portField(place), ({ nrActivePorts }) => nrActivePorts)
+  );
+}
+
+/** State of a console device with its ports. QEMU: `virtio_serial_save_device` */
+export type ConsoleState = ValueOf<ReturnType<typeof stateField>>;
+/** A port of a console device. QEMU: `VirtIOSerialPort` */
+export type ConsolePort = ConsoleState['ports'][number];
+
+/** virtio-console, with all kinds of ports (QEMU's `virtio-serial`): Virtio 1.3 §5.3; QEMU `hw/char/virtio-serial-bus.c`. */
+export const virtioConsole: DeviceLayer<ConsoleState> = {
+  contract: 1,
+  name: 'virtio-console',
+  virtioId: 3,
+  version: 3,
+  minimum: 3,
+  features: featureNames('CONSOLE', ['SIZE', 'MULTIPORT', 'EMERG_WRITE']),
+  loadDevice,
+  saveDevice: ({ portsMap }) => stateField(portsMap.length),
+  check,
+  describeConfig: configSpace([
+    ['cols', 'u16'],
+    ['rows', 'u16'],
+    ['maxNrPorts', 'u32'],
+    ['emergWr', 'u32'],
+  ]),
+};
+
+/** The map is as long as the most ports ask for; their number, in a byte order nobody knows, is told by the queues, too. */
+function* loadDevice({ queues }: EarlyState, input: Reader): Iterable<Field<ConsoleState>> {
+  const words = new Set([Math.ceil((queues.length / 2 - 1) / 32)]);
+  if (input.remaining >= 8) {
+    for (const little of [false, true])
+      words.add(Math.ceil(input.view.getUint32(input.offset + 4, little) / 32));
+  }
+  for (const place of [undefined, 'before', 'after'] as const) {
+    for (const count of words) {
+      if (count > 0 && count <= Math.ceil(PORTS_MAX / 32)) yield stateField(count, place);
+    }
+  }
+}
+
+function check(state: VirtioState<TransportParts, ConsoleState>, report: Report): void {
+  const { portsMap, ports } = state.device;
+  const seen = new Set<number>();
+  ports.forEach(({ id, buffer }, index) => {
+    const path = `device.ports[${index}]`;
+    if ((((portsMap[id >>> 5] ?? 0) >>> (id & 31)) & 1) === 0)
+      report({
+        code: 'port-unknown',
+        severity: 'error',
+        path: `${path}.id`,
+        reason: `port ${id} is not in the map of ports`,
+        facts: { port: id },
+      });
+    if (seen.has(id))
+      report({
+        code: 'port-twice',
+        severity: 'error',
+        path: `${path}.id`,
+        reason: `port ${id} comes twice`,
+        facts: { port: id },
+      });
+    seen.add(id);
+    if (buffer !== null && buffer.iovIdx >= buffer.element.out.length)
+      report({
+        code: 'port-buffer',
+        severity: 'error',
+        path: `${path}.buffer.iovIdx`,
+        reason: `goes on in segment ${buffer.iovIdx} of ${buffer.element.out.length}`,
+        facts: { segment: buffer.iovIdx, segments: buffer.element.out.length },
+      });
+  });
+}

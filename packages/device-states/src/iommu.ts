@@ -1,0 +1,91 @@
+import type { DeviceLayer } from '@virtkit/core';
+import { bool, type Field, list, StateError, u8, u32, u64, type ValueOf, vmstate } from '@virtkit/vmstate';
+import { configSpace, featureNames } from './config-space.ts';
+
+/** More than any guest has; the bytes run out long before. */
+const ELEMENTS_MAX = 1 << 24;
+
+/** QEMU's `gtree`: the number of nodes, then each as in a list. */
+function tree<T, C>(element: Field<T, C>): Field<readonly T[], C> {
+  const nodes = list<T, C>(element, ELEMENTS_MAX, 'gtree');
+  return {
+    ...nodes,
+    minSize: 5,
+    decode: (input, context) => {
+      const at = input.position;
+      const count = input.u32();
+      const found = nodes.decode(input, context);
+      if (found.length !== count)
+        throw new StateError(
+          'count',
+          `${count} nodes announced, ${found.length} found`,
+          { count, found: found.length },
+          { offset: at },
+        );
+      return found;
+    },
+    encode: (output, value, context) => {
+      output.u32(value.length);
+      nodes.encode(output, value, context);
+    },
+  };
+}
+
+/** A range of addresses, and where it leads. */
+const mapping = vmstate('mapping', 1).fields({
+  /** First and last address of the range, as the device behind the IOMMU sees it. */
+  low: u64,
+  high: u64,
+  physAddr: u64,
+  /** Bit 0: read, 1: write, 2: MMIO. */
+  flags: u32,
+});
+
+const domain = vmstate('domain', 2).fields({
+  /** The tree's key: the id again. */
+  key: u64,
+  id: u32,
+  mappings: tree(mapping),
+  endpoints: list(vmstate('endpoint', 1).fields({ id: u32 }), ELEMENTS_MAX, 'qlist'),
+  /** Addresses pass unchanged. */
+  bypass: bool,
+});
+
+/** vmsd `virtio-iommu-device`. */
+export const iommuState = vmstate('virtio-iommu-device', 2).fields({
+  domains: tree(domain),
+  /** What endpoints of no domain do: 1, pass. */
+  bypass: u8,
+});
+
+/** {@link iommuState}'s value. */
+export type IommuState = ValueOf<typeof iommuState>;
+
+/** virtio-iommu: Virtio 1.3 §5.13; QEMU `hw/virtio/virtio-iommu.c`. Version 2, of QEMU 7.0 and later. */
+export const iommu: DeviceLayer<IommuState> = {
+  contract: 1,
+  name: 'virtio-iommu',
+  virtioId: 23,
+  version: 2,
+  minimum: 2,
+  features: featureNames('IOMMU', [
+    'INPUT_RANGE',
+    'DOMAIN_RANGE',
+    'MAP_UNMAP',
+    'BYPASS',
+    'PROBE',
+    'MMIO',
+    'BYPASS_CONFIG',
+  ]),
+  loadDevice: () => [iommuState],
+  saveDevice: () => iommuState,
+  describeConfig: configSpace([
+    ['pageSizeMask', 'u64'],
+    ['inputRangeStart', 'u64'],
+    ['inputRangeEnd', 'u64'],
+    ['domainRangeStart', 'u32'],
+    ['domainRangeEnd', 'u32'],
+    ['probeSize', 'u32'],
+    ['bypass', 'u8'],
+  ]),
+};

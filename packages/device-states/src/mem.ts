@@ -1,0 +1,70 @@
+import type { DeviceLayer } from '@virtkit/core';
+import { u32, u64, type ValueOf, vmstate, withContext } from '@virtkit/vmstate';
+import { configSpace, featureNames } from './config-space.ts';
+
+/** What the stream does not tell. */
+export interface MemLayout {
+  /**
+   * The constant part is here, too: machines older than QEMU 8.0. Since then the section `virtio-mem-device-early` has it,
+   * in front of the RAM.
+   */
+  readonly whole: boolean;
+}
+
+const ifWhole = (_state: object, { whole }: MemLayout): boolean => whole;
+
+/** vmsd `virtio-mem-device`. */
+export const memState = vmstate<MemLayout>('virtio-mem-device', 1)
+  .when(ifWhole, {
+    /** Where the region begins in guest memory. The target must have this and the next three alike. */
+    addr: u64,
+    /** Bytes of the region. */
+    regionSize: u64,
+    /** Bytes of a block. */
+    blockSize: u64,
+    /** NUMA node. */
+    node: u32,
+  })
+  .fields({
+    /** Bytes of the region in which blocks may be plugged now. */
+    usableRegionSize: u64,
+  })
+  .when(ifWhole, {
+    /** Bytes that are plugged. */
+    size: u64,
+  })
+  .fields({
+    /** Bytes that the guest is asked to have plugged. */
+    requestedSize: u64,
+  })
+  /** A bit for each block that is plugged, in words of 64. Empty where the constant part is elsewhere. */
+  .array('bitmap', u64, ({ regionSize = 0n, blockSize = 0n }) =>
+    blockSize === 0n ? 0 : Number((regionSize / blockSize + 63n) / 64n),
+  );
+
+/** {@link memState}'s value. */
+export type MemState = ValueOf<typeof memState>;
+
+const [late, whole] = [withContext(memState, { whole: false }), withContext(memState, { whole: true })];
+
+/** virtio-mem: Virtio 1.3 §5.15; QEMU `hw/virtio/virtio-mem.c`. */
+export const mem: DeviceLayer<MemState> = {
+  contract: 1,
+  name: 'virtio-mem',
+  virtioId: 24,
+  version: 1,
+  minimum: 1,
+  features: featureNames('MEM', ['ACPI_PXM', 'UNPLUGGED_INACCESSIBLE', 'PERSISTENT_SUSPEND']),
+  loadDevice: () => [late, whole],
+  saveDevice: ({ addr }) => (addr === undefined ? late : whole),
+  describeConfig: configSpace([
+    ['blockSize', 'u64'],
+    ['nodeId', 'u16'],
+    [6],
+    ['addr', 'u64'],
+    ['regionSize', 'u64'],
+    ['usableRegionSize', 'u64'],
+    ['pluggedSize', 'u64'],
+    ['requestedSize', 'u64'],
+  ]),
+};

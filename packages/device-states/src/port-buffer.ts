@@ -1,0 +1,106 @@
+import { type Endian, elementField, elementOrder, QUEUE_MAX, type VirtQueueElement } from '@virtkit/core';
+import {
+  type Field,
+  type Json,
+  jsonError,
+  type Reader,
+  refine,
+  StateError,
+  u32,
+  u64,
+  vmstate,
+} from '@virtkit/vmstate';
+
+/**
+ * Where a buffer's `ndescs` stands, which is there if the sender offers RING_PACKED: QEMU writes it in front of the element,
+ * and looks for it behind.
+ */
+export type NdescsPlace = 'before' | 'after';
+
+/** A buffer of the guest that is half written, for the host's end of the port takes no more now. */
+export interface PortBuffer {
+  /** Segment of the buffer where it goes on. */
+  readonly iovIdx: number;
+  /** Byte in that segment. */
+  readonly iovOffset: bigint;
+  readonly element: VirtQueueElement;
+  /** Ring slots that it takes, and where they stood. */
+  readonly ndescs?: number;
+  readonly ndescsPlace?: NdescsPlace;
+  /** Byte order of the host that ran QEMU. */
+  readonly byteOrder: Endian;
+}
+
+type Place = NdescsPlace | undefined;
+/** What is on the wire of a {@link PortBuffer}. */
+type Fields = Omit<PortBuffer, 'ndescsPlace' | 'byteOrder'>;
+
+const flag = refine(u32, (value) => value <= 1, '0 or 1');
+/** Tells the two places apart, with {@link demandOut}: what is no number of slots is not one. */
+const slots = refine(u32, (value) => value > 0 && value <= QUEUE_MAX, `1 to ${QUEUE_MAX}`);
+
+function fieldsOf(place: Place, order: Endian): Field<Fields> {
+  return vmstate('buffer', 1).fields({
+    iovIdx: u32,
+    iovOffset: u64,
+    ...(place === 'before' && { ndescs: slots }),
+    element: elementField(order),
+    ...(place === 'after' && { ndescs: slots }),
+  });
+}
+
+/** Looks at the element, behind what stands in front of it. */
+function orderAt(input: Reader, place: Place): Endian {
+  const start = input.offset;
+  input.offset += 12 + (place === 'before' ? 4 : 0);
+  const order = elementOrder(input);
+  input.offset = start;
+  return order;
+}
+
+/** QEMU's `elem_popped`, and if it is 1, the buffer. */
+export function portBuffer(place: Place): Field<PortBuffer | null> {
+  return {
+    type: 'struct',
+    minSize: 4,
+    uniform: false,
+    decode: (input, context) => {
+      if (flag.decode(input, context) === 0) return null;
+      const byteOrder = orderAt(input, place);
+      const fields = fieldsOf(place, byteOrder).decode(input, context);
+      demandOut(fields.element);
+      return { ...fields, ...(place !== undefined && { ndescsPlace: place }), byteOrder };
+    },
+    encode: (output, value, context) => {
+      flag.encode(output, value === null ? 0 : 1, context);
+      if (value === null) return;
+      const { ndescsPlace, byteOrder, ...fields } = value;
+      fieldsOf(ndescsPlace, byteOrder).encode(output, fields, context);
+    },
+    toJSON: (value) => {
+      if (value === null) return null;
+      const { ndescsPlace, byteOrder, ...fields } = value;
+      const json = fieldsOf(ndescsPlace, byteOrder).toJSON(fields) as Readonly<Record<string, Json>>;
+      return { ...json, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
+    },
+    fromJSON: (json) => (json === null ? null : bufferFromJson(json)),
+  };
+}
+
+/** A buffer that gives the port nothing is never half written. */
+function demandOut({ out, in: into }: VirtQueueElement): void {
+  if (out.length > 0) return;
+  const facts = { out: out.length, in: into.length };
+  throw new StateError('value', 'a buffer for a port without bytes of the guest', facts, { path: 'element' });
+}
+
+function bufferFromJson(json: Json): PortBuffer {
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw jsonError('object', json);
+  const { ndescsPlace, byteOrder, ...fields } = json as Readonly<Record<string, Json>>;
+  if (byteOrder !== 'little' && byteOrder !== 'big')
+    throw jsonError('little or big', byteOrder).within('byteOrder');
+  if (ndescsPlace !== undefined && ndescsPlace !== 'before' && ndescsPlace !== 'after')
+    throw jsonError('before or after', ndescsPlace).within('ndescsPlace');
+  const value = fieldsOf(ndescsPlace, byteOrder).fromJSON(fields);
+  return { ...value, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
+}
