@@ -1,6 +1,6 @@
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
-import { otherDevices } from '@virtkit/device-states';
+import { memEarlyState, otherDevices } from '@virtkit/device-states';
 import type { Registry } from '@virtkit/migration';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
@@ -10,5 +10,5 @@ import { pci } from '@virtkit/transport-pci';
 export const registry: Registry = {
   transports: [pci, ccw, mmio],
   devices: [net, blk, ...otherDevices],
-  sections: { s390_css: s390Css },
+  sections: { s390_css: s390Css, 'virtio-mem-device-early': memEarlyState },
 };

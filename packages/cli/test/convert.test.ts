@@ -35,10 +35,14 @@ const CASES: readonly Case[] = [
   { name: 'q100-pc-fullram-tiny', target: '11.1', refusal: RING },
   { name: 'q100-pc-novmdesc', target: '11.1', refusal: RING },
   { name: 'q100-pc-returnpath', target: '11.1', refusal: RING },
+  { name: 'q100-q35-others-reset', target: '11.1', refusal: /VQ 0 vring.num 1024 exceeds allocated max 256/ },
+  { name: 'q111-pc-port-throttled-packed', target: '11.1', refusal: /error trying to map MMIO memory/ },
 ];
 
 /** Options that make the guest, as they are; the lab has the others. */
-const TAKEN = /^-(device|netdev|drive|blockdev|global|cpu|smp|bios)$/;
+const TAKEN = /^-(device|netdev|drive|blockdev|chardev|fsdev|object|global|cpu|smp|bios)$/;
+/** The lab's own: RAM and console. */
+const OWN = /\bid=(ram|con)\b/;
 
 /** The destination with the command line of the source; what its RAM file must have for the rings is put there. */
 function destinationOf(
@@ -53,7 +57,10 @@ function destinationOf(
     readonly x_ignore_shared: boolean;
   };
   const words = info.command_line;
-  const args = words.flatMap((word, at) => (TAKEN.test(word) ? [word, words[at + 1] ?? ''] : []));
+  const args = words.flatMap((word, at) => {
+    const value = words[at + 1] ?? '';
+    return TAKEN.test(word) && !OWN.test(value) ? [word, value] : [];
+  });
   const memoryMiB = Number.parseInt(words[words.indexOf('-m') + 1] ?? '128', 10);
   const images = new Set(args.join(' ').match(/[\w.-]+\.img/g) ?? []);
   // firmware comes with the stream; a file of its size must be there

@@ -12,10 +12,12 @@ import {
   type VirtioDevice,
 } from '@virtkit/migration';
 import { hex, isStateError } from '@virtkit/vmstate';
-import { bitsOf, type DeviceKind, featureControl } from './control.ts';
+import { bitsOf, type FeatureControl, type FeatureKind, featureControl, isFeatureKind } from './control.ts';
 import { convertState } from './convert.ts';
 import { checkCapabilities, checkMemory, checkPlaces, checkRoms } from './destination/check-destination.ts';
 import { checkDevice } from './destination/check-device.ts';
+import { checkOther } from './destination/check-other.ts';
+import { type Making, since } from './destination/made.ts';
 import { makingOf } from './destination/making.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
@@ -47,7 +49,7 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
     if (device === undefined) continue;
     const title = titleOf(device);
     try {
-      found.push(...checkVirtio(device, target, type, endian));
+      found.push(...checkVirtio(device, target, { stream, machine: type, endian }));
     } catch (error) {
       if (!isStateError(error)) throw error;
       found.push({ code: error.code, severity: 'refused', path: title, reason: error.message });
@@ -59,21 +61,38 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
 /** The device that was made has answered for them. */
 const NONE: ReadonlyMap<string, string> = new Map();
 
-function checkVirtio(device: VirtioDevice, target: Target, machine: string, endian: Endian): Verdict[] {
+interface Around {
+  readonly stream: MigrationStream;
+  readonly machine: string;
+  readonly endian: Endian;
+}
+
+function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, endian }: Around): Verdict[] {
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
   const own = checkFindings(title, device.codec.check(state));
   const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
-  if (kind === undefined) return [...own, ...checkFeatures(title, kind, state, target)];
   const making = makingOf(device, target, machine, endian);
   const special = making === undefined ? target : { ...target, properties: making.device.properties };
+  if (!isFeatureKind(device.name)) return [...own, ...checkFeatures(title, undefined, state, special)];
+  // a registry without the device type: its own part is bytes
+  if (!device.known) return [...own, ...checkFeatures(title, device.name, state, special, making)];
   const converted = convertState(
     title,
-    kind,
+    device.name,
     state as VirtioState<never, BlkState & NetState>,
     special,
     machine,
   );
+  if (kind === undefined)
+    return [
+      ...own,
+      ...converted.verdicts,
+      ...(making === undefined
+        ? []
+        : checkOther(device, state, making, { stream, destination: target.destination })),
+      ...checkFeatures(title, device.name, state, special, making),
+    ];
   const made = making === undefined ? [] : checkDevice(device, kind, state, making);
   const told = new Set(made.map(({ feature }) => feature));
   return [
@@ -180,15 +199,17 @@ function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
 /** Negotiated features that the target does not offer, by what the caller says of it and by what its version knows. */
 export function checkFeatures(
   title: string,
-  kind: DeviceKind | undefined,
+  kind: FeatureKind | undefined,
   state: VirtioState,
   target: Target,
+  making?: Making,
 ): Verdict[] {
   const features = negotiated(state);
   return bitsOf(features).flatMap((bit): Verdict[] => {
     const control = featureControl(bit, kind);
     const off =
-      control.property?.split(', ').some((property) => isOff(target.properties.get(property))) === true;
+      control.property?.split(', ').some((property) => isOff(target.properties.get(property))) === true ||
+      isOffUnsaid(control, making);
     const unknown = control.qemu !== undefined && compareVersion(control.qemu, target.qemu.name) > 0;
     const withheld =
       target.features !== undefined &&
@@ -218,12 +239,22 @@ export function checkFeatures(
   });
 }
 
+/** Off on a whole command line that does not say it: by default, or by the age of the machine. */
+function isOffUnsaid(
+  { property, offByDefault, machine }: FeatureControl,
+  making: Making | undefined,
+): boolean {
+  if (making?.complete !== true || property === undefined) return false;
+  if (making.device.properties.has(property)) return false;
+  return offByDefault === true || (machine !== undefined && !since(making, machine));
+}
+
 function isOff(value: string | undefined): boolean {
   return value === 'off' || value === 'false' || value === '0';
 }
 
 /** A set without MAC (bit 5 of a card, always offered) and with SEG_MAX (bit 2) and GEOMETRY (bit 4) is a disk's. */
-function concerns(kind: DeviceKind | undefined, features: bigint): boolean {
+function concerns(kind: FeatureKind | undefined, features: bigint): boolean {
   const has = (bit: bigint): boolean => ((features >> bit) & 1n) === 1n;
   const looks = has(4n) && has(6n) && has(10n) && !has(16n) ? 'virtio-blk' : 'virtio-net';
   return kind === looks;

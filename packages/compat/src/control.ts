@@ -1,6 +1,29 @@
-import { transportFeatures } from '@virtkit/core';
+import { type FeatureNames, transportFeatures } from '@virtkit/core';
 import { blkFeatures } from '@virtkit/device-blk';
 import { netFeatures } from '@virtkit/device-net';
+import {
+  balloon,
+  gpu,
+  input,
+  iommu,
+  mem,
+  ninep,
+  rng,
+  scsi,
+  virtioConsole,
+  vsock,
+} from '@virtkit/device-states';
+import {
+  ALWAYS_OFFERED,
+  balloonRows,
+  consoleRows,
+  gpuRows,
+  iommuRows,
+  memRows,
+  ninepRows,
+  scsiRows,
+  vsockRows,
+} from './control-others.ts';
 
 /** Who decides whether a QEMU offers a feature. */
 export interface FeatureControl {
@@ -11,6 +34,8 @@ export interface FeatureControl {
   readonly property?: string;
   /** First machine version with the property on by default; absent where that never changed or the default is off. */
   readonly machine?: string;
+  /** The property is off unless somebody switches it on. */
+  readonly offByDefault?: true;
   /** First QEMU that knows the feature at all. */
   readonly qemu?: string;
   /** What else it needs, in a few words. */
@@ -19,19 +44,20 @@ export interface FeatureControl {
   readonly spec: string;
 }
 
-type Row = Omit<FeatureControl, 'bit' | 'name'>;
+/** A row of a device's table. */
+export type FeatureRow = Omit<FeatureControl, 'bit' | 'name'>;
 
 const NET = 'Virtio 1.3 §5.1.3';
 const BLK = 'Virtio 1.3 §5.2.3';
 const RING = 'Virtio 1.3 §6';
 const VNET_HEADER = 'a back end with a virtio-net header (tap, vhost); user and socket back ends have none';
 
-const net: Readonly<Record<number, Row>> = {
+const net: Readonly<Record<number, FeatureRow>> = {
   0: { property: 'csum', needs: VNET_HEADER, spec: NET },
   1: { property: 'guest_csum', needs: VNET_HEADER, spec: NET },
   2: { property: 'ctrl_guest_offloads', spec: NET },
   3: { property: 'host_mtu', needs: 'a value other than 0', spec: NET },
-  5: { needs: 'nothing: always offered', spec: NET },
+  5: { needs: ALWAYS_OFFERED, spec: NET },
   6: { property: 'gso', needs: VNET_HEADER, spec: 'Virtio 1.3 §5.1.3.3 (legacy)' },
   7: { property: 'guest_tso4', needs: VNET_HEADER, spec: NET },
   8: { property: 'guest_tso6', needs: VNET_HEADER, spec: NET },
@@ -106,14 +132,14 @@ const net: Readonly<Record<number, Row>> = {
   },
 };
 
-const blk: Readonly<Record<number, Row>> = {
-  2: { needs: 'nothing: always offered', spec: BLK },
-  4: { needs: 'nothing: always offered', spec: BLK },
+const blk: Readonly<Record<number, FeatureRow>> = {
+  2: { needs: ALWAYS_OFFERED, spec: BLK },
+  4: { needs: ALWAYS_OFFERED, spec: BLK },
   5: { property: 'read-only (of the drive)', spec: BLK },
-  6: { needs: 'nothing: always offered', spec: BLK },
+  6: { needs: ALWAYS_OFFERED, spec: BLK },
   7: { needs: 'a device that does not offer VERSION_1', spec: 'Virtio 1.3 §5.2.3.1 (legacy)' },
   9: { property: 'write-cache, config-wce', spec: BLK },
-  10: { needs: 'nothing: always offered', spec: BLK },
+  10: { needs: ALWAYS_OFFERED, spec: BLK },
   11: { property: 'config-wce', spec: BLK },
   12: {
     property: 'num-queues',
@@ -126,7 +152,7 @@ const blk: Readonly<Record<number, Row>> = {
   17: { qemu: '8.1', needs: 'a zoned drive', spec: BLK },
 };
 
-const transport: Readonly<Record<number, Row>> = {
+const transport: Readonly<Record<number, FeatureRow>> = {
   24: { property: 'notify_on_empty', spec: 'Virtio 1.3 §6.3 (legacy)' },
   27: { property: 'any_layout', machine: '2.4', spec: 'Virtio 1.3 §6.3 (legacy)' },
   28: { property: 'indirect_desc', spec: RING },
@@ -144,19 +170,40 @@ const transport: Readonly<Record<number, Row>> = {
   40: { property: 'queue_reset', machine: '7.2', qemu: '7.2', spec: RING },
 };
 
-/** The kinds of device whose features have properties here. */
+/** The kinds of device that can be made as a QEMU makes them. */
 export type DeviceKind = 'virtio-net' | 'virtio-blk';
 
 const own = {
   'virtio-net': { rows: net, names: netFeatures },
   'virtio-blk': { rows: blk, names: blkFeatures },
-} as const;
+  'virtio-console': { rows: consoleRows, names: virtioConsole.features },
+  'virtio-balloon': { rows: balloonRows, names: balloon.features },
+  'virtio-scsi': { rows: scsiRows, names: scsi.features },
+  'virtio-gpu': { rows: gpuRows, names: gpu.features },
+  'virtio-mem': { rows: memRows, names: mem.features },
+  'virtio-iommu': { rows: iommuRows, names: iommu.features },
+  'virtio-vhost_vsock': { rows: vsockRows, names: vsock.features },
+  'virtio-9p': { rows: ninepRows, names: ninep.features },
+  'virtio-rng': { rows: {}, names: rng.features },
+  'virtio-input': { rows: {}, names: input.features },
+} as const satisfies Readonly<
+  Record<string, { readonly rows: Readonly<Record<number, FeatureRow>>; readonly names: FeatureNames }>
+>;
+
+/** The kinds of device whose features are known, by the names of their sections. */
+export type FeatureKind = keyof typeof own;
+
+/** Are the features of such a section known? */
+export function isFeatureKind(name: string): name is FeatureKind {
+  return Object.hasOwn(own, name);
+}
 
 /** What decides over one feature of a device. Bits that nobody named have the name `bit N`. */
-export function featureControl(bit: number, device?: DeviceKind): FeatureControl {
-  const type = device === undefined ? undefined : own[device];
-  const row = type?.rows[bit] ?? transport[bit];
-  const name = type?.names[bit] ?? transportFeatures[bit] ?? `bit ${bit}`;
+export function featureControl(bit: number, device?: FeatureKind): FeatureControl {
+  const rows: Readonly<Record<number, FeatureRow>> = device === undefined ? {} : own[device].rows;
+  const names: FeatureNames = device === undefined ? {} : own[device].names;
+  const row = rows[bit] ?? transport[bit];
+  const name = names[bit] ?? transportFeatures[bit] ?? `bit ${bit}`;
   return { bit, name, ...(row ?? { spec: 'not in the specification that virtkit knows' }) };
 }
 
@@ -167,15 +214,24 @@ export function bitsOf(features: bigint): number[] {
   return bits;
 }
 
-/** Which kind of device offers such a set? Told by bits that only one of them has. */
-export function guessDevice(...sets: readonly bigint[]): DeviceKind | undefined {
-  const score = (rows: Readonly<Record<number, Row>>): number =>
-    sets.reduce(
-      (sum, set) =>
-        sum + bitsOf(set).reduce((n, bit) => n + (bit in rows ? 1 : bit in transport ? 0 : -4), 0),
-      0,
-    );
-  const [forNet, forBlk] = [score(net), score(blk)];
-  if (forNet === forBlk) return undefined;
-  return forNet > forBlk ? 'virtio-net' : 'virtio-blk';
+/** Does a device that offers this have to be of another kind? A device without what its kind always has is none. */
+function lacks(rows: Readonly<Record<number, FeatureRow>>, offered: bigint): boolean {
+  return Object.entries(rows).some(
+    ([bit, { needs, qemu }]) =>
+      needs === ALWAYS_OFFERED && qemu === undefined && ((offered >> BigInt(bit)) & 1n) === 0n,
+  );
+}
+
+/**
+ * Which kind of device has such features? Told by bits that only one of them has, and by those that one always offers;
+ * undefined where it may be several.
+ */
+export function guessDevice(negotiated: bigint, offered?: bigint): FeatureKind | undefined {
+  const bits = bitsOf(negotiated | (offered ?? 0n)).filter((bit) => !(bit in transport));
+  const [only, ...others] = Object.entries(own)
+    .filter(
+      ([, { rows }]) => bits.every((bit) => bit in rows) && !(offered !== undefined && lacks(rows, offered)),
+    )
+    .map(([kind]) => kind);
+  return only !== undefined && others.length === 0 && isFeatureKind(only) ? only : undefined;
 }

@@ -1,11 +1,12 @@
 import type { VirtioState } from '@virtkit/core';
 import type { BlkState } from '@virtkit/device-blk';
 import type { NetState } from '@virtkit/device-net';
+import type { ConsoleState } from '@virtkit/device-states';
 import type { PciExtraState } from '@virtkit/transport-pci';
-import type { DeviceKind } from './control.ts';
+import type { FeatureKind } from './control.ts';
+import { createdSize, sizeProperty } from './ring-sizes.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
-import { compareVersion, machineVersion } from './versions.ts';
 
 /** A state as the target wants it, and what was, or could not be, changed. */
 export interface Converted {
@@ -15,16 +16,15 @@ export interface Converted {
 }
 
 type State = Converted['state'];
-type Step = (title: string, kind: DeviceKind, state: State, target: Target, machine: string) => Converted;
+type Step = (title: string, kind: FeatureKind, state: State, target: Target, machine: string) => Converted;
 
 /** All hash types: what the field stands for when it is not sent. */
 const ALL_HASH_TYPES = 0x1ff;
-const CONTROL_QUEUE_SIZE = 64;
 
 /** Rewrites a device's state for a target, where that changes nothing that the guest sees. */
 export function convertState(
   title: string,
-  kind: DeviceKind,
+  kind: FeatureKind,
   state: State,
   target: Target,
   machine: string,
@@ -44,7 +44,7 @@ const ringSizes: Step = (title, kind, state, target, machine) => {
   if (!target.qemu.checksRingSize) return { state, verdicts: [] };
   const verdicts: Verdict[] = [];
   const queues = state.queues.map((queue, index) => {
-    const limit = createdSize(kind, index, state.queues.length, target, machine);
+    const limit = createdSize(kind, index, state, target, machine);
     if (queue.num <= limit) return queue;
     const used = queue.desc !== 0n;
     const property = sizeProperty(kind, index, state.queues.length);
@@ -67,28 +67,6 @@ const ringSizes: Step = (title, kind, state, target, machine) => {
   const { ringsize: _ignored, ...subsections } = state.subsections;
   return { state: { ...state, queues, subsections } as State, verdicts };
 };
-
-/** Ring size that the target creates a queue with: what the caller says, else QEMU's default. */
-function createdSize(
-  kind: DeviceKind,
-  index: number,
-  count: number,
-  { properties }: Target,
-  machine: string,
-): number {
-  const said = Number(properties.get(sizeProperty(kind, index, count) ?? ''));
-  if (said > 0) return said;
-  if (kind === 'virtio-net') return index === count - 1 ? CONTROL_QUEUE_SIZE : 256;
-  const version = machineVersion(machine)?.version;
-  return version !== undefined && compareVersion(version, '4.2') <= 0 ? 128 : 256;
-}
-
-/** The property that decides; the control queue has none. */
-function sizeProperty(kind: DeviceKind, index: number, count: number): string | undefined {
-  if (kind === 'virtio-blk') return 'queue-size';
-  if (index === count - 1) return undefined;
-  return index % 2 === 0 ? 'rx_queue_size' : 'tx_queue_size';
-}
 
 /** Version 2 of the RSS state came with QEMU 10.2. */
 const rssVersion: Step = (title, kind, state, target) => {
@@ -169,4 +147,29 @@ const packedRequests: Step = (title, kind, state) => {
   return { state: { ...state, device } as State, verdicts: [verdict] };
 };
 
-const STEPS: readonly Step[] = [ringSizes, rssVersion, features128, packedRequests];
+/** The same of buffers that a port has half written. */
+const packedBuffers: Step = (title, kind, state) => {
+  const { ports = [] } = (kind === 'virtio-console' ? state.device : {}) as Partial<ConsoleState>;
+  const turned = ports.map((port) =>
+    port.buffer?.ndescsPlace === 'before'
+      ? { ...port, buffer: { ...port.buffer, ndescsPlace: 'after' as const } }
+      : port,
+  );
+  const changed = turned.filter((port, index) => port !== ports[index]).map(({ id }) => id);
+  if (changed.length === 0) return { state, verdicts: [] };
+  const verdict: Verdict = {
+    code: 'request-layout',
+    severity: 'refused',
+    path: `${title} / device.ports`,
+    reason: `a half-written buffer of port ${changed.join(', ')}, of a device that offers packed rings: QEMU writes a number in front of it and looks for it behind`,
+    qemuSays: 'virtio: error trying to map MMIO memory',
+    property: 'packed',
+    spec: 'Virtio 1.3 §2.8',
+    advice: 'virtkit convert; or let the port be read at the host before migrating',
+    convertible: true,
+  };
+  const device = { ...(state.device as object), ports: turned };
+  return { state: { ...state, device } as unknown as State, verdicts: [verdict] };
+};
+
+const STEPS: readonly Step[] = [ringSizes, rssVersion, features128, packedRequests, packedBuffers];

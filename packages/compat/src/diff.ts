@@ -8,7 +8,7 @@ import {
   titleOf,
 } from '@virtkit/migration';
 import { hex, isStateError, type Json } from '@virtkit/vmstate';
-import { bitsOf, type DeviceKind, featureControl } from './control.ts';
+import { bitsOf, type FeatureKind, featureControl, isFeatureKind } from './control.ts';
 import { fieldRules } from './diff-rules.ts';
 import { diffPci } from './pci-config.ts';
 
@@ -151,12 +151,12 @@ function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Di
 interface Decoded {
   readonly state: VirtioState;
   readonly json: Json;
-  readonly kind: DeviceKind | undefined;
+  readonly kind: FeatureKind | undefined;
 }
 
 function decode(device: NonNullable<ReturnType<typeof findVirtio>>): Decoded {
   const { state } = decodeVirtio(device);
-  const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
+  const kind = isFeatureKind(device.name) ? device.name : undefined;
   return { state, json: device.codec.toJSON(state), kind };
 }
 

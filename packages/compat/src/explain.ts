@@ -1,4 +1,4 @@
-import type { DeviceKind } from './control.ts';
+import { type FeatureKind, isFeatureKind } from './control.ts';
 import { rules } from './rules.ts';
 
 /** What one line of QEMU's means. */
@@ -32,7 +32,9 @@ export interface ExplainedFeature {
 /** What the whole text tells about where it happened. */
 export interface LogContext {
   /** The device of the section, if a line names it: `virtio-net`. */
-  readonly device?: DeviceKind;
+  readonly device?: FeatureKind;
+  /** A virtio device is named, of a type whose features are not known. */
+  readonly other?: string;
   /** Its path: `0000:00:02.0`. */
   readonly path?: string;
   readonly lines: readonly string[];
@@ -48,7 +50,7 @@ export function explain(text: string): Explanation[] {
     .map((line) => stripPrefix(line.slice(0, LINE_MAX)))
     .filter((line) => line !== '');
   const context = contextOf(lines);
-  return lines.flatMap((line) => {
+  const found = lines.flatMap((line) => {
     const parts = partsOf(line);
     return parts.flatMap((part) => {
       for (const rule of rules) {
@@ -58,6 +60,28 @@ export function explain(text: string): Explanation[] {
       return [];
     });
   });
+  return found.some(({ role }) => role === 'cause') ? found : withSilentCause(found, context);
+}
+
+/** Of a console with other ports QEMU says nothing but where it stopped. */
+function withSilentCause(found: Explanation[], { device }: LogContext): Explanation[] {
+  const at = found.findIndex(({ line }) =>
+    /^Failed to load (virtio-console:virtio|element of type virtio)/.test(line),
+  );
+  const where = found[at];
+  if (device !== 'virtio-console' || where === undefined) return found;
+  const cause: Explanation = {
+    ...where,
+    code: 'console-ports',
+    role: 'cause',
+    meaning:
+      'The console does not take its state, and QEMU does not say why: then its ports are not those of the source. The numbers of all ports must be the same on both sides.',
+    advice: [
+      'Give the destination the same virtserialport and virtconsole devices (the guest agent has one), each with the nr that it has at the source.',
+      'virtkit inspect FILE --device virtio-console shows the ports of the stream.',
+    ],
+  };
+  return found.map((each, index) => (index === at ? cause : each));
 }
 
 /** `2026-01-01T10:00:00.1Z qemu-system-x86_64: -incoming tcp:…: text` → `text`. */
@@ -80,15 +104,17 @@ function partsOf(line: string): string[] {
   return head === undefined || rest === undefined ? [line] : [head, ...rest.split(/: (?=[A-Z])/)];
 }
 
+/** Names of virtio sections: `virtio-net`, `virtio-vhost_vsock`, `vhost-user-blk`. */
+const NAME = '((?:virtio|vhost)-[a-z0-9_-]*[a-z0-9])';
+const SECTION = new RegExp(String.raw`(?:of device|instance|footer for) '?([^\s']*?)/?${NAME}'?`);
+const FAILED = new RegExp(`Failed to load ()${NAME}:`);
+
 function contextOf(lines: readonly string[]): LogContext {
   const text = lines.join('\n');
-  const [, path, name] =
-    /(?:of device|instance|footer for) '?([^\s']*?)\/?(virtio-(?:net|blk))'?/.exec(text) ??
-    /Failed to load ()(virtio-(?:net|blk)):/.exec(text) ??
-    [];
+  const [, path, name] = SECTION.exec(text) ?? FAILED.exec(text) ?? [];
   return {
     lines,
-    ...((name === 'virtio-net' || name === 'virtio-blk') && { device: name }),
+    ...(name !== undefined && (isFeatureKind(name) ? { device: name } : { other: name })),
     ...(path !== undefined && path !== '' && { path }),
   };
 }

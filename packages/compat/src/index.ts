@@ -8,7 +8,15 @@
  */
 
 export { checkStream } from './check.ts';
-export { bitsOf, type DeviceKind, type FeatureControl, featureControl, guessDevice } from './control.ts';
+export {
+  bitsOf,
+  type DeviceKind,
+  type FeatureControl,
+  type FeatureKind,
+  featureControl,
+  guessDevice,
+  isFeatureKind,
+} from './control.ts';
 export { type Converted, convertState } from './convert.ts';
 export type { Destination, DestinationDevice } from './destination/destination.ts';
 export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';

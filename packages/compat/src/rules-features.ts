@@ -21,9 +21,12 @@ export const featureRules: readonly Rule[] = [
   },
 ];
 
+/** Several kinds of device have such bits. */
+const WHICH = 'Which device it is, the lines behind this one say: with them the features have names.';
+
 function unsupported(guest: string, allowed: string, context: LogContext): Omit<Explanation, 'line'> {
   const [features, host] = [BigInt(guest), BigInt(allowed)];
-  const device = context.device ?? guessDevice(features, host);
+  const device = context.device ?? (context.other === undefined ? guessDevice(features, host) : undefined);
   const missing = bitsOf(features & ~host).map((bit) => featureControl(bit, device));
   const facts = { features: guest, allowed, ...(device !== undefined && { device }) };
   if (missing.length === 0) {
@@ -40,25 +43,35 @@ function unsupported(guest: string, allowed: string, context: LogContext): Omit<
       features: [],
     };
   }
-  const names = listed(missing.map(({ bit, name }) => `${name} (bit ${bit})`));
+  const names = listed(missing.map(labelOf));
   return {
     code: 'features',
     role: 'cause',
-    meaning: `The guest runs with ${names}, which this ${device ?? 'device'} does not offer. A guest cannot give up a feature without a reset of its driver, so QEMU refuses the state.`,
-    advice: missing.map(adviceFor),
+    meaning: `The guest runs with ${names}, which this ${device ?? context.other ?? 'device'} does not offer. A guest cannot give up a feature without a reset of its driver, so QEMU refuses the state.`,
+    advice: [
+      ...missing.map(adviceFor),
+      ...(device === undefined && context.other === undefined ? [WHICH] : []),
+    ],
     facts,
     features: missing,
   };
 }
 
-function adviceFor({ name, bit, property, machine, needs, qemu }: FeatureControl): string {
+/** `VIRTIO_NET_F_MRG_RXBUF (bit 15)`, or `bit 2` for what has no name. */
+function labelOf({ bit, name }: FeatureControl): string {
+  return name === `bit ${bit}` ? name : `${name} (bit ${bit})`;
+}
+
+function adviceFor(control: FeatureControl): string {
+  const { property, machine, needs, qemu } = control;
+  const label = labelOf(control);
   if (property === undefined)
-    return `${name} (bit ${bit}): ${needs === undefined ? 'no property of QEMU switches it' : `depends on ${needs}`}.`;
+    return `${label}: ${needs === undefined ? 'no property of QEMU switches it' : `depends on ${needs}`}.`;
   const since =
     machine === undefined
       ? ''
       : ` It is on by default from machine version ${machine} on: use the same machine type on both sides.`;
   const wants = needs === undefined ? '' : ` It needs ${needs}: compare the hosts.`;
   const known = qemu === undefined ? '' : ` QEMU before ${qemu} does not have it.`;
-  return `${name} (bit ${bit}): property ${property} of the device is off at the destination, or was forced on at the source.${since}${wants}${known}`;
+  return `${label}: property ${property} of the device is off at the destination, or was forced on at the source.${since}${wants}${known}`;
 }

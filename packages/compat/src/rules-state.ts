@@ -34,6 +34,20 @@ export const stateRules: readonly Rule[] = [
     },
   },
   {
+    pattern: /Property '([\w-]+)' (size )?changed from (\w+) to (\w+)/,
+    explain: (match) => {
+      const [property, source, destination] = [group(match, 1), group(match, 3), group(match, 4)];
+      const what = `${property}${group(match, 2) === '' ? '' : "'s size"}`;
+      return {
+        code: 'memory-device',
+        role: 'cause',
+        meaning: `The virtio-mem device is another one: its ${what} is ${source} in the stream, and ${destination} at the destination.`,
+        advice: [`Give the destination the same ${property} (and the memory backend the same size).`],
+        facts: { property, stream: source, local: destination },
+      };
+    },
+  },
+  {
     pattern: /^([0-9a-f]+) != ([0-9a-f]+)$/,
     explain: (match, { lines }) => {
       const [local, received] = [group(match, 1), group(match, 2)];
@@ -45,7 +59,9 @@ export const stateRules: readonly Rule[] = [
           ? 'The numbers of queue pairs differ'
           : field === 'devno'
             ? 'The device numbers differ'
-            : `A field that must be equal on both sides differs${field === undefined ? '' : ` (${field})`}`;
+            : field === 'parent_obj'
+              ? "The numbers of the GPU's outputs (max_outputs) differ"
+              : `A field that must be equal on both sides differs${field === undefined ? '' : ` (${field})`}`;
       return {
         code: 'not-equal',
         role: 'cause',

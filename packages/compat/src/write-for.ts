@@ -11,7 +11,7 @@ import {
 import type { Changes } from '@virtkit/visit';
 import { StateError } from '@virtkit/vmstate';
 import { checkFeatures, checkStream } from './check.ts';
-import type { DeviceKind } from './control.ts';
+import { isFeatureKind } from './control.ts';
 import { type Converted, convertState } from './convert.ts';
 import { parseTarget, type Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
@@ -44,7 +44,7 @@ export function stateFor(
 ): <T extends TransportParts, D>(state: VirtioState<T, D>) => VirtioState<T, D> {
   const target = typeof options.target === 'string' ? parseTarget(options.target) : options.target;
   const { machine = target.machine ?? '', title = device } = options;
-  if (!isKind(device))
+  if (!isFeatureKind(device))
     throw new StateError('device-type', `${device}: what QEMU's versions read of it is not known`, {
       device,
     });
@@ -85,7 +85,7 @@ export function convertStream(stream: MigrationStream, target: Target, registry:
   const bodies = new Map<string, Uint8Array>();
   for (const section of stream.sections) {
     const device = findVirtio(section, registry);
-    if (device === undefined || !isKind(device.name)) continue;
+    if (device === undefined || !isFeatureKind(device.name)) continue;
     const state = decodeVirtio(device).state as unknown as Converted['state'];
     const machine = target.machine ?? stream.configuration?.name ?? '';
     const converted = convertState(titleOf(device), device.name, state, target, machine);
@@ -100,10 +100,6 @@ export function convertStream(stream: MigrationStream, target: Target, registry:
       command: (command) => target.qemu.switchoverStart || command !== COMMAND.SWITCHOVER_START,
     },
   };
-}
-
-function isKind(name: string): name is DeviceKind {
-  return name === 'virtio-blk' || name === 'virtio-net';
 }
 
 /** Refused, and nothing in the stream can be done about it. */

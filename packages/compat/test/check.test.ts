@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
+import { otherDevices } from '@virtkit/device-states';
 import { type MigrationStream, parseStream } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
@@ -10,7 +11,7 @@ import { describe, expect, test } from 'vitest';
 import { checkRoms } from '../src/destination/check-destination.ts';
 import { checkStream, parseTarget } from '../src/index.ts';
 
-const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
+const registry = { transports: [pci, ccw, mmio], devices: [net, blk, ...otherDevices] };
 const corpus = new URL('../../lab/streams/', import.meta.url);
 
 interface Load {

@@ -7,6 +7,7 @@
 import { parseArgs } from 'node:util';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
+import { otherDevices } from '@virtkit/device-states';
 import { findQemus, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import { acceptVirtio, StreamCollector, StreamParser } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
@@ -14,7 +15,7 @@ import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { checkStream, explain, parseTarget } from '../src/index.ts';
 
-const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
+const registry = { transports: [pci, ccw, mmio], devices: [net, blk, ...otherDevices] };
 const { values } = parseArgs({
   options: { count: { type: 'string', default: '100' }, seed: { type: 'string', default: '1' } },
 });

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
+import { otherDevices } from '@virtkit/device-states';
 import { acceptVirtio, StreamCollector, StreamParser } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
@@ -10,7 +11,7 @@ import { isStateError, type StateError } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
 import { checkStream, parseTarget, unreadable, type Verdict } from '../src/index.ts';
 
-const registry = { transports: [pci, ccw, mmio], devices: [net, blk] };
+const registry = { transports: [pci, ccw, mmio], devices: [net, blk, ...otherDevices] };
 const corpus = new URL('../../lab/streams/', import.meta.url);
 
 interface Load {

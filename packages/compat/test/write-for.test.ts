@@ -128,8 +128,8 @@ describe('a live device is written for a QEMU version', () => {
 
   test('QEMUs and devices that are not known', () => {
     expect(() => stateFor('virtio-net', { target: 'qemu-4.2' })).toThrow(/a QEMU from 5.2 on expected/);
-    expect(() => stateFor('virtio-gpu', { target: 'qemu-7.2' })).toThrow(
-      /virtio-gpu: what QEMU's versions read/,
+    expect(() => stateFor('virtio-crypto', { target: 'qemu-7.2' })).toThrow(
+      /virtio-crypto: what QEMU's versions read/,
     );
   });
 });

@@ -13,6 +13,17 @@ export interface MemLayout {
 
 const ifWhole = (_state: object, { whole }: MemLayout): boolean => whole;
 
+/** Words of 64 bits for a bit a block. */
+function blocksOf({
+  regionSize = 0n,
+  blockSize = 0n,
+}: {
+  readonly regionSize?: bigint;
+  readonly blockSize?: bigint;
+}): number {
+  return blockSize === 0n ? 0 : Number((regionSize / blockSize + 63n) / 64n);
+}
+
 /** vmsd `virtio-mem-device`. */
 export const memState = vmstate<MemLayout>('virtio-mem-device', 1)
   .when(ifWhole, {
@@ -38,12 +49,15 @@ export const memState = vmstate<MemLayout>('virtio-mem-device', 1)
     requestedSize: u64,
   })
   /** A bit for each block that is plugged, in words of 64. Empty where the constant part is elsewhere. */
-  .array('bitmap', u64, ({ regionSize = 0n, blockSize = 0n }) =>
-    blockSize === 0n ? 0 : Number((regionSize / blockSize + 63n) / 64n),
-  );
+  .array('bitmap', u64, blocksOf);
 
 /** {@link memState}'s value. */
 export type MemState = ValueOf<typeof memState>;
+
+/** Section `virtio-mem-device-early` of machines since QEMU 8.0, in front of the RAM: what cannot change any more. */
+export const memEarlyState = vmstate('virtio-mem-device-early', 1)
+  .fields({ addr: u64, regionSize: u64, blockSize: u64, node: u32, size: u64 })
+  .array('bitmap', u64, blocksOf);
 
 const [late, whole] = [withContext(memState, { whole: false }), withContext(memState, { whole: true })];
 

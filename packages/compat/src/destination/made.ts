@@ -36,7 +36,7 @@ export function madeBy(making: Making, state: VirtioState): Made {
 }
 
 /** The version in a machine's name, or for machines without one the program's. */
-function since({ machine, qemu }: Making, version: string): boolean {
+export function since({ machine, qemu }: Making, version: string): boolean {
   return compareVersion(/-(\d+\.\d+)$/.exec(machine)?.[1] ?? qemu.name, version) >= 0;
 }
 
