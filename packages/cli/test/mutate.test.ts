@@ -19,6 +19,8 @@ const names = [
   '7.2.22/q72-microvm-mmio-inflight',
   '10.0.13/q100-q35-packed-inflight',
   '7.2.22/q72-pc-fullram-tiny',
+  '7.2.22/q72-q35-others-io',
+  '10.0.13/q100-q35-iommu-io',
 ];
 const originals = names.map(
   (name) =>

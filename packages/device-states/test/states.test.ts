@@ -7,6 +7,7 @@ import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { Reader, StateError, Writer } from '@virtkit/vmstate';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   type BalloonState,
@@ -215,5 +216,64 @@ describe('configuration spaces', () => {
       for (const length of [0, 1, 5, 11])
         expect(() => device.describeConfig?.(new Uint8Array(length), 'little')).not.toThrow();
     expect(input.describeConfig?.(Uint8Array.of(1, 2), 'little')).toEqual({ select: 1, subsel: 2 });
+  });
+});
+
+describe('damaged states', () => {
+  const samples = [
+    [THROTTLED, 'virtio-console'],
+    ['11.1.2/q111-pc-port-throttled-packed', 'virtio-console'],
+    ['7.2.22/q72-q35-balloon-io', 'virtio-balloon'],
+    ['10.0.13/q100-q35-iommu-io', 'virtio-iommu'],
+    ['7.2.22/q72-q35-virtiomem-io', 'virtio-mem'],
+    ['11.1.2/q111-q35-others-io', 'virtio-gpu'],
+  ] as const;
+
+  test.each(samples)(
+    '%s, %s: an error of ours, or a state that is written and read again',
+    (stream, name) => {
+      const { codec, state } = fromStream(stream, name);
+      const body = codec.encode(state);
+      // the device's own part is what core's subsections stand behind
+      const end = body.findIndex((_, at) => body[at] === 5 && body[at + 2] === 0x76 && body[at + 8] === 0x2f);
+      const own = codec.device.saveDevice(state.device);
+      const writer = new Writer();
+      own.encode(writer, state.device, undefined);
+      const start = end - writer.finish().length;
+      const byte = fc.tuple(
+        fc.integer({ min: start, max: name === 'virtio-gpu' ? body.length - 1 : end - 1 }),
+        fc.nat(255),
+      );
+      fc.assert(
+        fc.property(fc.array(byte, { minLength: 1, maxLength: 6 }), (writes) => {
+          const changed = body.slice();
+          for (const [at, value] of writes) changed[at] = value;
+          try {
+            const loaded = codec.decode(changed);
+            if (loaded.rest !== undefined) codec.device.describeRest?.(loaded.rest);
+            const written = codec.encode(loaded);
+            expect(Buffer.compare(codec.encode(codec.decode(written)), written)).toBe(0);
+          } catch (error) {
+            if (!(error instanceof StateError)) throw error;
+          }
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  test('behind a GPU: any bytes', () => {
+    const small = fc.integer({ min: 0, max: 3 }).map((value) => [0, 0, 0, value]);
+    const word = fc.oneof(small, fc.array(fc.nat(255), { minLength: 4, maxLength: 4 }));
+    fc.assert(
+      fc.property(fc.array(word, { maxLength: 60 }), (words) => {
+        try {
+          gpu.describeRest?.(Uint8Array.from(words.flat()));
+        } catch (error) {
+          if (!(error instanceof StateError)) throw error;
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
