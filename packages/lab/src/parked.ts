@@ -47,13 +47,17 @@ export async function untilParked(vm: Qemu): Promise<void> {
 }
 
 /** The destination has the disk without its fault; the guest compares what is on it with what it wrote. Throws if it is not right. */
-export async function parkedGoesOn(vm: Qemu, stream: Uint8Array): Promise<void> {
+export async function parkedGoesOn(
+  vm: Qemu,
+  stream: Uint8Array,
+  load: Parameters<Qemu['load']>[1] = {},
+): Promise<void> {
   const args = (vm.options.args ?? []).map((arg) =>
     arg.startsWith('{"driver":"blkdebug"') ? 'driver=raw,file=f0,node-name=d0' : arg,
   );
   const start = { ...vm.options, args, binary: vm.binary, incoming: true, paused: true, copyOf: vm };
   await withQemu(start, async (destination) => {
-    const loaded = await destination.load(stream);
+    const loaded = await destination.load(stream, load);
     if (!loaded.ok) throw new Error(`QEMU refuses the stream: ${loaded.error}`);
     await destination.cont();
     await destination.waitForConsole(/LAB:VERIFIED/, 60_000);

@@ -378,14 +378,16 @@ export class Qemu {
    */
   async load(
     stream: Uint8Array,
-    options: { capabilities?: readonly string[]; timeoutMs?: number } = {},
+    options: { capabilities?: readonly string[]; timeoutMs?: number; method?: 'exec' | 'file' } = {},
   ): Promise<LoadResult> {
     const timeoutMs = options.timeoutMs ?? 60_000;
     const deadline = Date.now() + timeoutMs;
     await writeFile(join(this.dir, 'incoming.mig'), stream);
     await this.setCapabilities(options.capabilities ?? (this.sharedMemory ? ['x-ignore-shared'] : []));
     try {
-      await this.qmp.execute('migrate-incoming', { uri: 'exec:cat incoming.mig' });
+      await this.qmp.execute('migrate-incoming', {
+        uri: options.method === 'file' ? 'file:incoming.mig' : 'exec:cat incoming.mig',
+      });
       for (;;) {
         const info = await this.qmp.execute('query-migrate');
         const status = isObject(info) ? info['status'] : undefined;

@@ -19,6 +19,7 @@ export {
 } from './events.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
 export { machineEndian, parseRamMap, ramLayout } from './machine-layout.ts';
+export { type MappedLayout, mappedLayout } from './mapped-region.ts';
 export {
   type ByteSource,
   type MigrationStream,

@@ -1,6 +1,7 @@
 import { StateError } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock } from './events.ts';
+import { MappedReader, mappedLayout } from './mapped-region.ts';
 import { targetPageBits } from './target-page.ts';
 import { RAM } from './wire.ts';
 
@@ -38,6 +39,8 @@ export class RamImage extends NullSink {
   #pageSize = 0;
   #target: Uint8Array | undefined;
   #at = 0;
+  /** The block whose region in a mapped-ram file comes now. */
+  #mapped: MappedReader | undefined;
 
   constructor(options: RamImageOptions = {}) {
     super();
@@ -62,13 +65,13 @@ export class RamImage extends NullSink {
 
   override ramBlock(block: RamBlock): void {
     const { maxBytes = DEFAULT_MAX, wanted } = this.#options;
+    this.#mapped = undefined;
     if (wanted !== undefined && !wanted(block)) {
       this.#blocks.push({ block, bytes: undefined });
       return;
     }
+    const layout = mappedLayout(block);
     const place = { layer: 'stream', path: `ram.${block.name}` } as const;
-    if (block.mapped !== undefined)
-      throw new StateError('mapped-ram', 'the pages of a mapped-ram file are not read', {}, place);
     if (this.#held + block.length > maxBytes || block.length > ARRAY_MAX) {
       const facts = { length: block.length, held: this.#held, limit: maxBytes };
       throw new StateError(
@@ -79,7 +82,13 @@ export class RamImage extends NullSink {
       );
     }
     this.#held += block.length;
-    this.#blocks.push({ block, bytes: new Uint8Array(block.length) });
+    const bytes = new Uint8Array(block.length);
+    this.#blocks.push({ block, bytes });
+    if (layout !== undefined) this.#mapped = new MappedReader(layout, bytes);
+  }
+
+  override ramRegion(bytes: Uint8Array, start: number, end: number): void {
+    this.#mapped?.take(bytes, start, end);
   }
 
   override ramPage(flags: number, offset: number, index: number): void {

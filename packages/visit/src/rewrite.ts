@@ -9,6 +9,8 @@ import {
 } from '@virtkit/migration';
 import { fromLatin1, latin1 } from '@virtkit/vmstate';
 
+import { MappedPages } from './mapped-pages.ts';
+
 /** A page of RAM that is other than in the original stream. */
 export interface ChangedPage {
   readonly block: string;
@@ -33,7 +35,7 @@ export interface Changes {
 
 /**
  * A sink that writes the stream on with changes: bodies of sections, pages of RAM (as a last pass, behind those that the
- * stream has), and the vmdesc, whose sizes follow. Everything else stays byte for byte.
+ * stream has; in their places in a mapped-ram file), and the vmdesc, whose sizes follow. Everything else stays byte for byte.
  */
 export class StreamRewriter implements StreamSink {
   readonly #writer: StreamWriter;
@@ -43,6 +45,11 @@ export class StreamRewriter implements StreamSink {
   readonly #sizes = new Map<string, { readonly from: number; readonly to: number }>();
   #section: SectionHeader | undefined;
   #skipping = false;
+  #pages: readonly ChangedPage[] | undefined;
+  /** The region of a mapped-ram file that comes now. */
+  #region: MappedPages | undefined;
+  /** Blocks that have one: their pages are changed there. */
+  readonly #mapped = new Set<string>();
 
   constructor(emit: (bytes: Uint8Array, start: number, end: number) => void, changes: Changes) {
     this.#writer = new StreamWriter(emit);
@@ -86,11 +93,20 @@ export class StreamRewriter implements StreamSink {
 
   ramBlock(block: RamBlock): void {
     this.#blocks.set(block.name, this.#blocks.size);
+    if (block.mapped !== undefined) this.#mapped.add(block.name);
+    this.#region = block.mapped === undefined ? undefined : MappedPages.of(block, this.#changedPages());
     this.#writer.ramBlock(block);
   }
 
   ramRegion(bytes: Uint8Array, start: number, end: number): void {
-    this.#writer.ramRegion(bytes, start, end);
+    const changed = this.#region?.apply(bytes.subarray(start, end));
+    if (changed === undefined) this.#writer.ramRegion(bytes, start, end);
+    else this.#writer.ramRegion(changed, 0, changed.length);
+  }
+
+  #changedPages(): readonly ChangedPage[] {
+    this.#pages ??= [...(this.#changes.pages ?? [])];
+    return this.#pages;
   }
 
   ramPage(flags: number, offset: number, block: number): void {
@@ -108,9 +124,9 @@ export class StreamRewriter implements StreamSink {
 
   /** Changed pages go behind all others: the last one of a page counts. */
   #lastPass(): void {
-    for (const { block, offset, bytes } of this.#changes.pages ?? []) {
+    for (const { block, offset, bytes } of this.#changedPages()) {
       const index = this.#blocks.get(block);
-      if (index === undefined) continue;
+      if (index === undefined || this.#mapped.has(block)) continue;
       this.#writer.ramPage(RAM.PAGE, offset, index);
       this.#writer.ramData(bytes, 0, bytes.length);
     }

@@ -7,6 +7,7 @@ import {
   captureRunningGuest,
   FAILING_DISK,
   findLab,
+  findQemus,
   type GuestArch,
   PARKED_WRITER,
   parkedGoesOn,
@@ -61,6 +62,37 @@ describe('requests in flight of a guest that QEMU stopped are executed here, and
           expect(disk?.found).toBeGreaterThanOrEqual(8);
           expect(disk).toMatchObject({ left: 1, executed: (disk?.found ?? 0) - 1 });
           await parkedGoesOn(vm, written);
+        },
+      });
+    });
+  }
+});
+
+describe('a mapped-ram file: each page is changed in its place', () => {
+  for (const version of ['10.0', '11.1']) {
+    test(`of QEMU ${version}`, { timeout: TIMEOUT_MS }, async (context) => {
+      const binary = [...findQemus('x86_64')].find(([name]) => name.startsWith(version))?.[1];
+      const lab = findLab('x86_64');
+      if (binary === undefined || !lab.ok) {
+        console.warn(`SKIPPED: no QEMU ${version}: VIRTKIT_QEMU_ROOTS names directories with others`);
+        return context.skip();
+      }
+      const mapped = { capabilities: ['mapped-ram'], method: 'file' } as const;
+      await captureRunningGuest({
+        arch: 'x86_64',
+        machine: 'q35',
+        binary,
+        sharedMemory: false,
+        blockdev: FAILING_DISK,
+        blk: 'rerror=stop,werror=stop',
+        guest: PARKED_WRITER,
+        until: untilParked,
+        migrate: mapped,
+        afterCapture: async (vm, { stream }) => {
+          const { visited, written } = await throughVisit(stream, join(vm.dir, 'disk.img'));
+          expect(visited).toMatchObject([{ left: 1, executed: (visited[0]?.found ?? 0) - 1 }]);
+          expect(written.length).toBeLessThanOrEqual(stream.length);
+          await parkedGoesOn(vm, written, mapped);
         },
       });
     });

@@ -1,0 +1,74 @@
+import { StateError } from '@virtkit/vmstate';
+import type { RamBlock } from './events.ts';
+
+/** Smallest and largest page that a target has. */
+const [PAGE_MIN, PAGE_MAX] = [512n, 1n << 20n];
+
+/** The region of a block in a mapped-ram file: a bitmap of the pages that are there, a gap, and the place of each page. */
+export interface MappedLayout {
+  readonly pageSize: number;
+  readonly pages: number;
+  readonly bitmapBytes: number;
+  /** Where pages begin, from the bitmap on. */
+  readonly pagesAt: number;
+  /** Bytes of the whole region. */
+  readonly length: number;
+}
+
+/**
+ * Where what lies; undefined for a block that is not in the file (`x-ignore-shared`).
+ * @throws StateError `mapped-ram`
+ */
+export function mappedLayout({ name, length, mapped }: RamBlock): MappedLayout | undefined {
+  if (mapped === undefined || mapped.pagesOffset === 0n) return undefined;
+  const { pageSize, bitmapOffset, pagesOffset } = mapped;
+  const place = { layer: 'stream', path: `ram.${name}` } as const;
+  if (pageSize < PAGE_MIN || pageSize > PAGE_MAX || (pageSize & (pageSize - 1n)) !== 0n)
+    throw new StateError('mapped-ram', `mapped-ram pages of ${pageSize} bytes`, { pageSize }, place);
+  const pages = Math.ceil(length / Number(pageSize));
+  // a whole number of longs
+  const bitmapBytes = Math.ceil(pages / 64) * 8;
+  const pagesAt = Number(pagesOffset - bitmapOffset);
+  if (bitmapBytes > pagesAt) {
+    const facts = { pages, bitmapBytes, available: pagesAt };
+    throw new StateError('mapped-ram', `no room for the bitmap of ${pages} pages`, facts, place);
+  }
+  return { pageSize: Number(pageSize), pages, bitmapBytes, pagesAt, length: pagesAt + length };
+}
+
+/** Takes a region's bytes as they come, and fills the block's memory. */
+export class MappedReader {
+  readonly #layout: MappedLayout;
+  readonly #memory: Uint8Array;
+  readonly #bitmap: Uint8Array;
+  #at = 0;
+
+  constructor(layout: MappedLayout, memory: Uint8Array) {
+    this.#layout = layout;
+    this.#memory = memory;
+    this.#bitmap = new Uint8Array(layout.bitmapBytes);
+  }
+
+  take(bytes: Uint8Array, start: number, end: number): void {
+    const { bitmapBytes, pagesAt, length } = this.#layout;
+    copyPart(bytes.subarray(start, end), this.#at, this.#bitmap, 0, bitmapBytes);
+    copyPart(bytes.subarray(start, end), this.#at, this.#memory, pagesAt, length);
+    this.#at += end - start;
+    if (this.#at >= length) this.#clearAbsent();
+  }
+
+  /** What stands at the place of a page that is not there may be old. */
+  #clearAbsent(): void {
+    const { pages, pageSize } = this.#layout;
+    for (let page = 0; page < pages; page++) {
+      if ((((this.#bitmap[page >> 3] ?? 0) >> (page & 7)) & 1) === 0)
+        this.#memory.fill(0, page * pageSize, (page + 1) * pageSize);
+    }
+  }
+}
+
+/** Of a piece that stands at `at`, what lies in `from` to `end` goes to `into`, which stands there. */
+function copyPart(piece: Uint8Array, at: number, into: Uint8Array, from: number, end: number): void {
+  const [first, last] = [Math.max(at, from), Math.min(at + piece.length, end)];
+  if (first < last) into.set(piece.subarray(first - at, last - at), first - from);
+}
