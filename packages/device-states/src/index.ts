@@ -19,7 +19,7 @@ export { type BalloonState, balloon, balloonState } from './balloon.ts';
 export { type ConsolePort, type ConsoleState, virtioConsole } from './console.ts';
 export { type EmptyState, input, ninep, rng, scsi, vsock } from './empty.ts';
 export { gpu } from './gpu.ts';
-export { type IommuState, iommu, iommuState } from './iommu.ts';
+export { type IommuLayout, type IommuState, iommu, iommuState } from './iommu.ts';
 export { type MemLayout, type MemState, mem, memEarlyState, memState } from './mem.ts';
 export type { NdescsPlace, PortBuffer } from './port-buffer.ts';
 

@@ -1,5 +1,16 @@
 import type { DeviceLayer } from '@virtkit/core';
-import { bool, type Field, list, StateError, u8, u32, u64, type ValueOf, vmstate } from '@virtkit/vmstate';
+import {
+  bool,
+  type Field,
+  list,
+  StateError,
+  u8,
+  u32,
+  u64,
+  type ValueOf,
+  vmstate,
+  withContext,
+} from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
 
 /** More than any guest has; the bytes run out long before. */
@@ -41,33 +52,50 @@ const mapping = vmstate('mapping', 1).fields({
   flags: u32,
 });
 
-const domain = vmstate('domain', 2).fields({
-  /** The tree's key: the id again. */
-  key: u64,
-  id: u32,
-  mappings: tree(mapping),
-  endpoints: list(vmstate('endpoint', 1).fields({ id: u32 }), ELEMENTS_MAX, 'qlist'),
-  /** Addresses pass unchanged. */
-  bypass: bool,
-});
+/** What the stream does not tell. */
+export interface IommuLayout {
+  /** There are fields for addresses that pass unchanged: QEMU 7.0 and later, version 2 of the section. */
+  readonly bypass: boolean;
+}
+
+const withBypass = (_state: object, { bypass }: IommuLayout): boolean => bypass;
+
+const domain = vmstate<IommuLayout>('domain', 2)
+  .fields({
+    /** The tree's key: the id again. */
+    key: u64,
+    id: u32,
+    mappings: tree(mapping),
+    endpoints: list(vmstate('endpoint', 1).fields({ id: u32 }), ELEMENTS_MAX, 'qlist'),
+  })
+  .when(withBypass, {
+    /** Addresses pass unchanged. */
+    bypass: bool,
+  });
 
 /** vmsd `virtio-iommu-device`. */
-export const iommuState = vmstate('virtio-iommu-device', 2).fields({
-  domains: tree(domain),
-  /** What endpoints of no domain do: 1, pass. */
-  bypass: u8,
-});
+export const iommuState = vmstate<IommuLayout>('virtio-iommu-device', 2)
+  .fields({ domains: tree<ValueOf<typeof domain>, IommuLayout>(domain) })
+  .when(withBypass, {
+    /** What endpoints of no domain do: 1, pass. */
+    bypass: u8,
+  });
 
 /** {@link iommuState}'s value. */
 export type IommuState = ValueOf<typeof iommuState>;
 
-/** virtio-iommu: Virtio 1.3 §5.13; QEMU `hw/virtio/virtio-iommu.c`. Version 2, of QEMU 7.0 and later. */
+const [newer, older] = [
+  withContext(iommuState, { bypass: true }),
+  withContext(iommuState, { bypass: false }),
+];
+
+/** virtio-iommu: Virtio 1.3 §5.13; QEMU `hw/virtio/virtio-iommu.c`. Version 1 of the section is of QEMU 5.0 to 6.2. */
 export const iommu: DeviceLayer<IommuState> = {
   contract: 1,
   name: 'virtio-iommu',
   virtioId: 23,
   version: 2,
-  minimum: 2,
+  minimum: 1,
   features: featureNames('IOMMU', [
     'INPUT_RANGE',
     'DOMAIN_RANGE',
@@ -77,8 +105,8 @@ export const iommu: DeviceLayer<IommuState> = {
     'MMIO',
     'BYPASS_CONFIG',
   ]),
-  loadDevice: () => [iommuState],
-  saveDevice: () => iommuState,
+  loadDevice: () => [newer, older],
+  saveDevice: ({ bypass }) => (bypass === undefined ? older : newer),
   describeConfig: configSpace([
     ['pageSizeMask', 'u64'],
     ['inputRangeStart', 'u64'],

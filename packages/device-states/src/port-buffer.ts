@@ -58,6 +58,13 @@ function orderAt(input: Reader, place: Place): Endian {
   return order;
 }
 
+function readFlag(input: Reader): number {
+  input.trace?.enter('elemPopped', 'elem_popped', flag.type, input.position);
+  const value = flag.decode(input, undefined);
+  input.trace?.leave(input.position, value);
+  return value;
+}
+
 /** QEMU's `elem_popped`, and if it is 1, the buffer. */
 export function portBuffer(place: Place): Field<PortBuffer | null> {
   return {
@@ -65,7 +72,7 @@ export function portBuffer(place: Place): Field<PortBuffer | null> {
     minSize: 4,
     uniform: false,
     decode: (input, context) => {
-      if (flag.decode(input, context) === 0) return null;
+      if (readFlag(input) === 0) return null;
       const byteOrder = orderAt(input, place);
       const fields = fieldsOf(place, byteOrder).decode(input, context);
       demandOut(fields.element);
