@@ -72,7 +72,7 @@ export interface StreamSink {
   eof(): void;
   /** The JSON description, as it stands; `read`: what it says, where that has been read. */
   vmdesc(text: Uint8Array, read?: Vmdesc): void;
-  /** Whatever stands behind the end; QEMU ignores it. */
+  /** Whatever stands behind the end, in pieces; QEMU ignores it. */
   trailing(bytes: Uint8Array): void;
 }
 

@@ -116,7 +116,7 @@ export class StreamCollector extends NullSink {
   }
 
   override trailing(bytes: Uint8Array): void {
-    this.#trailing = bytes.length;
+    this.#trailing += bytes.length;
   }
 
   /** What there is so far; after an error, what came before it. */

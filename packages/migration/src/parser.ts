@@ -1,6 +1,6 @@
 import { inside, isStateError, plainBytes, Reader, StateError } from '@virtkit/vmstate';
 import { type Configuration, configuration } from './configuration.ts';
-import type { SectionHeader, StreamSink } from './events.ts';
+import { NullSink, type SectionHeader, type StreamSink } from './events.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
 import { RamParser } from './ram.ts';
 import { be32, findFooter, plausibleNext } from './split.ts';
@@ -17,7 +17,7 @@ import { TYPE } from './wire.ts';
 
 /** Settings of a {@link StreamParser}; each has a default that suits QEMU's streams. */
 export interface ParserOptions {
-  /** Most bytes of device state (everything but RAM) kept in memory. Default 32 MiB. */
+  /** Most bytes of device state (everything but RAM) kept in memory. Default 320 MiB. */
   readonly maxDeviceState?: number;
   /** Target page size in bits, where the stream does not say. Default: by machine type, else 12. */
   readonly pageBits?: number;
@@ -42,7 +42,12 @@ const HEADER_MAX = 512;
  * - `body`: in a section that is not RAM, before the end of RAM
  * - `tail`: behind the end of RAM. All that is left is device state, kept until its vmdesc, at the end, is there
  */
-type Mode = 'preamble' | 'between' | 'ram' | 'footer' | 'body' | 'tail';
+type Mode = 'preamble' | 'between' | 'ram' | 'footer' | 'body' | 'tail' | 'trailing';
+
+/** A guest's pictures are device state: a GPU has up to 256 MiB of them (QEMU: `max_hostmem`). */
+const DEVICE_STATE_MAX = 320 << 20;
+/** How often the end is looked for before zeros. */
+const LOOKS_MAX = 16;
 
 /**
  * A migration stream, taken apart while it arrives: one pass, in chunks of any size. RAM is passed on and forgotten;
@@ -74,6 +79,9 @@ export class StreamParser {
   #keptBytes = 0;
   /** Offset in the stream of the first kept byte. */
   #keptBase = 0;
+  /** The last piece of mode `tail` was nothing but zeros. */
+  #sawZeros = false;
+  #looks = 0;
   /** How far a footer was looked for in mode `body`. */
   #scanned = 0;
   /** Bytes behind a body that was found to end among the kept ones. */
@@ -87,7 +95,7 @@ export class StreamParser {
       footers: undefined,
       accepts: options.accepts ?? (() => undefined),
     };
-    this.#maxDeviceState = options.maxDeviceState ?? 32 << 20;
+    this.#maxDeviceState = options.maxDeviceState ?? DEVICE_STATE_MAX;
     this.#pageBits = options.pageBits;
   }
 
@@ -106,14 +114,10 @@ export class StreamParser {
    * is the last thing that came. For sockets that stay open; streams without a vmdesc end where their connection does.
    */
   get atEnd(): boolean {
-    if (this.#mode !== 'tail' || this.#kept[this.#keptBytes - 1] !== CLOSING_BRACE) return false;
-    const bytes = this.#kept.subarray(0, this.#keptBytes);
-    // the text holds no NUL, and the length in front of it begins with one
-    const last = bytes.lastIndexOf(0);
-    for (let at = last + 1; at <= last + 4; at++) {
-      if (bytes[at - 5] === TYPE.VMDESCRIPTION && be32(bytes, at - 4) === bytes.length - at) return true;
-    }
-    return false;
+    return (
+      this.#mode === 'trailing' ||
+      (this.#mode === 'tail' && endsWithVmdesc(this.#kept.subarray(0, this.#keptBytes)))
+    );
   }
 
   /**
@@ -147,12 +151,13 @@ export class StreamParser {
     const bytes = new Uint8Array(this.#keptBytes + 1);
     bytes.set(this.#kept.subarray(0, this.#keptBytes));
     bytes[this.#keptBytes] = TYPE.EOF;
-    splitTail(
-      bytes,
-      this.#keptBase,
-      { ...this.#context, sink, started: new Map(this.#context.started) },
-      undefined,
-    );
+    this.#tell(bytes, sink);
+  }
+
+  /** Splits these bytes for another sink, and leaves no trace. */
+  #tell(bytes: Uint8Array, sink: StreamSink): void {
+    const context = { ...this.#context, sink, started: new Map(this.#context.started) };
+    splitTail(bytes, this.#keptBase, context, undefined);
   }
 
   /** No more bytes will come. @throws StateError `truncated` if some should have */
@@ -167,6 +172,7 @@ export class StreamParser {
       splitTail(bytes, this.#keptBase, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
       return;
     }
+    if (mode === 'trailing') return;
     throw new StateError(
       'truncated',
       this.#received === 0 ? 'there are no bytes at all' : `the stream ends ${ENDS[mode]}`,
@@ -208,6 +214,11 @@ export class StreamParser {
   #run(bytes: Uint8Array, from: number, base: number): number {
     let at = from;
     while (at < bytes.length) {
+      if (this.#mode === 'tail') this.#endBeforeZeros(bytes, at);
+      if (this.#mode === 'trailing') {
+        this.#context.sink.trailing(bytes.subarray(at));
+        return bytes.length;
+      }
       if (this.#mode === 'tail') {
         this.#keep(bytes, at, base);
         return bytes.length;
@@ -245,6 +256,31 @@ export class StreamParser {
     const next = ram.consume(bytes, at, base, this.#ended);
     if (ram.done) this.#mode = 'footer';
     return next === at && !ram.done ? -1 : next;
+  }
+
+  /**
+   * A stream may stand at the beginning of something larger (the volumes that Proxmox keeps states in): where nothing but zeros
+   * comes behind a whole vmdesc, it has ended, and what follows is not kept.
+   */
+  #endBeforeZeros(bytes: Uint8Array, from: number): void {
+    const zeros = isZero(bytes, from);
+    const look = zeros && !this.#sawZeros;
+    this.#sawZeros = zeros;
+    if (!look) return;
+    let end = this.#keptBytes;
+    while (end > 0 && this.#kept[end - 1] === 0) end--;
+    const state = this.#kept.subarray(0, end);
+    if (!endsWithVmdesc(state) || ++this.#looks > LOOKS_MAX) return;
+    try {
+      // a guest may have written what looks like an end into its devices
+      this.#tell(state, new NullSink());
+    } catch (error) {
+      if (isStateError(error)) return;
+      throw error;
+    }
+    splitTail(this.#kept.subarray(0, this.#keptBytes), this.#keptBase, this.#context, this.#ram);
+    this.#keptBytes = 0;
+    this.#mode = 'trailing';
   }
 
   /** One small structure; -1 if not all of it is there. */
@@ -382,7 +418,7 @@ export class StreamParser {
 const NOTHING = new Uint8Array(0);
 
 /** Where a stream ended that should not have. */
-const ENDS: Readonly<Record<Exclude<Mode, 'tail' | 'body'>, string>> = {
+const ENDS: Readonly<Record<Exclude<Mode, 'tail' | 'body' | 'trailing'>, string>> = {
   preamble: 'in its header',
   between: 'where a section, a command or its end should begin',
   ram: 'in the middle of section "ram"',
@@ -398,4 +434,21 @@ function checkPageBits(bits: number): number {
     { bits },
     { layer: 'stream', path: 'configuration.targetPageBits' },
   );
+}
+
+/** Is a whole vmdesc the last thing in these bytes? */
+function endsWithVmdesc(bytes: Uint8Array): boolean {
+  if (bytes[bytes.length - 1] !== CLOSING_BRACE) return false;
+  // the text holds no NUL, and the length in front of it begins with one
+  const last = bytes.lastIndexOf(0);
+  for (let at = last + 1; at <= last + 4; at++) {
+    if (bytes[at - 5] === TYPE.VMDESCRIPTION && be32(bytes, at - 4) === bytes.length - at) return true;
+  }
+  return false;
+}
+
+/** Nothing but zeros from here on? */
+function isZero(bytes: Uint8Array, from: number): boolean {
+  for (let at = from; at < bytes.length; at++) if (bytes[at] !== 0) return false;
+  return true;
 }
