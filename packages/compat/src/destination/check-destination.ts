@@ -58,6 +58,8 @@ export function checkPlaces(stream: MigrationStream, destination: Destination, {
     const { path, name } = splitIdstr(idstr);
     const there = sections.get(path);
     if (path === '' || (there !== undefined && name.startsWith(there))) return [];
+    // a GPU with VGA beside it has two sections
+    if (there === 'virtio-vga' && name === 'virtio-gpu') return [];
     // other devices' sections have names of their own, and not all of them are known here
     const virtio = name.startsWith('virt') || (there?.startsWith('virtio-') ?? false);
     if (!virtio) return [];
@@ -107,10 +109,24 @@ export function checkRoms({ ram }: MigrationStream, { devices }: Destination): V
   });
 }
 
-function whyNoRom({ driver, properties }: DestinationDevice, type: string): string | undefined {
+/** A ROM is named for the device's vmsd, where it has one of its own, and else for its type. Read from QEMU 7.2 and 11.1. */
+const ROM_NAMES: Readonly<Record<string, string>> = {
+  VGA: 'vga',
+  'cirrus-vga': 'cirrus_vga',
+  'qxl-vga': 'qxl',
+  'vmware-svga': 'vmware_vga',
+  'virtio-vga': 'virtio-vga',
+  ne2k_pci: 'ne2000',
+};
+
+function romName(driver: string): string {
+  if (/^e1000-/.test(driver)) return 'e1000';
   // `virtio-net` is another name of `virtio-net-pci`
-  const own = /^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver;
-  if (own !== type) return `the target has ${driver} there`;
+  return ROM_NAMES[driver] ?? (/^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver);
+}
+
+function whyNoRom({ driver, properties }: DestinationDevice, type: string): string | undefined {
+  if (romName(driver) !== type) return `the target has ${driver} there`;
   if (properties.get('romfile') === '') return 'the target has none (romfile=)';
   return /^(0|off|no|false)$/.test(properties.get('rombar') ?? '')
     ? 'the target has none (rombar=0)'

@@ -162,11 +162,11 @@ function takeBackend(parsed: Parsed, option: string, text: string): void {
     case '-net': {
       parsed.defaultNic = false;
       const { first, values } = optionWords(text, 'type');
-      const model = values.get('model') ?? '';
-      const driver = model === 'virtio' ? 'virtio-net-pci' : model;
+      const driver = cardOf(values.get('model'), parsed.arch);
       if (option === '-net' || first === 'none') return;
-      if (driver === '') parsed.unknown.push(`${option} ${text}`);
-      else parsed.nics.push({ driver, properties: values, network: networkOf(first, values) });
+      // no version of QEMU gives such a card interrupt vectors
+      const properties = new Map([['vectors', '0'], ...values]);
+      parsed.nics.push({ driver, properties, network: networkOf(first, values) });
       return;
     }
     case '-drive': {
@@ -186,6 +186,12 @@ function takeBackend(parsed: Parsed, option: string, text: string): void {
   }
 }
 
+/** A card by its model; empty: the machine's own. */
+function cardOf(model: string | undefined, arch: string): string {
+  if (model === undefined && arch === 's390x') return 'virtio-net-ccw';
+  return model === 'virtio' ? `virtio-net-${arch === 's390x' ? 'ccw' : 'pci'}` : (model ?? '');
+}
+
 function networkOf(
   kind: string,
   values: ReadonlyMap<string, string>,
@@ -203,8 +209,9 @@ function built(parsed: Parsed, qemu: string): Destination {
   const backend = parsed.machineOptions.get('memory-backend');
   const virtio = machine.startsWith('s390') ? 'ccw' : 'pci';
   const drives = parsed.drives.map((drive) => ({ ...drive, driver: `virtio-blk-${virtio}` }));
-  const made = [...boardDevices(parsed, machine), ...parsed.nics, ...parsed.devices, ...drives].map(
-    (device) => connected(device, parsed),
+  const nics = parsed.nics.map((nic) => (nic.driver === '' ? { ...nic, driver: ownCard(machine) } : nic));
+  const made = [...boardDevices(parsed, machine), ...nics, ...parsed.devices, ...drives].map((device) =>
+    connected(device, parsed),
   );
   return {
     machine,
@@ -235,6 +242,20 @@ function versioned(machine: string, arch: string, qemu: string): string {
   return name === undefined ? machine : `${name}-${qemu}`;
 }
 
+/** The card of a machine for which none is named. */
+function ownCard(machine: string): string {
+  return machine.includes('q35') ? 'e1000e' : 'e1000';
+}
+
+/** Devices behind the names that `-vga` takes. */
+const DISPLAYS: Readonly<Record<string, string>> = {
+  std: 'VGA',
+  cirrus: 'cirrus-vga',
+  qxl: 'qxl-vga',
+  virtio: 'virtio-vga',
+  vmware: 'vmware-svga',
+};
+
 /** What a machine puts on its PCI bus unless `-nodefaults` forbids it. */
 function boardDevices({ defaults, defaultNic, vga, devices }: Parsed, machine: string): Unplaced[] {
   if (!/^pc-/.test(machine)) return [];
@@ -242,10 +263,8 @@ function boardDevices({ defaults, defaultNic, vga, devices }: Parsed, machine: s
   const display = devices.some(({ driver }) => /vga|^VGA$|^qxl/i.test(driver));
   const showsVga = vga === undefined ? defaults && !display : vga !== 'none';
   return [
-    ...(showsVga ? [{ driver: 'VGA', properties: none }] : []),
-    ...(defaults && defaultNic
-      ? [{ driver: machine.includes('q35') ? 'e1000e' : 'e1000', properties: none }]
-      : []),
+    ...(showsVga ? [{ driver: DISPLAYS[vga ?? 'std'] ?? 'VGA', properties: none }] : []),
+    ...(defaults && defaultNic ? [{ driver: ownCard(machine), properties: none }] : []),
   ];
 }
 

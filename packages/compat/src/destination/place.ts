@@ -38,7 +38,7 @@ export function placeDevices(board: Board, devices: readonly Unplaced[]): Destin
 
 /** PCI devices whose name does not end in `-pci`, as far as they take slots of common machines. */
 const OTHER_PCI =
-  /^(e1000e?|e1000-.*|rtl8139|pcnet|ne2k_pci|i8255\w+|vmxnet3|igb|VGA|cirrus-vga|qxl(-vga)?|secondary-vga|bochs-display|virtio-vga.*|ich9-ahci|ahci|nvme|megasas.*|lsi\w*|mptsas\w*|am53c974|intel-hda|ich9-intel-hda|AC97|ES1370|qemu-xhci|nec-usb-xhci|piix3-usb-uhci|piix4-usb-uhci|usb-ehci|ich9-usb-.*|pcie-root-port|ioh3420|pcie-pci-bridge|pci-bridge|i82801b11-bridge|x3130-upstream|xio3130-downstream|vfio-pci.*|ivshmem-\w+|pvscsi|pvpanic-pci|i6300esb|edu|pci-testdev)$/;
+  /^(e1000e?|e1000-.*|rtl8139|pcnet|ne2k_pci|i8255\w+|vmxnet3|igb|VGA|cirrus-vga|qxl(-vga)?|vmware-svga|ati-vga|tulip|sungem|secondary-vga|bochs-display|virtio-vga.*|ich9-ahci|ahci|nvme|megasas.*|lsi\w*|mptsas\w*|am53c974|intel-hda|ich9-intel-hda|AC97|ES1370|qemu-xhci|nec-usb-xhci|piix3-usb-uhci|piix4-usb-uhci|usb-ehci|ich9-usb-.*|pcie-root-port|ioh3420|pcie-pci-bridge|pci-bridge|i82801b11-bridge|x3130-upstream|xio3130-downstream|vfio-pci.*|ivshmem-\w+|pvscsi|pvpanic-pci|i6300esb|edu|pci-testdev)$/;
 const EXPRESS_PORT = /^(pcie-root-port|ioh3420|xio3130-downstream)$/;
 const BRIDGE =
   /^(pcie-root-port|ioh3420|xio3130-downstream|x3130-upstream|pcie-pci-bridge|pci-bridge|i82801b11-bridge)$/;
