@@ -6,15 +6,15 @@ import { join } from 'node:path';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
 import { otherDevices } from '@virtkit/device-states';
-import { findQemu } from '@virtkit/lab';
+import { findQemu, type QemuArch, type QemuBinary } from '@virtkit/lab';
 import { acceptVirtio, parseStream, type Registry } from '@virtkit/migration';
+import { ccw } from '@virtkit/transport-ccw';
+import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkStream, parseTarget } from '../src/index.ts';
 
-const registry: Registry = { transports: [pci], devices: [net, blk, ...otherDevices] };
-const binary = findQemu('x86_64');
-if (binary === undefined) console.warn('SKIPPED: machines with defaults, for there is no qemu-system-x86_64');
+const registry: Registry = { transports: [pci, ccw, mmio], devices: [net, blk, ...otherDevices] };
 
 let home = '';
 beforeAll(() => {
@@ -23,11 +23,11 @@ beforeAll(() => {
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 /** The stream of a machine that never ran. */
-async function streamOf(args: readonly string[]): Promise<Uint8Array> {
-  const [program = '', ...words] = binary?.command ?? [];
+async function streamOf({ command, env }: QemuBinary, args: readonly string[]): Promise<Uint8Array> {
+  const [program = '', ...words] = command;
   const file = join(home, 'stream');
   const own = ['-S', '-display', 'none', '-serial', 'none', '-monitor', 'none', '-qmp', 'stdio'];
-  const qemu = spawn(program, [...words, ...args, ...own], { env: { ...process.env, ...binary?.env } });
+  const qemu = spawn(program, [...words, ...args, ...own], { env: { ...process.env, ...env } });
   const closed = new Promise((resolve) => qemu.once('close', resolve));
   let [output, errors] = ['', ''];
   qemu.stderr.on('data', (chunk: Buffer) => {
@@ -57,25 +57,51 @@ const CARDS = ['e1000', 'e1000e', 'rtl8139', 'pcnet', 'ne2k_pci', 'vmxnet3', 'i8
   (name) => ['-device', name],
 );
 
-describe.skipIf(binary === undefined)('a machine with defaults takes its own stream', () => {
-  test.each(
-    [
-      ['-M', 'pc'],
-      ['-M', 'q35'],
-      ...DISPLAYS.map((display) => ['-M', 'pc', ...display]),
-      ['-M', 'q35', '-vga', 'virtio', '-device', 'virtio-scsi-pci', '-device', 'virtio-balloon-pci'],
-      ...CARDS.map((card) => ['-M', 'q35', '-nic', 'none', ...card]),
-      ['-M', 'pc', '-device', 'VGA,addr=9', '-device', 'virtio-serial-pci', '-device', 'virtio-tablet-pci'],
-      ['-M', 'q35', '-nic', 'user,model=virtio-net-pci', '-usb', '-device', 'usb-tablet'],
-      ['-M', 'pc', '-nic', 'user,model=virtio', '-nic', 'user', '-device', 'virtio-rng-pci'],
-      ['-M', 'q35', '-nic', 'user', '-drive', 'if=virtio,format=raw,file=/dev/null,read-only=on'],
-    ].map((args) => [args.join(' '), args] as const),
-  )('%s', { timeout: 60_000 }, async (_words, args) => {
-    const words = ['-m', '32', ...args];
-    const stream = parseStream(await streamOf(words), { accepts: acceptVirtio(registry) });
-    const version = binary?.version.split('.').slice(0, 2).join('.');
-    const target = parseTarget(`qemu-${version}`, { commandLine: ['qemu-system-x86_64', ...words] });
-    const refused = checkStream(stream, target, registry).filter(({ severity }) => severity === 'refused');
-    expect(refused).toEqual([]);
-  });
-});
+const MACHINES: Readonly<Partial<Record<QemuArch, readonly (readonly string[])[]>>> = {
+  x86_64: [
+    ['-M', 'pc'],
+    ['-M', 'q35'],
+    ...DISPLAYS.map((display) => ['-M', 'pc', ...display]),
+    ['-M', 'q35', '-vga', 'virtio', '-device', 'virtio-scsi-pci', '-device', 'virtio-balloon-pci'],
+    ...CARDS.map((card) => ['-M', 'q35', '-nic', 'none', ...card]),
+    ['-M', 'pc', '-device', 'VGA,addr=9', '-device', 'virtio-serial-pci', '-device', 'virtio-tablet-pci'],
+    ['-M', 'q35', '-nic', 'user,model=virtio-net-pci', '-usb', '-device', 'usb-tablet'],
+    ['-M', 'pc', '-nic', 'user,model=virtio', '-nic', 'user', '-device', 'virtio-rng-pci'],
+    ['-M', 'q35', '-nic', 'user', '-drive', 'if=virtio,format=raw,file=/dev/null,read-only=on'],
+  ],
+  s390x: [
+    ['-M', 's390-ccw-virtio'],
+    ['-M', 's390-ccw-virtio', '-device', 'virtio-rng-ccw'],
+    ['-M', 's390-ccw-virtio', '-nic', 'user', '-device', 'virtio-rng-ccw'],
+  ],
+  aarch64: [
+    ['-M', 'virt', '-cpu', 'cortex-a57'],
+    ['-M', 'virt', '-cpu', 'cortex-a57', '-device', 'virtio-rng-pci'],
+    ['-M', 'virt', '-cpu', 'cortex-a57', '-nic', 'user', '-device', 'virtio-rng-pci'],
+  ],
+};
+
+describe.each(Object.entries(MACHINES))(
+  '%s: a machine with defaults takes its own stream',
+  (arch, machines) => {
+    const binary = findQemu(arch as QemuArch);
+    if (binary === undefined)
+      console.warn(`SKIPPED: machines with defaults, for there is no qemu-system-${arch}`);
+
+    test.skipIf(binary === undefined).each(machines.map((args) => [args.join(' '), args] as const))(
+      '%s',
+      { timeout: 60_000 },
+      async (_words, args) => {
+        if (binary === undefined) return;
+        const words = ['-m', arch === 'x86_64' ? '32' : '64', ...args];
+        const stream = parseStream(await streamOf(binary, words), { accepts: acceptVirtio(registry) });
+        const version = binary.version.split('.').slice(0, 2).join('.');
+        const target = parseTarget(`qemu-${version}`, { commandLine: [`qemu-system-${arch}`, ...words] });
+        const refused = checkStream(stream, target, registry).filter(
+          ({ severity }) => severity === 'refused',
+        );
+        expect(refused).toEqual([]);
+      },
+    );
+  },
+);

@@ -188,7 +188,6 @@ function takeBackend(parsed: Parsed, option: string, text: string): void {
 
 /** A card by its model; empty: the machine's own. */
 function cardOf(model: string | undefined, arch: string): string {
-  if (model === undefined && arch === 's390x') return 'virtio-net-ccw';
   return model === 'virtio' ? `virtio-net-${arch === 's390x' ? 'ccw' : 'pci'}` : (model ?? '');
 }
 
@@ -244,6 +243,8 @@ function versioned(machine: string, arch: string, qemu: string): string {
 
 /** The card of a machine for which none is named. */
 function ownCard(machine: string): string {
+  if (machine.startsWith('s390')) return 'virtio-net-ccw';
+  if (machine.startsWith('virt')) return 'virtio-net-pci';
   return machine.includes('q35') ? 'e1000e' : 'e1000';
 }
 
@@ -258,14 +259,13 @@ const DISPLAYS: Readonly<Record<string, string>> = {
 
 /** What a machine puts on its PCI bus unless `-nodefaults` forbids it. */
 function boardDevices({ defaults, defaultNic, vga, devices }: Parsed, machine: string): Unplaced[] {
-  if (!/^pc-/.test(machine)) return [];
   const none = new Map<string, string>();
+  const card = defaults && defaultNic ? [{ driver: ownCard(machine), properties: none }] : [];
+  if (/^(s390|virt)/.test(machine)) return card;
+  if (!/^pc-/.test(machine)) return [];
   const display = devices.some(({ driver }) => /vga|^VGA$|^qxl/i.test(driver));
   const showsVga = vga === undefined ? defaults && !display : vga !== 'none';
-  return [
-    ...(showsVga ? [{ driver: DISPLAYS[vga ?? 'std'] ?? 'VGA', properties: none }] : []),
-    ...(defaults && defaultNic ? [{ driver: ownCard(machine), properties: none }] : []),
-  ];
+  return [...(showsVga ? [{ driver: DISPLAYS[vga ?? 'std'] ?? 'VGA', properties: none }] : []), ...card];
 }
 
 /** With its globals (which an own property overrides) and what it is connected to. */
