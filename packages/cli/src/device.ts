@@ -98,22 +98,11 @@ export function configEndian({ state }: DecodedVirtio, guest: Endian): Endian {
   return guest;
 }
 
-/** What stands behind the virtio field, by name, if it is what the device type says. */
-function restSummary({ device, state: { rest } }: DecodedVirtio): { readonly rest?: Json } {
-  const type = device.codec.device;
-  if (rest === undefined || type.describeRest === undefined) return {};
-  try {
-    return { rest: type.describeRest(rest) };
-  } catch (error) {
-    if (isStateError(error)) return {};
-    throw error;
-  }
-}
-
 /** Names that go with the numbers of a device's state. `guest`: byte order of the guest's CPU. */
 export function summarize(decoded: DecodedVirtio, guest: Endian): { readonly [key: string]: Json } {
   const { device, state } = decoded;
   const { transport, device: type } = device.codec;
+  const rest = state.rest === undefined ? undefined : type.describeRest?.(state.rest);
   return {
     statusBits: nameStatus(state.status),
     negotiatedFeatures: `0x${negotiated(state).toString(16)}`,
@@ -124,7 +113,7 @@ export function summarize(decoded: DecodedVirtio, guest: Endian): { readonly [ke
     ...(type.describeConfig !== undefined && {
       configSpace: type.describeConfig(state.config, configEndian(decoded, guest)),
     }),
-    ...restSummary(decoded),
+    ...(rest !== undefined && { rest }),
     ...(transport.describe !== undefined && { transport: transport.describe(state.transport) }),
   };
 }

@@ -10,24 +10,16 @@ import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';
 import { checkStream, explain, parseTarget, type Verdict } from '../src/index.ts';
+import type { Recorded } from './record-others.ts';
 
 const registry: Registry = { transports: [pci, mmio], devices: [net, blk, ...otherDevices] };
 const corpus = new URL('../../lab/streams/', import.meta.url);
 
-interface Load {
-  readonly case: string;
-  readonly dest: string;
-  readonly change: string;
-  readonly commandLine: readonly string[];
-  readonly ok: boolean;
-  readonly stderr: string;
-}
-
 const loads = JSON.parse(
   gunzipSync(readFileSync(new URL('data/others.json.gz', import.meta.url))).toString(),
-) as Load[];
+) as Recorded[];
 
-function verdictsFor({ case: name, dest, commandLine }: Load): Verdict[] {
+function verdictsFor({ case: name, dest, commandLine }: Recorded): Verdict[] {
   const version = readdirSync(corpus).find((each) => existsSync(new URL(`${each}/${name}.mig.gz`, corpus)));
   const bytes = gunzipSync(readFileSync(new URL(`${version}/${name}.mig.gz`, corpus)));
   const target = parseTarget(`qemu-${dest.split('.').slice(0, 2).join('.')},capabilities=x-ignore-shared`, {

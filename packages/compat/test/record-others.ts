@@ -66,7 +66,8 @@ const CHANGES: Readonly<Record<string, Readonly<Record<string, Change>>>> = {
   },
 };
 
-interface Recorded {
+/** What one QEMU decided. */
+export interface Recorded {
   readonly case: string;
   readonly dest: string;
   readonly change: string;

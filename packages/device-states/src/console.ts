@@ -76,31 +76,23 @@ function check(state: VirtioState<TransportParts, ConsoleState>, report: Report)
   const { portsMap, ports } = state.device;
   const seen = new Set<number>();
   ports.forEach(({ id, buffer }, index) => {
-    const path = `device.ports[${index}]`;
+    const complain = (code: string, field: string, reason: string): void =>
+      report({
+        code,
+        severity: 'error',
+        path: `device.ports[${index}].${field}`,
+        reason,
+        facts: { port: id },
+      });
     if ((((portsMap[id >>> 5] ?? 0) >>> (id & 31)) & 1) === 0)
-      report({
-        code: 'port-unknown',
-        severity: 'error',
-        path: `${path}.id`,
-        reason: `port ${id} is not in the map of ports`,
-        facts: { port: id },
-      });
-    if (seen.has(id))
-      report({
-        code: 'port-twice',
-        severity: 'error',
-        path: `${path}.id`,
-        reason: `port ${id} comes twice`,
-        facts: { port: id },
-      });
+      complain('port-unknown', 'id', `port ${id} is not in the map of ports`);
+    if (seen.has(id)) complain('port-twice', 'id', `port ${id} comes twice`);
     seen.add(id);
     if (buffer !== null && buffer.iovIdx >= buffer.element.out.length)
-      report({
-        code: 'port-buffer',
-        severity: 'error',
-        path: `${path}.buffer.iovIdx`,
-        reason: `goes on in segment ${buffer.iovIdx} of ${buffer.element.out.length}`,
-        facts: { segment: buffer.iovIdx, segments: buffer.element.out.length },
-      });
+      complain(
+        'port-buffer',
+        'buffer.iovIdx',
+        `goes on in segment ${buffer.iovIdx} of ${buffer.element.out.length}`,
+      );
   });
 }

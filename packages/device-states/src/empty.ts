@@ -3,16 +3,17 @@ import type { DeviceLayer, FeatureNames } from '@virtkit/core';
 import { latin1, type ValueOf, vmstate } from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
 
-export const nothing = vmstate('nothing', 1).fields({});
+const nothing = vmstate('nothing', 1).fields({});
 
 /** Nothing of its own. */
 export type EmptyState = ValueOf<typeof nothing>;
 
-function empty(
+/** A device type that has nothing of its own in the part between core's fields and subsections. */
+export function empty(
   name: string,
   virtioId: number,
   features: FeatureNames,
-  describeConfig?: DeviceLayer['describeConfig'],
+  describeConfig: NonNullable<DeviceLayer['describeConfig']> = configSpace([]),
   version = 1,
 ): DeviceLayer<EmptyState> {
   return {
@@ -24,7 +25,7 @@ function empty(
     features,
     loadDevice: () => [nothing],
     saveDevice: () => nothing,
-    ...(describeConfig !== undefined && { describeConfig }),
+    describeConfig,
   };
 }
 

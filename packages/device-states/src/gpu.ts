@@ -1,7 +1,7 @@
 import type { DeviceLayer } from '@virtkit/core';
-import { type Field, type Json, Reader, s32, u32, u64, vmstate } from '@virtkit/vmstate';
+import { type Field, isStateError, type Json, Reader, s32, u32, u64, vmstate } from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
-import { type EmptyState, nothing } from './empty.ts';
+import { type EmptyState, empty } from './empty.ts';
 
 /** Pixels of all formats that 2D resources have. */
 const PIXEL_BYTES = 4;
@@ -33,17 +33,7 @@ const scanout = vmstate('virtio-gpu-one-scanout', 1).fields({
 });
 
 /** Since QEMU 8.2. */
-const scanoutWithFramebuffer = vmstate('virtio-gpu-one-scanout', 2).fields({
-  resourceId: u32,
-  width: u32,
-  height: u32,
-  x: s32,
-  y: s32,
-  cursorResourceId: u32,
-  cursorHotX: u32,
-  cursorHotY: u32,
-  cursorX: u32,
-  cursorY: u32,
+const scanoutWithFramebuffer = scanout.fields({
   /** Of a blob: how the picture lies in it. */
   fbFormat: u32,
   fbBytesPp: u32,
@@ -71,33 +61,39 @@ function readRest(input: Reader): Json {
   return { resources, enable, scanouts, ...(input.remaining > 0 && { moreBytes: input.remaining }) };
 }
 
+function describeRest(bytes: Uint8Array): Json | undefined {
+  try {
+    return readRest(new Reader(bytes));
+  } catch (error) {
+    if (isStateError(error)) return undefined;
+    throw error;
+  }
+}
+
 /**
  * virtio-gpu: Virtio 1.3 §5.7; QEMU `hw/display/virtio-gpu.c`. Its state is not what the procedure calls the device's, but
  * stands behind it: `rest`.
  */
 export const gpu: DeviceLayer<EmptyState> = {
-  contract: 1,
-  name: 'virtio-gpu',
-  virtioId: 16,
-  version: 1,
-  minimum: 1,
+  ...empty(
+    'virtio-gpu',
+    16,
+    featureNames('GPU', [
+      'VIRGL',
+      'EDID',
+      'RESOURCE_UUID',
+      'RESOURCE_BLOB',
+      'CONTEXT_INIT',
+      'BLOB_ALIGNMENT',
+    ]),
+    configSpace([
+      ['eventsRead', 'u32'],
+      ['eventsClear', 'u32'],
+      ['numScanouts', 'u32'],
+      ['numCapsets', 'u32'],
+      ['blobAlignment', 'u32'],
+    ]),
+  ),
   hasRest: true,
-  features: featureNames('GPU', [
-    'VIRGL',
-    'EDID',
-    'RESOURCE_UUID',
-    'RESOURCE_BLOB',
-    'CONTEXT_INIT',
-    'BLOB_ALIGNMENT',
-  ]),
-  loadDevice: () => [nothing],
-  saveDevice: () => nothing,
-  describeRest: (bytes) => readRest(new Reader(bytes)),
-  describeConfig: configSpace([
-    ['eventsRead', 'u32'],
-    ['eventsClear', 'u32'],
-    ['numScanouts', 'u32'],
-    ['numCapsets', 'u32'],
-    ['blobAlignment', 'u32'],
-  ]),
+  describeRest,
 };

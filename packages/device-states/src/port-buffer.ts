@@ -49,6 +49,11 @@ function fieldsOf(place: Place, order: Endian): Field<Fields> {
   });
 }
 
+/** Beside what was on the wire, how it stood there. */
+function withLayout<T extends object>(fields: T, ndescsPlace: Place, byteOrder: Endian) {
+  return { ...fields, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
+}
+
 /** Looks at the element, behind what stands in front of it. */
 function orderAt(input: Reader, place: Place): Endian {
   const start = input.offset;
@@ -76,7 +81,7 @@ export function portBuffer(place: Place): Field<PortBuffer | null> {
       const byteOrder = orderAt(input, place);
       const fields = fieldsOf(place, byteOrder).decode(input, context);
       demandOut(fields.element);
-      return { ...fields, ...(place !== undefined && { ndescsPlace: place }), byteOrder };
+      return withLayout(fields, place, byteOrder);
     },
     encode: (output, value, context) => {
       flag.encode(output, value === null ? 0 : 1, context);
@@ -88,7 +93,7 @@ export function portBuffer(place: Place): Field<PortBuffer | null> {
       if (value === null) return null;
       const { ndescsPlace, byteOrder, ...fields } = value;
       const json = fieldsOf(ndescsPlace, byteOrder).toJSON(fields) as Readonly<Record<string, Json>>;
-      return { ...json, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
+      return withLayout(json, ndescsPlace, byteOrder);
     },
     fromJSON: (json) => (json === null ? null : bufferFromJson(json)),
   };
@@ -98,7 +103,7 @@ export function portBuffer(place: Place): Field<PortBuffer | null> {
 function demandOut({ out, in: into }: VirtQueueElement): void {
   if (out.length > 0) return;
   const facts = { out: out.length, in: into.length };
-  throw new StateError('value', 'a buffer for a port without bytes of the guest', facts, { path: 'element' });
+  throw new StateError('value', 'the buffer has no segment to read', facts, { path: 'element' });
 }
 
 function bufferFromJson(json: Json): PortBuffer {
@@ -108,6 +113,5 @@ function bufferFromJson(json: Json): PortBuffer {
     throw jsonError('little or big', byteOrder).within('byteOrder');
   if (ndescsPlace !== undefined && ndescsPlace !== 'before' && ndescsPlace !== 'after')
     throw jsonError('before or after', ndescsPlace).within('ndescsPlace');
-  const value = fieldsOf(ndescsPlace, byteOrder).fromJSON(fields);
-  return { ...value, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
+  return withLayout(fieldsOf(ndescsPlace, byteOrder).fromJSON(fields), ndescsPlace, byteOrder);
 }

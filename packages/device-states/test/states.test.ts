@@ -197,7 +197,7 @@ describe('a GPU', () => {
     expect(described).toMatchObject({ enable: 1, scanouts });
     expect(described).not.toHaveProperty('moreBytes');
     const cut = rest.subarray(0, rest.length - scanoutBytes + 39);
-    expect(codeOf(() => gpu.describeRest?.(cut))).toBe('truncated');
+    expect(gpu.describeRest?.(cut)).toBeUndefined();
   });
 });
 
@@ -273,11 +273,7 @@ describe('damaged states', () => {
     const word = fc.oneof(small, fc.array(fc.nat(255), { minLength: 4, maxLength: 4 }));
     fc.assert(
       fc.property(fc.array(word, { maxLength: 60 }), (words) => {
-        try {
-          gpu.describeRest?.(Uint8Array.from(words.flat()));
-        } catch (error) {
-          if (!(error instanceof StateError)) throw error;
-        }
+        expect(() => gpu.describeRest?.(Uint8Array.from(words.flat()))).not.toThrow();
       }),
       { numRuns: 1000 },
     );

@@ -3,7 +3,8 @@ import { gunzipSync } from 'node:zlib';
 import { type Gpa, isModern, MappedMemory, negotiated, type VirtioState } from '@virtkit/core';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
-import type { CaseInfo } from '@virtkit/lab';
+import { type CaseInfo, pageRuns } from '@virtkit/lab';
+
 import { type DecodedVirtio, decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
 import { type PciOptions, type PciParts, pci } from '../src/index.ts';
 
@@ -166,7 +167,10 @@ export function memoryFor({ state, arch }: SavedFunction): MappedMemory {
   }
   const memory = new MappedMemory([
     { gpa: 0, bytes: ram },
-    ...runs(pages).map(({ first, count }) => ({ gpa: first * 4096, bytes: new Uint8Array(count * 4096) })),
+    ...pageRuns(pages).map(({ first, count }) => ({
+      gpa: first * 4096,
+      bytes: new Uint8Array(count * 4096),
+    })),
   ]);
   const { deviceEndian } = state.subsections;
   const little = modern || (deviceEndian === undefined ? arch !== 'ppc64' : deviceEndian === 1);
@@ -179,15 +183,4 @@ export function memoryFor({ state, arch }: SavedFunction): MappedMemory {
     memory.writeU16((Number(used) + 2) as Gpa, ((queue?.lastAvailIdx ?? 0) - inFlight) & 0xffff, little);
   });
   return memory;
-}
-
-/** Neighbours become one region: a ring lies in one. */
-function runs(pages: ReadonlySet<number>): { first: number; count: number }[] {
-  const found: { first: number; count: number }[] = [];
-  for (const page of [...pages].sort((a, b) => a - b)) {
-    const last = found.at(-1);
-    if (last !== undefined && page === last.first + last.count) last.count++;
-    else found.push({ first: page, count: 1 });
-  }
-  return found;
 }

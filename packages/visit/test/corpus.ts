@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { type Endian, type Gpa, isModern, MappedMemory, negotiated, type VirtioState } from '@virtkit/core';
 import { type BlkState, blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
+import { pageRuns } from '@virtkit/lab';
 import { type DecodedVirtio, decodeVirtio, findVirtio, parseStream, type Registry } from '@virtkit/migration';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
@@ -62,7 +63,10 @@ export function memoryFor(state: VirtioState, endian: Endian): MappedMemory {
       if (at >= BigInt(RAM_BYTES)) for (let page = 0; page < 6; page++) pages.add(Number(at / 4096n) + page);
   const memory = new MappedMemory([
     { gpa: 0, bytes: ram },
-    ...runs(pages).map(({ first, count }) => ({ gpa: first * 4096, bytes: new Uint8Array(count * 4096) })),
+    ...pageRuns(pages).map(({ first, count }) => ({
+      gpa: first * 4096,
+      bytes: new Uint8Array(count * 4096),
+    })),
   ]);
   const { requests } = state.device as Partial<BlkState>;
   places.forEach(({ desc, avail, used }, index) => {
@@ -73,15 +77,4 @@ export function memoryFor(state: VirtioState, endian: Endian): MappedMemory {
     memory.writeU16((Number(used) + 2) as Gpa, (taken - inFlight) & 0xffff, little);
   });
   return memory;
-}
-
-/** Neighbours become one region: a ring lies in one. */
-function runs(pages: ReadonlySet<number>): { first: number; count: number }[] {
-  const found: { first: number; count: number }[] = [];
-  for (const page of [...pages].sort((a, b) => a - b)) {
-    const last = found.at(-1);
-    if (last !== undefined && page === last.first + last.count) last.count++;
-    else found.push({ first: page, count: 1 });
-  }
-  return found;
 }

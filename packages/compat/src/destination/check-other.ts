@@ -181,8 +181,9 @@ function checkOutputs(
   { rest }: VirtioState,
   making: Making,
 ): Verdict[] {
-  if (rest === undefined || codec.device.describeRest === undefined) return [];
-  const { scanouts } = codec.device.describeRest(rest) as { readonly scanouts: readonly unknown[] };
+  const described = rest === undefined ? undefined : codec.device.describeRest?.(rest);
+  if (described === undefined) return [];
+  const { scanouts } = described as { readonly scanouts: readonly unknown[] };
   const there = numberOf(making.device.properties.get('max_outputs')) ?? (making.complete ? 1 : undefined);
   if (there === undefined || there === scanouts.length) return [];
   return [

@@ -38,11 +38,8 @@ export interface DeviceLayer<D = unknown> {
   saveDevice(state: D): Field<D>;
   /** What depends on the whole state. QEMU does this after `virtio_load`: "feature-dependent setup". */
   check?(state: VirtioState<TransportParts, D>, report: Report): void;
-  /**
-   * What stands behind the `virtio` field, by name, for readers: the state keeps the bytes.
-   * @throws StateError if it is something else
-   */
-  describeRest?(rest: Uint8Array): Json;
+  /** What stands behind the `virtio` field, by name, for readers: the state keeps the bytes. Undefined: it is something else. */
+  describeRest?(rest: Uint8Array): Json | undefined;
   /** The configuration space by field name. Fewer bytes than the structure has: fewer fields. */
   describeConfig?(config: Uint8Array, endian: Endian): Json;
 }
