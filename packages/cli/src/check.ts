@@ -1,14 +1,22 @@
 import { readFileSync } from 'node:fs';
-import { checkStream, parseTarget, type Target, unreadable, type Verdict } from '@virtkit/compat';
+import {
+  type Answer,
+  answerOf,
+  checkStream,
+  parseTarget,
+  type Target,
+  unreadable,
+  type Verdict,
+} from '@virtkit/compat';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 import { UsageError } from './usage.ts';
 
-/** What `virtkit check` prints, and whether the target refuses the stream. */
+/** What `virtkit check` prints, and what it comes to. */
 export interface Checked {
   readonly text: string;
-  readonly refused: boolean;
+  readonly answer: Answer;
 }
 
 /** What the command line says of the target. */
@@ -41,24 +49,34 @@ export function check(read: Read, words: TargetWords, json: boolean): Checked {
   const { target } = words;
   const found = checkStream(read.stream, targetOf(words), registry);
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
-  const refused = verdicts.some(({ severity }) => severity === 'refused');
-  if (json)
+  const answer = answerOf(verdicts);
+  if (json) {
+    const loads = answer === 'loads' || answer === 'depends';
     return {
-      refused,
-      text: `${JSON.stringify({ format: 1, target, loads: !refused, verdicts }, null, 2)}\n`,
+      answer,
+      text: `${JSON.stringify({ format: 1, target, loads, answer, verdicts }, null, 2)}\n`,
     };
-  const last = refused
-    ? pc.red(`${target} refuses this stream`)
-    : verdicts.some(({ severity }) => severity === 'depends')
-      ? pc.yellow(`${target} loads this stream, if what is said above holds`)
-      : `${target} loads this stream, with the devices that the source had`;
-  return { refused, text: `${[...verdicts.map(verdictText), last].join('\n')}\n` };
+  }
+  return { answer, text: `${[...verdicts.map(verdictText), lastLine(target, answer)].join('\n')}\n` };
+}
+
+function lastLine(target: string, answer: Answer): string {
+  switch (answer) {
+    case 'refused':
+      return pc.red(`${target} refuses this stream`);
+    case 'unknown':
+      return pc.yellow(`virtkit cannot say whether ${target} loads this stream`);
+    case 'depends':
+      return pc.yellow(`${target} loads this stream, if what is said above holds`);
+    case 'loads':
+      return `${target} loads this stream, with the devices that the source had`;
+  }
 }
 
 /** One verdict in lines. */
 export function verdictText(verdict: Verdict): string {
   const { severity, path, reason, qemuSays, feature, property, machine, spec, advice, convertible } = verdict;
-  const color = severity === 'refused' ? pc.red : severity === 'depends' ? pc.yellow : pc.dim;
+  const color = severity === 'refused' ? pc.red : severity === 'note' ? pc.dim : pc.yellow;
   const lines = [
     `${color(severity)}: ${path}: ${reason}`,
     ...(qemuSays === undefined ? [] : [`  QEMU says: ${qemuSays}`]),

@@ -1,4 +1,4 @@
-import { convertStream, type Verdict } from '@virtkit/compat';
+import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/compat';
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/visit';
 import { type TargetWords, targetOf } from './check.ts';
@@ -13,6 +13,8 @@ export interface Conversion {
   readonly verdicts: readonly Verdict[];
   /** The stream was written: the target loads it, as far as a stream can tell. */
   readonly written: boolean;
+  /** `unknown`: it was written, and whether the target loads it cannot be said. `refused`: it was not written. */
+  readonly answer: Answer;
 }
 
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
@@ -22,9 +24,10 @@ export async function convert(input: string, output: string, words: TargetWords)
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
   const { verdicts, changes } = convertStream(read.stream, target, registry);
-  if (changes === undefined) return { verdicts, written: false };
+  if (changes === undefined) return { verdicts, written: false, answer: 'refused' };
   await rewrite(input, output, changes);
-  return { verdicts, written: true };
+  const answer = answerOf(verdicts.filter(({ convertible }) => convertible !== true));
+  return { verdicts, written: true, answer };
 }
 
 async function rewrite(input: string, output: string, changes: Changes): Promise<void> {

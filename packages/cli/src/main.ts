@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { createRequire } from 'node:module';
+import type { Answer } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
 import type { TargetWords } from './check.ts';
@@ -17,13 +18,13 @@ import type { VisitOptions } from './visit.ts';
 // Commands that few runs need are loaded when they are called: starting takes longer than reading most streams.
 
 /** As documented in the README. */
-const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3 } as const;
+const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3, UNKNOWN: 4 } as const;
 
 const program = new Command('virtkit')
   .description('virtio devices in QEMU migration streams: every field by name')
   .addHelpText(
     'after',
-    '\nFILE may be gzipped; - is standard input. IMAGE#NAME is what savevm left in a qcow2 image as snapshot NAME.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable.',
+    '\nFILE may be gzipped; - is standard input. IMAGE#NAME is what savevm left in a qcow2 image as snapshot NAME.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable, 4 not known to virtkit.',
   )
   .version(version(), '-V, --version')
   .exitOverride();
@@ -121,9 +122,9 @@ program
     const { check, targetOf } = await import('./check.ts');
     targetOf(options);
     const read = await readInput(file, false);
-    const { text, refused } = check(read, options, options.json === true);
+    const { text, answer } = check(read, options, options.json === true);
     await write(text);
-    finish(read, refused ? EXIT.FINDINGS : EXIT.FINE);
+    finish(read, exitCodeOf(answer));
   });
 
 program
@@ -149,16 +150,17 @@ program
         import('./convert.ts'),
         import('./check.ts'),
       ]);
-      const { verdicts, written } = await convert(input, output, { ...options, target: options.to });
+      const { verdicts, written, answer } = await convert(input, output, { ...options, target: options.to });
       if (options.json === true)
-        await write(`${JSON.stringify({ format: 1, written, verdicts }, null, 2)}\n`);
+        await write(`${JSON.stringify({ format: 1, written, answer, verdicts }, null, 2)}\n`);
       else await write(verdicts.map((verdict) => `${verdictText(verdict)}\n`).join(''));
+      const doubt = answer === 'unknown' ? '; virtkit cannot say whether it loads there' : '';
       say(
         written
-          ? `${output} written for ${options.to}`
+          ? `${output} written for ${options.to}${doubt}`
           : `${output} not written: ${options.to} cannot load this stream`,
       );
-      process.exitCode = written ? EXIT.FINE : EXIT.FINDINGS;
+      process.exitCode = exitCodeOf(answer);
     },
   );
 
@@ -195,6 +197,11 @@ addLiveCommands(program, {
 function finish({ error }: Read, code: number): void {
   if (error !== undefined) say(error.message);
   process.exitCode = error !== undefined ? EXIT.UNREADABLE : code;
+}
+
+/** Whoever reads the exit code alone must not take what is not known for a yes. */
+function exitCodeOf(answer: Answer): number {
+  return { loads: EXIT.FINE, depends: EXIT.FINE, refused: EXIT.FINDINGS, unknown: EXIT.UNKNOWN }[answer];
 }
 
 /** A wrong address, option or target. */

@@ -24,7 +24,7 @@ export { type ExplainedFeature, type Explanation, explain, type LogContext } fro
 export { type PciByte, pciByte } from './pci-byte.ts';
 export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
 export { unreadable } from './unreadable.ts';
-export type { Verdict } from './verdict.ts';
+export { type Answer, answerOf, type Verdict } from './verdict.ts';
 export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';
 export {
   type ConvertedStream,

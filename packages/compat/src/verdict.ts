@@ -3,10 +3,11 @@ export interface Verdict {
   /** Stable, for programs. */
   readonly code: string;
   /**
-   * `refused`: the target does not load the stream. `depends`: it does not, unless something holds that the stream does
-   * not tell. `note`: it loads, and something is worth knowing.
+   * `refused`: the target does not load the stream. `unknown`: something about the target is not known here, so that no
+   * answer can be given. `depends`: it does not load, unless something holds that the stream does not tell. `note`: it
+   * loads, and something is worth knowing.
    */
-  readonly severity: 'refused' | 'depends' | 'note';
+  readonly severity: 'refused' | 'unknown' | 'depends' | 'note';
   /** Device and field: `virtio-blk@0000:00:02.0 / queues[0].num`. */
   readonly path: string;
   /** What is the matter, with the values. */
@@ -22,4 +23,15 @@ export interface Verdict {
   readonly advice?: string;
   /** `virtkit convert` makes it load. */
   readonly convertible?: boolean;
+}
+
+/** What verdicts come to: `loads` only if nothing speaks against it and nothing that decides is unknown. */
+export type Answer = 'refused' | 'unknown' | 'depends' | 'loads';
+
+/** The worst of some verdicts: one refusal is enough, whatever else is not known. */
+export function answerOf(verdicts: readonly Verdict[]): Answer {
+  const worst = (['refused', 'unknown', 'depends'] as const).find((answer) =>
+    verdicts.some(({ severity }) => severity === answer),
+  );
+  return worst ?? 'loads';
 }
