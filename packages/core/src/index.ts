@@ -12,6 +12,7 @@ export type * from './contract/index.ts';
 export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
 export { LiveDevice, type LiveOptions, type RingFeatures } from './live/device.ts';
 export { HostError, isHostError } from './live/errors.ts';
+export { later } from './live/later.ts';
 export type { Region, RegionBytes } from './live/mapping.ts';
 export { MappedMemory } from './live/memory.ts';
 export { PackedQueue } from './live/packed-queue.ts';

@@ -74,6 +74,13 @@ describe('a driver on another thread that is as fast as the device', () => {
     expect(done()).toBe(10);
   });
 
+  it('and goes on without one when others had their turn', async () => {
+    const { start, done } = busy();
+    start(9);
+    expect(done()).toBe(4);
+    await expect.poll(done).toBe(10);
+  });
+
   it('or goes on when others had their turn, if the host program offers one', () => {
     const turns: (() => void)[] = [];
     const { m, start, done } = busy((proceed) => turns.push(proceed));

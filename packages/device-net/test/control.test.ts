@@ -1,6 +1,6 @@
 import { NET_FEATURE, type NetOptions } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { frame, fromHex, hex, MAC_BYTES, Machine, type MachineOptions } from './machine.ts';
 
 const F = NET_FEATURE;
@@ -531,6 +531,83 @@ describe('notification coalescing', () => {
     machine.offer([2048, 2048]);
     machine.card.receive(frame(60));
     expect(timers.map(({ usecs }) => usecs)).toEqual([50]);
+  });
+
+  it('has one timer a queue, however many packets come and whatever the driver sets', () => {
+    const { machine, timers } = coalescing();
+    machine.offer(Array.from({ length: 200 }, () => 2048));
+    machine.command(6, 1, [...le32(2), ...le32(0xffff_ffff)]);
+    for (let i = 0; i < 100; i++) machine.card.receive(frame(60));
+    expect(timers).toHaveLength(1);
+    // shorter and shorter, with a packet held back each time: a clock that cannot cancel gets no further timer
+    for (let i = 0; i < 50; i++) {
+      machine.command(6, 1, [...le32(9), ...le32(1000 - i)]);
+      machine.card.receive(frame(60));
+    }
+    machine.live.reset();
+    expect(timers).toHaveLength(1);
+  });
+
+  it('less time than the timer under way may take: told at once, until it has run', () => {
+    const { machine, timers } = coalescing();
+    machine.offer(Array.from({ length: 10 }, () => 2048));
+    machine.command(6, 1, [...le32(9), ...le32(5000)]);
+    machine.card.receive(frame(60));
+    machine.wire.notified.length = 0;
+    machine.command(6, 1, [...le32(9), ...le32(50)]);
+    expect(machine.wire.notified).toEqual([0, 8]);
+    machine.card.receive(frame(60));
+    expect(machine.wire.notified).toEqual([0, 8, 0]);
+    timers[0]?.run();
+    machine.card.receive(frame(60));
+    expect(machine.wire.notified).toEqual([0, 8, 0]);
+    expect(timers.map(({ usecs }) => usecs)).toEqual([5000, 50]);
+    timers[1]?.run();
+    expect(machine.wire.notified).toEqual([0, 8, 0, 0]);
+  });
+
+  it('a clock that can cancel has no timer that is of no use', () => {
+    const waiting = new Map<number, () => void>();
+    let made = 0;
+    const machine = make(
+      {
+        coalescing: {
+          after: (_usecs, run) => {
+            waiting.set(++made, run);
+            return made;
+          },
+          cancel: (timer) => {
+            expect(waiting.delete(Number(timer))).toBe(true);
+          },
+        },
+      },
+      { without: [29] },
+    );
+    machine.offer(Array.from({ length: 20 }, () => 2048));
+    machine.command(6, 1, [...le32(2), ...le32(5000)]);
+    machine.wire.notified.length = 0;
+    for (let i = 0; i < 7; i++) machine.card.receive(frame(60));
+    expect(machine.wire.notified).toEqual([0, 0, 0]);
+    expect(waiting.size).toBe(1);
+    machine.command(6, 1, [...le32(9), ...le32(50)]);
+    expect(waiting.size).toBe(0);
+    machine.card.receive(frame(60));
+    expect(waiting.size).toBe(1);
+    machine.live.reset();
+    expect(waiting.size).toBe(0);
+  });
+
+  it('a timer finds the ring where the driver has put it meanwhile, and memory as it is by then', () => {
+    const { machine, timers } = coalescing();
+    machine.command(6, 1, [...le32(9), ...le32(50)]);
+    machine.offer([2048]);
+    machine.card.receive(frame(60));
+    machine.wire.notified.length = 0;
+    machine.setUpQueue(0);
+    const sync = vi.spyOn(machine.live.memory, 'sync');
+    timers[0]?.run();
+    expect(sync).toHaveBeenCalled();
+    expect(machine.wire.notified).toEqual([0]);
   });
 
   it('what is owed is told before the machine stops, and a reset owes nothing', () => {

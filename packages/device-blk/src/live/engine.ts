@@ -90,7 +90,7 @@ export class Engine {
 
   /** A method of its own: where a closure is made, its scope is allocated at each call. */
   #defer(queue: Virtqueue): void {
-    this.settings.defer?.(() => this.#proceed(queue));
+    this.settings.defer(() => this.#proceed(queue));
   }
 
   /** Tells the driver of what was finished so far, of the queue that requests are being taken from. */

@@ -1,4 +1,4 @@
-import { type Endian, HostError } from '@virtkit/core';
+import { type Endian, HostError, later } from '@virtkit/core';
 import { type BlkBackend, errorCode } from './backend.ts';
 import { type Geometry, guessGeometry } from './geometry.ts';
 import type { BlkStop, ErrorPolicy } from './policy.ts';
@@ -78,8 +78,8 @@ export interface BlkOptions {
   /** A request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see to it, and resume. */
   readonly onStop?: (stop: BlkStop) => void;
   /**
-   * Calls back later, say with `setTimeout`. For drivers that run on another thread, and can fill a ring as fast as it is
-   * emptied: after one ring's worth of requests the device lets others run. Without it, it waits for the next kick then.
+   * Calls back later. For drivers that run on another thread, and can fill a ring as fast as it is emptied: after one ring's worth of
+   * requests the device lets others run. Default: when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
   /** Where saved requests of a device that offers RING_PACKED have `ndescs`: where QEMU looks for it, or where it writes it. */
@@ -123,7 +123,7 @@ export interface Settings {
   readonly werror: ErrorPolicy;
   readonly requestMerging: boolean;
   readonly onStop: ((stop: BlkStop) => void) | undefined;
-  readonly defer: ((proceed: () => void) => void) | undefined;
+  readonly defer: (proceed: () => void) => void;
   readonly ndescs: 'after' | 'before';
   readonly hostEndian: Endian;
 }
@@ -162,7 +162,7 @@ export function settle(options: BlkOptions): Settings {
     werror: options.werror ?? 'enospc',
     requestMerging: options.requestMerging ?? true,
     onStop: options.onStop,
-    defer: options.defer,
+    defer: options.defer ?? later,
     ndescs: options.ndescs ?? 'after',
     hostEndian: options.hostEndian ?? 'little',
   };

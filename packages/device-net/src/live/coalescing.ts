@@ -1,4 +1,5 @@
 import type { Virtqueue } from '@virtkit/core';
+import type { Card } from './card.ts';
 import type { Coalescing } from './options.ts';
 
 /** What the driver set for a queue. 0: no limit of that kind. */
@@ -10,58 +11,62 @@ export class CoalescingLimits {
 /**
  * Holds used-buffer notifications of one queue back, until so many packets or microseconds have passed. Virtio 1.3
  * §5.1.6.5.9. Not in a saved state: where it is restored, notifications come at once again.
+ *
+ * At most one timer is under way, whatever the driver sets and however many packets pass. One that has become useless is cancelled where
+ * the clock can do that. Where it cannot, the timer serves the packets that are held back when it runs: they are told early. A driver that
+ * then asks for less time than the timer still may take is told of each packet at once, until it has run.
  */
 export class Notifier {
   readonly limits: CoalescingLimits = new CoalescingLimits();
+  readonly #card: Card;
+  readonly #index: number;
   readonly #clock: Coalescing | undefined;
-  #queue: Virtqueue | undefined;
+  /** Notifications held back. */
   #count = 0;
-  /** Tells timers apart that are of use no more. */
-  #round = 0;
+  /** Microseconds of the timer under way; 0: there is none. */
+  #armed = 0;
+  #timer: unknown;
 
-  constructor(clock: Coalescing | undefined) {
-    this.#clock = clock;
+  constructor(card: Card, index: number) {
+    this.#card = card;
+    this.#index = index;
+    this.#clock = card.settings.coalescing;
   }
 
   /** The queue has one more used buffer, or all of one packet's. */
   notify(queue: Virtqueue): void {
     const { maxPackets, maxUsecs } = this.limits;
     // without a timer a packet could wait for ever
-    if (this.#clock === undefined || maxUsecs === 0 || maxPackets <= 1) {
+    if (this.#clock === undefined || maxUsecs === 0 || maxPackets <= 1 || this.#armed > maxUsecs) {
       queue.notify();
       return;
     }
-    this.#queue = queue;
     this.#count++;
-    if (this.#count >= maxPackets) {
-      this.flush();
-    } else if (this.#count === 1) {
-      const round = ++this.#round;
-      this.#clock.after(maxUsecs, () => {
-        if (round === this.#round) this.flush();
-      });
-    }
+    if (this.#count >= maxPackets) this.flush();
+    else if (this.#armed === 0) this.#start(this.#clock, maxUsecs);
   }
 
   /** Notifies now of what was held back. */
   flush(): void {
-    const queue = this.#queue;
+    const held = this.#count > 0;
     this.forget();
-    queue?.notify();
+    if (held) this.#card.host.queue(this.#index)?.notify();
   }
 
   /** Takes over parameters. Virtio 1.3 §5.1.6.5.9.4: what they would have told already is told now. */
   set(maxPackets: number, maxUsecs: number): void {
     this.limits.maxPackets = maxPackets;
     this.limits.maxUsecs = maxUsecs;
-    if (this.#count > 0 && (maxUsecs === 0 || this.#count >= maxPackets)) this.flush();
+    if (this.#count > 0 && (maxUsecs < this.#armed || this.#count >= maxPackets)) this.flush();
   }
 
   /** The queue is no more. */
   forget(): void {
-    this.#queue = undefined;
     this.#count = 0;
-    this.#round++;
+    if (this.#armed === 0 || this.#clock?.cancel === undefined) return;
+    this.#clock.cancel(this.#timer);
+    this.#armed = 0;
+    this.#timer = undefined;
   }
 
   /** A reset: the parameters are what the driver set for all queues of this direction. */
@@ -70,4 +75,18 @@ export class Notifier {
     this.limits.maxPackets = maxPackets;
     this.limits.maxUsecs = maxUsecs;
   }
+
+  /** A method of its own: where a closure is made, its scope is allocated at each call. */
+  #start(clock: Coalescing, usecs: number): void {
+    this.#armed = usecs;
+    this.#timer = clock.after(usecs, this.#due);
+  }
+
+  readonly #due = (): void => {
+    this.#armed = 0;
+    this.#timer = undefined;
+    if (this.#count === 0) return;
+    this.#card.host.memory.sync();
+    this.flush();
+  };
 }

@@ -1,4 +1,4 @@
-import { hasFeature, type Spans, type Virtqueue } from '@virtkit/core';
+import { hasFeature, later, type Spans, type Virtqueue } from '@virtkit/core';
 import { NET_FEATURE } from '../features.ts';
 import { MAC_TABLE_ENTRIES } from '../state.ts';
 import { type Card, NET_STATUS, supportedOffloads } from './card.ts';
@@ -27,6 +27,8 @@ const MAC_BYTES = 6;
 /** Class and command. */
 const HEADER_BYTES = 2;
 const RSC_EXT = 61;
+/** Rings full of commands in one go: a driver on another thread could go on for ever. */
+const RUN_RINGS = 2;
 
 const OK = 0;
 const ERR = 1;
@@ -36,6 +38,8 @@ type Ack = typeof OK | typeof ERR;
 export interface CtrlEffects {
   /** The driver uses another number of queue pairs. */
   pairsChanged(pairs: number): void;
+  /** Is this the control queue? Its number depends on what was negotiated. */
+  isControl(queue: number): boolean;
   /** The notifier of a queue that is set up. */
   notifier(queue: number): Notifier | undefined;
   /** Sets coalescing for all queues of a direction: 0 receive, 1 transmit. */
@@ -49,6 +53,7 @@ export interface CtrlEffects {
 export class Control {
   readonly #card: Card;
   readonly #effects: CtrlEffects;
+  #deferred = false;
 
   constructor(card: Card, effects: CtrlEffects) {
     this.#card = card;
@@ -57,8 +62,7 @@ export class Control {
 
   handle(queue: Virtqueue): void {
     const { host, counters } = this.#card;
-    // a driver on another thread could go on for ever
-    for (let left = 2 * queue.size; left > 0; left--) {
+    for (let left = RUN_RINGS * queue.size; left > 0; left--) {
       const chain = queue.pop();
       if (chain === undefined) return;
       const { out, in: reply } = chain;
@@ -72,6 +76,22 @@ export class Control {
       queue.push(chain, written);
       queue.notify();
     }
+    if (!queue.isEmpty()) this.#defer(queue.index);
+  }
+
+  /** Goes on later with what the driver has added meanwhile: its kick may be over. */
+  #defer(index: number): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    const { defer = later } = this.#card.settings;
+    defer(() => {
+      this.#deferred = false;
+      const { host } = this.#card;
+      const queue = host.running ? host.queue(index) : undefined;
+      if (queue === undefined || !this.#effects.isControl(index)) return;
+      host.memory.sync();
+      this.handle(queue);
+    });
   }
 
   /** Answers how many bytes were written. */

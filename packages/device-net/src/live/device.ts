@@ -75,7 +75,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     this.#card = card;
     this.features = settings.features;
     this.configLength = settings.configLength;
-    const notifiers = Array.from({ length: 2 * settings.pairs }, () => new Notifier(settings.coalescing));
+    const notifiers = Array.from({ length: 2 * settings.pairs }, (_, index) => new Notifier(card, index));
     this.#notifiers = notifiers;
     this.#receiver = new Receiver(
       card,
@@ -89,6 +89,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
         card.setPairs(pairs);
         this.#restart();
       },
+      isControl: (queue) => this.#isControl(queue),
       notifier: (queue) => (card.host.queue(queue) === undefined ? undefined : notifiers[queue]),
       coalesce: (direction, maxPackets, maxUsecs) => {
         const limits = this.#coalescing[direction];
@@ -234,7 +235,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
 
   handleQueue(queue: Virtqueue): void {
     const { index } = queue;
-    if (index === this.#queueSizes.length - 1) this.#control.handle(queue);
+    if (this.#isControl(index)) this.#control.handle(queue);
     else if ((index & 1) === 0) this.#receiver.kick(index >> 1);
     else this.#transmitters[index >> 1]?.kick(queue);
   }
@@ -242,7 +243,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   /** QEMU: `tx_waiting` is set though the machine is stopped. */
   missedKick({ index }: Virtqueue): void {
     const transmitter =
-      index === this.#queueSizes.length - 1 || index % 2 === 0 ? undefined : this.#transmitters[index >> 1];
+      this.#isControl(index) || index % 2 === 0 ? undefined : this.#transmitters[index >> 1];
     if (transmitter !== undefined && this.#card.linkUp) transmitter.waiting = true;
   }
 
@@ -304,6 +305,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
       queue.setNotification(true);
       transmitter.dropAll(queue);
     }
+  }
+
+  #isControl(index: number): boolean {
+    return index === this.#queueSizes.length - 1;
   }
 
   #setQueues(pairs: number): void {

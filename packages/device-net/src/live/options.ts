@@ -16,10 +16,21 @@ export interface NetOffloads {
   readonly udpTunnel?: boolean;
 }
 
-/** Notification coalescing. */
+/**
+ * Notification coalescing.
+ *
+ * ```ts
+ * const coalescing = { after: (usecs, run) => setTimeout(run, usecs / 1000), cancel: clearTimeout };
+ * ```
+ */
 export interface Coalescing {
-  /** Calls `run` after so many microseconds; not at once. */
-  readonly after: (usecs: number, run: () => void) => void;
+  /**
+   * Calls `run` after so many microseconds, 1 to 2^32 - 1; not at once. Answers what names the timer for {@link cancel}. A queue has one
+   * timer under way at most.
+   */
+  readonly after: (usecs: number, run: () => void) => unknown;
+  /** Stops a timer that has not run. Left out: timers run to their end, and coalesced notifications may come early. */
+  cancel?(timer: unknown): void;
   /** Offer VQ_NOTF_COAL too: parameters per queue; default true. */
   readonly perQueue?: boolean;
 }
@@ -74,7 +85,7 @@ export interface NetOptions {
   readonly alwaysNumBuffers?: boolean;
   /**
    * Calls back later, say with `setImmediate`: packets are sent there, as in QEMU's bottom half, and not while the driver
-   * kicks. Default: at once; after many packets without a pause, in a microtask.
+   * kicks. Default: at once; after many packets without a pause, when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
 }

@@ -34,9 +34,13 @@ export class Receiver {
   /** QEMU: `virtio_net_can_receive`, and a look whether there is a buffer. */
   canReceive(pair: number): boolean {
     const queue = this.#queue(pair);
-    if (queue !== undefined && !queue.isEmpty()) return true;
+    if (queue !== undefined) {
+      if (!queue.isEmpty()) return true;
+      queue.setNotification(true);
+      // one may have come just before the driver could see that
+      if (!queue.isEmpty()) return true;
+    }
     this.#starved[pair] = 1;
-    queue?.setNotification(true);
     return false;
   }
 

@@ -1,4 +1,4 @@
-import type { Chain, Virtqueue } from '@virtkit/core';
+import { type Chain, later, type Virtqueue } from '@virtkit/core';
 import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { checksumFits, HDR_BYTES, neededOffloads } from './header.ts';
@@ -90,7 +90,7 @@ export class Transmitter {
   /** The link is down: packets vanish, and the driver gets its buffers back. QEMU: `virtqueue_drop_all`. */
   dropAll(queue: Virtqueue): void {
     let dropped = 0;
-    for (let left = queue.size; left > 0; left--) {
+    while (dropped < queue.size) {
       const chain = queue.pop();
       if (chain === undefined) break;
       queue.push(chain, 0);
@@ -98,6 +98,10 @@ export class Transmitter {
     }
     this.#card.counters.txDropped += dropped;
     if (dropped > 0) queue.notify();
+    // a driver on another thread adds as fast as this drops, and its kick may be over: the rest is looked at later
+    if (dropped < queue.size || queue.isEmpty()) return;
+    this.waiting = true;
+    this.#defer();
   }
 
   run(): void {
@@ -210,8 +214,11 @@ export class Transmitter {
         taken = this.#card.settings.backend.send(packet);
       } finally {
         packet.close();
-        // the back end threw: the packet stays the driver's
-        if (taken === undefined && life === this.#life) queue.unpop(chain);
+        // the back end threw: the packet stays the driver's, whose next kick tries again
+        if (taken === undefined && life === this.#life) {
+          queue.setNotification(true);
+          queue.unpop(chain);
+        }
       }
       // a guest that runs inside of send() has reset the queue: this chain is not ours any more
       if (life !== this.#life) return true;
@@ -257,8 +264,7 @@ export class Transmitter {
       this.#card.host.memory.sync();
       this.run();
     };
-    const { defer } = this.#card.settings;
-    if (defer !== undefined) defer(proceed);
-    else void Promise.resolve().then(proceed);
+    const { defer = later } = this.#card.settings;
+    defer(proceed);
   }
 }
