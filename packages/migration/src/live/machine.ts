@@ -28,6 +28,11 @@ export interface LiveRam {
    * written, never less: a write is logged when it has been done, not before.
    */
   takeDirty(visit: (block: number, offset: number, length: number) => void): void;
+  /**
+   * One page, 4096 bytes, as it is now: what is sent. Called for each page when its turn comes; the bytes are copied at once.
+   * Absent: they are those of the block. A log that compares has it, so that it compares with what was sent.
+   */
+  snapshot?(block: number, offset: number): Uint8Array;
 }
 
 /**

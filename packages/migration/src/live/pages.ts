@@ -1,5 +1,7 @@
-import { bytesOf, type LiveRamBlock, PAGE } from './machine.ts';
+import { HostError } from '@virtkit/core';
+import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
 
+const NO_BYTES = new Uint8Array(0);
 const NO_WORDS = new Int32Array(0);
 
 /** Pages of a RAM block that have still to be sent: one bit each. */
@@ -46,34 +48,58 @@ export class BlockPages {
   }
 }
 
-/** The content of a block, and a fast look for pages that are all zeros. */
+/** The content of a block, page by page, and a fast look for pages that are all zeros. */
 export class PageReader {
+  readonly #ram: LiveRam;
+  readonly #index: number;
   readonly #block: LiveRamBlock;
-  bytes: Uint8Array = new Uint8Array(0);
+  /** Where the bytes of {@link look}'s page are. */
+  bytes: Uint8Array = NO_BYTES;
+  /** Where in them the page begins. */
+  at = 0;
   #words: Int32Array = NO_WORDS;
 
-  constructor(block: LiveRamBlock) {
+  constructor(ram: LiveRam, index: number, block: LiveRamBlock) {
+    this.#ram = ram;
+    this.#index = index;
     this.#block = block;
   }
 
   /** Looks where the bytes are now: a WebAssembly memory may have grown. @throws HostError */
   refresh(): void {
-    const bytes = bytesOf(this.#block);
+    if (this.#ram.snapshot === undefined) this.#use(bytesOf(this.#block));
+  }
+
+  /** Goes to the page at that offset of the block. @throws HostError */
+  look(offset: number): void {
+    this.at = offset;
+    if (this.#ram.snapshot === undefined) return;
+    const page = this.#ram.snapshot(this.#index, offset);
+    if (page.length !== PAGE)
+      throw new HostError(
+        `a page of RAM block "${this.#block.name}" has ${page.length} bytes, ${PAGE} expected`,
+      );
+    this.#use(page);
+    this.at = 0;
+  }
+
+  /** Is the page all zeros? */
+  get isZero(): boolean {
+    const { bytes, at: from } = this;
+    const words = this.#words;
+    if (words.length === 0) {
+      for (let at = from; at < from + PAGE; at++) if (bytes[at] !== 0) return false;
+      return true;
+    }
+    const end = (from + PAGE) / 4;
+    for (let at = from / 4; at < end; at++) if (words[at] !== 0) return false;
+    return true;
+  }
+
+  #use(bytes: Uint8Array): void {
     if (bytes.buffer === this.bytes.buffer && bytes.byteOffset === this.bytes.byteOffset) return;
     this.bytes = bytes;
     const aligned = bytes.byteOffset % 4 === 0;
     this.#words = aligned ? new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2) : NO_WORDS;
-  }
-
-  isZero(offset: number): boolean {
-    const { bytes } = this;
-    const words = this.#words;
-    if (words.length === 0) {
-      for (let at = offset; at < offset + PAGE; at++) if (bytes[at] !== 0) return false;
-      return true;
-    }
-    const end = (offset + PAGE) / 4;
-    for (let at = offset / 4; at < end; at++) if (words[at] !== 0) return false;
-    return true;
   }
 }

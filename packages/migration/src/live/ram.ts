@@ -1,4 +1,4 @@
-import type { MappedMemory } from '@virtkit/core';
+import { HostError, type MappedMemory } from '@virtkit/core';
 import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
 
 /**
@@ -37,11 +37,19 @@ export function mappedRam(
 }
 
 /**
- * RAM of a machine that has no dirty log: a copy of everything is kept, and a page that is not as its copy has changed. Costs
- * as much memory again, and a look at all of it in each round.
+ * RAM of a machine that has no dirty log: a copy of each page is kept as it was sent, and a page that is not as its copy has
+ * changed. Costs as much memory again, and a look at all of it in each round.
  */
 export function comparedRam(blocks: readonly LiveRamBlock[]): LiveRam {
   let copies: Uint8Array[] = [];
+  /** Copies one page. Answers it, as the copy has it. */
+  const keep = (block: number, bytes: Uint8Array, offset: number): Uint8Array => {
+    const page = bytes.subarray(offset, offset + PAGE);
+    const copy = copies[block];
+    if (copy === undefined) return page;
+    copy.set(page, offset);
+    return copy.subarray(offset, offset + PAGE);
+  };
   return {
     blocks,
     startLog: () => {
@@ -57,10 +65,16 @@ export function comparedRam(blocks: readonly LiveRamBlock[]): LiveRam {
         const bytes = bytesOf(block);
         for (let at = 0; at < copy.length; at += PAGE) {
           if (samePage(bytes, copy, at)) continue;
-          copy.set(bytes.subarray(at, at + PAGE), at);
+          // for who sends without asking for it: the page is sent as it is from now on
+          keep(index, bytes, at);
           visit(index, at, PAGE);
         }
       }
+    },
+    snapshot: (index, offset) => {
+      const block = blocks[index];
+      if (block === undefined) throw new HostError(`RAM block ${index} of ${blocks.length}`);
+      return keep(index, bytesOf(block), offset);
     },
   };
 }

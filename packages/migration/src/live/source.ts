@@ -84,7 +84,7 @@ export class Source {
     this.#settings = settings;
     this.waiter = new Waiter(settings.clock);
     this.#pages = machine.ram.blocks.map((block) => new BlockPages(block));
-    this.#readers = machine.ram.blocks.map((block) => new PageReader(block));
+    this.#readers = machine.ram.blocks.map((block, index) => new PageReader(machine.ram, index, block));
     this.#answers = new Answers(duplex, this.waiter);
     this.#turnAt = settings.clock.now();
   }
@@ -268,14 +268,15 @@ export class Source {
   #copyPage(block: number, reader: PageReader, offset: number): void {
     const same = this.#block === block ? RAM.CONTINUE : 0;
     this.#block = block;
-    if (reader.isZero(offset)) {
+    reader.look(offset);
+    if (reader.isZero) {
       this.#writer.ramPage(RAM.ZERO | same, offset, block);
       this.#batch.append(ZERO_FILL, 0, 1);
       this.#zeroPages++;
       return;
     }
     this.#writer.ramPage(RAM.PAGE | same, offset, block);
-    this.#batch.append(reader.bytes, offset, offset + PAGE);
+    this.#batch.append(reader.bytes, reader.at, reader.at + PAGE);
     this.#sentPages++;
   }
 
