@@ -2,11 +2,11 @@ import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/com
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/visit';
 import { type TargetWords, targetOf } from './check.ts';
-import { Progress, streamOf } from './input.ts';
+import { refusePipe, refuseShared } from './files.ts';
+import { Progress, pathOf, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
 import { readInput } from './read.ts';
 import { registry } from './registry.ts';
-import { UsageError } from './usage.ts';
 
 /** How `virtkit convert` ended. */
 export interface Conversion {
@@ -19,8 +19,10 @@ export interface Conversion {
 
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
 export async function convert(input: string, output: string, words: TargetWords): Promise<Conversion> {
+  refusePipe(pathOf(input), 'convert reads its input twice');
+  const args = words.args === undefined ? [] : [{ what: 'the command line', path: words.args }];
+  refuseShared([{ what: 'the output', path: output }], [{ what: 'the input', path: pathOf(input) }, ...args]);
   const target = targetOf(words);
-  if (input === '-') throw new UsageError('convert reads its input twice: a file is needed, not a pipe');
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
   const { verdicts, changes } = convertStream(read.stream, target, registry);

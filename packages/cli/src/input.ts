@@ -74,6 +74,11 @@ function splitName(file: string): { readonly path: string; readonly snapshot: st
   return { path: file, snapshot: undefined };
 }
 
+/** The file itself, where a snapshot in it is named as well. */
+export function pathOf(file: string): string {
+  return splitName(file).path;
+}
+
 /** The stream in a qcow2 image. @throws StateError `format` where a snapshot is named and the file is no image */
 function streamInImage(fd: number, snapshot: string | undefined): Generator<Uint8Array> | undefined {
   const first = new Uint8Array(4);

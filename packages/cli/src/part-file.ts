@@ -1,35 +1,38 @@
 import { randomBytes } from 'node:crypto';
 import {
   closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
   fsyncSync,
   openSync,
   realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { isSystemError, systemError } from './system-error.ts';
+import { undoAtEnd } from './undo.ts';
 import { UsageError } from './usage.ts';
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** What only its owner reads: a stream holds the guest's memory, keys and passwords in it. */
+const OWN_MODE = 0o600;
 
 /**
  * A file that has its name only when it is whole and on the disk; what stood under that name stays until then. Unfinished
- * it is removed, at a signal as well; `kill -9` leaves `NAME.part-…` behind.
+ * it is removed, at a signal as well; `kill -9` leaves `NAME.part-…` behind. A new file is for its owner alone; one that
+ * was there keeps owner and mode.
  */
 export class PartFile {
   readonly #given: string;
   readonly #name: string;
   readonly #part: string;
   readonly #fd: number;
-  readonly #onExit = (): void => rmSync(this.#part, { force: true });
-  readonly #onSignal = (signal: NodeJS.Signals): void => {
-    this.discard();
-    // listeners are gone: now it ends the program as it would have
-    process.kill(process.pid, signal);
-  };
+  readonly #forget: () => void;
+  #open = true;
 
   /** @throws UsageError if nothing can have this name; Error with the system's reason */
   constructor(name: string) {
@@ -37,13 +40,14 @@ export class PartFile {
     this.#name = finalName(name);
     this.#part = `${this.#name}.part-${randomBytes(4).toString('hex')}`;
     try {
+      const before = statSync(this.#name, { throwIfNoEntry: false });
       // not through somebody else's link
-      this.#fd = openSync(this.#part, 'wx');
+      this.#fd = openSync(this.#part, 'wx', OWN_MODE);
+      if (before !== undefined) keepOwner(this.#fd, before);
     } catch (error) {
       throw systemError(name, error);
     }
-    process.once('exit', this.#onExit);
-    for (const signal of SIGNALS) process.once(signal, this.#onSignal);
+    this.#forget = undoAtEnd(() => rmSync(this.#part, { force: true }));
   }
 
   /** @throws Error with the file's name, such as for a full disk */
@@ -55,28 +59,45 @@ export class PartFile {
     }
   }
 
+  /** @throws Error with the file's name: it cannot be relied on then, and `discard` is to follow */
   finish(): void {
     try {
       fsyncSync(this.#fd);
       renameSync(this.#part, this.#name);
       syncDirectory(dirname(this.#name));
+      this.#close();
     } catch (error) {
       throw systemError(this.#given, error);
     }
-    closeSync(this.#fd);
     this.#forget();
   }
 
   discard(): void {
-    closeSync(this.#fd);
     rmSync(this.#part, { force: true });
     this.#forget();
+    this.#close();
   }
 
-  #forget(): void {
-    process.off('exit', this.#onExit);
-    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+  #close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    closeSync(this.#fd);
   }
+}
+
+/** Whoever could not read the old file cannot read the new one. */
+function keepOwner(fd: number, { mode, uid, gid }: Stats): void {
+  const own = fstatSync(fd);
+  let kept = mode & 0o777;
+  if (own.uid !== uid || own.gid !== gid) {
+    try {
+      fchownSync(fd, uid, gid);
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      kept &= OWN_MODE;
+    }
+  }
+  fchmodSync(fd, kept);
 }
 
 /** Where a link leads: it stays one. A device or a pipe must not be replaced by a file. */
@@ -89,6 +110,9 @@ function finalName(name: string): string {
   throw new UsageError(`${name}: ${stat.isDirectory() ? 'is a directory' : 'is no regular file'}`);
 }
 
+/** What file systems and systems say that know no such thing, and directories that cannot be read. */
+const NO_DIRECTORY_SYNC: ReadonlySet<string> = new Set(['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM', 'EACCES']);
+
 /** Else the new name may be lost with the power, after the other side was told that all is safe. */
 function syncDirectory(path: string): void {
   let fd: number | undefined;
@@ -96,8 +120,7 @@ function syncDirectory(path: string): void {
     fd = openSync(path, 'r');
     fsyncSync(fd);
   } catch (error) {
-    // file systems and systems that know no such thing
-    if (!isSystemError(error)) throw error;
+    if (!isSystemError(error) || !NO_DIRECTORY_SYNC.has(error.code)) throw error;
   } finally {
     if (fd !== undefined) closeSync(fd);
   }

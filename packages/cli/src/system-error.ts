@@ -6,6 +6,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
   ENOSPC: 'no space left on the device',
+  EFBIG: 'the file would be too large',
+  EIO: 'an input/output error',
   EDQUOT: 'the disk quota is used up',
   ENXIO: 'nobody listens there',
   ELOOP: 'too many symbolic links',

@@ -1,8 +1,10 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import type { NamedFile } from '../files.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
+import { removeAtEnd, removeLeftOver } from './socket-file.ts';
 
 /** Bytes that may wait on their way through, so that reading and writing need not take turns. */
 const highWaterMark = 1 << 22;
@@ -38,6 +40,13 @@ function wantsTls({ tlsCa, tlsCert, tlsKey }: TlsOptions): boolean {
   return tlsCa !== undefined || tlsCert !== undefined || tlsKey !== undefined;
 }
 
+/** The files that TLS needs. */
+export function tlsFiles({ tlsCa, tlsCert, tlsKey }: TlsOptions): NamedFile[] {
+  return [tlsCa, tlsCert, tlsKey].flatMap((path) =>
+    path === undefined ? [] : [{ what: 'a PEM file', path }],
+  );
+}
+
 function credentials({ tlsCa, tlsCert, tlsKey }: TlsOptions) {
   const pem = (path: string): Buffer => {
     try {
@@ -53,34 +62,28 @@ function credentials({ tlsCa, tlsCert, tlsKey }: TlsOptions) {
   };
 }
 
-/** Waits for one connection, and takes no other. Answers the connection; `listening` is told the address that was bound. */
+/**
+ * Waits for one connection, and takes no other. Of what lies at a UNIX address, only a socket that nobody listens on any more
+ * is replaced. The socket is removed when somebody has connected, or the program ends.
+ *
+ * @param listening is told the address that was bound
+ */
 export async function accept(
   address: Address,
   tls: TlsOptions,
   listening: (where: string) => void,
 ): Promise<Socket | TLSSocket> {
+  const once = (): Promise<Socket | TLSSocket> => acceptOnce(address, tls, listening);
   try {
-    return await acceptOnce(address, tls, listening);
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    if (error.code !== 'EADDRINUSE' || address.kind !== 'unix' || !(await isLeftOver(address.path)))
-      throw systemError(showAddress(address), error);
-    // of a program that was killed
-    rmSync(address.path);
-    return await acceptOnce(address, tls, listening);
-  }
-}
-
-/** Does nobody listen on this socket any more? */
-function isLeftOver(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connectTcp({ path });
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(false);
+    return await once().catch(async (error: unknown) => {
+      const busy = isSystemError(error) && error.code === 'EADDRINUSE';
+      if (!busy || address.kind !== 'unix') throw error;
+      await removeLeftOver(address.path);
+      return once();
     });
-    probe.once('error', (error) => resolve(isSystemError(error) && error.code === 'ECONNREFUSED'));
-  });
+  } catch (error) {
+    throw isSystemError(error) ? systemError(showAddress(address), error) : error;
+  }
 }
 
 async function acceptOnce(
@@ -95,17 +98,25 @@ async function acceptOnce(
         rejectUnauthorized: tls.tlsCa !== undefined,
       })
     : createServer({ pauseOnConnect: true, highWaterMark });
+  // a second one would be nobody's, and keep the program
+  server.maxConnections = 1;
+  let forget: (() => void) | undefined;
   try {
     return await new Promise<Socket>((resolve, reject) => {
       server.once('error', reject);
       server.once('tlsClientError', reject);
       server.once(wantsTls(tls) ? 'secureConnection' : 'connection', resolve);
-      const done = (): void => listening(boundTo(server));
+      const done = (): void => {
+        if (address.kind === 'unix') forget = removeAtEnd(address.path);
+        listening(boundTo(server));
+      };
       if (address.kind === 'unix') server.listen(address.path, done);
       else server.listen(address.port, address.host, done);
     });
   } finally {
+    // which removes the name as well
     server.close();
+    forget?.();
   }
 }
 

@@ -54,13 +54,23 @@ async function runReceive(
   where: string,
   options: TlsOptions & { readonly output?: string; readonly json?: boolean },
 ): Promise<void> {
-  const [{ accept, parseAddress }, { receive }, { inspect }, { PartFile }] = await Promise.all([
-    import('./address.ts'),
-    import('./receive.ts'),
-    import('../inspect.ts'),
-    import('../part-file.ts'),
-  ]);
+  const [{ accept, parseAddress, tlsFiles }, { receive }, { inspect }, { PartFile }, { refuseShared }] =
+    await Promise.all([
+      import('./address.ts'),
+      import('./receive.ts'),
+      import('../inspect.ts'),
+      import('../part-file.ts'),
+      import('../files.ts'),
+    ]);
   const address = parseAddress(where);
+  if (options.output !== undefined)
+    refuseShared(
+      [{ what: 'the output', path: options.output }],
+      [
+        ...tlsFiles(options),
+        ...(address.kind === 'unix' ? [{ what: 'the socket', path: address.path }] : []),
+      ],
+    );
   // a file that cannot be written is better known before somebody connects
   const file = options.output === undefined ? undefined : new PartFile(options.output);
   const socket = await accept(address, options, (bound) => say(`waiting on ${bound}`)).catch(

@@ -1,0 +1,55 @@
+// Which files a command reads and writes: none may be two of them, whatever it is called.
+import { realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { isSystemError } from './system-error.ts';
+import { UsageError } from './usage.ts';
+
+/** A file, and what the command takes it for: `the input`. */
+export interface NamedFile {
+  readonly what: string;
+  readonly path: string;
+}
+
+/** What stands under a name, links followed. Equal for two names of the same file or device. */
+function identity(path: string): string | undefined {
+  try {
+    const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+    // to be made
+    if (stat === undefined) return join(realpathSync(dirname(path)), basename(path));
+    const device = stat.isBlockDevice() || stat.isCharacterDevice();
+    return device ? `device ${stat.rdev}` : `${stat.dev} ${stat.ino}`;
+  } catch (error) {
+    // nothing can be opened there: whoever tries will say why
+    if (isSystemError(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * What is written must be no other file of the same command: not under another name, not through a link.
+ * @throws UsageError that names both
+ */
+export function refuseShared(written: readonly NamedFile[], read: readonly NamedFile[]): void {
+  const seen = new Map<string, string>();
+  for (const { what, path } of [...read, ...written]) {
+    const found = identity(path);
+    if (found === undefined) continue;
+    const before = seen.get(found);
+    const writing = written.some((each) => each.what === what);
+    if (before !== undefined && writing)
+      throw new UsageError(`${path}: is ${before} and ${what}; what is written must be a file of its own`);
+    if (before === undefined) seen.set(found, what);
+  }
+}
+
+/**
+ * A file that is read twice, or in any order: a pipe would wait for ever, or give other bytes the second time.
+ * @throws UsageError for pipes, directories and sockets; nothing for a file that is not there
+ */
+export function refusePipe(path: string, why: string): void {
+  if (path === '-') throw new UsageError(`standard input: ${why}: a file is needed`);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined || stat.isFile() || stat.isBlockDevice()) return;
+  const kind = stat.isDirectory() ? 'is a directory' : stat.isFIFO() ? 'is a pipe' : 'is no regular file';
+  throw new UsageError(`${path}: ${kind}; ${why}: a file is needed`);
+}
