@@ -3,6 +3,7 @@ import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend, Pending } from '../live/backend.ts';
 import { eachPiece, type PieceHandler } from '../live/pieces.ts';
 import { AsyncFile } from './async-file.ts';
+import { checkImageLocks, type FileLocker, takeImageLocks } from './image-locks.ts';
 
 export interface FileDiskOptions {
   /** Default false. */
@@ -21,6 +22,12 @@ export interface FileDiskOptions {
   readonly blockSize?: number;
   /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. Node cannot punch holes. */
   readonly discard?: 'ignore' | 'unmap';
+  /**
+   * What is done about the locks by which QEMUs keep an image to themselves. `check` (the default): an image that another
+   * program uses is refused, on Linux, where `/proc/locks` tells; elsewhere nothing is found. A {@link FileLocker}: it is
+   * refused, and the same locks are held until the disk is closed, so that QEMU refuses it too. `off`: opened whoever has it.
+   */
+  readonly locking?: 'check' | 'off' | FileLocker;
 }
 
 /** A disk in a file, made by {@link fileDisk}. */
@@ -38,11 +45,23 @@ const ZEROS = new Uint8Array(ZERO_CHUNK);
 /**
  * A raw disk image, or a block device.
  *
- * @throws the error of `fs.openSync`
+ * @throws the error of `fs.openSync`; ImageInUseError if a QEMU or another program has it for itself; HostError for what is no disk
  */
 export function fileDisk(path: string, options: FileDiskOptions = {}): FileDisk {
+  const fd = fs.openSync(path, options.readOnly === true ? 'r' : 'r+');
+  try {
+    return openedDisk(fd, path, options);
+  } catch (error) {
+    fs.closeSync(fd);
+    throw error;
+  }
+}
+
+function openedDisk(fd: number, path: string, options: FileDiskOptions): FileDisk {
   const { readOnly = false, cache = 'writeback', blockSize = 512, discard = 'ignore' } = options;
-  const fd = fs.openSync(path, readOnly ? 'r' : 'r+');
+  const { locking = 'check' } = options;
+  if (locking !== 'off') checkImageLocks(fd, path, readOnly);
+  if (typeof locking === 'object') takeImageLocks(fd, path, readOnly, locking);
   const file = options.async === true ? new AsyncFile(fd) : new SyncFile(fd);
   const writeZeroes = (position: number, length: number): Pending => file.writeZeroes(position, length);
   let size = sizeOf(fd, path);
