@@ -19,15 +19,18 @@ import { checkDevice } from './destination/check-device.ts';
 import { checkOther } from './destination/check-other.ts';
 import { type Making, since } from './destination/made.ts';
 import { makingOf } from './destination/making.ts';
+import { hasMachine, isQemuMachine, machineRange, machineVersion } from './machines.ts';
+import { featuresUnsupported } from './qemu-says.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
-import { compareVersion, machineVersion } from './versions.ts';
+import { compareVersion, whyUnknown } from './versions.ts';
 
 /** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
 export function checkStream(stream: MigrationStream, target: Target, registry: Registry): Verdict[] {
   const { destination } = target;
   const machine = target.machine ?? destination?.machine;
   const found = [
+    ...checkVersion(target),
     ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
     ...checkCapabilities(stream, target),
     ...(destination === undefined
@@ -108,7 +111,23 @@ function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, en
   ];
 }
 
-function checkMachine({ configuration, version }: MigrationStream, { qemu, machine }: Target): Verdict[] {
+/** Nothing certain can be said of a QEMU that virtkit does not know. */
+function checkVersion({ qemu }: Target): Verdict[] {
+  const reason = whyUnknown(qemu.name);
+  if (reason === undefined) return [];
+  return [
+    {
+      code: 'version',
+      severity: 'unknown',
+      path: 'target / version',
+      reason,
+      advice: 'use a virtkit that knows this version, or start that QEMU with -incoming and the stream',
+    },
+  ];
+}
+
+function checkMachine({ configuration, version }: MigrationStream, target: Target): Verdict[] {
+  const { qemu, machine } = target;
   const name = configuration?.name;
   if (name === undefined) {
     // nothing was read at all
@@ -121,9 +140,10 @@ function checkMachine({ configuration, version }: MigrationStream, { qemu, machi
         reason: 'the stream does not tell its machine type: 2.3 or older',
         advice: 'start the target with the same machine type',
       },
+      ...unknownMachine(machine),
     ];
   }
-  const found: Verdict[] = [];
+  const found = [...new Set([name, machine])].flatMap((each) => unknownMachine(each));
   if (machine !== undefined && machine !== name) {
     // QEMU compares as many characters as it received
     const prefix = machine.startsWith(name);
@@ -136,19 +156,34 @@ function checkMachine({ configuration, version }: MigrationStream, { qemu, machi
       advice: `start the target with -machine ${name}`,
     });
   }
-  const known = machineVersion(name);
-  if (known === undefined) return found;
-  const [oldest, newest] = qemu.machines[known.family];
-  if (compareVersion(known.version, oldest) >= 0 && compareVersion(known.version, newest) <= 0) return found;
+  const versioned = machineVersion(name);
+  if (versioned === undefined || hasMachine(qemu, versioned)) return found;
+  const [oldest, newest] = machineRange(qemu, versioned.family);
+  const range = oldest === '0.0' ? `up to ${newest}` : `from ${oldest} to ${newest}`;
   found.push({
     code: 'no-machine',
     severity: 'refused',
     path: 'configuration / machine',
-    reason: `QEMU ${qemu.name} has no machine type ${name}: its versions reach from ${oldest} to ${newest}`,
+    reason: `QEMU ${qemu.name} has no machine type ${name}: its versions reach ${range}`,
     qemuSays: 'unsupported machine type',
-    advice: `run the source with a machine version from ${oldest} to ${newest}`,
+    advice: `run the source with a machine version ${range}`,
   });
   return found;
+}
+
+/** What a machine type of a distribution switches on, and whether the target has it, is not known. */
+function unknownMachine(name: string | undefined): Verdict[] {
+  if (name === undefined || isQemuMachine(name)) return [];
+  return [
+    {
+      code: 'machine',
+      severity: 'unknown',
+      path: 'configuration / machine',
+      reason: `"${name}" is none of the machine types that QEMU itself has, perhaps one of a distribution: what it switches on, and whether the target has it, is not known to virtkit. It is taken for the newest`,
+      advice:
+        "see the list of the target's -machine help; start it with -incoming and the stream to be certain",
+    },
+  ];
 }
 
 function checkRam({ configuration, ram }: MigrationStream, { qemu }: Target): Verdict[] {
@@ -205,38 +240,45 @@ export function checkFeatures(
   making?: Making,
 ): Verdict[] {
   const features = negotiated(state);
-  return bitsOf(features).flatMap((bit): Verdict[] => {
-    const control = featureControl(bit, kind);
-    const off =
-      control.property?.split(', ').some((property) => isOff(target.properties.get(property))) === true ||
-      isOffUnsaid(control, making);
-    const unknown = control.qemu !== undefined && compareVersion(control.qemu, target.qemu.name) > 0;
-    const withheld =
-      target.features !== undefined &&
-      ((target.features >> BigInt(bit)) & 1n) === 0n &&
-      concerns(kind, target.features);
-    if (!off && !unknown && !withheld) return [];
-    const { name, property, machine, spec } = control;
-    return [
-      {
-        code: 'feature',
-        severity: 'refused',
-        path: `${title} / features`,
-        reason: unknown
-          ? `${name} is negotiated, and QEMU ${target.qemu.name} does not have it (it came with ${control.qemu})`
-          : `${name} is negotiated, and the target does not offer it`,
-        qemuSays: `Features ${hex(features)} unsupported. Allowed features: ${target.features === undefined ? '…' : hex(target.features)}`,
-        feature: name,
-        ...(property !== undefined && { property }),
-        ...(machine !== undefined && { machine }),
-        spec,
-        advice:
-          property === undefined
-            ? 'use the same device at the target'
-            : `switch ${property} on at the target, or off at the source before the guest starts`,
-      },
-    ];
-  });
+  const missing = bitsOf(features)
+    .map((bit) => featureControl(bit, kind))
+    .filter((control) => isMissing(control, kind, target, making));
+  const set = missing.reduce((bits, { bit }) => bits | (1n << BigInt(bit)), 0n);
+  const qemuSays = featuresUnsupported(target.qemu, features, set, target.features);
+  return missing.map(({ name, property, machine, spec, qemu }) => ({
+    code: 'feature',
+    severity: 'refused',
+    path: `${title} / features`,
+    reason: cameLater(qemu, target)
+      ? `${name} is negotiated, and QEMU ${target.qemu.name} does not have it (it came with ${qemu})`
+      : `${name} is negotiated, and the target does not offer it`,
+    qemuSays,
+    feature: name,
+    ...(property !== undefined && { property }),
+    ...(machine !== undefined && { machine }),
+    spec,
+    advice:
+      property === undefined
+        ? 'use the same device at the target'
+        : `switch ${property} on at the target, or off at the source before the guest starts`,
+  }));
+}
+
+function isMissing(
+  control: FeatureControl,
+  kind: FeatureKind | undefined,
+  target: Target,
+  making: Making | undefined,
+): boolean {
+  const { bit, property = '', qemu } = control;
+  if (property.split(', ').some((each) => isOff(target.properties.get(each)))) return true;
+  if (isOffUnsaid(control, making) || cameLater(qemu, target)) return true;
+  const { features } = target;
+  return features !== undefined && ((features >> BigInt(bit)) & 1n) === 0n && concerns(kind, features);
+}
+
+function cameLater(version: string | undefined, { qemu }: Target): boolean {
+  return version !== undefined && compareVersion(version, qemu.name) > 0;
 }
 
 /** Off on a whole command line that does not say it: by default, or by the age of the machine. */

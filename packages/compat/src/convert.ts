@@ -4,6 +4,7 @@ import type { NetState } from '@virtkit/device-net';
 import type { ConsoleState } from '@virtkit/device-states';
 import type { PciExtraState } from '@virtkit/transport-pci';
 import type { FeatureKind } from './control.ts';
+import { ringTooLarge } from './qemu-says.ts';
 import { createdSize, sizeProperty } from './ring-sizes.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
@@ -53,7 +54,7 @@ const ringSizes: Step = (title, kind, state, target, machine) => {
       severity: 'refused',
       path: `${title} / queues[${index}].num`,
       reason: `${queue.num} entries${used ? ', and the driver uses them' : ', and no driver has set the queue up'}; the target makes it with ${limit}`,
-      qemuSays: `VQ ${index} vring.num ${queue.num} exceeds allocated max ${limit}`,
+      qemuSays: ringTooLarge(index, queue.num, limit),
       ...(property !== undefined && { property }),
       advice: !used
         ? 'virtkit convert'

@@ -42,7 +42,8 @@ export function diffPci(a: unknown, b: unknown): Difference[] {
         a: `${left.length} bytes`,
         b: `${right.length} bytes`,
         weight: 'refused',
-        reason: 'a conventional and a PCI Express function: another kind of slot, or x-disable-pcie',
+        reason:
+          'a conventional and a PCI Express function: another kind of slot, or x-disable-pcie (before QEMU 10.2)',
       },
     ];
   }

@@ -1,8 +1,9 @@
 import { hasFeature, negotiated, type VirtioState } from '@virtkit/core';
 import type { FeatureKind } from './control.ts';
 import { switchOf } from './destination/words.ts';
+import { machineVersion } from './machines.ts';
 import type { Target } from './target.ts';
-import { compareVersion, machineVersion } from './versions.ts';
+import { compareVersion } from './versions.ts';
 
 const CARD_CONTROL = 64;
 const BALLOON = 128;

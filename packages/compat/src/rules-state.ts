@@ -130,7 +130,7 @@ export const stateRules: readonly Rule[] = [
       role: 'cause',
       meaning: `The interrupt level in the PCI state is ${group(match, 1)}. Most likely configuration space has another size on the two sides (256 bytes, or 4096 in a PCI Express slot), and this was read at the wrong place.`,
       advice: [
-        'Put the device into the same kind of slot on both sides (root bus or root port); compare x-disable-pcie.',
+        'Put the device into the same kind of slot on both sides (root bus or root port). QEMU before 10.2 also has x-disable-pcie: compare it.',
       ],
       facts: { level: Number(group(match, 1)) },
     }),

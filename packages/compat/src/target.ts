@@ -36,13 +36,15 @@ export interface TargetOptions {
 }
 
 /**
+ * A version that is newer than all of {@link VERSIONS} is taken for the newest; `checkStream` has a verdict for it.
+ *
  * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`
  * @throws StateError `target`
  */
 export function parseTarget(text: string, options: TargetOptions = {}): Target {
   const [name = '', ...pairs] = text.split(',');
-  const version = /^(?:qemu-?)?(\d+\.\d+)(?:\.\d+)?$/.exec(name)?.[1];
-  const qemu = version === undefined ? undefined : versionRow(version);
+  const [, major, minor] = /^(?:qemu-?)?(\d{1,4})\.(\d{1,4})(?:\.\d+)?$/.exec(name) ?? [];
+  const qemu = major === undefined ? undefined : versionRow(`${Number(major)}.${Number(minor)}`);
   if (qemu === undefined) {
     throw new StateError('target', `"${name}": a QEMU from 5.2 on expected, such as qemu-11.1`, {
       target: text,

@@ -81,6 +81,24 @@ export const VERSIONS: readonly QemuVersion[] = [
   },
 ];
 
+/** The newest version that the table knows. */
+const NEWEST = VERSIONS.at(-1)?.name ?? '0.0';
+
+/** From 4.0 on QEMU has three releases a year: x.0, x.1 and x.2. */
+const LAST_MINOR = 2;
+
+/**
+ * Why nothing certain can be said of a version: it is newer than all that is known, or there is no such release.
+ * Undefined for versions that are known, and for those between them.
+ */
+export function whyUnknown(version: string): string | undefined {
+  if (compareVersion(version, NEWEST) > 0)
+    return `QEMU ${version} is newer than ${NEWEST}, the newest version that virtkit knows: what it changed is not known`;
+  if (Number(version.split('.')[1]) > LAST_MINOR)
+    return `there is no release ${version} of QEMU that virtkit knows`;
+  return undefined;
+}
+
 /** `10.0` below `10.2`: by numbers, not as text. Negative, 0 or positive. */
 export function compareVersion(a: string, b: string): number {
   const [x = [], y = []] = [a, b].map((text) => text.split('.').map(Number));
@@ -88,8 +106,8 @@ export function compareVersion(a: string, b: string): number {
 }
 
 /**
- * The row for a version: its own, or the one before it with its newest machine type.
- * Undefined for versions older than the table.
+ * The row for a version: its own, or the one before it with its newest machine type. A version that is newer than the table
+ * gets the last row, and {@link whyUnknown} says so. Undefined for versions older than the table.
  */
 export function versionRow(version: string): QemuVersion | undefined {
   const row = VERSIONS.findLast(({ name }) => compareVersion(name, version) <= 0);
@@ -97,13 +115,4 @@ export function versionRow(version: string): QemuVersion | undefined {
   const upTo = ([oldest]: readonly [string, string]): readonly [string, string] => [oldest, version];
   const { pc, q35, s390x } = row.machines;
   return { ...row, name: version, machines: { pc: upTo(pc), q35: upTo(q35), s390x: upTo(s390x) } };
-}
-
-/** `pc-q35-7.2` → family and version; undefined for machines without versions. */
-export function machineVersion(
-  machine: string,
-): { readonly family: keyof QemuVersion['machines']; readonly version: string } | undefined {
-  const [, name, version] = /^(pc-q35|pc-i440fx|s390-ccw-virtio)-(\d+\.\d+)$/.exec(machine) ?? [];
-  if (name === undefined || version === undefined) return undefined;
-  return { family: name === 'pc-q35' ? 'q35' : name === 'pc-i440fx' ? 'pc' : 's390x', version };
 }

@@ -11,6 +11,7 @@ import { titleOf, type VirtioDevice } from '@virtkit/migration';
 import { freshDevice } from '@virtkit/visit';
 import { hex } from '@virtkit/vmstate';
 import { bitsOf, type DeviceKind, featureControl } from '../control.ts';
+import { featuresUnsupported, hasDisablePcie, ringTooLarge } from '../qemu-says.ts';
 import type { Verdict } from '../verdict.ts';
 import { type Making, madeBy } from './made.ts';
 import { checkRequestLayout } from './requests.ts';
@@ -51,7 +52,7 @@ export function checkDevice(
     )
     .map((finding): [number, Verdict] => [
       RANK[finding.layer ?? 'core'] ?? 2,
-      verdictOf(title, finding, making),
+      verdictOf(title, finding, state, making),
     ]);
   if (layout !== undefined) verdicts.push([1, layout]);
   verdicts.sort(([a], [b]) => a - b);
@@ -133,21 +134,47 @@ const ABOUT: Readonly<Record<string, About>> = {
     property: 'num-queues',
     spec: 'Virtio 1.3 §5.2.2',
   },
-  'queue-count': { property: 'num-queues', spec: 'Virtio 1.3 §5.2.2' },
   revision: { property: 'max_revision', spec: 'Virtio 1.3 §4.3.2.1' },
   interface: { property: 'force-legacy', spec: 'Virtio 1.3 §4.2.4' },
-  'config-space-size': {
-    says: () => 'Failed to load PCIDevice:config',
-    property: 'bus, x-disable-pcie',
-    spec: 'Virtio 1.3 §4.1',
-  },
 };
 
-function verdictOf(title: string, { code, path, reason, facts }: Finding, making: Making): Verdict {
+/** Findings about which QEMU's versions have other words. */
+function aboutVersion(
+  code: string,
+  facts: Finding['facts'],
+  { queues }: VirtioState,
+  { qemu }: Making,
+): About | undefined {
+  switch (code) {
+    case 'queue-count': {
+      const limit = Number(facts['limit']);
+      return {
+        says: () => ringTooLarge(limit, queues[limit]?.num ?? 0, 0),
+        property: 'num-queues',
+        spec: 'Virtio 1.3 §5.2.2',
+      };
+    }
+    case 'config-space-size':
+      return {
+        says: () => 'Failed to load PCIDevice:config',
+        property: hasDisablePcie(qemu) ? 'bus, x-disable-pcie' : 'bus',
+        spec: 'Virtio 1.3 §4.1',
+      };
+    default:
+      return undefined;
+  }
+}
+
+function verdictOf(
+  title: string,
+  { code, path, reason, facts }: Finding,
+  state: VirtioState,
+  making: Making,
+): Verdict {
   const about =
     code === 'config-space'
       ? aboutConfig(Number(facts['offset'] ?? 0), String(facts['name'] ?? ''))
-      : ABOUT[code];
+      : (aboutVersion(code, facts, state, making) ?? ABOUT[code]);
   const says =
     code === 'config-space'
       ? `get_pci_config_device: ${reason
@@ -199,6 +226,7 @@ function checkOffered(
 ): Verdict[] {
   const features = negotiated(state);
   const allowed = live.hostFeatures & ~switchedOff(kind, live.hostFeatures, device.properties);
+  const qemuSays = featuresUnsupported(qemu, features, features & ~allowed, allowed);
   return bitsOf(features & ~allowed).map((bit) => {
     const { name, property, machine: since, spec } = featureControl(bit, kind);
     return {
@@ -206,7 +234,7 @@ function checkOffered(
       severity: 'refused',
       path: `${title} / features`,
       reason: `${name} is negotiated, and the target's ${device.driver} (machine ${machine}, QEMU ${qemu.name}) does not offer it`,
-      qemuSays: `Features ${hex(features)} unsupported. Allowed features: ${hex(allowed)}`,
+      qemuSays,
       feature: name,
       ...(property !== undefined && { property }),
       ...(since !== undefined && { machine: since }),

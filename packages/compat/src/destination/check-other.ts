@@ -3,6 +3,7 @@ import { type ConsoleState, type MemState, memEarlyState } from '@virtkit/device
 import { type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
 import { capabilities, type PciParts } from '@virtkit/transport-pci';
 import { hex, Reader } from '@virtkit/vmstate';
+import { ringTooLarge } from '../qemu-says.ts';
 import type { Verdict } from '../verdict.ts';
 import { compareVersion } from '../versions.ts';
 import type { Destination } from './destination.ts';
@@ -101,7 +102,7 @@ function checkQueues(
         index < sizes.length
           ? `${first.num} entries, and the target's ${making.device.driver} has ${sizes[index]} there: it has other queues`
           : `${queues.length} queues, and the target's ${making.device.driver} has ${sizes.length}`,
-      qemuSays: `VQ ${index} vring.num ${first.num} exceeds allocated max ${sizes[index] ?? 0}`,
+      qemuSays: ringTooLarge(index, first.num, sizes[index] ?? 0),
       advice: 'make the device at the target as the one at the source was made',
     },
   ];

@@ -3,8 +3,8 @@ import type { BlkOptions } from '@virtkit/device-blk';
 import type { NetOptions } from '@virtkit/device-net';
 import type { PciMode, PciOptions } from '@virtkit/transport-pci';
 import type { Made } from '@virtkit/visit';
-import type { QemuVersion } from '../versions.ts';
-import { compareVersion } from '../versions.ts';
+import { machineVersion } from '../machines.ts';
+import { compareVersion, type QemuVersion } from '../versions.ts';
 import type { DestinationDevice } from './destination.ts';
 import { bytesOf, numberOf, switchOf } from './words.ts';
 
@@ -37,7 +37,7 @@ export function madeBy(making: Making, state: VirtioState): Made {
 
 /** The version in a machine's name, or for machines without one the program's. */
 export function since({ machine, qemu }: Making, version: string): boolean {
-  return compareVersion(/-(\d+\.\d+)$/.exec(machine)?.[1] ?? qemu.name, version) >= 0;
+  return compareVersion(machineVersion(machine)?.version ?? qemu.name, version) >= 0;
 }
 
 /** Takes what is said, else the default if the command line is whole, else undefined: as at the source. */

@@ -1,0 +1,33 @@
+import { hex } from '@virtkit/vmstate';
+import { compareVersion, type QemuVersion } from './versions.ts';
+
+/** QEMU's messages, where their words depend on its version. */
+
+/**
+ * The line with which a QEMU refuses features. From 10.2 on it prints 128 bits, and the features only after it has taken away
+ * those that it does not offer.
+ *
+ * @param missing those of `features` that the device does not offer
+ * @param allowed what the device offers; undefined: not known
+ */
+export function featuresUnsupported(
+  qemu: QemuVersion,
+  features: bigint,
+  missing: bigint,
+  allowed: bigint | undefined,
+): string {
+  const show = (set: bigint): string =>
+    qemu.features128 ? `0x${set.toString(16).padStart(32, '0')}` : hex(set);
+  const told = qemu.features128 ? features & ~missing : features;
+  return `Features ${show(told)} unsupported. Allowed features: ${allowed === undefined ? '…' : show(allowed)}`;
+}
+
+/** The line with which a QEMU from 11.1 on refuses a queue that is larger than its own, or that it does not have. */
+export function ringTooLarge(queue: number, entries: number, limit: number): string {
+  return `VQ ${queue} vring.num ${entries} exceeds allocated max ${limit}`;
+}
+
+/** The property that keeps a function conventional behind a PCI Express port went with 10.2. */
+export function hasDisablePcie(qemu: QemuVersion): boolean {
+  return compareVersion(qemu.name, '10.2') < 0;
+}
