@@ -1,9 +1,10 @@
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes } from './avail-bytes.ts';
+import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
-import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE } from './packed-ring.ts';
+import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, NOT_AVAIL } from './packed-ring.ts';
 import { PackedWalk } from './packed-walk.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { DESC_INDIRECT, DESC_NEXT } from './ring-base.ts';
@@ -71,19 +72,21 @@ export class PackedQueue extends PackedWalk implements Ring {
     if (this.epoch !== this.memory.epoch) return this.popLong();
     const at = this.descBase + (this.lastAvail << 2);
     // Virtio 1.3 §2.8.12 MUST: in the order of the ring. §2.8.1: AVAIL is the wrap counter, USED is not; bits 23, 31 here
-    const bits = (this.words[at + 3] as number) & (0x8080 << 16);
+    const tail = this.words[at + 3] as number;
+    const bits = tail & (0x8080 << 16);
     if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
     if (this.inuse >= this.size) return this.popLong();
-    return this.walk(at);
+    return this.walk(at, tail);
   }
 
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
     this.look();
-    if (!ring.isAvail(lastAvail, this.lastWrap !== 0)) return undefined;
+    const tail = ring.availTail(lastAvail, this.lastWrap !== 0);
+    if (tail === NOT_AVAIL) return undefined;
     if (this.inuse >= size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
-    const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2)) : this.walkLong();
+    const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2), tail) : this.walkLong(tail);
     if (chain !== undefined && this.order !== undefined) this.order.append(chain);
     return chain;
   }
@@ -94,6 +97,7 @@ export class PackedQueue extends PackedWalk implements Ring {
     this.lastAvail -= ours.ndescs;
     if (this.lastAvail < 0) {
       this.lastAvail += this.size;
+      this.laps--;
       this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
     this.forget(ours);
@@ -244,14 +248,17 @@ export class PackedQueue extends PackedWalk implements Ring {
   isEmpty(): boolean {
     if (!this.owner.live) return true;
     this.ring.refresh();
-    return !this.ring.isAvail(this.lastAvail, this.lastWrap !== 0);
+    return this.ring.availTail(this.lastAvail, this.lastWrap !== 0) === NOT_AVAIL;
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live) return false;
-    const { ring, memory, lastAvail } = this;
+    const { ring, memory, size } = this;
     ring.refresh();
-    const answer = packedAvailBytes(ring, memory, lastAvail, this.lastWrap !== 0, inBytes, outBytes);
+    this.memo ??= new AvailMemo(size);
+    const position = this.laps * size + this.lastAvail;
+    const wrap = this.lastWrap !== 0;
+    const answer = packedAvailBytes(ring, memory, this.memo, position, wrap, inBytes, outBytes);
     if (ring.shadow >= 0) this.shadow = ring.shadow;
     if (typeof answer === 'string') this.fail(answer);
     return answer === true;

@@ -1,6 +1,7 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Chain, Virtqueue } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
+import type { AvailMemo } from './avail-memo.ts';
 import { RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';
 import { InOrder } from './in-order.ts';
@@ -24,6 +25,8 @@ export abstract class RingBase {
   declare protected hit: Mapping;
   /** Filled, not flushed. */
   protected filled = 0;
+  /** What {@link Virtqueue.availBytes} has walked; made when it is first asked. */
+  protected memo: AvailMemo | undefined;
   declare protected readonly order: InOrder | undefined;
   /** All chains there are; the free ones are linked by their numbers, so that nothing is stored that a collector must see. */
   private readonly chains: RingChain[] = [];
