@@ -53,3 +53,9 @@ export function refusePipe(path: string, why: string): void {
   const kind = stat.isDirectory() ? 'is a directory' : stat.isFIFO() ? 'is a pipe' : 'is no regular file';
   throw new UsageError(`${path}: ${kind}; ${why}: a file is needed`);
 }
+
+/** What tells a file that was written to, or replaced, from the one that it was. */
+export function versionOf(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+}

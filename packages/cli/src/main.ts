@@ -173,6 +173,10 @@ program
     '--ram-map <map>',
     'where RAM lies: GPA:BLOCK:OFFSET:LENGTH,…, for machines that virtkit does not know',
   )
+  .option(
+    '--force',
+    "also with an image that another program has open, or that is larger than the guest's disk",
+  )
   .description('execute the block requests that a stopped guest has in flight, and hand it back')
   .option('--json', 'machine-readable')
   .action(async (input: string, output: string, options: VisitOptions & { readonly json?: boolean }) => {
@@ -184,6 +188,10 @@ program
         ? `${JSON.stringify({ format: 1, devices: plain }, null, 2)}\n`
         : visitText(visited),
     );
+    const failed = visited.reduce((sum, each) => sum + each.failed, 0);
+    if (failed > 0)
+      say(`${failed} requests failed on their disk, and are left in flight for QEMU to try again`);
+    process.exitCode = failed === 0 ? EXIT.FINE : EXIT.FINDINGS;
   });
 
 addLiveCommands(program, {
