@@ -156,6 +156,11 @@ export class PackedRing {
     this.write16(this.deviceEvent, 0, offWrap);
   }
 
+  /** What the device has asked for. */
+  eventFlags(): number {
+    return this.read16(this.deviceEvent, 2);
+  }
+
   setEventFlags(flags: number): void {
     this.write16(this.deviceEvent, 2, flags);
   }

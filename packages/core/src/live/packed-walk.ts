@@ -16,6 +16,8 @@ export abstract class PackedWalk extends RingBase {
   protected laps = 0;
   /** Where the device has looked to, with the wrap counter as bit 15; -1: to {@link lastAvail}. QEMU: `shadow_avail_idx`. */
   protected shadow = -1;
+  /** Something depends on {@link lastAvail}: {@link follow} is called when a chain was taken. */
+  protected following: 0 | 1 = 0;
   /** Slots. */
   declare protected inuse: number;
   /** Chains. */
@@ -171,13 +173,16 @@ export abstract class PackedWalk extends RingBase {
     chain.state = 1;
     this.flying++;
     this.inuse += ndescs;
-    this.shadow = -1;
     this.lastAvail += ndescs;
     if (this.lastAvail >= this.size) {
       this.lastAvail -= this.size;
       this.laps++;
       this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
+    if (this.following !== 0) this.follow();
     return chain;
   }
+
+  /** {@link lastAvail} has moved on. */
+  protected abstract follow(): void;
 }

@@ -3,7 +3,6 @@ import type { VirtQueueElement } from '../state/element.ts';
 import { splitAvailBytes } from './avail-bytes.ts';
 import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
-import { HostError } from './errors.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { SplitWalk } from './split-walk.ts';
 
@@ -110,7 +109,8 @@ export class SplitQueue extends SplitWalk implements Ring {
   private look(): void {
     const { ring, memory } = this;
     ring.refresh();
-    const short = ring.fast && !ring.shared && memory.log === undefined && this.order === undefined;
+    const plain = memory.log === undefined && this.order === undefined && this.filled === 0;
+    const short = ring.fast && !ring.shared && plain;
     this.epoch = short ? memory.epoch : -1;
     this.words = ring.words;
     this.descBase = ring.descBase;
@@ -158,8 +158,10 @@ export class SplitQueue extends SplitWalk implements Ring {
 
   fill(chain: Chain, written: number, ahead: number): void {
     const ours = this.own(chain);
+    this.fillPlace(ahead);
+    // push must not overtake what is filled and not shown
+    this.epoch = -1;
     if (this.memory.log !== undefined) ours.in.markDirty(written);
-    this.filled++;
     if (this.order !== undefined) {
       ours.state = FILLED;
       ours.written = written;
@@ -173,9 +175,8 @@ export class SplitQueue extends SplitWalk implements Ring {
   }
 
   flush(count: number): void {
-    if (count > this.filled)
-      throw new HostError(`queue ${this.index}: ${count} flushed, ${this.filled} filled`);
-    this.filled -= count;
+    this.showPlaces(count);
+    if (this.filled === 0) this.look();
     const dead = this.owner.broken || this.owner.disabled;
     const published = this.order === undefined ? count : this.publishInOrder(count, dead);
     this.inuse -= published;
@@ -275,9 +276,5 @@ export class SplitQueue extends SplitWalk implements Ring {
 
   forgetSignalled(): void {
     this.signalled = -1;
-  }
-
-  setShadowAvail(index: number): void {
-    this.shadowAvail = index & 0xffff;
   }
 }
