@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   type Answer,
   answerOf,
@@ -8,10 +7,10 @@ import {
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
+import { readSmall } from './files.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
-import { UsageError } from './usage.ts';
 
 /** What `virtkit check` prints, and what it comes to. */
 export interface Checked {
@@ -37,17 +36,13 @@ export function targetOf({ target, device = [], args }: TargetWords): Target {
 /** What has an option in it, or is JSON, is a command line; anything else names a file with one. */
 function commandLineOf(args: string): string {
   if (/(^|\s)-/.test(args) || args.trimStart().startsWith('[')) return args;
-  try {
-    return readFileSync(args, 'utf8');
-  } catch (error) {
-    throw new UsageError(`${args}: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  return readSmall(args).toString('utf8');
 }
 
 /** Will the target load this stream? */
-export function check(read: Read, words: TargetWords, json: boolean): Checked {
+export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
   const { target } = words;
-  const found = checkStream(read.stream, targetOf(words), registry);
+  const found = checkStream(read.stream, asked, registry);
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const answer = answerOf(verdicts);
   if (json) {

@@ -95,10 +95,12 @@ program
   .description("say what QEMU's messages about a failed load mean, and what to change")
   .option('--json', 'machine-readable')
   .action(async (words: readonly string[], options: { readonly json?: boolean }) => {
-    const text = words.length === 0 || words.join() === '-' ? await readText() : words.join('\n');
+    const piped = words.length === 0 || words.join() === '-';
+    const { text, whole } = piped ? await readText() : { text: words.join('\n'), whole: true };
     const { explainText } = await import('./explain.ts');
     const explained = explainText(text, options.json === true);
     await write(explained.text);
+    if (!whole) say('the text is longer than 16 MiB: the rest was not read');
     if (!explained.known) say('no message of a QEMU that virtkit knows');
     process.exitCode = explained.known ? EXIT.FINE : EXIT.FINDINGS;
   });
@@ -120,9 +122,10 @@ program
   .option('--json', 'machine-readable')
   .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
     const { check, targetOf } = await import('./check.ts');
-    targetOf(options);
+    // once: its command line may come out of a pipe
+    const target = targetOf(options);
     const read = await readInput(file, false);
-    const { text, answer } = check(read, options, options.json === true);
+    const { text, answer } = check(read, options, options.json === true, target);
     await write(text);
     finish(read, exitCodeOf(answer));
   });

@@ -28,9 +28,12 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
       resolve();
     });
   });
+  // a pipe may have nothing to say for ever
+  const stop = new AbortController();
+  void gone.then(() => stop.abort());
   const progress = new Progress(file);
   try {
-    for await (const chunk of streamOf(file)) {
+    for await (const chunk of streamOf(file, stop.signal)) {
       if (failure !== undefined || socket.destroyed) break;
       bytes += chunk.length;
       progress.add(chunk.length);
@@ -40,7 +43,8 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
   } catch (error) {
     // half a stream: the other side must not take its end for an end
     socket.destroy();
-    throw error;
+    if (!stop.signal.aborted) throw error;
+    failure ??= closedEarly(bytes);
   } finally {
     progress.end();
   }
