@@ -5,6 +5,7 @@ import { RAM, StreamWriter } from '@virtkit/migration';
 import { PciFunction } from '@virtkit/transport-pci';
 
 const PAGE = 4096;
+/** As much as the drivers here need. */
 const RAM_BYTES = 1 << 20;
 const [DESC, AVAIL, USED, DATA] = [0x10000, 0x11000, 0x12000, 0x20000];
 const QUEUE_SIZE = 64;
@@ -25,11 +26,14 @@ export interface ParkedOptions {
   readonly writes: readonly ParkedWrite[];
   /** Machines with more than one disk: each has the same writes. Default 1. */
   readonly disks?: number;
+  /** More guest memory, bytes, with something in every page of it. Default none. */
+  readonly moreMemory?: number;
 }
 
 /** A stopped machine of which a driver has issued these writes, one request each, and no disk has answered. */
-export function parkedStream({ diskBytes, writes, disks = 1 }: ParkedOptions): Uint8Array {
-  const ram = new Uint8Array(RAM_BYTES);
+export function parkedStream({ diskBytes, writes, disks = 1, moreMemory = 0 }: ParkedOptions): Uint8Array {
+  const ram = new Uint8Array(RAM_BYTES + moreMemory);
+  for (let at = RAM_BYTES; at < ram.length; at++) ram[at] = (at * 7919) >> 8;
   const memory = new MappedMemory([{ gpa: 0, bytes: ram }]);
   const bodies = Array.from({ length: disks }, (_, disk) =>
     parkedDisk(memory, ram, disk * 0x40000, diskBytes, writes),
