@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import {
   type Answer,
   answerOf,
@@ -7,10 +8,10 @@ import {
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
-import { readSmall } from './files.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
+import { UsageError } from './usage.ts';
 
 /** What `virtkit check` prints, and what it comes to. */
 export interface Checked {
@@ -25,24 +26,50 @@ export interface TargetWords {
   readonly device?: readonly string[];
   /** QEMU's command line, or a file that holds it. */
   readonly args?: string;
+  /** Which of the starts in that file, the first is 1. */
+  readonly start?: string;
 }
 
+/** Largest file that `-readconfig` of a command line may name. */
+const CONFIG_BYTES = 2 ** 20;
+
 /** @throws StateError `target`, UsageError for a file that cannot be read */
-export function targetOf({ target, device = [], args }: TargetWords): Target {
+export function targetOf({ target, device = [], args, start }: TargetWords): Target {
   const commandLine = args === undefined ? undefined : commandLineOf(args);
-  return parseTarget(target, { devices: device, ...(commandLine !== undefined && { commandLine }) });
+  if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
+    throw new UsageError(`--start ${start}: a number from 1 on expected`);
+  return parseTarget(target, {
+    devices: device,
+    readConfig,
+    ...(commandLine !== undefined && { commandLine }),
+    ...(start !== undefined && { start: Number(start) }),
+  });
+}
+
+/** A file that the command line names; undefined where it is not at hand, or no small file. */
+function readConfig(name: string): string | undefined {
+  try {
+    const file = statSync(name);
+    return file.isFile() && file.size <= CONFIG_BYTES ? readFileSync(name, 'utf8') : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What has an option in it, or is JSON, is a command line; anything else names a file with one. */
 function commandLineOf(args: string): string {
   if (/(^|\s)-/.test(args) || args.trimStart().startsWith('[')) return args;
-  return readSmall(args).toString('utf8');
+  try {
+    return readFileSync(args, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${args}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 /** Will the target load this stream? */
-export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
+export function check(read: Read, words: TargetWords, json: boolean): Checked {
   const { target } = words;
-  const found = checkStream(read.stream, asked, registry);
+  const found = checkStream(read.stream, targetOf(words), registry);
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const answer = answerOf(verdicts);
   if (json) {

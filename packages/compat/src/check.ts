@@ -11,19 +11,24 @@ import {
   titleOf,
   type VirtioDevice,
 } from '@virtkit/migration';
+import type { PciParts } from '@virtkit/transport-pci';
 import { hex, isStateError } from '@virtkit/vmstate';
 import { bitsOf, type FeatureControl, type FeatureKind, featureControl, isFeatureKind } from './control.ts';
 import { convertState } from './convert.ts';
+import { checkBoard, checkMigratable, checkUnderstood } from './destination/check-board.ts';
 import { checkCapabilities, checkMemory, checkPlaces, checkRoms } from './destination/check-destination.ts';
 import { checkDevice } from './destination/check-device.ts';
 import { checkOther } from './destination/check-other.ts';
+import type { BoardWords } from './destination/destination.ts';
 import { type Making, since } from './destination/made.ts';
 import { makingOf } from './destination/making.ts';
+import { switchOf } from './destination/numbers.ts';
+import { checkClass, checkProperties } from './destination/properties.ts';
 import { hasMachine, isQemuMachine, machineRange, machineVersion } from './machines.ts';
 import { featuresUnsupported } from './qemu-says.ts';
 import type { Target } from './target.ts';
 import type { Verdict } from './verdict.ts';
-import { compareVersion, whyUnknown } from './versions.ts';
+import { compareVersion, type QemuVersion, whyUnknown } from './versions.ts';
 
 /** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
 export function checkStream(stream: MigrationStream, target: Target, registry: Registry): Verdict[] {
@@ -35,19 +40,21 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
     ...checkCapabilities(stream, target),
     ...(destination === undefined
       ? []
-      : [...checkMemory(stream, destination), ...checkRoms(stream, destination)]),
+      : [
+          ...checkUnderstood(destination),
+          ...checkMigratable(destination, target),
+          ...checkMemory(stream, destination),
+          ...checkRoms(stream, destination),
+          ...checkBoard(stream, destination, target),
+        ]),
     ...checkRam(stream, target),
     ...checkCommands(stream, target),
   ];
-  const misplaced = new Map(
-    (destination === undefined ? [] : checkPlaces(stream, destination, target)).map(
-      (verdict) => [verdict.path, verdict] as const,
-    ),
-  );
+  const places = destination === undefined ? [] : checkPlaces(stream, destination, target);
   const type = machine ?? stream.configuration?.name ?? '';
   const endian = machineEndian(type, stream.ram?.blocks);
   for (const section of stream.sections) {
-    const place = misplaced.get(section.header.idstr);
+    const place = places.find(({ path }) => path === section.header.idstr);
     if (place !== undefined) {
       found.push(place);
       continue;
@@ -77,9 +84,12 @@ interface Around {
 function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, endian }: Around): Verdict[] {
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
-  const own = checkFindings(title, device.codec.check(state));
   const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
   const making = makingOf(device, target, machine, endian);
+  const own = [
+    ...checkFindings(title, device.codec.check(state)),
+    ...(making === undefined ? [] : checkWords(title, device, state, making, target)),
+  ];
   const special = making === undefined ? target : { ...target, properties: making.device.properties };
   if (!isFeatureKind(device.name)) return [...own, ...checkFeatures(title, undefined, state, special)];
   // a registry without the device type: its own part is bytes
@@ -190,8 +200,9 @@ function unknownMachine(name: string | undefined): Verdict[] {
   ];
 }
 
-function checkRam({ configuration, ram }: MigrationStream, { qemu }: Target): Verdict[] {
-  const sizes = qemu.firmware[configuration?.name ?? ''] ?? {};
+function checkRam({ configuration, ram }: MigrationStream, { qemu, destination }: Target): Verdict[] {
+  const machine = configuration?.name ?? '';
+  const sizes = firmwareSizes(qemu, machine, destination?.board);
   return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
     const local = sizes[name];
     if (local === undefined || local === length) return [];
@@ -206,6 +217,17 @@ function checkRam({ configuration, ram }: MigrationStream, { qemu }: Target): Ve
       },
     ];
   });
+}
+
+/** Blocks of the firmware that the program ships. Without ACPI, microvm has the small one in every version. */
+function firmwareSizes(
+  { firmware }: QemuVersion,
+  machine: string,
+  board: BoardWords | undefined,
+): Readonly<Record<string, number>> {
+  if (board?.ownFirmware === true) return {};
+  if (machine === 'microvm' && switchOf(board?.options.get('acpi')) === false) return { 'pc.bios': 0x10000 };
+  return firmware[machine] ?? {};
 }
 
 function checkCommands({ commands }: MigrationStream, { qemu }: Target): Verdict[] {
@@ -233,6 +255,21 @@ function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
     path: `${title} / ${path}`,
     reason,
   }));
+}
+
+/** What a device's properties say beside what it is made with. */
+function checkWords(
+  title: string,
+  { name, codec }: VirtioDevice,
+  state: VirtioState,
+  making: Making,
+  target: Target,
+): Verdict[] {
+  const pci = codec.transport.name === 'pci' ? (state as VirtioState<PciParts>) : undefined;
+  return [
+    ...checkProperties(title, name, making, target),
+    ...(pci === undefined ? [] : checkClass(title, pci.transport.config, making)),
+  ];
 }
 
 /** Negotiated features that the target does not offer, by what the caller says of it and by what its version knows. */
@@ -275,7 +312,7 @@ function isMissing(
   making: Making | undefined,
 ): boolean {
   const { bit, property = '', qemu } = control;
-  if (property.split(', ').some((each) => isOff(target.properties.get(each)))) return true;
+  if (property.split(', ').some((each) => switchOf(target.properties.get(each)) === false)) return true;
   if (isOffUnsaid(control, making) || cameLater(qemu, target)) return true;
   const { features } = target;
   return features !== undefined && ((features >> BigInt(bit)) & 1n) === 0n && concerns(kind, features);
@@ -293,10 +330,6 @@ function isOffUnsaid(
   if (making?.complete !== true || property === undefined) return false;
   if (making.device.properties.has(property)) return false;
   return offByDefault === true || (machine !== undefined && !since(making, machine));
-}
-
-function isOff(value: string | undefined): boolean {
-  return value === 'off' || value === 'false' || value === '0';
 }
 
 /** A set without MAC (bit 5 of a card, always offered) and with SEG_MAX (bit 2) and GEOMETRY (bit 4) is a disk's. */

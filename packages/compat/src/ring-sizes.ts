@@ -1,6 +1,6 @@
 import { hasFeature, negotiated, type VirtioState } from '@virtkit/core';
 import type { FeatureKind } from './control.ts';
-import { switchOf } from './destination/words.ts';
+import { switchOf } from './destination/numbers.ts';
 import { machineVersion } from './machines.ts';
 import type { Target } from './target.ts';
 import { compareVersion } from './versions.ts';

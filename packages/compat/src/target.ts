@@ -33,6 +33,10 @@ export interface TargetOptions {
   readonly devices?: readonly string[];
   /** The destination's whole command line. */
   readonly commandLine?: string | readonly string[];
+  /** Which of the starts in the command line's text (a log of libvirt), the first is 1. Default: the last. */
+  readonly start?: number;
+  /** Reads the file that `-readconfig` of the command line names; undefined where it cannot. */
+  readonly readConfig?: (name: string) => string | undefined;
 }
 
 /**
@@ -63,13 +67,13 @@ export function parseTarget(text: string, options: TargetOptions = {}): Target {
     else if (key === 'capabilities') capabilities = new Set(value.split('+').filter((each) => each !== ''));
     else properties.set(key, value);
   }
-  const { devices = [], commandLine } = options;
+  const { devices = [], commandLine, ...reading } = options;
   return {
     qemu,
     properties,
     ...(capabilities !== undefined && { capabilities }),
     ...(devices.length > 0 && { overrides: devices.map(parseOverride) }),
-    ...(commandLine !== undefined && { destination: parseCommandLine(commandLine, qemu.name) }),
+    ...(commandLine !== undefined && { destination: parseCommandLine(commandLine, qemu.name, reading) }),
     ...(machine !== undefined && { machine }),
     ...(features !== undefined && { features }),
   };

@@ -11,6 +11,4 @@ export {
   opfsDisk,
   type SyncAccessHandle,
 } from './disk/opfs.ts';
-export type { WorkerPort } from './disk/opfs-messages.ts';
-export { connectOpfsDisk, type RemoteDisk, type RemoteOptions } from './disk/opfs-remote.ts';
-export { serveOpfsDisks } from './disk/opfs-worker.ts';
+export { connectOpfsDisk, type RemoteDisk, serveOpfsDisks, type WorkerPort } from './disk/opfs-worker.ts';

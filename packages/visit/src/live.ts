@@ -56,7 +56,7 @@ export function freshDevice(
   made: Made = {},
 ): LiveDevice {
   const title = titleOf(device);
-  const model = inferDevice(device.name, title, state, around, made);
+  const model = made.model ?? inferDevice(device.name, title, state, around, made);
   const { memory, targetEndian, onEvent } = around;
   const version1 = made.version1 ?? state.subsections.virtqueues !== undefined;
   const common: Omit<LiveOptions, 'version1'> = {

@@ -4,7 +4,6 @@ import { isStateError } from '@virtkit/vmstate';
 import { type Checked, checkDevices } from '../device.ts';
 import { registry } from '../registry.ts';
 import { chunksOf } from './address.ts';
-import { handOn, written } from './flow.ts';
 
 /** How a migration through the proxy ended. */
 export interface Proxied {
@@ -128,7 +127,16 @@ class Pump {
       this.#broken ??= 'the destination closed the connection';
       return;
     }
-    await written(destination, chunk);
+    if (destination.write(chunk)) return;
+    await new Promise<void>((resolve) => {
+      const go = (): void => {
+        destination.off('drain', go);
+        destination.off('close', go);
+        resolve();
+      };
+      destination.once('drain', go);
+      destination.once('close', go);
+    });
   }
 
   /** What the destination says goes to the source. */
@@ -136,7 +144,9 @@ class Pump {
     const [source, destination] = [this.#source, this.#destination];
     source.on('error', () => {});
     return new Promise((resolve) => {
-      handOn(destination, source);
+      destination.on('data', (bytes: Uint8Array) => {
+        if (source.writable) source.write(bytes);
+      });
       destination.once('error', (error: Error) => {
         this.#broken ??= `destination: ${error.message}`;
         source.destroy();

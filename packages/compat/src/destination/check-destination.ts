@@ -8,41 +8,63 @@ import { type Destination, type DestinationDevice, sectionName } from './destina
 /** Names of the block that is the machine's memory, unless the command line gives it a back end. */
 const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram|ram)$/;
 
-/** Guest memory: its size, and the block's name. */
+type Block = { readonly name: string; readonly bytes: number };
+
+/** Guest memory: its size, and the names of its blocks. */
 export function checkMemory({ ram }: MigrationStream, { memory }: Destination): Verdict[] {
   if (memory === undefined || ram === undefined) return [];
-  const blocks = new Map(ram.blocks.map((block) => [block.name, block]));
-  const named =
-    memory.block === undefined
-      ? undefined
-      : (blocks.get(memory.block) ?? blocks.get(`/objects/${memory.block}`));
-  const main =
-    named ?? (memory.block === undefined ? ram.blocks.find(({ name }) => MAIN_RAM.test(name)) : undefined);
-  if (main === undefined) {
-    const found = ram.blocks.find(({ name, length }) => MAIN_RAM.test(name) || length === memory.bytes);
-    if (memory.block === undefined || found === undefined) return [];
-    return [
-      {
-        code: 'ramblock',
-        severity: 'refused',
-        path: `ram / ${found.name}`,
-        reason: `guest memory is the block "${found.name}" in the stream, and "${memory.block}" at the target`,
-        qemuSays: `Unknown ramblock "${found.name}", cannot accept migration`,
-        property: 'memory-backend (of the machine)',
-        advice: `give the target's memory back end the id "${found.name.replace('/objects/', '')}"`,
-      },
-    ];
+  const here = new Map(ram.blocks.map(({ name, length }) => [name, length]));
+  const main = ram.blocks.find(({ name }) => MAIN_RAM.test(name));
+  if (memory.blocks === undefined) {
+    if (main !== undefined) return sizeVerdict(main.name, main.length, memory.bytes);
+    // memory of a back end, where the target has the machine's own
+    const backend = ram.blocks.find(({ name, length }) => length === memory.bytes && !/\.|^\//.test(name));
+    return backend === undefined ? [] : [nameVerdict(backend.name, undefined)];
   }
-  if (main.length === memory.bytes) return [];
+  const missing = memory.blocks.filter(({ name }) => !here.has(name));
+  const found = missing.length === 0 ? undefined : whereItIs(ram.blocks, main?.name, missing);
+  if (found !== undefined) return [nameVerdict(found, missing[0]?.name)];
+  return memory.blocks.flatMap(({ name, bytes }) => {
+    const length = here.get(name);
+    return length === undefined ? [] : sizeVerdict(name, length, bytes);
+  });
+}
+
+/** The block of the stream that is the guest's memory, where the target's names are none of its. */
+function whereItIs(
+  blocks: readonly { readonly name: string; readonly length: number }[],
+  main: string | undefined,
+  missing: readonly Block[],
+): string | undefined {
+  return main ?? blocks.find(({ length }) => missing.some(({ bytes }) => bytes === length))?.name;
+}
+
+function nameVerdict(found: string, there: string | undefined): Verdict {
+  return {
+    code: 'ramblock',
+    severity: 'refused',
+    path: `ram / ${found}`,
+    reason: `guest memory is the block "${found}" in the stream, and ${there === undefined ? "the machine's own" : `"${there}"`} at the target`,
+    qemuSays: `Unknown ramblock "${found}", cannot accept migration`,
+    property: 'memory-backend (of the machine)',
+    advice:
+      there === undefined || MAIN_RAM.test(found)
+        ? 'give the target the same memory back end, or none, as the source had'
+        : `give the target's memory back end the id "${found.replace('/objects/', '')}"`,
+  };
+}
+
+function sizeVerdict(name: string, here: number, there: number): Verdict[] {
+  if (here === there) return [];
   return [
     {
       code: 'ram-size',
       severity: 'refused',
-      path: `ram / ${main.name}`,
-      reason: `the guest has ${main.length / 2 ** 20} MiB of memory, and the target ${memory.bytes / 2 ** 20}`,
-      qemuSays: `Size mismatch: ${main.name}: ${hex(main.length)} != ${hex(memory.bytes)}: Invalid argument`,
+      path: `ram / ${name}`,
+      reason: `the guest has ${here / 2 ** 20} MiB of memory, and the target ${there / 2 ** 20}`,
+      qemuSays: `Size mismatch: ${name}: ${hex(here)} != ${hex(there)}: Invalid argument`,
       property: '-m',
-      advice: `start the target with -m ${main.length / 2 ** 20}M`,
+      advice: `start the target with -m ${here / 2 ** 20}M`,
     },
   ];
 }

@@ -14,8 +14,8 @@ import { bitsOf, type DeviceKind, featureControl } from '../control.ts';
 import { featuresUnsupported, hasDisablePcie, ringTooLarge } from '../qemu-says.ts';
 import type { Verdict } from '../verdict.ts';
 import { type Making, madeBy } from './made.ts';
+import { switchOf } from './numbers.ts';
 import { checkRequestLayout } from './requests.ts';
-import { switchOf } from './words.ts';
 
 /**
  * What speaks against a state in the device that the destination makes: one is made, and asked. In QEMU's order: what the
@@ -89,7 +89,7 @@ function deviceOf(device: VirtioDevice, state: VirtioState, making: Making): Liv
 }
 
 /** QEMU does not start with such a device. */
-function impossible(title: string, message: string, { device }: Making): Verdict {
+export function impossible(title: string, message: string, { device }: Making): Verdict {
   const iommu = message.startsWith('accessPlatform');
   return {
     code: 'no-such-device',
@@ -165,7 +165,7 @@ function aboutVersion(
   }
 }
 
-function verdictOf(
+export function verdictOf(
   title: string,
   { code, path, reason, facts }: Finding,
   state: VirtioState,

@@ -1,22 +1,20 @@
 import type { VirtioState } from '@virtkit/core';
 import { type ConsoleState, type MemState, memEarlyState } from '@virtkit/device-states';
 import { type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
-import { capabilities, type PciParts } from '@virtkit/transport-pci';
 import { hex, Reader } from '@virtkit/vmstate';
 import { ringTooLarge } from '../qemu-says.ts';
 import type { Verdict } from '../verdict.ts';
 import { compareVersion } from '../versions.ts';
+import { checkFunction } from './check-function.ts';
 import type { Destination } from './destination.ts';
 import { type Making, since } from './made.ts';
+import { bytesOf, numberOf, switchOf } from './numbers.ts';
 import { activePorts } from './ports.ts';
-import { bytesOf, numberOf, switchOf } from './words.ts';
 
 const SCSI_FIXED_QUEUES = 2;
 const DEFAULT_PORTS = 31;
 /** What a queue has at most. */
 const LARGEST = 1024;
-/** Id of the PCI capability. */
-const MSIX = 0x11;
 
 /** What is on either side of the device. */
 interface Around {
@@ -33,7 +31,7 @@ export function checkOther(
 ): Verdict[] {
   const title = titleOf(device);
   return [
-    ...checkVectors(title, device, state, making),
+    ...checkFunction(device, state, making, scsiQueuesAll(making)),
     ...checkQueues(title, device, state, making),
     ...(device.name === 'virtio-console'
       ? checkPorts(title, state.device as ConsoleState, making, destination)
@@ -48,6 +46,11 @@ function scsiQueues(making: Making): number | undefined {
   const said = numberOf(making.device.properties.get('num_queues'));
   if (said !== undefined || !making.complete) return said;
   return making.device.driver.includes('pci') && since(making, '5.2') ? making.cpus : 1;
+}
+
+/** All queues of a SCSI adapter. */
+function scsiQueuesAll(making: Making): number {
+  return (scsiQueues(making) ?? 1) + SCSI_FIXED_QUEUES;
 }
 
 /** The sizes of the queues that the target's device is made with; undefined: as at the source, or not known. */
@@ -103,36 +106,6 @@ function checkQueues(
           ? `${first.num} entries, and the target's ${making.device.driver} has ${sizes[index]} there: it has other queues`
           : `${queues.length} queues, and the target's ${making.device.driver} has ${sizes.length}`,
       qemuSays: ringTooLarge(index, first.num, sizes[index] ?? 0),
-      advice: 'make the device at the target as the one at the source was made',
-    },
-  ];
-}
-
-function checkVectors(
-  title: string,
-  { name, codec }: VirtioDevice,
-  state: VirtioState,
-  making: Making,
-): Verdict[] {
-  if (codec.transport.name !== 'pci') return [];
-  const { config } = (state as VirtioState<PciParts>).transport;
-  const msix = capabilities(config).find(({ id }) => id === MSIX);
-  const queues = name === 'virtio-scsi' ? scsiQueues(making) : undefined;
-  const said = numberOf(making.device.properties.get('vectors'));
-  const there = said ?? (queues === undefined ? undefined : queues + SCSI_FIXED_QUEUES + 1);
-  if (msix === undefined || there === undefined || there === 0) return [];
-  const at = msix.at + 2;
-  const here = (config[at] ?? 0) + 1;
-  if (here === there) return [];
-  return [
-    {
-      code: 'config-space',
-      severity: 'refused',
-      path: `${title} / transport.config[${hex(at)}]`,
-      reason: `${here} MSI-X vectors in the stream, and ${there} in the target's ${making.device.driver}`,
-      qemuSays: `get_pci_config_device: Bad config data: i=${hex(at)} read: ${(here - 1).toString(16)} device: ${(there - 1).toString(16)} cmask: ff wmask: 0 w1cmask:0`,
-      property: queues === undefined ? 'vectors' : 'vectors (its default follows num_queues)',
-      spec: 'Virtio 1.3 §4.1.5.1.2',
       advice: 'make the device at the target as the one at the source was made',
     },
   ];
@@ -212,7 +185,7 @@ function constantPart({ path }: VirtioDevice, state: VirtioState, { sections }: 
 function checkMemory(title: string, { blockSize, node, addr }: Constant, making: Making): Verdict[] {
   const { properties } = making.device;
   const values: readonly (readonly [string, bigint | undefined, number | undefined])[] = [
-    ['block-size', blockSize, bytesOf(properties.get('block-size'), '')],
+    ['block-size', blockSize, bytesOf(properties.get('block-size'), 'b')],
     ['node', node === undefined ? undefined : BigInt(node), numberOf(properties.get('node'))],
     ['memaddr', addr, numberOf(properties.get('memaddr'))],
   ];

@@ -1,3 +1,5 @@
+import { busKind } from './device-types.ts';
+
 /** A device at the destination. */
 export interface DestinationDevice {
   /** `virtio-blk-pci` */
@@ -5,6 +7,8 @@ export interface DestinationDevice {
   readonly properties: ReadonlyMap<string, string>;
   /** Its sections' names begin with this: `0000:00:02.0`, `/fe.0.0001`, `virtio-mmio@00000000feb02e00`. */
   readonly place?: string;
+  /** A port of a console: the console's place. */
+  readonly within?: string;
   /** Behind a PCI Express port. */
   readonly express?: boolean;
   /** What the card is connected to: `queues` of the `-netdev`, and whether it knows virtio headers. */
@@ -16,12 +20,35 @@ export interface DestinationDevice {
 /** A destination as its command line makes it. What is not said there is as QEMU's defaults are. */
 export interface Destination {
   readonly machine?: string;
-  /** Guest memory: block name as far as the command line decides it, size in bytes. */
-  readonly memory?: { readonly block?: string; readonly bytes: number };
+  /** Guest memory: its size in bytes, and the blocks of RAM in which it is, where the command line decides that. */
+  readonly memory?: {
+    readonly bytes: number;
+    /** Slots for more. */
+    readonly slots?: number;
+    /** Its name, where it is one block. */
+    readonly block?: string;
+    readonly blocks?: readonly { readonly name: string; readonly bytes: number }[];
+  };
   readonly cpus: number;
   readonly devices: readonly DestinationDevice[];
   /** What of the command line could not be understood, and so was not looked at. */
   readonly unknown: readonly string[];
+  /** What the command line says of the board, as far as its own sections and blocks of RAM depend on it. */
+  readonly board?: BoardWords;
+  /** The text held so many starts of a QEMU, and this is the one that was read (the first is 1). */
+  readonly starts?: { readonly count: number; readonly chosen: number };
+}
+
+/** What stands in `-machine`, and beside it. */
+export interface BoardWords {
+  readonly options: ReadonlyMap<string, string>;
+  /** Firmware other than the program's own. */
+  readonly ownFirmware: boolean;
+  /** Back ends of kind `user`. */
+  readonly userNetworks: number;
+  /** Serial and parallel ports of a PC. */
+  readonly serialPorts: number;
+  readonly parallelPorts: number;
 }
 
 /** `virtio-blk-pci` → `virtio-blk`, the name that the device's section ends with; undefined: no virtio device. */
@@ -42,7 +69,6 @@ const SECTION: Readonly<Record<string, string>> = {
 
 /** How the device is attached. */
 export function busOf(driver: string): 'pci' | 'ccw' | 'mmio' | undefined {
-  if (/-ccw$/.test(driver)) return 'ccw';
-  if (/^virtio-.*-device$/.test(driver)) return 'mmio';
-  return /-pci(-transitional|-non-transitional)?$/.test(driver) ? 'pci' : undefined;
+  const kind = busKind(driver);
+  return kind === 'virtio' ? 'mmio' : kind === 'pci' || kind === 'ccw' ? kind : undefined;
 }

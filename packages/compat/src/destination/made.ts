@@ -6,7 +6,7 @@ import type { Made } from '@virtkit/visit';
 import { machineVersion } from '../machines.ts';
 import { compareVersion, type QemuVersion } from '../versions.ts';
 import type { DestinationDevice } from './destination.ts';
-import { bytesOf, numberOf, switchOf } from './words.ts';
+import { bytesOf, numberOf, switchOf } from './numbers.ts';
 
 /** What decides how a QEMU makes a device. */
 export interface Making {
@@ -51,7 +51,7 @@ function defined<T extends object>(options: T): { [K in keyof T]?: Exclude<T[K],
   return Object.fromEntries(kept) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
-function ringFeatures(making: Making): RingFeatures {
+export function ringFeatures(making: Making): RingFeatures {
   const on = (name: string): boolean | undefined => switchOf(making.device.properties.get(name));
   return defined({
     indirect: chosen(making, on('indirect_desc'), true),
@@ -65,9 +65,13 @@ function ringFeatures(making: Making): RingFeatures {
   });
 }
 
+/** A number of queues that stands for QEMU's own choice. */
+const AUTOMATIC = 0xffff;
+
 /** Since machine 5.2, a disk on PCI has a queue for each CPU. */
 function blkQueues(making: Making, state: VirtioState): number {
-  const said = numberOf(making.device.properties.get('num-queues'));
+  const number = numberOf(making.device.properties.get('num-queues'));
+  const said = number === AUTOMATIC ? undefined : number;
   if (said !== undefined || !making.complete) return said ?? Math.max(state.queues.length, 1);
   const many = /-pci/.test(making.device.driver) && since(making, '5.2');
   return many ? Math.min(making.cpus, 1023) : 1;
@@ -77,8 +81,8 @@ function blkOptions(making: Making, inferred: BlkOptions, queues: number): BlkOp
   const { properties, readOnly } = making.device;
   const on = (name: string): boolean | undefined => switchOf(properties.get(name));
   const [four, threeOne] = [since(making, '5.0'), since(making, '4.0')];
-  const block = bytesOf(properties.get('logical_block_size'), '');
-  const physical = bytesOf(properties.get('physical_block_size'), '');
+  const block = bytesOf(properties.get('logical_block_size'), 'b');
+  const physical = bytesOf(properties.get('physical_block_size'), 'b');
   return {
     ...inferred,
     queues,
@@ -156,13 +160,20 @@ function duplexOf(value: string | undefined): 'half' | 'full' | undefined {
 }
 
 function pciOptions(making: Making, inferred: Inferred, state: VirtioState, queues: number): Inferred {
+  const vectors =
+    numberOf(making.device.properties.get('vectors')) ??
+    defaultVectors(making, inferred.vectors, state, queues);
+  return pciOptionsWith(making, inferred, vectors);
+}
+
+/** A function with that many interrupt vectors; undefined: those of the machine. */
+export function pciOptionsWith(making: Making, inferred: Inferred, count: number | undefined): Inferred {
   const { device, complete } = making;
   const { properties } = device;
   const on = (name: string): boolean | undefined => switchOf(properties.get(name));
-  const { ids, vectors, machine: _machine, mode: _mode, pagePerVq, ...others } = inferred;
+  const { ids, vectors: _vectors, machine: _machine, mode: _mode, pagePerVq, ...others } = inferred;
   const mode = modeOf(making, inferred);
   const version = /-\d+\.\d+$/.test(making.machine) ? making.machine : making.qemu.name;
-  const count = numberOf(properties.get('vectors')) ?? defaultVectors(making, vectors, state, queues);
   return {
     ...others,
     mode,
@@ -214,7 +225,11 @@ function defaultVectors(
   return since(making, '2.12') ? queues + 1 : undefined;
 }
 
-function version1(device: DestinationDevice, complete: boolean, machine: string): Pick<Made, 'version1'> {
+export function version1(
+  device: DestinationDevice,
+  complete: boolean,
+  machine: string,
+): Pick<Made, 'version1'> {
   const { properties } = device;
   const revision = numberOf(properties.get('max_revision'));
   const forceLegacy = switchOf(properties.get('force-legacy'));

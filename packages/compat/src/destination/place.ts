@@ -1,6 +1,8 @@
 import { compareVersion } from '../versions.ts';
-import { busOf, type DestinationDevice } from './destination.ts';
-import { numberOf, switchOf } from './words.ts';
+import { type Bus, BusTree, type TreeDevice } from './bus-tree.ts';
+import type { DestinationDevice } from './destination.ts';
+import { type BusKind, busKind } from './device-types.ts';
+import { numberOf, pciAddress, pciAddressText, switchOf } from './numbers.ts';
 
 /** A device as the command line has it, before it has a place. */
 export interface Unplaced extends DestinationDevice {
@@ -9,6 +11,7 @@ export interface Unplaced extends DestinationDevice {
 
 /** The machine whose buses the devices go to. */
 export interface Board {
+  readonly arch: string;
   /** `pc-q35-7.2`, `microvm`. */
   readonly machine: string;
   /** What stands behind it in `-M`. */
@@ -17,92 +20,210 @@ export interface Board {
   readonly qemu: string;
 }
 
+/** Devices with their addresses, and which of them are nowhere. */
+export interface Placed {
+  readonly devices: readonly DestinationDevice[];
+  readonly unknown: readonly string[];
+}
+
 /** Gives devices their addresses in the order in which QEMU makes them. */
-export function placeDevices(board: Board, devices: readonly Unplaced[]): DestinationDevice[] {
-  const pci = new PciPlaces(board.machine);
-  const ccw = new CcwPlaces();
-  const mmio = new MmioPlaces(board);
-  return devices.map((device) => {
-    switch (busOf(device.driver) ?? (OTHER_PCI.test(device.driver) ? 'pci' : undefined)) {
-      case 'pci':
-        return pci.place(device);
-      case 'ccw':
-        return { ...device, place: ccw.place(device) };
-      case 'mmio':
-        return mmio.place(device);
-      default:
-        return device;
-    }
-  });
+export function placeDevices(board: Board, devices: readonly Unplaced[]): Placed {
+  const places = new Places(board);
+  return { devices: devices.map((device) => places.place(device)), unknown: places.unknown };
 }
 
-/** PCI devices whose name does not end in `-pci`, as far as they take slots of common machines. */
-const OTHER_PCI =
-  /^(e1000e?|e1000-.*|rtl8139|pcnet|ne2k_pci|i8255\w+|vmxnet3|igb|VGA|cirrus-vga|qxl(-vga)?|vmware-svga|ati-vga|tulip|sungem|secondary-vga|bochs-display|virtio-vga.*|ich9-ahci|ahci|nvme|megasas.*|lsi\w*|mptsas\w*|am53c974|intel-hda|ich9-intel-hda|AC97|ES1370|qemu-xhci|nec-usb-xhci|piix3-usb-uhci|piix4-usb-uhci|usb-ehci|ich9-usb-.*|pcie-root-port|ioh3420|pcie-pci-bridge|pci-bridge|i82801b11-bridge|x3130-upstream|xio3130-downstream|vfio-pci.*|ivshmem-\w+|pvscsi|pvpanic-pci|i6300esb|edu|pci-testdev)$/;
-const EXPRESS_PORT = /^(pcie-root-port|ioh3420|xio3130-downstream)$/;
-const BRIDGE =
-  /^(pcie-root-port|ioh3420|xio3130-downstream|x3130-upstream|pcie-pci-bridge|pci-bridge|i82801b11-bridge)$/;
+const SLOTS = 32;
+const FUNCTIONS = 8;
 
-interface Bus {
-  /** `0000:00`, or the place of the bridge in front of it. */
-  readonly prefix: string;
-  readonly express: boolean;
-  /** Slots that are taken; false: only functions of it, and more may come. */
-  readonly taken: Set<number>;
-}
+/** Bridges whose bus is PCI Express, and those whose bus is PCI. */
+const EXPRESS_PORT =
+  /^(pcie-root-port|ioh3420|x3130-upstream|xio3130-downstream|cxl-rp|cxl-upstream|cxl-downstream)$/;
+const BRIDGE = /^(pcie-pci-bridge|pci-bridge|pci-bridge-seat|i82801b11-bridge)$/;
 
-class PciPlaces {
-  readonly #buses = new Map<string, Bus>();
-  readonly #root: Bus;
+class Places {
+  readonly unknown: string[] = [];
+  readonly #tree: BusTree;
+  readonly #ccw = new CcwPlaces();
 
-  constructor(machine: string) {
-    const q35 = machine.includes('q35');
-    // host bridge; PIIX3 with its functions, or ICH9
-    this.#root = {
-      prefix: '0000:00',
-      express: false,
-      taken: new Set(q35 ? [0, 31] : /i440fx/.test(machine) ? [0, 1] : [0]),
-    };
-    this.#buses.set('pci.0', this.#root).set('pcie.0', this.#root);
+  constructor(board: Board) {
+    this.#tree = new BusTree(board.arch);
+    furnish(this.#tree, board);
   }
 
   place(device: Unplaced): DestinationDevice {
-    const { properties, driver, id } = device;
-    const busName = properties.get('bus');
-    const bus =
-      busName === undefined
-        ? this.#root
-        : (this.#buses.get(busName.replace(/\.0$/, '')) ?? this.#buses.get(busName));
-    if (bus === undefined) return device;
-    const [slotText, functionText = '0'] = (properties.get('addr') ?? '').split('.');
-    // QEMU reads addresses as hexadecimal, with or without 0x
-    const said =
-      slotText === undefined || slotText === ''
-        ? undefined
-        : Number.parseInt(slotText.replace(/^0x/, ''), 16);
-    const slot = said ?? this.#free(bus);
-    bus.taken.add(slot);
-    const place = `${bus.prefix}:${slot.toString(16).padStart(2, '0')}.${functionText}`;
-    if (id !== undefined && BRIDGE.test(driver))
-      this.#buses.set(id, { prefix: place, express: EXPRESS_PORT.test(driver), taken: new Set() });
-    return { ...device, place, express: bus.express };
+    const kind = busKind(device.driver);
+    if (kind === undefined) {
+      this.unknown.push(
+        `-device ${device.driver}: no such device is known, nor whether it takes a place on a bus`,
+      );
+      return device;
+    }
+    if (kind === 'other') return device;
+    const bus = this.#busOf(device, kind);
+    if (bus === undefined) {
+      // a machine without such a bus, or one whose buses are not known
+      if (device.properties.has('bus'))
+        this.unknown.push(`-device ${device.driver}: its bus ${device.properties.get('bus')} is not found`);
+      return device;
+    }
+    switch (kind) {
+      case 'pci':
+        return this.#onPci(device, bus);
+      case 'ccw':
+        return this.#onCcw(device, bus);
+      case 'virtio':
+        return this.#onMmio(device, bus);
+      case 'serial':
+        return this.#port(device, bus);
+    }
   }
 
-  #free({ taken }: Bus): number {
-    for (let slot = 0; slot < 32; slot++) if (!taken.has(slot)) return slot;
-    return 32;
+  #busOf({ properties }: Unplaced, kind: Exclude<BusKind, 'other'>): Bus | undefined {
+    const name = properties.get('bus');
+    if (name !== undefined) return this.#tree.named(name);
+    const classes = {
+      pci: 'PCI',
+      ccw: 'virtual-css-bus',
+      virtio: 'virtio-bus',
+      serial: 'virtio-serial-bus',
+    } as const;
+    return this.#tree.default(classes[kind]);
+  }
+
+  #onPci(device: Unplaced, bus: Bus): DestinationDevice {
+    const { driver, properties } = device;
+    const text = properties.get('addr');
+    const address = text === undefined ? freeSlot(bus) : pciAddress(text);
+    if (address === undefined) {
+      this.unknown.push(
+        `-device ${driver}: ${text === undefined ? 'no slot is free' : `addr=${text} is no address`}`,
+      );
+      return device;
+    }
+    bus.functions.add(address.slot * FUNCTIONS + address.fn);
+    const place = `${bus.prefix}:${pciAddressText(address)}`;
+    this.#withBuses(device, bus, place);
+    return { ...device, place, express: bus.class === 'PCIE' && !bus.root };
+  }
+
+  #withBuses({ driver, id, properties }: Unplaced, bus: Bus, place: string): TreeDevice {
+    const name = id !== undefined && { name: id };
+    if (EXPRESS_PORT.test(driver))
+      return this.#tree.add(bus, driver, id, { class: 'PCIE', prefix: place, ...name });
+    if (BRIDGE.test(driver)) return this.#tree.add(bus, driver, id, { class: 'PCI', prefix: place, ...name });
+    if (/^pxb/.test(driver)) this.#expander(driver, id, numberOf(properties.get('bus_nr')) ?? 0, place);
+    return this.#tree.add(bus, driver, id, ...this.#serialBus(driver, id, place));
+  }
+
+  /** A host bridge of its own, which only looks like a device on the first one. */
+  #expander(driver: string, id: string | undefined, number: number, place: string): void {
+    // its own number, and then the place on the first one
+    const prefix = `0000:${number.toString(16).padStart(2, '0')}${place.slice('0000:00'.length)}`;
+    const name = id !== undefined && { name: id };
+    if (driver !== 'pxb') {
+      this.#tree.add(this.#tree.main, 'pxb-host', undefined, { class: 'PCIE', prefix, root: true, ...name });
+      return;
+    }
+    const inside = this.#tree.add(this.#tree.main, 'pxb-host', undefined, {
+      class: 'PCI',
+      name: 'pxb-internal',
+      prefix,
+      root: true,
+    }).buses[0];
+    if (inside !== undefined)
+      this.#tree.add(inside, 'pci-bridge', id, { class: 'PCI', prefix: `${prefix}:00.0`, ...name });
+  }
+
+  /** A console's ports are on a bus of its own. */
+  #serialBus(
+    driver: string,
+    id: string | undefined,
+    place: string,
+  ): { class: 'virtio-serial-bus'; name?: string; prefix: string }[] {
+    if (!/^virtio-serial-/.test(driver)) return [];
+    return [{ class: 'virtio-serial-bus', prefix: place, ...(id !== undefined && { name: `${id}.0` }) }];
+  }
+
+  #onCcw(device: Unplaced, bus: Bus): DestinationDevice {
+    const place = this.#ccw.place(device.properties.get('devno'));
+    this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, place));
+    return { ...device, place };
+  }
+
+  #onMmio(device: Unplaced, bus: Bus): DestinationDevice {
+    this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, bus.prefix));
+    return { ...device, place: bus.prefix };
+  }
+
+  /** A port is on the bus of its console. */
+  #port(device: Unplaced, bus: Bus): DestinationDevice {
+    this.#tree.add(bus, device.driver, device.id);
+    return { ...device, within: bus.prefix };
   }
 }
 
+/** A device without an address takes function 0 of the first slot that has none. QEMU: `do_pci_register_device` */
+function freeSlot({ functions }: Bus): { slot: number; fn: number } | undefined {
+  for (let slot = 0; slot < SLOTS; slot++) if (!functions.has(slot * FUNCTIONS)) return { slot, fn: 0 };
+  return undefined;
+}
+
+/** The buses of a machine, and what stands on them from the beginning. */
+function furnish(tree: BusTree, board: Board): void {
+  const { machine, options } = board;
+  const mmio = mmioTransports(board);
+  for (let index = 0; index < (mmio?.count ?? 0); index++) {
+    const address = ((mmio?.base ?? 0) + index * (mmio?.step ?? 0)).toString(16).padStart(16, '0');
+    tree.add(tree.main, 'virtio-mmio', undefined, {
+      class: 'virtio-bus',
+      name: `virtio-mmio-bus.${index}`,
+      prefix: `virtio-mmio@${address}`,
+      most: 1,
+    });
+  }
+  const usb = switchOf(options.get('usb')) === true;
+  if (/i440fx/.test(machine))
+    hostBridge(tree, 'i440FX-pcihost', 'PCI', ['0.0', '1.0', '1.1', '1.3', ...(usb ? ['1.2'] : [])]);
+  else if (/q35/.test(machine))
+    hostBridge(tree, 'q35-pcihost', 'PCIE', [
+      '0.0',
+      '1f.0',
+      '1f.2',
+      '1f.3',
+      ...(usb ? ['1d.0', '1d.1', '1d.2', '1d.7'] : []),
+    ]);
+  else if (machine.startsWith('s390')) {
+    tree.add(tree.main, 'virtual-css-bridge', undefined, { class: 'virtual-css-bus', name: 'virtual-css' });
+    hostBridge(tree, 's390-pcihost', 'PCI', []);
+  } else if (machine.startsWith('virt') || switchOf(options.get('pcie')) === true)
+    hostBridge(tree, 'gpex-pcihost', 'PCIE', ['0.0']);
+}
+
+function hostBridge(tree: BusTree, type: string, busClass: 'PCI' | 'PCIE', taken: readonly string[]): void {
+  const [bus] = tree.add(tree.main, type, undefined, {
+    class: busClass,
+    prefix: '0000:00',
+    root: true,
+    // a name that the machine gives is not counted
+    ...(busClass === 'PCIE' && { name: 'pcie.0' }),
+  }).buses;
+  for (const text of taken) {
+    const address = pciAddress(text);
+    if (bus !== undefined && address !== undefined) bus.functions.add(address.slot * FUNCTIONS + address.fn);
+  }
+}
+
+/** Devices of channel I/O. A free number is looked for from that of the next free subchannel on. QEMU: `css_create_sch` */
 class CcwPlaces {
   readonly #taken = new Set<string>();
+  #subchannels = 0;
 
-  place({ properties }: Unplaced): string {
-    const [, cssid, ssid, devno] =
-      /^([0-9a-f]+)\.([0-3])\.([0-9a-f]{1,4})$/i.exec(properties.get('devno') ?? '') ?? [];
-    if (devno !== undefined && cssid !== undefined && ssid !== undefined)
-      return this.#take(`/${cssid.toLowerCase()}.${ssid}.${devno.toLowerCase().padStart(4, '0')}`);
-    for (let next = 0; next < 0x10000; next++) {
+  place(devno: string | undefined): string {
+    const [, cssid, ssid, number] = /^([0-9a-f]+)\.([0-3])\.([0-9a-f]{1,4})$/i.exec(devno ?? '') ?? [];
+    const start = this.#subchannels++;
+    if (number !== undefined && cssid !== undefined && ssid !== undefined)
+      return this.#take(`/${cssid.toLowerCase()}.${ssid}.${number.toLowerCase().padStart(4, '0')}`);
+    for (let next = start; next < 0x10000; next++) {
       const place = `/fe.0.${next.toString(16).padStart(4, '0')}`;
       if (!this.#taken.has(place)) return this.#take(place);
     }
@@ -134,25 +255,5 @@ function mmioTransports({ machine, options, qemu }: Board): MmioTransports | und
       return { base: 0x0a000000, step: 0x200, count: 32 };
     default:
       return undefined;
-  }
-}
-
-class MmioPlaces {
-  readonly #free: number[];
-  readonly #transports: MmioTransports | undefined;
-
-  constructor(board: Board) {
-    this.#transports = mmioTransports(board);
-    this.#free = Array.from({ length: this.#transports?.count ?? 0 }, (_, index) => index);
-  }
-
-  place(device: Unplaced): DestinationDevice {
-    const transports = this.#transports;
-    const asked = numberOf(/^virtio-mmio-bus\.(\d+)$/.exec(device.properties.get('bus') ?? '')?.[1]);
-    const slot = asked ?? this.#free.at(-1);
-    if (transports === undefined || slot === undefined) return device;
-    this.#free.splice(this.#free.indexOf(slot), 1);
-    const address = (transports.base + slot * transports.step).toString(16).padStart(16, '0');
-    return { ...device, place: `virtio-mmio@${address}` };
   }
 }

@@ -37,13 +37,12 @@ export abstract class SplitWalk extends RingBase {
     let at = base + (head << 2);
     let tail = words[at + 3] as number;
     if ((tail & INDIRECT) !== 0) {
-      const bytes = words[at + 2] as number;
-      const table = this.table(words[at] as number, words[at + 1] as number, bytes);
+      const table = this.table(words[at] as number, words[at + 1] as number, words[at + 2] as number);
       if (table < 0) return this.walkLong(head, chain);
       ({ hit } = this);
       ({ words } = hit);
       base = table;
-      max = bytes >>> 4;
+      max = (this.words[at + 2] as number) >>> 4;
       at = base;
       tail = words[at + 3] as number;
     }
@@ -53,17 +52,14 @@ export abstract class SplitWalk extends RingBase {
     let sum = 0;
     chain.begin(hit.index);
     for (;;) {
-      // each word is read once: what is judged is what is used, whatever another thread writes meanwhile
-      const low = words[at] as number;
-      const high = words[at + 1] as number;
       const length = words[at + 2] as number;
-      let offset = (low - hit.lo) >>> 0;
-      if (high !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const other = this.locate(low, high, length);
+      let offset = ((words[at] as number) - hit.lo) >>> 0;
+      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const other = this.locate(words[at] as number, words[at + 1] as number, length);
         if (other === undefined) break;
         chain.cut(end >> 1, other.index);
         hit = other;
-        offset = (low - hit.lo) >>> 0;
+        offset = ((words[at] as number) - hit.lo) >>> 0;
       }
       // read buffers first, then the others; a total that is no small number is added up when it is asked for
       if ((tail & WRITE) !== 0) {

@@ -1,7 +1,6 @@
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend } from '../live/backend.ts';
 import { eachPiece, type PieceHandler } from '../live/pieces.ts';
-import { closedError, FlushLatch } from './flush-latch.ts';
 
 /** What is needed of a `FileSystemSyncAccessHandle`. */
 export interface SyncAccessHandle {
@@ -26,19 +25,13 @@ export interface OpfsOptions {
 }
 
 const SECTOR = 512;
-/** For errors; a handle has no name. */
-const NAME = 'the disk';
 const ZEROS = new Uint8Array(1 << 18);
 
 /** A disk in a file that no other tab has open. */
 export interface OpfsDisk extends BlkBackend {
   /** Another size, larger or smaller. Then tell the device: `BlkDevice.resize`. */
   resize(size: number): void;
-  /**
-   * Flushes and closes the file. Wait for `BlkDevice.idle` first. All operations fail from then on, with code `EBADF`; a second call does nothing.
-   *
-   * @throws what the flush throws; the file is closed all the same
-   */
+  /** Flushes and closes the file. Wait for `BlkDevice.idle` first. */
   close(): void;
 }
 
@@ -104,9 +97,7 @@ class Disk implements OpfsDisk {
     piece: (bytes, offset, length, position) =>
       this.#writePiece(bytes.subarray(offset, offset + length), position),
   };
-  readonly #latch = new FlushLatch(NAME);
   #size: number;
-  #isClosed = false;
 
   constructor(handle: SyncAccessHandle, { size, discard = 'ignore' }: OpfsOptions) {
     this.#handle = handle;
@@ -128,7 +119,7 @@ class Disk implements OpfsDisk {
 
   get firstSector(): Uint8Array {
     const sector = new Uint8Array(SECTOR);
-    this.#readPiece(sector, 0);
+    this.#handle.read(sector, { at: 0 });
     return sector;
   }
 
@@ -175,30 +166,22 @@ class Disk implements OpfsDisk {
   }
 
   flush(): void {
-    this.#latch.check();
-    try {
-      this.#try(() => this.#handle.flush());
-    } catch (error) {
-      throw this.#latch.fail(error);
-    }
+    this.#try(() => this.#handle.flush());
   }
 
   close(): void {
-    if (this.#isClosed) return;
     try {
       this.flush();
     } finally {
-      this.#isClosed = true;
       this.#handle.close();
     }
   }
 
   #try<T>(operation: () => T): T {
-    if (this.#isClosed) throw closedError(NAME);
     try {
       return operation();
     } catch (error) {
-      throw withCode(error, NAME);
+      throw withCode(error, 'the disk');
     }
   }
 }

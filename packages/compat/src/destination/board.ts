@@ -1,0 +1,76 @@
+import type { BoardWords } from './destination.ts';
+import { userNetworks } from './network.ts';
+import type { CommandOptions, Parsed } from './options.ts';
+import type { Unplaced } from './place.ts';
+
+/** `pc` and the other names without a version stand for the newest machine of the program. */
+export function machineName({ arch, qemu, options }: Parsed): string {
+  const machine = options.machine.get('type') ?? (arch === 's390x' ? 's390-ccw-virtio' : 'pc');
+  const full: Readonly<Record<string, string>> = {
+    pc: 'pc-i440fx',
+    'pc-i440fx': 'pc-i440fx',
+    q35: 'pc-q35',
+    's390-ccw-virtio': 's390-ccw-virtio',
+    's390-ccw': 's390-ccw-virtio',
+    pseries: 'pseries',
+    ...(/^(aarch64|arm|m68k)$/.test(arch) && { virt: 'virt' }),
+  };
+  const name = full[machine];
+  return name === undefined ? machine : `${name}-${qemu}`;
+}
+
+/** Devices behind the names that `-vga` takes. */
+const DISPLAYS: Readonly<Record<string, string>> = {
+  std: 'VGA',
+  cirrus: 'cirrus-vga',
+  qxl: 'qxl-vga',
+  virtio: 'virtio-vga',
+  vmware: 'vmware-svga',
+};
+
+/** Devices that take the place of the display that a machine has by default. QEMU: `default_list` */
+const DISPLAY_DEVICES = new Set([
+  ...[
+    'VGA',
+    'isa-vga',
+    'cirrus-vga',
+    'isa-cirrus-vga',
+    'vmware-svga',
+    'qxl-vga',
+    'virtio-vga',
+    'virtio-vga-gl',
+  ],
+  ...['ati-vga', 'vhost-user-vga'],
+]);
+
+/** The display that a PC puts on its bus, unless `-nodefaults` forbids it or there is another one. */
+export function boardDevices({ options }: Parsed, machine: string): Unplaced[] {
+  if (!/^pc-/.test(machine)) return [];
+  const other = [...options.group('device'), ...options.jsonDevices].some(({ values }) =>
+    DISPLAY_DEVICES.has(values.get('driver') ?? ''),
+  );
+  const byDefault = options.defaults && !other ? 'std' : 'none';
+  const driver = DISPLAYS[options.vga ?? byDefault];
+  return driver === undefined ? [] : [{ driver, properties: new Map() }];
+}
+
+/** What the command line says of the board's own sections and blocks of RAM. */
+export function boardWords(options: CommandOptions): BoardWords {
+  return {
+    options: options.machine,
+    ownFirmware: options.firmware,
+    userNetworks: userNetworks(options),
+    serialPorts: ports(options, options.serial, 'isa-serial'),
+    parallelPorts: ports(options, options.parallel, 'isa-parallel'),
+  };
+}
+
+/** One by default, unless others are named. */
+function ports(options: CommandOptions, said: readonly string[], driver: string): number {
+  const devices = [...options.group('device'), ...options.jsonDevices].filter(
+    ({ values }) => values.get('driver') === driver,
+  ).length;
+  const named = said.filter((each) => each !== 'none').length;
+  const byDefault = options.defaults && said.length === 0 && devices === 0 ? 1 : 0;
+  return named + devices + byDefault;
+}
