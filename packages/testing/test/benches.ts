@@ -1,7 +1,7 @@
 import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
-import { CcwDevice, type CcwParts, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
+import { CcwDevice, type CcwParts, type ChannelDevice, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
 import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
 import { PciFunction, type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
 import type { BlkLayout } from '../src/driver/blk.ts';
@@ -72,10 +72,13 @@ export function mmioBench(legacy: boolean): TransportBench<MmioSlot, MmioParts> 
 /** A machine whose channel subsystem is at hand. */
 export class CssMachine extends ChannelMachine {
   readonly css: ChannelSubsystem;
+  /** The only device. */
+  readonly ccw: ChannelDevice;
 
-  constructor(css: ChannelSubsystem) {
+  constructor(css: ChannelSubsystem, ccw: ChannelDevice) {
     super(css);
     this.css = css;
+    this.ccw = ccw;
   }
 }
 
@@ -92,7 +95,7 @@ export function ccwBench(name: string, options: CcwDriverOptions = {}): Transpor
         css.restoreCss(from.css.captureCss());
         css.interrupts.restore(from.css.interrupts.capture());
       }
-      return { host: new CssMachine(css), device: device.device };
+      return { host: new CssMachine(css, device), device: device.device };
     },
     drive: (reach, memory) => new CcwDriver(reach, memory, options),
   };

@@ -62,6 +62,7 @@ export class CcwDevice<D = unknown>
   /** Revision that the driver chose; -1 before it did. */
   revision = -1;
   readonly #saveOrb: boolean;
+  #unplugged = false;
 
   /** @throws HostError that names the option */
   constructor(model: DeviceModel<D>, options: CcwOptions) {
@@ -110,6 +111,21 @@ export class CcwDevice<D = unknown>
   reset(): void {
     this.resetVirtio();
     this.subchannel.reset();
+  }
+
+  /** It was taken out, and is put in again: a new device for the guest. */
+  plug(): void {
+    if (!this.#unplugged) return;
+    this.#unplugged = false;
+    this.device.resume();
+  }
+
+  /** It is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more. */
+  unplug(): void {
+    this.reset();
+    if (this.device.paused) return;
+    this.device.pause();
+    this.#unplugged = true;
   }
 
   /** Virtio reset. The revision stays: it belongs to the subchannel. QEMU: `virtio_ccw_reset_virtio`. */

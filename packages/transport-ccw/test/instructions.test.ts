@@ -1,6 +1,6 @@
 import { isHostError } from '@virtkit/core';
 import { describe, expect, test } from 'vitest';
-import { CcwDevice, ChannelSubsystem, type InstructionEnding } from '../src/index.ts';
+import { CcwDevice, type ChannelDevice, ChannelSubsystem, type InstructionEnding } from '../src/index.ts';
 import { ALL_SUBCLASSES, AT, disk, endOf, FIRST, FMT1, Guest, RAM_BYTES, SPND, SUSPEND } from './guest.ts';
 
 const NOOP = { code: 0x03, count: 1 };
@@ -334,6 +334,42 @@ describe('devices', () => {
     expect(guest.interrupts()).toEqual([{ id: 0, nr: 0, parm: 0, word: 0x88000000 }]);
     expect(guest.css.ssch(FIRST, AT.operand)).toBe(3);
     guest.css.detach(guest.ccw);
+  });
+
+  test('that leave are reset and stopped, and come back as new ones', () => {
+    const guest = new Guest().enable();
+    const { css, ccw } = guest;
+    guest.revision(2);
+    ccw.device.setStatus(3);
+    css.detach(ccw);
+    expect([ccw.device.paused, ccw.device.status, ccw.revision]).toEqual([true, 0, -1]);
+    css.attach(ccw, true);
+    expect(ccw.device.paused).toBe(false);
+    expect(css.stsch(FIRST, AT.operand)).toBe(0);
+    // what the host program has stopped itself stays stopped
+    ccw.device.pause();
+    css.detach(ccw);
+    css.attach(ccw);
+    expect(ccw.device.paused).toBe(true);
+  });
+
+  test('of somebody else that know no more than a reset are reset', () => {
+    const guest = new Guest();
+    let resets = 0;
+    const { subchannel } = new CcwDevice(disk(), { memory: guest.memory, host: guest.css, devno: 7 });
+    const device: ChannelDevice = {
+      subchannel,
+      queueExists: () => false,
+      kick: () => {},
+      indicatorAreas: () => [],
+      reset: () => {
+        resets++;
+      },
+    };
+    guest.css.attach(device);
+    guest.css.detach(device);
+    guest.css.detach(device);
+    expect(resets).toBe(1);
   });
 
   test('a reset of the machine resets them', () => {

@@ -1,8 +1,8 @@
-import { type VirtioState, virtioDevice } from '@virtkit/core';
+import { type Gpa, MappedMemory, type VirtioState, virtioDevice } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk, memoryDisk } from '@virtkit/device-blk';
 import { Reader, StateError, Writer } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
-import { CcwDevice, type CcwParts, type ChannelSubsystem, ccw, s390Css } from '../src/index.ts';
+import { CcwDevice, type CcwParts, ChannelSubsystem, ccw, s390Css } from '../src/index.ts';
 import { DiskDriver } from './disk-driver.ts';
 import {
   ALL_SUBCLASSES,
@@ -138,6 +138,42 @@ describe('subchannel numbers', () => {
     };
     expect([devno(0x10000), devno(0x10001)]).toEqual([1, 2]);
     expect(to.css.stsch(0x10002, AT.operand)).toBe(3);
+  });
+
+  test('in whatever order four devices were attached, and their states come', () => {
+    const orders = (list: readonly number[]): number[][] =>
+      list.length < 2
+        ? [[...list]]
+        : list.flatMap((first) =>
+            orders(list.filter((one) => one !== first)).map((rest) => [first, ...rest]),
+          );
+    const machine = (order: readonly number[]) => {
+      const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(0x2000) }]);
+      const css = new ChannelSubsystem({ memory });
+      const devices = order.map((devno) => new CcwDevice(disk(), { memory, host: css, devno }));
+      for (const device of devices) css.attach(device);
+      const of = (devno: number): CcwDevice | undefined => devices[order.indexOf(devno)];
+      return { css, memory, of };
+    };
+    const all = [1, 2, 3, 4];
+    const from = machine(all);
+    const states = new Map(all.map((devno) => [devno, from.of(devno)?.device.capture()]));
+    for (const attached of orders(all)) {
+      for (const restored of orders(all)) {
+        const { css, memory, of } = machine(attached);
+        for (const devno of restored) {
+          const state = states.get(devno);
+          if (state !== undefined) of(devno)?.device.restore(state);
+        }
+        const seen = all.map((_, schid) => {
+          expect(css.stsch(FIRST + schid, AT.operand)).toBe(0);
+          const devno = new Uint8Array(2);
+          memory.read((AT.operand + 6) as Gpa, devno);
+          return devno[1];
+        });
+        expect(seen, `attached ${attached}, restored ${restored}`).toEqual(all);
+      }
+    }
   });
 
   test('leave a gap where one was', () => {

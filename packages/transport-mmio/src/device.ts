@@ -17,6 +17,8 @@ export const MMIO_BYTES = 0x200;
 const CONFIG = 0x100;
 const MAGIC = 0x74726976;
 const VENDOR = 0x554d4551;
+/** Words of 32 feature bits that a device may have features in. */
+const FEATURE_WORDS = 2;
 /** `VIRTQUEUE_MAX_SIZE` */
 const QUEUE_NUM_MAX = 1024;
 
@@ -48,7 +50,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   #guestFeaturesSel = 0;
   #guestPageShift = 0;
   /** DriverFeatures 0 and 1 as written; taken over with FEATURES_OK. */
-  readonly #guestFeatures = new Uint32Array(2);
+  readonly #guestFeatures = new Uint32Array(FEATURE_WORDS);
 
   constructor(model: DeviceModel<D>, options: MmioOptions) {
     this.#options = options;
@@ -106,6 +108,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   #offered(): number {
     const { hostFeatures, model } = this.device;
     if (this.#legacy) return this.#hostFeaturesSel === 0 ? Number(hostFeatures & 0xffffffffn) : 0;
+    // Virtio 1.3 §4.2.2.1: bits from DeviceFeaturesSel * 32 on, for any value of it; bits that are not offered are 0
+    if (this.#hostFeaturesSel >= FEATURE_WORDS) return 0;
     const features = hostFeatures & ~(model.legacyFeatures | LEGACY_ONLY);
     return Number((features >> BigInt(32 * this.#hostFeaturesSel)) & 0xffffffffn);
   }
@@ -121,13 +125,13 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     const word = value >>> 0;
     switch (offset) {
       case REGISTER.DEVICE_FEATURES_SEL:
-        this.#hostFeaturesSel = word === 0 ? 0 : 1;
+        this.#hostFeaturesSel = word;
         break;
       case REGISTER.DRIVER_FEATURES:
         this.#driverFeatures(word);
         break;
       case REGISTER.DRIVER_FEATURES_SEL:
-        this.#guestFeaturesSel = word === 0 ? 0 : 1;
+        this.#guestFeaturesSel = word;
         break;
       case REGISTER.QUEUE_SEL:
         device.selectQueue(word);
@@ -152,6 +156,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   }
 
   #driverFeatures(word: number): void {
+    // words that hold no feature are not kept: an array of two ignores them
     if (!this.#legacy) this.#guestFeatures[this.#guestFeaturesSel] = word;
     else if (this.#guestFeaturesSel === 0) this.device.setFeatures(BigInt(word));
   }
@@ -240,6 +245,15 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     this.#updateIrq();
   }
 
+  /**
+   * The device is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more, whatever a back
+   * end brings. It stays paused; `device.resume()` makes it one that can be put in again.
+   */
+  unplug(): void {
+    this.reset();
+    this.device.pause();
+  }
+
   get #configLittleEndian(): boolean {
     return !this.#legacy || this.device.littleEndian;
   }
@@ -260,8 +274,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
 
   captureConfig(): MmioParts['config'] {
     return {
-      hostFeaturesSel: this.#hostFeaturesSel,
-      guestFeaturesSel: this.#guestFeaturesSel,
+      hostFeaturesSel: savedSelector(this.#hostFeaturesSel),
+      guestFeaturesSel: savedSelector(this.#guestFeaturesSel),
       guestPageShift: this.#guestPageShift,
     };
   }
@@ -306,3 +320,8 @@ const LEGACY_ONLY = [FEATURE.NOTIFY_ON_EMPTY, FEATURE.ANY_LAYOUT, FEATURE.BAD_FE
   (sum, bit) => sum | (1n << BigInt(bit)),
   0n,
 );
+
+/** QEMU has 0 or 1 in a state, and uses what it loads as an index without a look. */
+function savedSelector(selector: number): number {
+  return Math.min(selector, FEATURE_WORDS - 1);
+}

@@ -13,7 +13,7 @@ export interface Attachment<D = unknown> {
   /** Resolves when the function is on the bus. Rejects with a HostError if v86 has something of its own in the slot. */
   readonly ready: Promise<void>;
   readonly counters: Readonly<Counters>;
-  /** Takes it off the bus at once, like a card pulled out; let the guest remove it first. Its device is paused. */
+  /** Takes it off the bus at once, like a card pulled out; let the guest remove it first. Its device is reset and paused. */
   detach(): void;
 }
 

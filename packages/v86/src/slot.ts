@@ -92,7 +92,7 @@ export class Slot<D = unknown> {
     this.line = undefined;
     machine.pci.devices[this.slot << 3] = undefined;
     machine.pci.device_spaces[this.slot << 3] = undefined;
-    this.function.device.pause();
+    this.function.unplug();
   }
 
   #place({ index, kind, size, address, enabled }: Bar): void {

@@ -4,6 +4,8 @@ import type { MmioHost } from '../transport/mmio.ts';
 export interface MmioWindow {
   read(offset: number, size: number): number;
   write(offset: number, size: number, value: number): void;
+  /** It is taken out of its slot. */
+  unplug?(): void;
 }
 
 /** One virtio-mmio slot and its interrupt line, for tests and examples. */
@@ -11,8 +13,18 @@ export class MmioSlot implements MmioHost {
   irq = false;
   #window: MmioWindow | undefined;
 
+  /** Puts a device in; another one there is gone. */
   plug(window: MmioWindow): void {
+    this.unplug();
     this.#window = window;
+  }
+
+  /** Takes the device out, if there is one. */
+  unplug(): void {
+    const window = this.#window;
+    this.#window = undefined;
+    window?.unplug?.();
+    this.irq = false;
   }
 
   setIrq(level: boolean): void {

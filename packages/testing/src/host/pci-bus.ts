@@ -18,6 +18,8 @@ export interface PciBusFunction {
   configWrite(offset: number, size: number, value: number): void;
   barRead(bar: number, offset: number, size: number): number;
   barWrite(bar: number, offset: number, size: number, value: number): void;
+  /** It is taken out of its slot. */
+  unplug?(): void;
 }
 
 /** Messages kept until the guest takes them. Equal ones are one, as in an interrupt controller. */
@@ -34,7 +36,16 @@ export class PciBus implements PciHost {
 
   /** Puts a function into a slot; another one there is gone. */
   plug(slot: number, fn: PciBusFunction): void {
+    this.unplug(slot);
     this.#slots.set(slot, fn);
+  }
+
+  /** Takes the function out of a slot, if there is one. */
+  unplug(slot: number): void {
+    const fn = this.#slots.get(slot);
+    this.#slots.delete(slot);
+    fn?.unplug?.();
+    this.#lines.delete(slot);
   }
 
   /** The function in a slot. */

@@ -12,6 +12,10 @@ export interface ChannelDevice {
   indicatorAreas(): Iterable<{ readonly len: number; readonly addr: bigint }>;
   /** Machine reset. */
   reset(): void;
+  /** It is in the channel subsystem now. */
+  plug?(): void;
+  /** It is no more: nothing of it may reach guest memory from now on. Default: {@link reset}. */
+  unplug?(): void;
 }
 
 /** Parts of a subchannel id word. */

@@ -114,12 +114,18 @@ export class ChannelSubsystem implements ChannelHost {
    */
   attach(device: ChannelDevice, hotplugged = false): void {
     this.#devices.add(device);
+    device.plug?.();
     if (hotplugged) this.#report(device.subchannel);
   }
 
-  /** Takes a device out while the guest is running. */
+  /**
+   * Takes a device out while the guest is running. It is reset and paused: what is under way for it, and what comes for it later, does not
+   * reach guest memory. It may be attached again, and goes on as a new one.
+   */
   detach(device: ChannelDevice): void {
     if (!this.#devices.remove(device)) return;
+    if (device.unplug === undefined) device.reset();
+    else device.unplug();
     const { subchannel } = device;
     this.#report(subchannel);
     this.interrupts.forget(subchannel.interruptId, subchannel.schid);

@@ -134,6 +134,15 @@ export class PciFunction<D = unknown> {
     this.#config.reset();
   }
 
+  /**
+   * The function is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more, whatever a back
+   * end brings. It stays paused; `device.resume()` makes it one that can be put in again.
+   */
+  unplug(): void {
+    this.reset();
+    this.device.pause();
+  }
+
   /** A reset of the virtio device alone, by status 0 or PFN 0. QEMU: `virtio_pci_reset`. */
   #virtioReset(): void {
     this.device.reset();
