@@ -8,14 +8,9 @@ const PRESENT = 0x8000_0000 | 0;
  * Configuration space of our functions at ports 0xCF8 and 0xCFC. v86 keeps a copy of each function's registers and has no hooks;
  * a virtio function must see each access, its size too (Virtio 1.3 §4.1.4.9).
  *
- * @param find the function at bus << 8 | slot << 3 | function, if it is ours
- * @returns what puts v86's own back
+ * @param find the function at bus << 8 | slot << 3 | function, if it is ours now
  */
-export function hookConfigPorts(
-  cpu: V86Cpu,
-  pci: V86Pci,
-  find: (bdf: number) => Target | undefined,
-): () => void {
+export function hookConfigPorts(cpu: V86Cpu, pci: V86Pci, find: (bdf: number) => Target | undefined): void {
   const { pci_query, pci_write8, pci_write16, pci_write32 } = pci;
   const selected = (): Target | undefined => find(((pci.pci_addr[2] ?? 0) << 8) | (pci.pci_addr[1] ?? 0));
   pci.pci_query = () => {
@@ -33,14 +28,10 @@ export function hookConfigPorts(
   pci.pci_write8 = write(1, pci_write8);
   pci.pci_write16 = write(2, pci_write16);
   pci.pci_write32 = write(4, pci_write32);
-  const ports = [0, 1, 2, 3].map((i) => hookRead(cpu, pci, i, selected));
-  return () => {
-    Object.assign(pci, { pci_query, pci_write8, pci_write16, pci_write32 });
-    for (const restore of ports) restore();
-  };
+  for (let i = 0; i < 4; i++) hookRead(cpu, pci, i, selected);
 }
 
-function hookRead(cpu: V86Cpu, pci: V86Pci, i: number, selected: () => Target | undefined): () => void {
+function hookRead(cpu: V86Cpu, pci: V86Pci, i: number, selected: () => Target | undefined): void {
   const entry = cpu.io.ports[CONFIG_DATA + i] as PortEntry;
   const { read8, read16, read32 } = entry;
   const read = (size: number, before: (port: number) => number) =>
@@ -53,5 +44,4 @@ function hookRead(cpu: V86Cpu, pci: V86Pci, i: number, selected: () => Target | 
   entry.read8 = read(1, read8);
   entry.read16 = read(2, read16);
   entry.read32 = read(4, read32);
-  return () => Object.assign(entry, { read8, read16, read32 });
 }

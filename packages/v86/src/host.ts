@@ -31,7 +31,7 @@ export class Host {
   readonly ready: Promise<void>;
   readonly slots = new Map<number, Slot>();
   #running: Running | undefined;
-  #unhook: (() => void) | undefined;
+  #hooked = false;
   #goingBack = false;
   /** Why a slot could not be plugged when the machine came. */
   readonly #failures = new Map<Slot, unknown>();
@@ -85,9 +85,6 @@ export class Host {
     this.slots.delete(slot.slot);
     if (this.#running === undefined) return;
     slot.unplug();
-    if (this.slots.size > 0) return;
-    this.#unhook?.();
-    this.#unhook = undefined;
   }
 
   /** From now on states are looked at, also while there is no device: one that has some is refused. */
@@ -110,13 +107,16 @@ export class Host {
     if (this.slots.size > 0) this.#hook();
   }
 
+  /**
+   * For good: without a device the hooks pass everything on, except a state that has some. To put back what was there before would take away
+   * what others have hooked since.
+   */
   #hook(): void {
-    if (this.#unhook !== undefined) return;
+    if (this.#hooked) return;
+    this.#hooked = true;
     const { machine } = this.running;
     const { cpu, pci } = machine;
-    const config = hookConfigPorts(cpu, pci, (bdf) =>
-      (bdf & 7) === 0 ? this.slots.get(bdf >>> 3)?.target : undefined,
-    );
+    hookConfigPorts(cpu, pci, (bdf) => ((bdf & 7) === 0 ? this.slots.get(bdf >>> 3)?.target : undefined));
     const { reboot_internal, get_state, set_state } = cpu;
     cpu.reboot_internal = () => {
       for (const slot of this.slots.values()) slot.function.reset();
@@ -124,14 +124,10 @@ export class Host {
     };
     cpu.get_state = () => {
       const state = get_state.call(cpu);
-      state[STATE_INDEX] = save([...this.slots.values()]);
+      if (this.slots.size > 0) state[STATE_INDEX] = save([...this.slots.values()]);
       return state;
     };
     cpu.set_state = (state) => this.#restore(state, (all) => set_state.call(cpu, all));
-    this.#unhook = () => {
-      config();
-      Object.assign(cpu, { reboot_internal, get_state, set_state });
-    };
   }
 
   /** A state is restored whole, or refused and nothing is changed. @throws StateError */

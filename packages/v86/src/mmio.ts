@@ -22,6 +22,7 @@ interface Handlers {
 
 interface Block {
   readonly before: Handlers;
+  readonly ours: Handlers;
   readonly ranges: Range[];
 }
 
@@ -63,13 +64,21 @@ export class Mmio {
     // RAM: v86 does not ask there
     if (read8 === undefined || write8 === undefined || read32 === undefined || write32 === undefined)
       return undefined;
-    const block: Block = { before: { read8, write8, read32, write32 }, ranges: [] };
+    const block: Block = {
+      before: { read8, write8, read32, write32 },
+      ours: {
+        read8: (address) => this.#read8(block, address),
+        write8: (address, value) => this.#write(block, address, 1, value, write8),
+        read32: (address) => this.#read32(block, address),
+        write32: (address, value) => this.#write(block, address, 4, value, write32),
+      },
+      ranges: [],
+    };
     this.#blocks.set(index, block);
-    memory_map_read8[index] = (address) => this.#read8(block, address);
-    memory_map_write8[index] = (address, value) => this.#write(block, address, 1, value, block.before.write8);
-    memory_map_read32[index] = (address) => this.#read32(block, address);
-    memory_map_write32[index] = (address, value) =>
-      this.#write(block, address, 4, value, block.before.write32);
+    memory_map_read8[index] = block.ours.read8;
+    memory_map_write8[index] = block.ours.write8;
+    memory_map_read32[index] = block.ours.read32;
+    memory_map_write32[index] = block.ours.write32;
     return block;
   }
 
@@ -79,12 +88,20 @@ export class Mmio {
     const at = block.ranges.indexOf(range);
     if (at >= 0) block.ranges.splice(at, 1);
     if (block.ranges.length > 0) return;
+    const { before, ours } = block;
+    const { memory_map_read8, memory_map_write8, memory_map_read32, memory_map_write32 } = this.#cpu;
+    // what others have put over ours since stays, and reaches ours, which pass everything on now; they serve the next BAR as well
+    const covered =
+      memory_map_read8[index] !== ours.read8 ||
+      memory_map_write8[index] !== ours.write8 ||
+      memory_map_read32[index] !== ours.read32 ||
+      memory_map_write32[index] !== ours.write32;
+    if (covered) return;
     this.#blocks.delete(index);
-    const { read8, write8, read32, write32 } = block.before;
-    this.#cpu.memory_map_read8[index] = read8;
-    this.#cpu.memory_map_write8[index] = write8;
-    this.#cpu.memory_map_read32[index] = read32;
-    this.#cpu.memory_map_write32[index] = write32;
+    memory_map_read8[index] = before.read8;
+    memory_map_write8[index] = before.write8;
+    memory_map_read32[index] = before.read32;
+    memory_map_write32[index] = before.write32;
   }
 
   /** v86 makes two bytes of a write of 16 bits, which would be two kicks, or a register half written. */

@@ -79,6 +79,14 @@ function parse(entry: unknown): Saved[] {
     const [slot, name, bytes] = items.slice(i, i + 3);
     if (typeof slot !== 'number' || typeof name !== 'string' || !(bytes instanceof Uint8Array))
       throw new StateError('v86-entry', `device ${i / 3} of the snapshot: slot, name and bytes expected`);
+    const other = saved.find((one) => one.slot === slot);
+    if (other !== undefined) {
+      throw new StateError(
+        'v86-entry',
+        `device ${i / 3} of the snapshot: slot ${slot} has a ${other.name} in it already`,
+        { slot, first: other.name, second: name },
+      );
+    }
     saved.push({ slot, name, bytes });
   }
   return saved;

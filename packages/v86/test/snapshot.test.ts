@@ -3,7 +3,9 @@ import { HostError } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { NetSwitch } from '@virtkit/device-net/switch';
 import { attach, moveGuest } from '@virtkit/v86';
+import type { V86 } from 'v86';
 import { describe, expect, test } from 'vitest';
+import type { V86Cpu } from '../src/emulator.ts';
 import { addCard, addDisk, delay, linux, noGuest, scan, TIMEOUT_MS } from './world.ts';
 
 const MIB = 1 << 20;
@@ -104,6 +106,51 @@ describe.skipIf(noGuest)('snapshots', { timeout: TIMEOUT_MS }, () => {
     expect(guest.emulator.is_running()).toBe(true);
     expect(await guest.shell.run(READ)).toBe(sum);
     await expect(moveGuest(guest.emulator, guest.emulator)).rejects.toThrow(HostError);
+  });
+});
+
+describe.skipIf(noGuest)('an emulator whose last device was taken away', { timeout: TIMEOUT_MS }, () => {
+  const plug = (emulator: V86) => attach(emulator, new BlkDevice({ backend: memoryDisk(MIB) }), { slot: 3 });
+
+  test('refuses a snapshot that has devices, and takes one that has none', async () => {
+    const { emulator } = await linux();
+    const bare = await emulator.save_state();
+    const disk = plug(emulator);
+    await disk.ready;
+    const state = await emulator.save_state();
+    disk.detach();
+    expect([disk.function.device.paused, disk.function.device.status]).toEqual([true, 0]);
+    await expect(emulator.restore_state(state)).rejects.toThrow(
+      'the snapshot has virtkit devices: virtio-blk in slot 3; attached are: none',
+    );
+    await emulator.restore_state(bare);
+    const again = plug(emulator);
+    await again.ready;
+    await emulator.restore_state(state);
+    await expect(emulator.restore_state(bare)).rejects.toThrow('the snapshot has virtkit devices: none');
+  });
+
+  test('keeps what the program has hooked since', async () => {
+    const { emulator } = await linux();
+    const disk = plug(emulator);
+    await disk.ready;
+    const { cpu } = (emulator as V86 & { v86: { cpu: V86Cpu } }).v86;
+    const calls: string[] = [];
+    const { reboot_internal, get_state } = cpu;
+    cpu.reboot_internal = () => {
+      calls.push('reboot');
+      reboot_internal.call(cpu);
+    };
+    cpu.get_state = () => {
+      calls.push('state');
+      return get_state.call(cpu);
+    };
+    disk.detach();
+    await emulator.save_state();
+    cpu.reboot_internal();
+    await plug(emulator).ready;
+    await emulator.save_state();
+    expect(calls).toEqual(['state', 'reboot', 'state']);
   });
 });
 
