@@ -1,6 +1,6 @@
 // A device that is taken out of its machine while it works: the guest gives the memory of its rings and buffers to somebody else, and
 // what a disk finishes and a network brings afterwards must not arrive there.
-import type { TransportParts } from '@virtkit/core';
+import { LiveDevice, type TransportParts } from '@virtkit/core';
 import { describe, expect, test } from 'vitest';
 import { MmioSlot } from '../src/host/mmio-slot.ts';
 import { PciBus } from '../src/host/pci-bus.ts';
@@ -18,6 +18,12 @@ function unplug<D>({ machine: { host } }: Rig<unknown, TransportParts, D>): void
   else throw new Error('a machine from which nothing can be taken');
 }
 
+/** Is it paused, and its status. */
+function stateOf(device: unknown): readonly [boolean, number] {
+  if (!(device instanceof LiveDevice)) throw new Error('no device of core');
+  return [device.paused, device.status];
+}
+
 /** Bytes of guest memory that are not as the guest has left them. */
 function changed<D>({ ram }: Rig<unknown, TransportParts, D>): number {
   return ram.bytes.reduce((count, byte) => (byte === MARK ? count : count + 1), 0);
@@ -33,7 +39,7 @@ describe.each(ALL)('$name', (bench) => {
     expect(world.waiting).toBeGreaterThan(0);
     unplug(rig);
     const { device } = rig.machine;
-    expect([device.paused, device.status]).toEqual([true, 0]);
+    expect(stateOf(device)).toEqual([true, 0]);
     rig.ram.bytes.fill(MARK);
     world.held = false;
     while (world.waiting > 0) world.tick();
@@ -56,7 +62,7 @@ describe.each(ALL)('$name', (bench) => {
     expect(got).toBeGreaterThan(0);
     unplug(rig);
     const { device } = rig.machine;
-    expect([device.paused, device.status]).toEqual([true, 0]);
+    expect(stateOf(device)).toEqual([true, 0]);
     rig.ram.bytes.fill(MARK);
     for (let sent = 0; sent < 10; sent++) card?.receive(frame());
     card?.setLink(false);
