@@ -1,6 +1,6 @@
 // Virtio 1.3 §4.2.2.1: feature bits by words of 32, and a device has none in the words from 2 on.
 import { MappedMemory, virtioDevice } from '@virtkit/core';
-import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
+import { BlkDevice, type BlkState, blk, memoryDisk } from '@virtkit/device-blk';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MmioDevice, mmio } from '../src/index.ts';
@@ -9,20 +9,20 @@ const AT = { deviceFeatures: 0x10, deviceSel: 0x14, driverFeatures: 0x20, driver
 const VERSION_1 = 1n << 32n;
 const selector = fc.oneof(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 0xffff_ffff }));
 
-function make(legacy = false): MmioDevice {
-  return new MmioDevice(new BlkDevice({ backend: memoryDisk(1 << 20) }), {
+function make(legacy = false): MmioDevice<BlkState> {
+  return new MmioDevice<BlkState>(new BlkDevice({ backend: memoryDisk(1 << 20) }), {
     memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(1 << 16) }]),
     legacy,
     setIrq: () => {},
   });
 }
 
-function offered(device: MmioDevice, word: number): number {
+function offered(device: MmioDevice<BlkState>, word: number): number {
   device.write(AT.deviceSel, 4, word);
   return device.read(AT.deviceFeatures, 4);
 }
 
-function accept(device: MmioDevice, word: number, bits: number): void {
+function accept(device: MmioDevice<BlkState>, word: number, bits: number): void {
   device.write(AT.driverSel, 4, word);
   device.write(AT.driverFeatures, 4, bits);
 }
