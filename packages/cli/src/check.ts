@@ -8,6 +8,7 @@ import {
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
+import { readSmall } from './files.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
@@ -59,17 +60,13 @@ function readConfig(name: string): string | undefined {
 /** What has an option in it, or is JSON, is a command line; anything else names a file with one. */
 function commandLineOf(args: string): string {
   if (/(^|\s)-/.test(args) || args.trimStart().startsWith('[')) return args;
-  try {
-    return readFileSync(args, 'utf8');
-  } catch (error) {
-    throw new UsageError(`${args}: ${error instanceof Error ? error.message : String(error)}`);
-  }
+  return readSmall(args).toString('utf8');
 }
 
 /** Will the target load this stream? */
-export function check(read: Read, words: TargetWords, json: boolean): Checked {
+export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
   const { target } = words;
-  const found = checkStream(read.stream, targetOf(words), registry);
+  const found = checkStream(read.stream, asked, registry);
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const answer = answerOf(verdicts);
   if (json) {

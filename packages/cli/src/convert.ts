@@ -2,7 +2,7 @@ import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/com
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/visit';
 import { type TargetWords, targetOf } from './check.ts';
-import { refusePipe, refuseShared } from './files.ts';
+import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
 import { readInput } from './read.ts';
@@ -23,16 +23,18 @@ export async function convert(input: string, output: string, words: TargetWords)
   const args = words.args === undefined ? [] : [{ what: 'the command line', path: words.args }];
   refuseShared([{ what: 'the output', path: output }], [{ what: 'the input', path: pathOf(input) }, ...args]);
   const target = targetOf(words);
+  const version = versionOf(pathOf(input));
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
   const { verdicts, changes } = convertStream(read.stream, target, registry);
   if (changes === undefined) return { verdicts, written: false, answer: 'refused' };
-  await rewrite(input, output, changes);
+  await rewrite(input, output, changes, version);
   const answer = answerOf(verdicts.filter(({ convertible }) => convertible !== true));
   return { verdicts, written: true, answer };
 }
 
-async function rewrite(input: string, output: string, changes: Changes): Promise<void> {
+/** @param version the input's, when its devices were read */
+async function rewrite(input: string, output: string, changes: Changes, version: string): Promise<void> {
   const file = new PartFile(output);
   const progress = new Progress(input);
   try {
@@ -43,6 +45,7 @@ async function rewrite(input: string, output: string, changes: Changes): Promise
       progress.add(chunk.length);
     }
     parser.end();
+    if (versionOf(pathOf(input)) !== version) throw new Error(`${input}: has changed while it was read`);
     file.finish();
   } catch (error) {
     file.discard();

@@ -1,7 +1,7 @@
 // Which files a command reads and writes: none may be two of them, whatever it is called.
-import { realpathSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { isSystemError } from './system-error.ts';
+import { isSystemError, systemError } from './system-error.ts';
 import { UsageError } from './usage.ts';
 
 /** A file, and what the command takes it for: `the input`. */
@@ -52,4 +52,32 @@ export function refusePipe(path: string, why: string): void {
   if (stat === undefined || stat.isFile() || stat.isBlockDevice()) return;
   const kind = stat.isDirectory() ? 'is a directory' : stat.isFIFO() ? 'is a pipe' : 'is no regular file';
   throw new UsageError(`${path}: ${kind}; ${why}: a file is needed`);
+}
+
+/** What tells a file that was written to, or replaced, from the one that it was. */
+export function versionOf(path: string): string {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? '' : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
+}
+
+/** Most bytes of a file that is read at once: a certificate, a command line. */
+const SMALL_MAX = 1 << 20;
+
+/** A small file, or what comes out of a pipe. @throws UsageError if it cannot be read, or is larger than 1 MiB */
+export function readSmall(path: string): Buffer {
+  const bytes = Buffer.alloc(SMALL_MAX + 1);
+  let length = 0;
+  try {
+    const fd = openSync(path, 'r');
+    try {
+      for (let count = 1; count > 0 && length < bytes.length; length += count)
+        count = readSync(fd, bytes, length, bytes.length - length, null);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw isSystemError(error) ? new UsageError(systemError(path, error).message) : error;
+  }
+  if (length > SMALL_MAX) throw new UsageError(`${path}: is larger than ${SMALL_MAX} bytes`);
+  return bytes.subarray(0, length);
 }

@@ -95,10 +95,12 @@ program
   .description("say what QEMU's messages about a failed load mean, and what to change")
   .option('--json', 'machine-readable')
   .action(async (words: readonly string[], options: { readonly json?: boolean }) => {
-    const text = words.length === 0 || words.join() === '-' ? await readText() : words.join('\n');
+    const piped = words.length === 0 || words.join() === '-';
+    const { text, whole } = piped ? await readText() : { text: words.join('\n'), whole: true };
     const { explainText } = await import('./explain.ts');
     const explained = explainText(text, options.json === true);
     await write(explained.text);
+    if (!whole) say('the text is longer than 16 MiB: the rest was not read');
     if (!explained.known) say('no message of a QEMU that virtkit knows');
     process.exitCode = explained.known ? EXIT.FINE : EXIT.FINDINGS;
   });
@@ -124,9 +126,10 @@ program
   .option('--json', 'machine-readable')
   .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
     const { check, targetOf } = await import('./check.ts');
-    targetOf(options);
+    // once: its command line may come out of a pipe
+    const target = targetOf(options);
     const read = await readInput(file, false);
-    const { text, answer } = check(read, options, options.json === true);
+    const { text, answer } = check(read, options, options.json === true, target);
     await write(text);
     finish(read, exitCodeOf(answer));
   });
@@ -177,6 +180,10 @@ program
     '--ram-map <map>',
     'where RAM lies: GPA:BLOCK:OFFSET:LENGTH,…, for machines that virtkit does not know',
   )
+  .option(
+    '--force',
+    "also with an image that another program has open, or that is larger than the guest's disk",
+  )
   .description('execute the block requests that a stopped guest has in flight, and hand it back')
   .option('--json', 'machine-readable')
   .action(async (input: string, output: string, options: VisitOptions & { readonly json?: boolean }) => {
@@ -188,6 +195,10 @@ program
         ? `${JSON.stringify({ format: 1, devices: plain }, null, 2)}\n`
         : visitText(visited),
     );
+    const failed = visited.reduce((sum, each) => sum + each.failed, 0);
+    if (failed > 0)
+      say(`${failed} requests failed on their disk, and are left in flight for QEMU to try again`);
+    process.exitCode = failed === 0 ? EXIT.FINE : EXIT.FINDINGS;
   });
 
 addLiveCommands(program, {

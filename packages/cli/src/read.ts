@@ -42,7 +42,7 @@ export async function readInput(file: string, compare: boolean): Promise<Read> {
     return { stream: collector.partial(), error: undefined, bytes: parser.received, check };
   } catch (error) {
     if (!isStateError(error)) throw error;
-    if (error.code === 'gzip') endEarly(parser);
+    if (error.code === 'gzip' || error.code === 'zstd') endEarly(parser);
     return { stream: collector.partial(), error, bytes: parser.received, check };
   } finally {
     progress.end();

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readSync } from 'node:fs';
-import { type FileDisk, fileDisk } from '@virtkit/device-blk/node';
+import { type FileDisk, fileDisk, ImageInUseError } from '@virtkit/device-blk/node';
 import {
   acceptVirtio,
   parseRamMap,
@@ -8,8 +8,16 @@ import {
   StreamParser,
   TeeSink,
 } from '@virtkit/migration';
-import { changedPages, openStream, StreamRewriter, type Visited, visitBlocks } from '@virtkit/visit';
-import { Progress, streamOf } from './input.ts';
+import {
+  changedPages,
+  type LiveStream,
+  openStream,
+  StreamRewriter,
+  type Visited,
+  visitBlocks,
+} from '@virtkit/visit';
+import { refusePipe, refuseShared, versionOf } from './files.ts';
+import { Progress, pathOf, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
 import { registry } from './registry.ts';
 import { isSystemError, systemError } from './system-error.ts';
@@ -21,6 +29,8 @@ export interface VisitOptions {
   readonly disk: readonly string[];
   /** `GPA:BLOCK:OFFSET:LENGTH,…` for machines that are not in the table. */
   readonly ramMap?: string;
+  /** Takes images that another program has open, and those that are larger than the guest's disk. */
+  readonly force?: boolean;
 }
 
 /** Executes the requests of a stopped guest on the given disks, and writes the stream on. */
@@ -29,33 +39,60 @@ export async function visit(
   output: string,
   options: VisitOptions,
 ): Promise<readonly Visited[]> {
-  if (input === '-') throw new UsageError('visit reads its input twice: a file is needed, not a pipe');
-  const collector = new StreamCollector();
-  const ram = new RamImage();
-  await pump(input, new StreamParser(new TeeSink(collector, ram), { accepts: acceptVirtio(registry) }));
-  const disks = new Disks(options.disk);
-  const opened = openStream(collector.partial(), ram, registry, {
-    disk: (title) => disks.open(title),
-    // frames that wait in the rings are left to QEMU
-    network: () => ({ send: () => false }),
-    ...(options.ramMap !== undefined && { ramMap: parseRamMap(options.ramMap) }),
-  });
-  const visited = await visitBlocks(opened);
-  // before a stream without these requests can be found
-  await disks.close();
-  const bodies = new Map(visited.map(({ idstr, body }) => [idstr, body]));
+  refuseFiles(input, output, options);
+  const version = versionOf(pathOf(input));
+  // one that cannot be written is better known before a disk is
   const file = new PartFile(output);
   try {
-    const rewriter = new StreamRewriter((bytes, start, end) => file.write(bytes.subarray(start, end)), {
-      body: ({ idstr }) => bodies.get(idstr),
-      pages: changedPages(opened, ram.blocks),
-    });
-    await pump(input, new StreamParser(rewriter, { accepts: acceptVirtio(registry) }));
+    const visited = await visitInto(file, input, options);
+    if (versionOf(pathOf(input)) !== version) throw new Error(`${input}: has changed while it was read`);
     file.finish();
+    return visited;
   } catch (error) {
     file.discard();
     throw error;
   }
+}
+
+/** @throws UsageError for files that are no files, or the same one twice */
+function refuseFiles(input: string, output: string, { disk }: VisitOptions): void {
+  refusePipe(pathOf(input), 'visit reads its input twice');
+  const disks = disk.map((word) => ({ what: `--disk ${word}`, path: diskWord(word).path }));
+  for (const { path } of disks) refusePipe(path, 'a disk is read and written anywhere');
+  refuseShared(
+    [{ what: 'the output', path: output }, ...disks],
+    [{ what: 'the input', path: pathOf(input) }],
+  );
+}
+
+async function visitInto(file: PartFile, input: string, options: VisitOptions): Promise<readonly Visited[]> {
+  const collector = new StreamCollector();
+  const ram = new RamImage();
+  await pump(input, new StreamParser(new TeeSink(collector, ram), { accepts: acceptVirtio(registry) }));
+  const disks = new Disks(options);
+  let opened: LiveStream;
+  let visited: Visited[];
+  try {
+    opened = openStream(collector.partial(), ram, registry, {
+      disk: (title, readOnly) => disks.open(title, readOnly),
+      // frames that wait in the rings are left to QEMU
+      network: () => ({ send: () => false }),
+      // what fails here may succeed there: the guest does not hear of it
+      blk: { rerror: 'stop', werror: 'stop' },
+      ...(options.ramMap !== undefined && { ramMap: parseRamMap(options.ramMap) }),
+    });
+    visited = await visitBlocks(opened, { largerDisks: options.force === true });
+    // before a stream without these requests can be found
+    await disks.flush();
+  } finally {
+    disks.close();
+  }
+  const bodies = new Map(visited.map(({ idstr, body }) => [idstr, body]));
+  const rewriter = new StreamRewriter((bytes, start, end) => file.write(bytes.subarray(start, end)), {
+    body: ({ idstr }) => bodies.get(idstr),
+    pages: changedPages(opened, ram.blocks),
+  });
+  await pump(input, new StreamParser(rewriter, { accepts: acceptVirtio(registry) }));
   return visited;
 }
 
@@ -75,14 +112,16 @@ async function pump(input: string, parser: StreamParser): Promise<void> {
 /** The images that were opened. */
 class Disks {
   readonly #words: readonly string[];
+  readonly #force: boolean;
   readonly #open = new Map<string, FileDisk>();
 
-  constructor(words: readonly string[]) {
-    this.#words = words;
+  constructor({ disk, force = false }: VisitOptions) {
+    this.#words = disk;
+    this.#force = force;
   }
 
-  /** @throws UsageError for what is missing, no raw image, or another device's already */
-  open(title: string): FileDisk {
+  /** @throws UsageError for what is missing, no raw image, or another device's already; Error for what is in use */
+  open(title: string, readOnly: boolean): FileDisk {
     const path = diskFor(title, this.#words);
     if (this.#open.has(path))
       throw new UsageError(`${path}: is the disk of two devices: --disk ${title}=FILE`);
@@ -90,20 +129,29 @@ class Disks {
     if (format !== undefined)
       throw new UsageError(`${path}: is ${format}, and only raw images can be written to (qemu-img convert)`);
     try {
-      const disk = fileDisk(path);
+      const disk = fileDisk(path, { readOnly, locking: this.#force ? 'off' : 'check' });
       this.#open.set(path, disk);
       return disk;
     } catch (error) {
+      if (error instanceof ImageInUseError)
+        throw new Error(`${error.message}; --force opens it all the same`, { cause: error });
       throw isSystemError(error) ? systemError(path, error) : error;
     }
   }
 
   /** Returns when all that was written is on the disk. */
-  async close(): Promise<void> {
-    for (const disk of this.#open.values()) {
-      await disk.flush?.();
-      disk.close();
+  async flush(): Promise<void> {
+    for (const [path, disk] of this.#open) {
+      try {
+        if (disk.readOnly !== true) await disk.flush?.();
+      } catch (error) {
+        throw isSystemError(error) ? systemError(path, error) : error;
+      }
     }
+  }
+
+  close(): void {
+    for (const disk of this.#open.values()) disk.close();
   }
 }
 
@@ -128,22 +176,27 @@ function formatOf(path: string): string | undefined {
   return FORMATS[Buffer.from(first).toString('hex')];
 }
 
-function diskFor(title: string, disks: readonly string[]): string {
-  for (const disk of disks) {
-    const at = disk.indexOf('=');
-    if (at > 0 && title.includes(disk.slice(0, at))) return disk.slice(at + 1);
-  }
-  const plain = disks.find((disk) => !disk.includes('='));
-  if (plain === undefined)
+/** `TITLE=FILE`, or a file for any title. */
+function diskWord(word: string): { readonly title: string; readonly path: string } {
+  const at = word.indexOf('=');
+  return at > 0 ? { title: word.slice(0, at), path: word.slice(at + 1) } : { title: '', path: word };
+}
+
+function diskFor(title: string, words: readonly string[]): string {
+  const disks = words.map(diskWord);
+  const found =
+    disks.find((disk) => disk.title !== '' && title.includes(disk.title)) ??
+    disks.find((disk) => disk.title === '');
+  if (found === undefined)
     throw new UsageError(`no disk given for ${title}: --disk FILE, or --disk ${title}=FILE`);
-  return plain;
+  return found.path;
 }
 
 /** What was done, in words. */
 export function visitText(visited: readonly Visited[]): string {
   const lines = visited.map(
-    ({ title, found, executed, left }) =>
-      `${title}: ${found} requests in flight; ${executed} executed and given back, ${left} left for QEMU`,
+    ({ title, found, executed, failed, left }) =>
+      `${title}: ${found} requests in flight; ${executed} executed and given back, ${left} left for QEMU${failed === 0 ? '' : `, ${failed} FAILED`}`,
   );
   return `${lines.length === 0 ? 'no block device' : lines.join('\n')}\n`;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { delay, findQemu, isObject, type JsonObject, Qemu } from '@virtkit/lab';
 import { afterEach, beforeEach } from 'vitest';
-import { useCommand } from './command.ts';
+import { type TestCommand, useCommand } from './command.ts';
 
 export const binary = findQemu('x86_64', { root: '' });
 if (binary === undefined) console.warn('SKIPPED: no qemu-system-x86_64');
@@ -32,6 +32,8 @@ export interface Migrating {
   close(vm: Qemu): Promise<void>;
   /** Starts the command, killed after the test. */
   virtkit(...args: readonly string[]): Running;
+  /** Runs a line of sh in which `$V` is the command. */
+  shell: TestCommand['shell'];
 }
 
 /** For a whole test file. */
@@ -50,6 +52,7 @@ export function useMigrating(): Migrating {
   });
   return {
     home: () => home,
+    shell: command.shell,
     guest: async (options = {}) => {
       if (binary === undefined) throw new Error('no QEMU');
       const machine = { arch: 'x86_64', binary, machine: 'pc', memoryMiB: 64, sharedMemory: false } as const;

@@ -89,6 +89,17 @@ describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
     expect(stdout.split('\n')).toHaveLength(2);
   });
 
+  it('refuses a small file that unpacks to commands without end, in little memory', () => {
+    const head = plain.subarray(0, plain.indexOf('\x03ram') - 5);
+    const commands = Buffer.alloc(40 << 20, Uint8Array.of(8, 0, 1, 0, 0));
+    const bomb = file('bomb.gz', gzipSync(Buffer.concat([head, commands])));
+    const { status, stderr } = virtkit([command, bomb], {
+      env: { NODE_OPTIONS: '--max-old-space-size=128' },
+    });
+    expect(stderr).toMatch(/^virtkit: [^\n]*more commands than 65536[^\n]*\n$/);
+    expect(status).toBe(3);
+  });
+
   it.skipIf(!existsSync('/dev/full'))('says that a disk is full', () => {
     const { status, stderr } = shell(`$V ${command} '${ccw}' > /dev/full`);
     expect(status).toBe(3);

@@ -50,11 +50,15 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
     ...checkRam(stream, target),
     ...checkCommands(stream, target),
   ];
-  const places = destination === undefined ? [] : checkPlaces(stream, destination, target);
+  const misplaced = new Map(
+    (destination === undefined ? [] : checkPlaces(stream, destination, target)).map(
+      (verdict) => [verdict.path, verdict] as const,
+    ),
+  );
   const type = machine ?? stream.configuration?.name ?? '';
   const endian = machineEndian(type, stream.ram?.blocks);
   for (const section of stream.sections) {
-    const place = places.find(({ path }) => path === section.header.idstr);
+    const place = misplaced.get(section.header.idstr);
     if (place !== undefined) {
       found.push(place);
       continue;

@@ -47,10 +47,9 @@ function diffConfiguration(a: MigrationStream, b: MigrationStream): Difference[]
       reason: 'QEMU loads a stream of its own machine type only',
     });
   }
-  const capabilities = (stream: MigrationStream): readonly string[] =>
-    stream.configuration?.capabilities ?? [];
-  for (const name of new Set([...capabilities(a), ...capabilities(b)])) {
-    const [inA, inB] = [capabilities(a).includes(name), capabilities(b).includes(name)];
+  const [ofA, ofB] = [a, b].map((stream) => new Set(stream.configuration?.capabilities));
+  for (const name of new Set([...(ofA ?? []), ...(ofB ?? [])])) {
+    const [inA, inB] = [ofA?.has(name) === true, ofB?.has(name) === true];
     if (inA === inB) continue;
     found.push({
       path: `configuration / capability ${name}`,
@@ -83,36 +82,88 @@ function diffRam(a: MigrationStream, b: MigrationStream): Difference[] {
   });
 }
 
+/** Sections by device. A device that is sent in pieces, or twice, has several. */
+function sectionsByDevice({ sections }: MigrationStream): Map<string, StreamSection[]> {
+  const found = new Map<string, StreamSection[]>();
+  for (const section of sections) {
+    const key = `${section.header.idstr} ${section.header.instanceId}`;
+    const list = found.get(key);
+    if (list === undefined) found.set(key, [section]);
+    else list.push(section);
+  }
+  return found;
+}
+
 function diffSections(a: MigrationStream, b: MigrationStream, registry: Registry): Difference[] {
-  const key = ({ header }: StreamSection): string => `${header.idstr} ${header.instanceId}`;
-  const others = new Map(b.sections.map((section) => [key(section), section]));
+  const [inA, inB] = [sectionsByDevice(a), sectionsByDevice(b)];
   const found: Difference[] = [];
-  for (const section of a.sections) {
-    const other = others.get(key(section));
-    others.delete(key(section));
-    if (other === undefined) {
-      const { idstr } = section.header;
+  for (const [key, sections] of inA) {
+    const others = inB.get(key);
+    inB.delete(key);
+    if (others === undefined) found.push(...diffWhole(sections.slice(0, 1), [], registry));
+    else if ([...sections, ...others].some(({ header }) => header.kind !== 'full'))
+      found.push(...diffPieces(sections, others));
+    else found.push(...diffWhole(sections, others, registry));
+  }
+  for (const sections of inB.values()) found.push(...diffWhole([], sections.slice(0, 1), registry));
+  return found;
+}
+
+/** Sections that each hold all of a device: there is one, unless somebody put the stream together by hand. */
+function diffWhole(
+  a: readonly StreamSection[],
+  b: readonly StreamSection[],
+  registry: Registry,
+): Difference[] {
+  const found: Difference[] = [];
+  for (let at = 0; at < Math.max(a.length, b.length); at++) {
+    const [left, right] = [a[at], b[at]];
+    if (left !== undefined && right !== undefined) found.push(...diffSection(left, right, registry));
+    else if (left !== undefined)
       found.push({
-        path: idstr,
+        path: left.header.idstr,
         a: 'present',
         b: undefined,
         weight: 'refused',
         reason: 'the destination has no such device (or no such instance)',
       });
-    } else found.push(...diffSection(section, other, registry));
-  }
-  for (const section of others.values()) {
-    const reason = 'only the destination has it: it keeps its initial state';
-    found.push({ path: section.header.idstr, a: undefined, b: 'present', weight: 'state', reason });
+    else if (right !== undefined)
+      found.push({
+        path: right.header.idstr,
+        a: undefined,
+        b: 'present',
+        weight: 'state',
+        reason: 'only the destination has it: it keeps its initial state',
+      });
   }
   return found;
 }
 
-function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Difference[] {
+/** What is sent in pieces while the machine runs: how many there are, and what is in each, says nothing about a load. */
+function diffPieces(a: readonly StreamSection[], b: readonly StreamSection[]): Difference[] {
+  const [first, other] = [a[0], b[0]];
+  if (first === undefined || other === undefined) return [];
+  const found = diffVersion(first, other);
+  const same =
+    a.length === b.length && a.every(({ body }, at) => sameBytes(body, b[at]?.body ?? new Uint8Array()));
+  if (same) return found;
+  const show = (pieces: readonly StreamSection[]): string =>
+    `${pieces.reduce((sum, { body }) => sum + body.length, 0)} bytes in ${pieces.length} pieces`;
+  found.push({
+    path: first.header.idstr,
+    a: show(a),
+    b: show(b),
+    weight: 'state',
+    reason: 'sent in pieces while the machine ran',
+  });
+  return found;
+}
+
+function diffVersion(a: StreamSection, b: StreamSection): Difference[] {
   const [versionA, versionB] = [a.header.versionId, b.header.versionId];
-  const found: Difference[] = [];
-  if (versionA !== versionB) {
-    found.push({
+  if (versionA === versionB) return [];
+  return [
+    {
       path: `${a.header.idstr} / version`,
       a: versionA,
       b: versionB,
@@ -121,8 +172,13 @@ function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Di
         versionA > versionB
           ? 'the destination reads older versions only'
           : 'the destination may not read a version that old',
-    });
-  }
+    },
+  ];
+}
+
+function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Difference[] {
+  const found = diffVersion(a, b);
+  if (sameBytes(a.body, b.body)) return found;
   const [left, right] = [findVirtio(a, registry), findVirtio(b, registry)];
   if (left !== undefined && right !== undefined) {
     try {
@@ -137,7 +193,7 @@ function diffSection(a: StreamSection, b: StreamSection, registry: Registry): Di
         reason: 'not readable',
       });
     }
-  } else if (!sameBytes(a.body, b.body)) {
+  } else {
     found.push({
       path: a.header.idstr,
       a: `${a.body.length} bytes`,

@@ -37,6 +37,8 @@ export interface LogContext {
   readonly other?: string;
   /** Its path: `0000:00:02.0`. */
   readonly path?: string;
+  /** The first field of a device that was not loaded: `max_queue_pairs`. */
+  readonly field?: string;
   readonly lines: readonly string[];
 }
 
@@ -112,8 +114,10 @@ const FAILED = new RegExp(`Failed to load ()${NAME}:`);
 function contextOf(lines: readonly string[]): LogContext {
   const text = lines.join('\n');
   const [, path, name] = SECTION.exec(text) ?? FAILED.exec(text) ?? [];
+  const field = /Failed to load [\w-]+:(\w+)/.exec(text)?.[1];
   return {
     lines,
+    ...(field !== undefined && { field }),
     ...(name !== undefined && (isFeatureKind(name) ? { device: name } : { other: name })),
     ...(path !== undefined && path !== '' && { path }),
   };

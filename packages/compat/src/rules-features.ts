@@ -5,7 +5,8 @@ import { group, listed, type Rule } from './rules.ts';
 /** `Features 0x… unsupported. Allowed features: 0x…` */
 export const featureRules: readonly Rule[] = [
   {
-    pattern: /Features (0x[0-9a-f]+) unsupported\. Allowed features: (0x[0-9a-f]+)/i,
+    // up to 128 bits: what is longer no QEMU writes, and each bit would be a line of the answer
+    pattern: /Features (0x[0-9a-f]{1,32}) unsupported\. Allowed features: (0x[0-9a-f]{1,32})(?![0-9a-f])/i,
     explain: (match, context) => unsupported(group(match, 1), group(match, 2), context),
   },
   {

@@ -49,11 +49,8 @@ export const stateRules: readonly Rule[] = [
   },
   {
     pattern: /^([0-9a-f]+) != ([0-9a-f]+)$/,
-    explain: (match, { lines }) => {
+    explain: (match, { field }) => {
       const [local, received] = [group(match, 1), group(match, 2)];
-      const field = lines
-        .map((line) => /Failed to load ([\w-]+):(\w+)/.exec(line)?.[2])
-        .find((name) => name !== undefined);
       const what =
         field === 'max_queue_pairs'
           ? 'The numbers of queue pairs differ'
@@ -137,7 +134,7 @@ export const stateRules: readonly Rule[] = [
   },
   {
     pattern:
-      /([\w/-]+): incoming version_id (\d+) is too (new|old) for local (?:minimum )?version_id\s+(\d+)/,
+      /(?<![\w/-])([\w/-]+): incoming version_id (\d+) is too (new|old) for local (?:minimum )?version_id\s+(\d+)/,
     explain: (match) => {
       const [name, received, direction, local] = [1, 2, 3, 4].map((index) => group(match, index));
       const rss = name === 'virtio-net-device/rss';

@@ -7,6 +7,9 @@ const SAYS: Readonly<Record<string, string>> = {
   'version@version': 'Unsupported migration stream version',
 };
 
+/** Files that are no stream, or hold one packed: the reason says what to do. */
+const OTHER_FILES: ReadonlySet<string> = new Set(['format', 'memory-dump', 'libvirt-compressed']);
+
 /** The verdict over a stream that ends in this error of the parser. */
 export function unreadable({ code, reason, path = '' }: StateError): Verdict {
   const qemuSays = SAYS[`${code}@${path === '' ? 'stream' : path}`];
@@ -16,6 +19,6 @@ export function unreadable({ code, reason, path = '' }: StateError): Verdict {
     path: path === '' ? 'stream' : path,
     reason,
     ...(qemuSays !== undefined && { qemuSays }),
-    advice: 'take the stream from the source once more',
+    ...(!OTHER_FILES.has(code) && { advice: 'take the stream from the source once more' }),
   };
 }

@@ -1,17 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { gunzipSync } from 'node:zlib';
-import { blk } from '@virtkit/device-blk';
-import { net } from '@virtkit/device-net';
-import { type MigrationStream, parseStream } from '@virtkit/migration';
-import { pci } from '@virtkit/transport-pci';
+import type { MigrationStream } from '@virtkit/migration';
 import { describe, expect, test } from 'vitest';
 import { type Difference, diffStreams } from '../src/index.ts';
-
-const registry = { transports: [pci], devices: [net, blk] };
+import { readStream, registry, streamNames } from './corpus.ts';
 
 function read(name: string): MigrationStream {
-  const file = new URL(`../../lab/streams/${name}.mig.gz`, import.meta.url);
-  return parseStream(gunzipSync(readFileSync(file)));
+  return readStream(name.replace(/^.*\//, ''));
 }
 
 function refused(a: string, b: string): string[] {
@@ -21,9 +14,8 @@ function refused(a: string, b: string): string[] {
 }
 
 describe('diff', () => {
-  test('a stream and itself', () => {
-    const stream = read('7.2.22/q72-pc-idle');
-    expect(diffStreams(stream, stream, registry)).toEqual([]);
+  test.each(streamNames())('$name ($version) differs in nothing from itself', ({ name }) => {
+    expect(diffStreams(read(name), read(name), registry)).toEqual([]);
   });
 
   test('only guest state differs between an idle and a running guest of one machine', () => {
@@ -45,5 +37,48 @@ describe('diff', () => {
 
   test('another machine type', () => {
     expect(refused('10.0.13/q100-q35-io', '10.0.13/q100-q35-72-io')).toContain('configuration / machine');
+  });
+
+  describe('a device with several sections', () => {
+    const stream = read('7.2.22/q72-pc-idle');
+    const [whole] = stream.sections.filter(({ header }) => header.idstr.endsWith('virtio-blk'));
+    if (whole === undefined) throw new Error('no disk in the stream');
+    const piece = (kind: 'start' | 'part' | 'end', size: number): typeof whole => ({
+      header: { ...whole.header, idstr: 'spapr/htab', kind },
+      offset: 0,
+      body: new Uint8Array(size),
+    });
+    const withSections = (...sections: (typeof whole)[]): MigrationStream => ({ ...stream, sections });
+
+    test('in pieces: how many, and how large, is state', () => {
+      const short = withSections(piece('start', 4), piece('end', 8));
+      const long = withSections(piece('start', 4), piece('part', 90), piece('end', 8));
+      expect(diffStreams(long, short, registry)).toEqual([
+        {
+          path: 'spapr/htab',
+          a: '102 bytes in 3 pieces',
+          b: '12 bytes in 2 pieces',
+          weight: 'state',
+          reason: 'sent in pieces while the machine ran',
+        },
+      ]);
+      expect(diffStreams(long, withSections(), registry)).toEqual([
+        expect.objectContaining({ path: 'spapr/htab', a: 'present', weight: 'refused' }),
+      ]);
+      expect(diffStreams(withSections(), long, registry)).toEqual([
+        expect.objectContaining({ path: 'spapr/htab', b: 'present', weight: 'state' }),
+      ]);
+    });
+
+    test('twice: each is compared, and one more is one more', () => {
+      const twice = withSections(whole, whole);
+      expect(diffStreams(twice, twice, registry)).toEqual([]);
+      expect(diffStreams(twice, withSections(whole), registry)).toEqual([
+        expect.objectContaining({ a: 'present', weight: 'refused' }),
+      ]);
+      expect(diffStreams(withSections(whole), twice, registry)).toEqual([
+        expect.objectContaining({ b: 'present', weight: 'state' }),
+      ]);
+    });
   });
 });

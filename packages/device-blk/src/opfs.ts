@@ -11,4 +11,6 @@ export {
   opfsDisk,
   type SyncAccessHandle,
 } from './disk/opfs.ts';
-export { connectOpfsDisk, type RemoteDisk, serveOpfsDisks, type WorkerPort } from './disk/opfs-worker.ts';
+export type { WorkerPort } from './disk/opfs-messages.ts';
+export { connectOpfsDisk, type RemoteDisk, type RemoteOptions } from './disk/opfs-remote.ts';
+export { serveOpfsDisks } from './disk/opfs-worker.ts';

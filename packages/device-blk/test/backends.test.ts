@@ -11,17 +11,12 @@ import { BLK_S, BLK_T, type BlkBackend, BlkDevice, memoryDisk } from '@virtkit/d
 import { blobDisk } from '@virtkit/device-blk/blob';
 import { httpDisk } from '@virtkit/device-blk/http';
 import { fileDisk } from '@virtkit/device-blk/node';
-import {
-  connectOpfsDisk,
-  opfsDisk,
-  type SyncAccessHandle,
-  serveOpfsDisks,
-  type WorkerPort,
-} from '@virtkit/device-blk/opfs';
+import { connectOpfsDisk, opfsDisk, serveOpfsDisks, type WorkerPort } from '@virtkit/device-blk/opfs';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ArraySpans } from '../src/disk/array-spans.ts';
+import { fileHandle } from './file-handle.ts';
 import { Machine, pattern, type Submitted } from './machine.ts';
 
 const SIZE = 96 * 512;
@@ -51,19 +46,6 @@ function file(): string {
   const path = join(dir, `${count++}.img`);
   fs.writeFileSync(path, CONTENT);
   return path;
-}
-
-/** Node's files by the interface of the browser's. */
-function handle(path: string): SyncAccessHandle {
-  const fd = fs.openSync(path, 'r+');
-  return {
-    getSize: () => fs.fstatSync(fd).size,
-    truncate: (size) => fs.ftruncateSync(fd, size),
-    read: (target, { at }) => fs.readSync(fd, target, 0, target.length, at),
-    write: (source, { at }) => fs.writeSync(fd, source, 0, source.length, at),
-    flush: () => fs.fdatasyncSync(fd),
-    close: () => fs.closeSync(fd),
-  };
 }
 
 /** A disk that is as fast as it likes to be, and mixes up what it finishes. */
@@ -118,13 +100,13 @@ const BACKENDS: Readonly<Record<string, () => Made | Promise<Made>>> = {
     return { disk: overlayDisk(base, { clusterSize: 512 }), close: () => base.close() };
   },
   'an access handle': () => {
-    const disk = opfsDisk(handle(file()));
+    const disk = opfsDisk(fileHandle(file()));
     return { disk, close: () => disk.close() };
   },
   'an access handle of another thread': async () => {
     const { port1, port2 } = new MessageChannel();
     const root = {
-      getFileHandle: async (name: string) => ({ createSyncAccessHandle: async () => handle(name) }),
+      getFileHandle: async (name: string) => ({ createSyncAccessHandle: async () => fileHandle(name) }),
     };
     Object.defineProperty(globalThis, 'navigator', {
       value: { storage: { getDirectory: async () => root } },

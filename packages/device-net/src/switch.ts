@@ -9,4 +9,10 @@
  */
 export { connect } from './link/cable.ts';
 export { FramePacket } from './link/frame-packet.ts';
-export { NetSwitch, type PortCounters, type SwitchOptions, type SwitchPort } from './switch/switch.ts';
+export {
+  NetSwitch,
+  type PortCounters,
+  type SwitchEvent,
+  type SwitchOptions,
+  type SwitchPort,
+} from './switch/switch.ts';

@@ -1,5 +1,11 @@
 import { NetDevice, type NetPort, type Packet } from '@virtkit/device-net';
-import { NetSwitch, type SwitchPort } from '@virtkit/device-net/switch';
+import {
+  connect,
+  NetSwitch,
+  type SwitchEvent,
+  type SwitchOptions,
+  type SwitchPort,
+} from '@virtkit/device-net/switch';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MacTable } from '../src/switch/mac-table.ts';
@@ -230,7 +236,7 @@ describe('a guest that answers while it receives', () => {
     a.machine.offer(Array(4).fill(256));
     a.machine.transmit(frame(60, macOf(2), macOf(1)));
     const first = b.port.counters.delivered;
-    for (let turn = 0; turn < 5; turn++) await Promise.resolve();
+    while (b.port.counters.delivered === first) await new Promise((resolve) => setTimeout(resolve, 0));
     a.machine.card.setLink(false);
     b.machine.card.setLink(false);
     expect(b.port.counters.delivered).toBeGreaterThan(first);
@@ -291,24 +297,185 @@ it('mistakes of the host program are named', () => {
   expect(() => port.attach?.(card)).toThrow('one card');
 });
 
-it('a card that throws leaves the switch in order', () => {
-  const lan = new NetSwitch();
-  const [a, b] = [lan.port(), lan.port()];
-  let broken = true;
-  const got: number[] = [];
-  b.attach?.({
-    receive: (bytes) => {
-      if (broken) throw new Error('no');
-      got.push(bytes.length);
-      return true;
+describe('a card that throws', () => {
+  /** Three ports; the card of the second one throws while told to. */
+  function three(options?: SwitchOptions) {
+    const events: SwitchEvent[] = [];
+    const lan = new NetSwitch(options ?? { onEvent: (event) => events.push(event) });
+    const ports = [1, 2, 3].map(() => lan.port()) as [SwitchPort, SwitchPort, SwitchPort];
+    const state = { broken: true, ready: true };
+    const got: number[][] = [[], [], []];
+    ports.forEach((port, n) => {
+      port.attach?.({
+        receive: (bytes) => {
+          if (n === 1 && state.broken) throw new Error('no');
+          if (n === 1 && !state.ready) return false;
+          got[n]?.push(bytes.length);
+          return true;
+        },
+        canReceive: () => true,
+        txReady: () => {},
+      });
+    });
+    return { ports, state, got, events };
+  }
+
+  it.each([
+    ['a frame for all', 'ffffffffffff'],
+    ['a frame for it alone', macOf(2)],
+  ])(
+    '%s: the sender and the others notice nothing, it is an event, and the next frame arrives',
+    (_what, to) => {
+      const { ports, state, got, events } = three();
+      const [a, b] = ports;
+      state.broken = false;
+      b.send(packet(frame(60, macOf(9), macOf(2))));
+      state.broken = true;
+      for (const list of got) list.length = 0;
+      expect(a.send(packet(frame(61, to, macOf(1))))).toBe(true);
+      expect(a.send(packet(frame(62, to, macOf(1))))).toBe(true);
+      expect(events).toEqual([1, 2].map(() => ({ name: 'failed', port: b, error: new Error('no') })));
+      state.broken = false;
+      a.send(packet(frame(63, to, macOf(1))));
+      expect(got[1]).toEqual([63]);
+      expect(got[2]).toEqual(to === macOf(2) ? [] : [61, 62, 63]);
+      expect(b.counters).toMatchObject({ dropped: 2, delivered: 1 });
+      expect(b.waiting).toBe(0);
     },
-    canReceive: () => true,
-    txReady: () => {},
+  );
+
+  it('a frame that has waited is lost, those behind it are not', () => {
+    const { ports, state, got, events } = three();
+    const [a, b] = ports;
+    state.broken = false;
+    state.ready = false;
+    for (const length of [60, 61, 62]) a.send(packet(frame(length, 'ffffffffffff', macOf(1))));
+    state.broken = true;
+    state.ready = true;
+    b.rxReady?.(0);
+    expect(events).toHaveLength(3);
+    expect(b.waiting).toBe(0);
+    state.broken = false;
+    a.send(packet(frame(63, 'ffffffffffff', macOf(1))));
+    expect(got[1]).toEqual([63]);
   });
-  a.attach?.({ receive: () => true, canReceive: () => true, txReady: () => {} });
-  expect(() => a.send(packet(frame(60)))).toThrow('no');
-  broken = false;
-  a.send(packet(frame(61)));
-  b.rxReady?.(0);
-  expect(got).toContain(61);
+
+  it('a listener may pull its plug', () => {
+    const { ports, got, events } = three({
+      onEvent: ({ port }) => port.close(),
+    });
+    const [a, b] = ports;
+    for (const length of [60, 61]) a.send(packet(frame(length, 'ffffffffffff', macOf(1))));
+    expect(got).toEqual([[], [], [60, 61]]);
+    expect(b.counters.dropped).toBe(1);
+    expect(events).toEqual([]);
+  });
+
+  it('without a listener it can be asked for', () => {
+    const { ports, state, got } = three({});
+    const [a, b] = ports;
+    expect(b.failure).toBeUndefined();
+    a.send(packet(frame(60, 'ffffffffffff', macOf(1))));
+    expect(b.failure).toEqual(new Error('no'));
+    state.broken = false;
+    a.send(packet(frame(61, 'ffffffffffff', macOf(1))));
+    expect(got).toEqual([[], [61], [60, 61]]);
+  });
+
+  it('what the listener throws, a timer throws', async () => {
+    const { ports, got } = three({
+      onEvent: () => {
+        throw new Error('my mistake');
+      },
+    });
+    const [a] = ports;
+    const uncaught = new Promise((resolve) => {
+      // Vitest's own listeners would fail the test for it
+      const others = process.listeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      process.once('uncaughtException', (error) => {
+        for (const listener of others) process.on('uncaughtException', listener);
+        resolve(error);
+      });
+    });
+    a.send(packet(frame(60, 'ffffffffffff', macOf(1))));
+    expect(got[2]).toEqual([60]);
+    await expect(uncaught).resolves.toEqual(new Error('my mistake'));
+  });
+});
+
+describe('a frame that goes round', () => {
+  /** A card that counts. */
+  function counter(port: SwitchPort): { got: number } {
+    const state = { got: 0 };
+    port.attach?.({
+      receive: () => {
+        state.got++;
+        return true;
+      },
+      canReceive: () => true,
+      txReady: () => {},
+    });
+    return state;
+  }
+
+  it.each([
+    ['two switches, twice connected', 2],
+    ['four in a ring', 4],
+  ])('%s: each turn of the program has its burst, and timers run', async (_what, count) => {
+    const burst = 100;
+    const lans = Array.from({ length: count }, () => new NetSwitch({ burst }));
+    const plugs: SwitchPort[] = [];
+    lans.forEach((lan, n) => {
+      const ends = [lan.port(), lans[(n + 1) % count]?.port() ?? lan.port()] as const;
+      connect(...ends);
+      plugs.push(...ends);
+    });
+    const [first] = lans;
+    const source = first?.port() ?? lans[0]?.port();
+    if (source === undefined) throw new Error('no switch');
+    const seen = lans.map((lan) => counter(lan.port()));
+    const total = (): number => seen.reduce((sum, { got }) => sum + got, 0);
+    try {
+      for (let sent = 0; sent < 50; sent++) source.send(packet(frame(60, 'ffffffffffff', macOf(1))));
+      // the first frame has used the burst up, and those behind it wait with what it left
+      expect(total()).toBeLessThanOrEqual(2 * burst);
+      for (let turn = 1; turn <= 5; turn++) {
+        const before = total();
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        // several switches have their turn before this timer has
+        expect(total() - before).toBeLessThanOrEqual(4 * count * burst);
+      }
+      expect(total()).toBeGreaterThan(burst);
+    } finally {
+      for (const plug of plugs) plug.close();
+    }
+  });
+
+  it('a frame for more ports than a burst has arrives at once', () => {
+    const lan = new NetSwitch({ burst: 10 });
+    const cards = Array.from({ length: 100 }, () => counter(lan.port()));
+    const source = lan.port();
+    for (let sent = 1; sent <= 3; sent++) {
+      source.send(packet(frame(60, 'ffffffffffff', macOf(1))));
+      expect(cards.every(({ got }) => got === sent)).toBe(true);
+    }
+  });
+
+  it('a switch that is connected with itself', async () => {
+    const lan = new NetSwitch({ burst: 100 });
+    const ends = [lan.port(), lan.port()] as const;
+    connect(...ends);
+    const state = counter(lan.port());
+    lan.port().send(packet(frame(60, 'ffffffffffff', macOf(1))));
+    expect(state.got).toBeLessThanOrEqual(100);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    for (const plug of ends) plug.close();
+    // what waits for the card is still delivered, and that is all
+    for (let before = -1; before !== state.got; ) {
+      before = state.got;
+      await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+    expect(state.got).toBeLessThan(1000);
+  });
 });

@@ -1,3 +1,4 @@
+import { StateError } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
@@ -53,13 +54,22 @@ export interface MigrationStream {
 type MutableBlock = { -readonly [K in keyof RamBlockSummary]: RamBlockSummary[K] };
 type Counter = 'pages' | 'zeroPages' | 'encodedPages';
 
-/** A sink that keeps all but RAM's content. */
+/** Most commands that are kept, and bytes in all of them together. A QEMU sends a handful, unless for postcopy. */
+const COMMANDS_MAX = 1 << 16;
+const COMMAND_BYTES_MAX = 1 << 24;
+
+/**
+ * A sink that keeps all but RAM's content.
+ *
+ * Its calls throw StateError `limit` where a stream has more commands than are kept.
+ */
 export class StreamCollector extends NullSink {
   #libvirt: LibvirtHeader | undefined;
   #version = 0;
   #configuration: Configuration | undefined;
   readonly #sections: { header: SectionHeader; offset: number; body: Uint8Array }[] = [];
   readonly #commands: { command: number; payload: Uint8Array }[] = [];
+  #commandBytes = 0;
   readonly #blocks: MutableBlock[] = [];
   #ramSections = 0;
   #total: bigint | undefined;
@@ -88,6 +98,14 @@ export class StreamCollector extends NullSink {
   }
 
   override command(command: number, payload: Uint8Array): void {
+    this.#commandBytes += payload.length;
+    if (this.#commands.length === COMMANDS_MAX || this.#commandBytes > COMMAND_BYTES_MAX)
+      throw new StateError(
+        'limit',
+        `more commands than ${COMMANDS_MAX}, or than ${COMMAND_BYTES_MAX} bytes of them`,
+        { commands: this.#commands.length + 1, bytes: this.#commandBytes, limit: COMMANDS_MAX },
+        { layer: 'stream' },
+      );
     this.#commands.push({ command, payload: payload.slice() });
   }
 

@@ -24,6 +24,7 @@ export { type DriverEvents, type DriverSetup, type RingWishes, VirtioDriver } fr
 export { ChannelMachine, type ChannelSubsystemLike } from './host/channel-machine.ts';
 export { MmioSlot, type MmioWindow } from './host/mmio-slot.ts';
 export { type PciBar, PciBus, type PciBusFunction } from './host/pci-bus.ts';
+export { type ByteRead, ChangingMemory, type ChangingOptions } from './hostile/changing-memory.ts';
 export { pokeChannel, type WholeChannelSubsystem } from './hostile/channel.ts';
 export { type HostileReport, type HostileSetup, hostile } from './hostile/fuzz.ts';
 export { type Prey, pokeRing } from './hostile/memory.ts';

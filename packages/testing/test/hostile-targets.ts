@@ -17,8 +17,16 @@ import type { TestNetBackend } from '../src/suite/net-world.ts';
 import { RING_MODES, type RingMode } from '../src/suite/rings.ts';
 import { type CssMachine, card, disk, pciBench, SLOT, TRANSPORTS } from './benches.ts';
 
-/** @param onProgress is called now and then, with how many operations were done */
-type Run = (operations: number, seed: number, onProgress?: (n: number) => void) => Promise<HostileReport>;
+/**
+ * @param onProgress is called now and then, with how many operations were done
+ * @param random where decisions come from, instead of the seed
+ */
+type Run = (
+  operations: number,
+  seed: number,
+  onProgress?: (n: number) => void,
+  random?: Random,
+) => Promise<HostileReport>;
 
 /** A hostile guest for each transport, ring format and device type. */
 export interface HostileTarget {
@@ -157,7 +165,7 @@ function targets<H, T extends TransportParts>(
   const modes = bench.modern ? [split, splitEverything, packedEverything] : [split];
   const list: HostileTarget[] = [];
   const add = <D>(rings: RingMode, name: string, device: DeviceBench<D>, features?: bigint): void => {
-    const run: Run = (operations, seed, onProgress) =>
+    const run: Run = (operations, seed, onProgress, random) =>
       hostile({
         bench,
         rings,
@@ -170,6 +178,7 @@ function targets<H, T extends TransportParts>(
         work: () => work,
         ...(features !== undefined && { features }),
         ...(onProgress && { onProgress }),
+        ...(random && { random }),
       });
     list.push({ name: `${bench.name} / ${rings.name} / ${name}`, run });
   };

@@ -12,4 +12,4 @@ export { freshDevice, liveDevice, type Surroundings } from './live.ts';
 export type { Made } from './made.ts';
 export { type ChangedPage, type Changes, StreamRewriter } from './rewrite.ts';
 export { type LiveStream, type OpenOptions, openStream, type StreamDevice } from './stream-live.ts';
-export { changedPages, type Visited, visitBlocks } from './visit.ts';
+export { changedPages, type Visited, type VisitOptions, visitBlocks } from './visit.ts';

@@ -1,13 +1,13 @@
 import { type DeviceModel, FEATURE, hasFeature, negotiated, type VirtioState } from '@virtkit/core';
-import { type BlkBackend, BlkDevice, type BlkOptions, type BlkState } from '@virtkit/device-blk';
+import { BLK_FEATURE, type BlkBackend, BlkDevice, type BlkOptions, type BlkState } from '@virtkit/device-blk';
 import { NET_FEATURE, type NetBackend, NetDevice, type NetOptions, type NetState } from '@virtkit/device-net';
 import { StateError } from '@virtkit/vmstate';
 import type { Made } from './made.ts';
 
 /** What the devices of a stream are connected to where they go on. */
 export interface Backends {
-  /** The disk of a block device; the title is `virtio-blk@0000:00:02.0`. */
-  disk(title: string): BlkBackend;
+  /** The disk of a block device; the title is `virtio-blk@0000:00:02.0`. `readOnly`: its driver was told so. */
+  disk(title: string, readOnly: boolean): BlkBackend;
   /** The network of a card. */
   network(title: string): NetBackend;
   /** More options for a block device, such as error policies. */
@@ -52,12 +52,13 @@ export function inferDevice(
 function inferBlk(title: string, state: VirtioState<never, BlkState>, backends: Backends): BlkOptions {
   const { config, device } = state;
   const features = negotiated(state);
-  const disk = backends.disk(title);
+  const readOnly = hasFeature(features, BLK_FEATURE.RO);
+  const disk = backends.disk(title, readOnly);
   return {
     backend: disk,
     queues: Math.max(state.queues.length, 1),
     queueSize: ringSize(state, 0, 4),
-    readOnly: hasFeature(features, 5) || (disk.readOnly ?? false),
+    readOnly: readOnly || (disk.readOnly ?? false),
     discard: config.length >= DISCARD_END,
     writeZeroes: config.length >= WRITE_ZEROES_END,
     ...(device.layout !== undefined && {

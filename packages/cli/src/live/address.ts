@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls';
-import type { NamedFile } from '../files.ts';
+import { type NamedFile, readSmall } from '../files.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { removeAtEnd, removeLeftOver } from './socket-file.ts';
@@ -48,17 +47,10 @@ export function tlsFiles({ tlsCa, tlsCert, tlsKey }: TlsOptions): NamedFile[] {
 }
 
 function credentials({ tlsCa, tlsCert, tlsKey }: TlsOptions) {
-  const pem = (path: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new UsageError(`${path}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  };
   return {
-    ...(tlsCa !== undefined && { ca: pem(tlsCa) }),
-    ...(tlsCert !== undefined && { cert: pem(tlsCert) }),
-    ...(tlsKey !== undefined && { key: pem(tlsKey) }),
+    ...(tlsCa !== undefined && { ca: readSmall(tlsCa) }),
+    ...(tlsCert !== undefined && { cert: readSmall(tlsCert) }),
+    ...(tlsKey !== undefined && { key: readSmall(tlsKey) }),
   };
 }
 

@@ -4,6 +4,7 @@ import { isStateError } from '@virtkit/vmstate';
 import { type Checked, checkDevices } from '../device.ts';
 import { registry } from '../registry.ts';
 import { chunksOf } from './address.ts';
+import { handOn, written } from './flow.ts';
 
 /** How a migration through the proxy ended. */
 export interface Proxied {
@@ -127,16 +128,7 @@ class Pump {
       this.#broken ??= 'the destination closed the connection';
       return;
     }
-    if (destination.write(chunk)) return;
-    await new Promise<void>((resolve) => {
-      const go = (): void => {
-        destination.off('drain', go);
-        destination.off('close', go);
-        resolve();
-      };
-      destination.once('drain', go);
-      destination.once('close', go);
-    });
+    await written(destination, chunk);
   }
 
   /** What the destination says goes to the source. */
@@ -144,9 +136,7 @@ class Pump {
     const [source, destination] = [this.#source, this.#destination];
     source.on('error', () => {});
     return new Promise((resolve) => {
-      destination.on('data', (bytes: Uint8Array) => {
-        if (source.writable) source.write(bytes);
-      });
+      handOn(destination, source);
       destination.once('error', (error: Error) => {
         this.#broken ??= `destination: ${error.message}`;
         source.destroy();

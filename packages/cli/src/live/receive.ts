@@ -1,12 +1,13 @@
 import type { Socket } from 'node:net';
 import { acceptVirtio, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
-import { isStateError, StateError } from '@virtkit/vmstate';
+import { isStateError, type StateError } from '@virtkit/vmstate';
 import { Progress } from '../input.ts';
 import type { PartFile } from '../part-file.ts';
 import type { Read } from '../read.ts';
 import { registry } from '../registry.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { chunksOf } from './address.ts';
+import { written } from './flow.ts';
 import { ReturnPath } from './return-path.ts';
 
 /** A stream that came over a connection. */
@@ -21,8 +22,12 @@ export interface Received extends Read {
  */
 export async function receive(socket: Socket, output: PartFile | undefined): Promise<Received> {
   const collector = new StreamCollector();
-  const returnPath = new ReturnPath((bytes) => socket.write(bytes));
+  const returnPath = new ReturnPath();
   const parser = new StreamParser(new TeeSink(collector, returnPath), { accepts: acceptVirtio(registry) });
+  const say = async (): Promise<void> => {
+    const answers = returnPath.take();
+    if (answers !== undefined) await written(socket, answers);
+  };
   const progress = new Progress('-');
   let error: StateError | undefined;
   let broken: string | undefined;
@@ -31,7 +36,9 @@ export async function receive(socket: Socket, output: PartFile | undefined): Pro
       output?.write(chunk);
       parser.push(chunk);
       progress.add(chunk.length);
-      if (returnPath.unsupported !== undefined) throw unsupported(returnPath.unsupported);
+      if (returnPath.refused !== undefined) throw returnPath.refused;
+      // a source that asks and does not listen waits, and so do its questions
+      await say();
       // a source that opened a return path keeps the connection until it has heard the last word
       if (parser.atEnd) break;
     }
@@ -44,33 +51,27 @@ export async function receive(socket: Socket, output: PartFile | undefined): Pro
       broken = systemError(`the connection broke after ${parser.received} bytes`, caught).message;
     else broken = caught instanceof Error ? caught.message : String(caught);
     output?.discard();
-    if (!socket.destroyed) returnPath.shut(1);
+    returnPath.shut(1);
   } finally {
     progress.end();
+    void say();
     await closed(socket);
   }
   return { stream: collector.partial(), error, broken, bytes: parser.received, check: undefined };
 }
 
-function unsupported(command: number): StateError {
-  return new StateError(
-    'command',
-    `the source sent command ${command} (postcopy or COLO), which only a QEMU can follow: switch postcopy-ram and x-colo off`,
-    { command },
-    { layer: 'stream' },
-  );
-}
+/** How long the last word may wait for a source that does not listen. */
+const LAST_WORD_MS = 10_000;
 
 /** Lets what was written go out, then closes. */
-function closed(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    if (socket.destroyed) resolve();
-    else {
-      socket.once('error', () => resolve());
-      socket.end(() => {
-        socket.destroy();
-        resolve();
-      });
-    }
+async function closed(socket: Socket): Promise<void> {
+  if (socket.destroyed) return;
+  let patience: NodeJS.Timeout | undefined;
+  await new Promise<void>((resolve) => {
+    patience = setTimeout(resolve, LAST_WORD_MS);
+    socket.once('error', () => resolve());
+    socket.end(() => resolve());
   });
+  clearTimeout(patience);
+  socket.destroy();
 }

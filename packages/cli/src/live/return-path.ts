@@ -1,24 +1,24 @@
 import { COMMAND, NullSink } from '@virtkit/migration';
+import { StateError } from '@virtkit/vmstate';
 
 /** Messages from the destination to the source. QEMU: `mig_rp_message_type` */
 const MESSAGE = { SHUT: 1, PONG: 2 } as const;
+/** Type and length in front, and the one word that both messages have. */
+const MESSAGE_BYTES = 8;
+const WORD_BYTES = 4;
 
-/** The destination's end of the return path: what a source expects to hear. */
+/** The destination's end of the return path: what a source expects to hear, kept until it is taken. */
 export class ReturnPath extends NullSink {
-  readonly #send: (bytes: Uint8Array) => void;
   /** The source opened it, and waits for the last word. */
   open = false;
-  /** A command that only a QEMU can follow: postcopy, COLO. */
-  unsupported: number | undefined;
-
-  constructor(send: (bytes: Uint8Array) => void) {
-    super();
-    this.#send = send;
-  }
+  /** What only a QEMU can follow (postcopy, COLO), or no QEMU would. */
+  refused: StateError | undefined;
+  #answers: Uint8Array = new Uint8Array(16 * MESSAGE_BYTES);
+  #length = 0;
 
   override command(command: number, payload: Uint8Array): void {
     if (command === COMMAND.OPEN_RETURN_PATH) this.open = true;
-    else if (command === COMMAND.PING && this.open) this.#message(MESSAGE.PONG, payload);
+    else if (command === COMMAND.PING) this.#ping(payload);
     else if (
       // at the announcement, while the source can still go back: after the switch-over it cannot
       command === COMMAND.POSTCOPY_ADVISE ||
@@ -26,24 +26,52 @@ export class ReturnPath extends NullSink {
       command === COMMAND.PACKAGED ||
       command === COMMAND.ENABLE_COLO
     )
-      this.unsupported ??= command;
+      this.#refuse(
+        `the source sent command ${command} (postcopy or COLO), which only a QEMU can follow: switch postcopy-ram and x-colo off`,
+        { command },
+      );
+  }
+
+  #ping(payload: Uint8Array): void {
+    const { length } = payload;
+    // QEMU: "CMD_PING received with bad length"; with it the answers are never longer than the questions
+    if (length !== WORD_BYTES)
+      this.#refuse(`the source sent a PING of ${length} bytes, which has ${WORD_BYTES}`, { length });
+    else if (this.open) this.#message(MESSAGE.PONG, payload);
   }
 
   /** The last word: 0 everything was taken, else not. The source then gives up, or goes on running. */
   shut(value: number): void {
     if (!this.open) return;
-    const word = new Uint8Array(4);
+    const word = new Uint8Array(WORD_BYTES);
     new DataView(word.buffer).setUint32(0, value);
     this.#message(MESSAGE.SHUT, word);
     this.open = false;
   }
 
-  #message(type: number, payload: Uint8Array): void {
-    const bytes = new Uint8Array(4 + payload.length);
-    const view = new DataView(bytes.buffer);
+  /** What is to be said now; undefined: nothing. */
+  take(): Uint8Array | undefined {
+    if (this.#length === 0) return undefined;
+    const said = this.#answers.slice(0, this.#length);
+    this.#length = 0;
+    return said;
+  }
+
+  #refuse(reason: string, facts: Readonly<Record<string, number>>): void {
+    this.refused ??= new StateError('command', reason, facts, { layer: 'stream' });
+  }
+
+  #message(type: number, word: Uint8Array): void {
+    const at = this.#length;
+    if (at + MESSAGE_BYTES > this.#answers.length) {
+      const larger = new Uint8Array(2 * this.#answers.length);
+      larger.set(this.#answers);
+      this.#answers = larger;
+    }
+    const view = new DataView(this.#answers.buffer, at);
     view.setUint16(0, type);
-    view.setUint16(2, payload.length);
-    bytes.set(payload, 4);
-    this.#send(bytes);
+    view.setUint16(2, WORD_BYTES);
+    this.#answers.set(word, at + 4);
+    this.#length = at + MESSAGE_BYTES;
   }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Progress, streamOf } from '../input.ts';
+import { written } from './flow.ts';
 
 /** How a stream went to a QEMU. */
 export interface Sent {
@@ -15,9 +16,11 @@ const SHUT_BYTES = 8;
 export async function send(socket: Socket, file: string): Promise<Sent> {
   let failure: string | undefined;
   let bytes = 0;
-  const answers: Uint8Array[] = [];
+  let last: Uint8Array = new Uint8Array(0);
   const gone = new Promise<void>((resolve) => {
-    socket.on('data', (chunk: Uint8Array) => answers.push(chunk));
+    socket.on('data', (chunk: Uint8Array) => {
+      last = endOf(last, chunk);
+    });
     socket.once('end', resolve);
     socket.once('close', () => resolve());
     socket.once('error', (error: NodeJS.ErrnoException) => {
@@ -25,39 +28,47 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
       resolve();
     });
   });
+  // a pipe may have nothing to say for ever
+  const stop = new AbortController();
+  void gone.then(() => stop.abort());
   const progress = new Progress(file);
   try {
-    for await (const chunk of streamOf(file)) {
+    for await (const chunk of streamOf(file, stop.signal)) {
       if (failure !== undefined || socket.destroyed) break;
       bytes += chunk.length;
       progress.add(chunk.length);
-      if (!socket.write(chunk))
-        await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), gone]);
+      await Promise.race([written(socket, chunk), gone]);
       if (socket.readableEnded) failure ??= closedEarly(bytes);
     }
   } catch (error) {
     // half a stream: the other side must not take its end for an end
     socket.destroy();
-    throw error;
+    if (!stop.signal.aborted) throw error;
+    failure ??= closedEarly(bytes);
   } finally {
     progress.end();
   }
   if (failure === undefined) socket.end();
   await gone;
   socket.destroy();
-  return { bytes, refused: failure ?? verdict(answers) };
+  return { bytes, refused: failure ?? verdict(last) };
 }
 
 function closedEarly(bytes: number): string {
   return `the other side closed the connection after ${bytes} bytes: it refused the stream; its own messages say why (virtkit explain reads them)`;
 }
 
+/** The end of what was said so far: the last word is all that matters. */
+function endOf(before: Uint8Array, chunk: Uint8Array): Uint8Array {
+  if (chunk.length >= SHUT_BYTES) return chunk.slice(-SHUT_BYTES);
+  return Buffer.concat([before, chunk]).subarray(-SHUT_BYTES);
+}
+
 /** The last word of a return path, if the stream opened one. */
-function verdict(answers: readonly Uint8Array[]): string | undefined {
-  const all = Buffer.concat(answers);
-  if (all.length < SHUT_BYTES) return undefined;
-  const last = all.subarray(all.length - SHUT_BYTES);
-  const shut = last.readUInt16BE(0) === 1 && last.readUInt16BE(2) === 4;
-  const value = last.readUInt32BE(4);
-  return shut && value !== 0 ? `the other side says that the load failed (${value | 0})` : undefined;
+function verdict(end: Uint8Array): string | undefined {
+  if (end.length < SHUT_BYTES) return undefined;
+  const last = new DataView(end.buffer, end.byteOffset, SHUT_BYTES);
+  const shut = last.getUint16(0) === 1 && last.getUint16(2) === 4;
+  const value = last.getInt32(4);
+  return shut && value !== 0 ? `the other side says that the load failed (${value})` : undefined;
 }

@@ -70,7 +70,11 @@ export interface DeviceModel<D = unknown> {
   reset(): void;
   /** A single queue is reset (Virtio 1.3 §2.6.1): its requests in flight are forgotten. */
   resetQueue(index: number): void;
-  /** The driver kicked, or the device started and there may be something. */
+  /**
+   * The driver kicked, or the device started and there may be something. Never called while it is under way, nor from
+   * within {@link Virtqueue.notify} or {@link DeviceHost.notifyConfig}, whatever an interrupt reaches: such kicks come
+   * when the device type has returned. A reset may come at any moment.
+   */
   handleQueue(queue: Virtqueue): void;
   /**
    * The driver kicked while the host had stopped the machine. Core kicks again when it goes on; for state that has to say

@@ -42,7 +42,11 @@ export interface Chain {
   element(): VirtQueueElement;
 }
 
-/** A running virtqueue: split or packed, the same to a device. Virtio 1.3 §2.6 */
+/**
+ * A running virtqueue. Split or packed, it is the same to a device: the same calls show the driver the same chains in the
+ * same order, ask it for kicks at the same moments, and refuse the same mistakes with a HostError that changes nothing.
+ * Virtio 1.3 §2.6
+ */
 export interface Virtqueue {
   readonly index: number;
   /** Entries of the ring. */
@@ -59,21 +63,40 @@ export interface Virtqueue {
   unpop(chain: Chain): void;
   /** Gives a chain back as used: {@link fill} and {@link flush}. */
   push(chain: Chain, written: number): void;
-  /** Writes a used element `ahead` places behind the published ones, not yet visible. The chain is the queue's again. */
+  /**
+   * Puts a chain into a place, not yet visible; the chain is the queue's again. Places are counted from the next one that
+   * {@link flush} makes visible, so that they move up when it has. With IN_ORDER chains become visible in the order in
+   * which they were taken, whatever their places.
+   *
+   * @param ahead 0 to {@link size} - 1
+   * @throws HostError if the place is filled already or not in the ring, or the device has not this chain
+   */
   fill(chain: Chain, written: number, ahead: number): void;
-  /** Makes `count` filled elements visible at once. */
+  /**
+   * Makes the next `count` places visible at once.
+   *
+   * @throws HostError if not all of them are filled
+   */
   flush(count: number): void;
   /** Forgets a chain: it is not returned to the driver (a reset did that). QEMU: `virtqueue_detach_element`. */
   detach(chain: Chain): void;
   /** Interrupts the driver, if it wants to hear of what was flushed. Virtio 1.3 §2.7.7, §2.8.10 */
   notify(): void;
-  /** Asks the driver for kicks, or not to bother. */
+  /**
+   * Asks the driver for a kick when it makes something available that the device has not taken or, with
+   * {@link availBytes}, counted; or not to bother, and it may kick all the same. What was asked last lasts, also while
+   * chains are taken, put back and given back, and over a save.
+   *
+   * The driver may have made something available just before it could see this: a device that is going to wait looks once
+   * more, with {@link isEmpty} or {@link availBytes}, after it has asked for kicks. If it does not, both sides wait.
+   */
   setNotification(wanted: boolean): void;
   /** Is nothing available? Also where the device must not look. */
   isEmpty(): boolean;
   /**
    * Do the available chains together have this many bytes to write and to read? Takes nothing; a ring that makes no sense
-   * breaks the device. QEMU: `virtqueue_avail_bytes`.
+   * breaks the device. Looks at each chain once, so that it may be asked at each frame. A chain of more than 1024 buffers
+   * breaks the device when it is taken, and counts as enough. QEMU: `virtqueue_avail_bytes`.
    */
   availBytes(inBytes: number, outBytes: number): boolean;
   /**

@@ -1,114 +1,142 @@
 import type { Gpa } from '../contract/memory.ts';
-import { PIECES_MAX } from './chain.ts';
+import type { AvailMemo } from './avail-memo.ts';
 import type { MappedMemory } from './memory.ts';
-import type { PackedRing } from './packed-ring.ts';
+import { NOT_AVAIL, type PackedRing } from './packed-ring.ts';
 import { DESC_INDIRECT, DESC_NEXT, DESC_WRITE } from './ring-base.ts';
 import type { SplitRing } from './split-ring.ts';
 
 /** Enough there, not enough, or why the ring makes no sense. */
 export type AvailBytes = boolean | string;
 
-/** Answers whether the chains of a split ring from `index` on have so many bytes. QEMU: `virtqueue_split_get_avail_bytes`. */
+/**
+ * Answers whether the chains of a split ring from `position` on have so many bytes: the free-running index, laps of 65536
+ * included. QEMU: `virtqueue_split_get_avail_bytes`.
+ */
 export function splitAvailBytes(
   ring: SplitRing,
   memory: MappedMemory,
-  index: number,
+  memo: AvailMemo,
+  position: number,
   inBytes: number,
   outBytes: number,
 ): AvailBytes {
   const { size } = ring;
-  let total = 0;
-  let inTotal = 0;
-  let outTotal = 0;
-  for (let at = index; ; at = (at + 1) & 0xffff) {
-    const heads = (ring.availIdx() - at) & 0xffff;
-    if (heads > size) return `Guest moved used index from ${at} to ${ring.availIdx()}`;
-    if (heads === 0) break;
-    const head = ring.availEntry(at);
-    if (head >= size) return `Guest says index ${head} is available`;
-    let table = ring.desc;
-    let max = size;
-    let count = total;
-    ring.readDesc(table, head);
-    const indirect = (ring.flags & DESC_INDIRECT) !== 0;
-    if (indirect) {
-      const problem = tableProblem(memory, ring.addr, ring.length, count >= size);
+  memo.begin(inBytes, outBytes);
+  const index = ring.availIdx();
+  const heads = (index - position) & 0xffff;
+  if (heads > size) return `Guest moved used index from ${position & 0xffff} to ${index}`;
+  for (let at = position; at < position + heads; at++) {
+    const slot = at % size;
+    if (!memo.recall(slot, at)) {
+      const head = ring.availEntry(at & 0xffff);
+      if (head >= size) return `Guest says index ${head} is available`;
+      const problem = splitChain(ring, memory, memo, head);
       if (problem !== '') return problem;
-      table = ring.addr as Gpa;
-      max = ring.length / 16;
-      count = 0;
-      ring.readDesc(table, 0);
+      if (memo.cut) return true;
+      memo.keep(slot, at);
     }
-    for (;;) {
-      if (++count > max) return 'Looped descriptor';
-      if ((ring.flags & DESC_WRITE) !== 0) inTotal = (inTotal + ring.length) >>> 0;
-      else outTotal = (outTotal + ring.length) >>> 0;
-      if (inTotal >= inBytes && outTotal >= outBytes) return true;
-      // such a chain breaks the device when it is taken: do not let a guest make this walk long
-      if (count > PIECES_MAX) return true;
-      if ((ring.flags & DESC_NEXT) === 0) break;
-      if (ring.next >= max) return `Desc next is ${ring.next}`;
-      ring.readDesc(table, ring.next);
-    }
-    total = indirect ? total + 1 : count;
+    if (memo.enough()) return true;
   }
-  return inBytes <= inTotal && outBytes <= outTotal;
+  return memo.enough();
+}
+
+/** Counts one chain of a split ring; what is wrong with it, or an empty text. */
+function splitChain(ring: SplitRing, memory: MappedMemory, memo: AvailMemo, head: number): string {
+  let table = ring.desc;
+  let max = ring.size;
+  let allowed = max - memo.slots;
+  ring.readDesc(table, head);
+  memo.indirect = (ring.flags & DESC_INDIRECT) !== 0;
+  if (memo.indirect) {
+    const problem = tableProblem(memory, ring.addr, ring.length, allowed <= 0);
+    if (problem !== '') return problem;
+    table = ring.addr as Gpa;
+    max = ring.length / 16;
+    allowed = max;
+    ring.readDesc(table, 0);
+  }
+  for (let count = 1; ; count++) {
+    if (count > allowed) return 'Looped descriptor';
+    memo.count((ring.flags & DESC_WRITE) !== 0, ring.length);
+    if (memo.cut || (ring.flags & DESC_NEXT) === 0) return '';
+    const { next } = ring;
+    if (next >= max) return `Desc next is ${next}`;
+    ring.readDesc(table, next);
+  }
 }
 
 /**
- * The same for a packed ring; where it ended is left in `shadow` of the ring.
- * QEMU: `virtqueue_packed_get_avail_bytes`.
+ * The same for a packed ring, from a slot of a lap on; `position` is the slot, all laps before it included. Where the walk
+ * ended is left in `shadow` of the ring. QEMU: `virtqueue_packed_get_avail_bytes`.
  */
 export function packedAvailBytes(
   ring: PackedRing,
   memory: MappedMemory,
-  slot: number,
+  memo: AvailMemo,
+  position: number,
   wrap: boolean,
   inBytes: number,
   outBytes: number,
 ): AvailBytes {
   const { size } = ring;
-  let total = 0;
-  let inTotal = 0;
-  let outTotal = 0;
+  memo.begin(inBytes, outBytes);
   ring.shadow = -1;
-  let at = slot;
+  let slot = position % size;
   let lap = wrap;
-  while (ring.isAvail(at, lap)) {
-    let table = ring.desc;
-    let max = size;
-    let count = total;
-    let next = at;
-    ring.readDesc(table, at);
-    const indirect = (ring.flags & DESC_INDIRECT) !== 0;
-    if (indirect) {
-      const problem = tableProblem(memory, ring.addr, ring.length, count >= size);
+  // at most one lap: no slot is looked at twice
+  for (let at = position; memo.slots < size; ) {
+    const tail = ring.availTail(slot, lap);
+    if (tail === NOT_AVAIL) break;
+    const before = memo.slots;
+    if (!memo.recall(slot, at)) {
+      const problem = packedChain(ring, memory, memo, slot, tail);
       if (problem !== '') return problem;
-      table = ring.addr as Gpa;
-      max = ring.length / 16;
-      count = 0;
-      next = 0;
-      ring.readDesc(table, 0);
+      if (memo.cut) return true;
+      memo.keep(slot, at);
     }
-    for (;;) {
-      if (++count > max) return 'Looped descriptor';
-      if ((ring.flags & DESC_WRITE) !== 0) inTotal = (inTotal + ring.length) >>> 0;
-      else outTotal = (outTotal + ring.length) >>> 0;
-      if (inTotal >= inBytes && outTotal >= outBytes) return true;
-      if (count > PIECES_MAX) return true;
-      if (indirect ? ++next === max : (ring.flags & DESC_NEXT) === 0) break;
-      if (!indirect && ++next === size) next = 0;
-      ring.readDesc(table, next);
-    }
-    at += indirect ? 1 : count - total;
-    total = indirect ? total + 1 : count;
-    if (at >= size) {
-      at -= size;
-      lap = !lap;
-    }
+    if (memo.enough()) return true;
+    const taken = memo.slots - before;
+    at += taken;
+    slot += taken;
+    if (slot < size) continue;
+    slot -= size;
+    lap = !lap;
   }
-  ring.shadow = at | (lap ? 0x8000 : 0);
-  return inBytes <= inTotal && outBytes <= outTotal;
+  ring.shadow = slot | (lap ? 0x8000 : 0);
+  return memo.enough();
+}
+
+/** Counts one chain of a packed ring; what is wrong with it, or an empty text. */
+function packedChain(
+  ring: PackedRing,
+  memory: MappedMemory,
+  memo: AvailMemo,
+  slot: number,
+  tail: number,
+): string {
+  const { size } = ring;
+  let table = ring.desc;
+  let allowed = size - memo.slots;
+  let at = slot;
+  ring.readHead(slot, tail);
+  memo.indirect = (ring.flags & DESC_INDIRECT) !== 0;
+  if (memo.indirect) {
+    const problem = tableProblem(memory, ring.addr, ring.length, allowed <= 0);
+    if (problem !== '') return problem;
+    table = ring.addr as Gpa;
+    allowed = ring.length / 16;
+    at = 0;
+    ring.readDesc(table, 0);
+  }
+  for (let count = 1; ; count++) {
+    if (count > allowed) return 'Looped descriptor';
+    memo.count((ring.flags & DESC_WRITE) !== 0, ring.length);
+    if (memo.cut) return '';
+    at++;
+    if (memo.indirect ? at === allowed : (ring.flags & DESC_NEXT) === 0) return '';
+    if (!memo.indirect && at === size) at = 0;
+    ring.readDesc(table, at);
+  }
 }
 
 /** What is wrong with an indirect table; empty if nothing. */

@@ -99,6 +99,11 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   /** Byte order of the CPU that reset the device last. */
   deviceEndian: Endian;
   #paused = false;
+  /** The device type works on a kick, or the driver is being interrupted: kicks that come now wait, see {@link #serveKicks}. */
+  #busy = false;
+  /** Queues whose kicks wait, each once. */
+  readonly #kicked: Set<number> = new Set();
+  #kicksLater = false;
   #featureBits: Uint8Array = new Uint8Array(128);
 
   constructor(model: DeviceModel<D>, transport: TransportModel<T>, options: LiveOptions) {
@@ -159,8 +164,25 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   interrupt(queue: number): void {
     // Virtio 1.3 §4.1.4.5.1 MUST, §4.2.2.1 MUST: the bit is set before the notification, and until it is read or acknowledged
     this.isr |= ISR.QUEUE;
+    this.#interrupt(queue);
+  }
+
+  /**
+   * Tells the driver. What that reaches is the guest's choice: a message may be written into a register of this device,
+   * and a host program may run the driver at once. The device type is in the middle of something, so kicks wait.
+   */
+  #interrupt(queue: number): void {
     // a broken or disabled device says nothing. QEMU: `virtio_notify_vector`
-    if (!this.broken && !this.disabled) this.transport.notify(queue);
+    if (this.broken || this.disabled) return;
+    const outer = this.#busy;
+    this.#busy = true;
+    try {
+      this.transport.notify(queue);
+    } finally {
+      this.#busy = outer;
+    }
+    // nobody above serves them: an answer of a back end, or a frame, is being delivered
+    if (!outer && this.#kicked.size > 0) this.#serveLater();
   }
 
   notifyConfig(): void {
@@ -174,7 +196,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if ((this.status & STATUS.DRIVER_OK) === 0) return;
     // Virtio 1.3 §4.1.4.5.1 MUST: the bit for configuration changes. QEMU sets the other one as well
     this.isr |= ISR.QUEUE | ISR.CONFIG;
-    if (!this.broken && !this.disabled) this.transport.notify(-1);
+    this.#interrupt(-1);
   }
 
   fault(reason: string, facts: Facts = {}): void {
@@ -289,6 +311,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   /** Device reset, Virtio 1.3 §2.4. QEMU: `virtio_reset`. */
   reset(endian: Endian = this.targetEndian): void {
     this.memory.sync();
+    this.#kicked.clear();
     this.setStatus(0);
     this.deviceEndian = endian;
     this.model.reset();
@@ -401,15 +424,54 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.transport.resetQueue(index);
   }
 
-  /** The driver has put something into a queue. QEMU: `virtio_queue_notify`. */
-  kick(index: number, shadowAvail?: number): void {
+  /**
+   * The driver has put something into a queue. QEMU: `virtio_queue_notify`.
+   *
+   * @param _position where the driver stands in its ring, told with NOTIFICATION_DATA. Not used: what the ring says counts,
+   *   and a kick that was long under way, on another processor, says something old
+   */
+  kick(index: number, _position?: number): void {
+    if (this.#busy) {
+      if (this.slots[index] !== undefined) this.#kicked.add(index);
+      return;
+    }
+    this.#busy = true;
+    try {
+      this.#handleKick(index);
+      this.#serveKicks();
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  /** Serves kicks that came while the device was busy; those that come meanwhile, too. */
+  #serveKicks(): void {
+    for (const index of this.#kicked) {
+      this.#kicked.delete(index);
+      this.#handleKick(index);
+    }
+  }
+
+  /** The same when the device type has finished what it is doing: it was not called by core. */
+  #serveLater(): void {
+    if (this.#kicksLater) return;
+    this.#kicksLater = true;
+    void Promise.resolve().then(() => {
+      this.#kicksLater = false;
+      for (const index of this.#kicked) {
+        this.#kicked.delete(index);
+        this.kick(index);
+      }
+    });
+  }
+
+  #handleKick(index: number): void {
     const slot = this.slots[index];
     // Virtio 1.3 §2.7.10.2 MUST: a kick for nothing does no harm: what is in the ring counts
     if (slot === undefined || slot.desc === 0n || this.broken) return;
     this.memory.sync();
     const ring = this.#ring(index);
     if (ring === undefined) return;
-    if (shadowAvail !== undefined) ring.setShadowAvail(shadowAvail);
     // a kick while the machine is stopped is found again in the ring when it goes on
     if (this.#paused) {
       this.model.missedKick?.(ring);
@@ -482,9 +544,19 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     if (!this.#paused) return;
     this.memory.sync();
     this.#paused = false;
-    this.model.resume();
-    if (!this.running || !rings) return;
-    // a kick that came before the save was processed must not be lost
+    const outer = this.#busy;
+    this.#busy = true;
+    try {
+      this.model.resume();
+      if (this.running && rings) this.#lookIntoRings();
+      if (!outer) this.#serveKicks();
+    } finally {
+      this.#busy = outer;
+    }
+  }
+
+  /** A kick that came before the save was processed must not be lost. */
+  #lookIntoRings(): void {
     for (const slot of this.slots) {
       if (!slot.exists || slot.desc === 0n) continue;
       const ring = this.#ring(slot.index);
@@ -513,6 +585,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.memory.sync();
     restoreState(this, state, () => {
       this.#paused = true;
+      this.#kicked.clear();
     });
   }
 

@@ -1,9 +1,9 @@
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes } from './avail-bytes.ts';
+import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
-import { HostError } from './errors.ts';
-import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE } from './packed-ring.ts';
+import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, NOT_AVAIL } from './packed-ring.ts';
 import { PackedWalk } from './packed-walk.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { DESC_INDIRECT, DESC_NEXT } from './ring-base.ts';
@@ -12,6 +12,8 @@ import { DESC_INDIRECT, DESC_NEXT } from './ring-base.ts';
 export class PackedQueue extends PackedWalk implements Ring {
   readonly format = 'packed';
   declare private readonly eventIdx: boolean;
+  /** EVENT_IDX, and kicks are wanted. */
+  private eventWanted = false;
   /** Slots, too. */
   declare private usedIdx: number;
   declare private usedWrap: 0 | 1;
@@ -37,6 +39,9 @@ export class PackedQueue extends PackedWalk implements Ring {
     this.usedLength = new Uint32Array(size);
     this.usedSlots = new Uint16Array(size);
     this.look();
+    // what was asked for before a save lasts
+    this.eventWanted = setup.eventIdx && this.ring.eventFlags() === EVENT_DESC;
+    if (this.eventWanted) this.following = 1;
     if (this.order !== undefined) this.expectInFlight();
   }
 
@@ -44,7 +49,8 @@ export class PackedQueue extends PackedWalk implements Ring {
   private look(): void {
     const { ring, memory } = this;
     ring.refresh();
-    const short = ring.fast && !ring.shared && memory.log === undefined && this.order === undefined;
+    const plain = memory.log === undefined && this.order === undefined && this.filled === 0;
+    const short = ring.fast && !ring.shared && plain;
     this.epoch = short ? memory.epoch : -1;
     this.words = ring.words;
     this.descBase = ring.descBase;
@@ -71,19 +77,21 @@ export class PackedQueue extends PackedWalk implements Ring {
     if (this.epoch !== this.memory.epoch) return this.popLong();
     const at = this.descBase + (this.lastAvail << 2);
     // Virtio 1.3 §2.8.12 MUST: in the order of the ring. §2.8.1: AVAIL is the wrap counter, USED is not; bits 23, 31 here
-    const bits = (this.words[at + 3] as number) & (0x8080 << 16);
+    const tail = this.words[at + 3] as number;
+    const bits = tail & (0x8080 << 16);
     if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
     if (this.inuse >= this.size) return this.popLong();
-    return this.walk(at);
+    return this.walk(at, tail);
   }
 
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
     this.look();
-    if (!ring.isAvail(lastAvail, this.lastWrap !== 0)) return undefined;
+    const tail = ring.availTail(lastAvail, this.lastWrap !== 0);
+    if (tail === NOT_AVAIL) return undefined;
     if (this.inuse >= size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
-    const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2)) : this.walkLong();
+    const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2), tail) : this.walkLong(tail);
     if (chain !== undefined && this.order !== undefined) this.order.append(chain);
     return chain;
   }
@@ -94,6 +102,7 @@ export class PackedQueue extends PackedWalk implements Ring {
     this.lastAvail -= ours.ndescs;
     if (this.lastAvail < 0) {
       this.lastAvail += this.size;
+      this.laps--;
       this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
     this.forget(ours);
@@ -134,7 +143,7 @@ export class PackedQueue extends PackedWalk implements Ring {
   private used(slots: number): void {
     this.inuse -= slots;
     this.usedIdx += slots;
-    if (this.usedIdx >= this.size) {
+    while (this.usedIdx >= this.size) {
       this.usedIdx -= this.size;
       this.usedWrap = this.usedWrap !== 0 ? 0 : 1;
       // the next completion interrupts whatever the driver's event offset says. QEMU: `virtqueue_packed_flush`
@@ -144,43 +153,44 @@ export class PackedQueue extends PackedWalk implements Ring {
 
   fill(chain: Chain, written: number, ahead: number): void {
     const ours = this.own(chain);
+    const place = this.fillPlace(ahead);
+    // push must not overtake what is filled and not shown
+    this.epoch = -1;
     if (this.memory.log !== undefined) ours.in.markDirty(written);
-    this.filled++;
     if (this.order !== undefined) {
       ours.state = FILLED;
       ours.written = written;
       return;
     }
-    if (ahead < 0 || ahead >= this.size) throw new HostError(`queue ${this.index}: filled ${ahead} ahead`);
-    this.note(ahead, ours, written);
+    this.note(place, ours, written);
     this.give(ours);
   }
 
-  private note(ahead: number, chain: RingChain, written: number): void {
-    this.usedId[ahead] = chain.index;
-    this.usedLength[ahead] = written;
-    this.usedSlots[ahead] = chain.ndescs;
+  private note(place: number, chain: RingChain, written: number): void {
+    this.usedId[place] = chain.index;
+    this.usedLength[place] = written;
+    this.usedSlots[place] = chain.ndescs;
   }
 
   flush(count: number): void {
-    if (count > this.filled)
-      throw new HostError(`queue ${this.index}: ${count} flushed, ${this.filled} filled`);
-    this.filled -= count;
-    const published = this.order === undefined ? count : this.finished(count);
+    const first = this.nextPlace;
+    this.showPlaces(count);
+    if (this.filled === 0) this.look();
+    const published = this.order === undefined ? count : this.finished(first, count);
     if (published === 0) return;
     this.flying -= published;
-    this.publish(published, this.owner.broken || this.owner.disabled);
+    this.publish(first, published, this.owner.broken || this.owner.disabled);
   }
 
   /** IN_ORDER: notes the chains that are finished, from the oldest on; answers how many. */
-  private finished(count: number): number {
-    const { order } = this;
+  private finished(first: number, count: number): number {
+    const { order, size } = this;
     if (order === undefined) return 0;
     order.credit += count;
     let finished = 0;
     for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
       // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
-      this.note(finished++, chain, chain.written);
+      this.note((first + finished++) % size, chain, chain.written);
       order.shift();
       this.give(chain);
     }
@@ -188,29 +198,32 @@ export class PackedQueue extends PackedWalk implements Ring {
   }
 
   /** Writes used descriptors, the first one last: it makes all of them visible. QEMU: `virtqueue_packed_flush`. */
-  private publish(count: number, dead: boolean): void {
+  private publish(first: number, count: number, dead: boolean): void {
+    const { size } = this;
     this.ring.refresh();
-    let slots = this.usedSlots[0] as number;
+    let slots = this.usedSlots[first] as number;
     for (let i = 1; i < count; i++) {
-      if (!dead) this.writeUsed(i, slots);
-      slots += this.usedSlots[i] as number;
+      const place = (first + i) % size;
+      if (!dead) this.writeUsed(place, slots);
+      slots += this.usedSlots[place] as number;
     }
     if (dead) {
       this.inuse -= slots;
       return;
     }
-    this.writeUsed(0, 0);
+    this.writeUsed(first, 0);
     this.used(slots);
   }
 
-  private writeUsed(i: number, slots: number): void {
+  private writeUsed(place: number, slots: number): void {
     let slot = this.usedIdx + slots;
     let wrap = this.usedWrap !== 0;
-    if (slot >= this.size) {
+    // a driver that offers slots which it did not get back has up to two laps of them in flight
+    while (slot >= this.size) {
       slot -= this.size;
       wrap = !wrap;
     }
-    this.ring.setUsed(slot, this.usedId[i] as number, this.usedLength[i] as number, wrap);
+    this.ring.setUsed(slot, this.usedId[place] as number, this.usedLength[place] as number, wrap);
   }
 
   notify(): void {
@@ -234,25 +247,40 @@ export class PackedQueue extends PackedWalk implements Ring {
   setNotification(wanted: boolean): void {
     const { ring, shadow } = this;
     ring.refresh();
-    if (wanted && this.eventIdx) {
+    this.eventWanted = wanted && this.eventIdx;
+    if (this.eventWanted) {
+      this.following = 1;
       // Virtio 1.3 §2.8.14: the offset is in place before the flags point to it
       ring.setEventOffset(shadow < 0 ? this.lastAvail | (this.lastWrap << 15) : shadow);
       ring.setEventFlags(EVENT_DESC);
     } else ring.setEventFlags(wanted ? EVENT_ENABLE : EVENT_DISABLE);
   }
 
+  protected override follow(): void {
+    this.shadow = -1;
+    // as long as kicks are wanted, the driver's next one is for what is behind the last chain taken, as in a split ring
+    if (this.eventWanted) this.ring.setEventOffset(this.lastAvail | (this.lastWrap << 15));
+    else this.following = 0;
+  }
+
   isEmpty(): boolean {
     if (!this.owner.live) return true;
     this.ring.refresh();
-    return !this.ring.isAvail(this.lastAvail, this.lastWrap !== 0);
+    return this.ring.availTail(this.lastAvail, this.lastWrap !== 0) === NOT_AVAIL;
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live) return false;
-    const { ring, memory, lastAvail } = this;
+    const { ring, memory, size } = this;
     ring.refresh();
-    const answer = packedAvailBytes(ring, memory, lastAvail, this.lastWrap !== 0, inBytes, outBytes);
-    if (ring.shadow >= 0) this.shadow = ring.shadow;
+    this.memo ??= new AvailMemo(size);
+    const position = this.laps * size + this.lastAvail;
+    const wrap = this.lastWrap !== 0;
+    const answer = packedAvailBytes(ring, memory, this.memo, position, wrap, inBytes, outBytes);
+    if (ring.shadow >= 0) {
+      this.shadow = ring.shadow;
+      this.following = 1;
+    }
     if (typeof answer === 'string') this.fail(answer);
     return answer === true;
   }
@@ -282,9 +310,5 @@ export class PackedQueue extends PackedWalk implements Ring {
 
   forgetSignalled(): void {
     this.signalled = -1;
-  }
-
-  setShadowAvail(index: number): void {
-    this.shadow = index & 0xffff;
   }
 }

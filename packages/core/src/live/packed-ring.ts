@@ -10,6 +10,8 @@ export const DESC_USED = 1 << 15;
 export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
 export const EVENT_DESC = 2;
+/** No last word of an available descriptor: the one that is has AVAIL other than USED. */
+export const NOT_AVAIL = 0;
 
 /**
  * A packed ring and its two event structures in guest memory. Virtio 1.3 §2.8.13, §2.8.14
@@ -75,28 +77,51 @@ export class PackedRing {
     this.eventAt = eventOffset / 4;
   }
 
-  /** Is the descriptor in this slot available, in a lap with this wrap counter? */
-  isAvail(slot: number, wrap: boolean): boolean {
+  /**
+   * The last word of the descriptor in this slot, id and flags, if the descriptor is available in a lap with this wrap
+   * counter; else {@link NOT_AVAIL}. What is taken is what was found available: nobody reads this word again.
+   */
+  availTail(slot: number, wrap: boolean): number {
+    const tail = this.readTail(slot);
     // Virtio 1.3 §2.8.15 MUST NOT: used only once AVAIL is seen to have changed, to the wrap counter (§2.8.1)
-    return (this.readFlags(slot) & (DESC_AVAIL | DESC_USED)) === (wrap ? DESC_AVAIL : DESC_USED);
+    return ((tail >>> 16) & (DESC_AVAIL | DESC_USED)) === (wrap ? DESC_AVAIL : DESC_USED) ? tail : NOT_AVAIL;
   }
 
-  private readFlags(slot: number): number {
-    if (!this.fast) return this.read16(this.desc, 16 * slot + 14);
-    const at = this.descBase + (slot << 2) + 3;
-    return (this.shared ? Atomics.load(this.words, at) : (this.words[at] as number)) >>> 16;
+  private readTail(slot: number): number {
+    if (this.fast) {
+      const at = this.descBase + (slot << 2) + 3;
+      return this.shared ? Atomics.load(this.words, at) : (this.words[at] as number);
+    }
+    // the flags first: what they show to be there was written before them
+    const flags = this.read16(this.desc, 16 * slot + 14);
+    return (flags << 16) | this.read16(this.desc, 16 * slot + 12);
   }
 
   /** Reads descriptor `i` of a table into the fields. */
   readDesc(table: Gpa, i: number): void {
+    this.readBuffer(table, i);
+    this.readEnd(table, i);
+  }
+
+  /** Reads the descriptor in a slot whose last word was read already. */
+  readHead(slot: number, tail: number): void {
+    this.readBuffer(this.desc, slot);
+    this.id = tail & 0xffff;
+    this.flags = tail >>> 16;
+  }
+
+  private readEnd(table: Gpa, i: number): void {
+    this.flags = this.read16(table, 16 * i + 14);
+    this.id = this.read16(table, 16 * i + 12);
+  }
+
+  private readBuffer(table: Gpa, i: number): void {
     const { memory, little } = this;
     const at = table + 16 * i;
-    this.flags = this.read16(table, 16 * i + 14);
     const first = Math.max(0, memory.readU32(at as Gpa, little));
     const second = Math.max(0, memory.readU32((at + 4) as Gpa, little));
     this.addr = little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
     this.length = Math.max(0, memory.readU32((at + 8) as Gpa, little));
-    this.id = this.read16(table, 16 * i + 12);
   }
 
   /** Makes the descriptor in this slot a used one. */
@@ -129,6 +154,11 @@ export class PackedRing {
 
   setEventOffset(offWrap: number): void {
     this.write16(this.deviceEvent, 0, offWrap);
+  }
+
+  /** What the device has asked for. */
+  eventFlags(): number {
+    return this.read16(this.deviceEvent, 2);
   }
 
   setEventFlags(flags: number): void {

@@ -12,8 +12,12 @@ export abstract class PackedWalk extends RingBase {
   /** The next slot, and its wrap counter as a number: its test is one instruction. */
   declare protected lastAvail: number;
   declare protected lastWrap: 0 | 1;
+  /** How often {@link lastAvail} has begun anew. */
+  protected laps = 0;
   /** Where the device has looked to, with the wrap counter as bit 15; -1: to {@link lastAvail}. QEMU: `shadow_avail_idx`. */
   protected shadow = -1;
+  /** Something depends on {@link lastAvail}: {@link follow} is called when a chain was taken. */
+  protected following: 0 | 1 = 0;
   /** Slots. */
   declare protected inuse: number;
   /** Chains. */
@@ -34,9 +38,12 @@ export abstract class PackedWalk extends RingBase {
 
   /**
    * Collects a chain's buffers; undefined if the device broke. Anything out of the ordinary goes to {@link walkLong},
-   * which reads the chain anew and judges it.
+   * which reads what comes behind the head's last word anew and judges it.
+   *
+   * @param slot of the head, in words
+   * @param head its last word, as it was when it was found available
    */
-  protected walk(slot: number): RingChain | undefined {
+  protected walk(slot: number, head: number): RingChain | undefined {
     // flags are the high half of the last word; constants of a module are variables to the engine
     const NEXT = 1 << 16;
     const WRITE = 2 << 16;
@@ -46,13 +53,12 @@ export abstract class PackedWalk extends RingBase {
     let { words, hit } = this;
     let at = slot;
     let end = this.descBase + (size << 2);
-    let tail = words[at + 3] as number;
-    const head = tail;
+    let tail = head;
     const indirect = (tail & INDIRECT) !== 0;
     if (indirect) {
       const bytes = words[at + 2] as number;
       const table = this.table(words[at] as number, words[at + 1] as number, bytes);
-      if (table < 0) return this.walkLong(chain);
+      if (table < 0) return this.walkLong(head, chain);
       ({ hit } = this);
       ({ words } = hit);
       at = table;
@@ -65,14 +71,17 @@ export abstract class PackedWalk extends RingBase {
     let sum = 0;
     chain.begin(hit.index);
     for (;;) {
+      // each word is read once: what is judged is what is used, whatever another thread writes meanwhile
+      const low = words[at] as number;
+      const high = words[at + 1] as number;
       const length = words[at + 2] as number;
-      let offset = ((words[at] as number) - hit.lo) >>> 0;
-      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const other = this.locate(words[at] as number, words[at + 1] as number, length);
+      let offset = (low - hit.lo) >>> 0;
+      if (high !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const other = this.locate(low, high, length);
         if (other === undefined) break;
         chain.cut(count, other.index);
         hit = other;
-        offset = ((words[at] as number) - hit.lo) >>> 0;
+        offset = (low - hit.lo) >>> 0;
       }
       // read buffers first, then the others; a total that is no small number is added up when it is asked for
       if ((tail & WRITE) !== 0) {
@@ -110,16 +119,16 @@ export abstract class PackedWalk extends RingBase {
       if (!indirect && count === size) break;
       tail = words[at + 3] as number;
     }
-    return this.walkLong(chain);
+    return this.walkLong(head, chain);
   }
 
   /** The same for any ring and any memory, with QEMU's checks in QEMU's order. QEMU: `virtqueue_packed_pop`. */
-  protected walkLong(chain: RingChain = this.take()): RingChain | undefined {
+  protected walkLong(head: number, chain: RingChain = this.take()): RingChain | undefined {
     const { ring, size } = this;
     let table = ring.desc;
     let max = size;
     let at = this.lastAvail;
-    ring.readDesc(table, at);
+    ring.readHead(at, head);
     const { id } = ring;
     const indirect = (ring.flags & DESC_INDIRECT) !== 0;
     if (indirect) {
@@ -164,12 +173,16 @@ export abstract class PackedWalk extends RingBase {
     chain.state = 1;
     this.flying++;
     this.inuse += ndescs;
-    this.shadow = -1;
     this.lastAvail += ndescs;
     if (this.lastAvail >= this.size) {
       this.lastAvail -= this.size;
+      this.laps++;
       this.lastWrap = this.lastWrap !== 0 ? 0 : 1;
     }
+    if (this.following !== 0) this.follow();
     return chain;
   }
+
+  /** {@link lastAvail} has moved on. */
+  protected abstract follow(): void;
 }

@@ -1,6 +1,7 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Chain, Virtqueue } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
+import type { AvailMemo } from './avail-memo.ts';
 import { RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';
 import { InOrder } from './in-order.ts';
@@ -24,6 +25,11 @@ export abstract class RingBase {
   declare protected hit: Mapping;
   /** Filled, not flushed. */
   protected filled = 0;
+  /** Which places are filled, a ring of flags, and the place that {@link Virtqueue.flush} shows next. */
+  declare private readonly places: Uint8Array;
+  protected nextPlace = 0;
+  /** What {@link Virtqueue.availBytes} has walked; made when it is first asked. */
+  protected memo: AvailMemo | undefined;
   declare protected readonly order: InOrder | undefined;
   /** All chains there are; the free ones are linked by their numbers, so that nothing is stored that a collector must see. */
   private readonly chains: RingChain[] = [];
@@ -37,6 +43,7 @@ export abstract class RingBase {
     this.hit =
       this.memory.mappings.find((mapping) => !mapping.readonly) ??
       new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
+    this.places = new Uint8Array(setup.size);
     this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
   }
 
@@ -96,6 +103,31 @@ export abstract class RingBase {
     if (region === undefined || (length & 15) !== 0 || region.words.length === 0) return -1;
     const offset = (low - region.lo) >>> 0;
     return (offset & 3) === 0 ? offset >>> 2 : -1;
+  }
+
+  /** The place of an element that is filled so far ahead of the next one that is shown; it must be free. */
+  protected fillPlace(ahead: number): number {
+    const { size, places } = this;
+    if (!(ahead >= 0 && ahead < size))
+      throw new HostError(`queue ${this.index}: filled ${ahead} ahead, in a ring of ${size}`);
+    const place = (this.nextPlace + ahead) % size;
+    if (places[place] !== 0) throw new HostError(`queue ${this.index}: filled twice, ${ahead} ahead`);
+    places[place] = 1;
+    this.filled++;
+    return place;
+  }
+
+  /** The next places are shown: all of them must be filled. */
+  protected showPlaces(count: number): void {
+    const { size, places, filled, nextPlace } = this;
+    if (count > filled) throw new HostError(`queue ${this.index}: ${count} flushed, ${filled} filled`);
+    for (let i = 0; i < count; i++) {
+      if (places[(nextPlace + i) % size] === 0)
+        throw new HostError(`queue ${this.index}: ${count} flushed, and nothing was filled ${i} ahead`);
+    }
+    for (let i = 0; i < count; i++) places[(nextPlace + i) % size] = 0;
+    this.nextPlace = (nextPlace + count) % size;
+    this.filled -= count;
   }
 
   /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */

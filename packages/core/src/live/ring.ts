@@ -55,8 +55,6 @@ export interface Ring extends Virtqueue {
   indices(): RingIndices;
   /** The first completion interrupts whatever the driver's event index says. After a load. QEMU: `signalled_used_valid`. */
   forgetSignalled(): void;
-  /** The driver's avail index, told with a kick (NOTIFICATION_DATA). QEMU: `virtio_queue_set_shadow_avail_idx`. */
-  setShadowAvail(index: number): void;
 }
 
 /** How a ring of these indices would look after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */

@@ -1,8 +1,8 @@
 import type { Chain } from '../contract/queue.ts';
 import type { VirtQueueElement } from '../state/element.ts';
 import { splitAvailBytes } from './avail-bytes.ts';
+import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
-import { HostError } from './errors.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { SplitWalk } from './split-walk.ts';
 
@@ -23,6 +23,8 @@ export class SplitQueue extends SplitWalk implements Ring {
   declare private readonly eventIdx: boolean;
   /** Free-running, 16 bits, all of these. */
   declare private lastAvail: number;
+  /** How often {@link lastAvail} has begun anew. */
+  private laps = 0;
   declare private shadowAvail: number;
   declare private usedIdx: number;
   /** `usedIdx` at the last decision about an interrupt; -1: the next one is sent in any case. */
@@ -77,6 +79,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     const head = avail[2 + (lastAvail & this.mask)] as number;
     if (this.inuse >= this.size || head >= this.size) return this.popLong();
     this.lastAvail = (lastAvail + 1) & 0xffff;
+    if (this.lastAvail === 0) this.laps++;
     // Virtio 1.3 §2.7.10: avail_event follows the index as long as kicks are wanted
     if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
     return this.walk(head);
@@ -94,6 +97,7 @@ export class SplitQueue extends SplitWalk implements Ring {
     if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
     const head = ring.availEntry(last);
     this.lastAvail = (last + 1) & 0xffff;
+    if (this.lastAvail === 0) this.laps++;
     if (head >= this.size) return this.fail(`Guest says index ${head} is available`, { head });
     if (this.eventWanted !== 0) ring.setAvailEvent(this.lastAvail);
     const chain = ring.fast ? this.walk(head) : this.walkLong(head);
@@ -105,7 +109,8 @@ export class SplitQueue extends SplitWalk implements Ring {
   private look(): void {
     const { ring, memory } = this;
     ring.refresh();
-    const short = ring.fast && !ring.shared && memory.log === undefined && this.order === undefined;
+    const plain = memory.log === undefined && this.order === undefined && this.filled === 0;
+    const short = ring.fast && !ring.shared && plain;
     this.epoch = short ? memory.epoch : -1;
     this.words = ring.words;
     this.descBase = ring.descBase;
@@ -117,6 +122,7 @@ export class SplitQueue extends SplitWalk implements Ring {
   unpop(chain: Chain): void {
     const ours = this.own(chain);
     this.order?.unpop(ours);
+    if (this.lastAvail === 0) this.laps--;
     this.lastAvail = (this.lastAvail - 1) & 0xffff;
     this.inuse--;
     this.give(ours);
@@ -152,8 +158,10 @@ export class SplitQueue extends SplitWalk implements Ring {
 
   fill(chain: Chain, written: number, ahead: number): void {
     const ours = this.own(chain);
+    this.fillPlace(ahead);
+    // push must not overtake what is filled and not shown
+    this.epoch = -1;
     if (this.memory.log !== undefined) ours.in.markDirty(written);
-    this.filled++;
     if (this.order !== undefined) {
       ours.state = FILLED;
       ours.written = written;
@@ -167,9 +175,8 @@ export class SplitQueue extends SplitWalk implements Ring {
   }
 
   flush(count: number): void {
-    if (count > this.filled)
-      throw new HostError(`queue ${this.index}: ${count} flushed, ${this.filled} filled`);
-    this.filled -= count;
+    this.showPlaces(count);
+    if (this.filled === 0) this.look();
     const dead = this.owner.broken || this.owner.disabled;
     const published = this.order === undefined ? count : this.publishInOrder(count, dead);
     this.inuse -= published;
@@ -247,7 +254,9 @@ export class SplitQueue extends SplitWalk implements Ring {
     if (!this.owner.live) return false;
     const { ring } = this;
     ring.refresh();
-    const answer = splitAvailBytes(ring, this.memory, this.lastAvail, inBytes, outBytes);
+    this.memo ??= new AvailMemo(this.size);
+    const position = this.laps * 0x10000 + this.lastAvail;
+    const answer = splitAvailBytes(ring, this.memory, this.memo, position, inBytes, outBytes);
     if (typeof answer === 'string') this.fail(answer);
     return answer === true;
   }
@@ -267,9 +276,5 @@ export class SplitQueue extends SplitWalk implements Ring {
 
   forgetSignalled(): void {
     this.signalled = -1;
-  }
-
-  setShadowAvail(index: number): void {
-    this.shadowAvail = index & 0xffff;
   }
 }

@@ -72,7 +72,8 @@ export class SplitRing {
     this.descBase = at / 4;
     this.availHalves = halves(avail, this.avail, 3 + size);
     this.usedHalves = halves(used, this.used, 3 + 4 * size);
-    this.usedWords = new Int32Array(used.bytes.buffer, this.usedHalves.byteOffset, 1 + 2 * size);
+    const first = (this.used - used.gpa) / 4;
+    this.usedWords = used.words.subarray(first, first + 1 + 2 * size);
     this.fast = true;
   }
 
@@ -168,10 +169,9 @@ export class SplitRing {
 }
 
 /** A view of a ring's part; shorter if the region ends in front of the event index. */
-function halves({ bytes, gpa }: Mapping, start: Gpa, length: number): Uint16Array {
-  const offset = start - gpa;
-  const fit = Math.min(length, Math.floor((bytes.length - offset) / 2));
-  return new Uint16Array(bytes.buffer, bytes.byteOffset + offset, fit);
+function halves(region: Mapping, start: Gpa, length: number): Uint16Array {
+  const first = (start - region.gpa) / 2;
+  return region.halves.subarray(first, first + length);
 }
 
 const fenceWord =

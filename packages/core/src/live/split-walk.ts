@@ -37,12 +37,13 @@ export abstract class SplitWalk extends RingBase {
     let at = base + (head << 2);
     let tail = words[at + 3] as number;
     if ((tail & INDIRECT) !== 0) {
-      const table = this.table(words[at] as number, words[at + 1] as number, words[at + 2] as number);
+      const bytes = words[at + 2] as number;
+      const table = this.table(words[at] as number, words[at + 1] as number, bytes);
       if (table < 0) return this.walkLong(head, chain);
       ({ hit } = this);
       ({ words } = hit);
       base = table;
-      max = (this.words[at + 2] as number) >>> 4;
+      max = bytes >>> 4;
       at = base;
       tail = words[at + 3] as number;
     }
@@ -52,14 +53,17 @@ export abstract class SplitWalk extends RingBase {
     let sum = 0;
     chain.begin(hit.index);
     for (;;) {
+      // each word is read once: what is judged is what is used, whatever another thread writes meanwhile
+      const low = words[at] as number;
+      const high = words[at + 1] as number;
       const length = words[at + 2] as number;
-      let offset = ((words[at] as number) - hit.lo) >>> 0;
-      if (words[at + 1] !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
-        const other = this.locate(words[at] as number, words[at + 1] as number, length);
+      let offset = (low - hit.lo) >>> 0;
+      if (high !== hit.hi || offset >= hit.span || (length - 1) >>> 0 >= hit.span - offset) {
+        const other = this.locate(low, high, length);
         if (other === undefined) break;
         chain.cut(end >> 1, other.index);
         hit = other;
-        offset = ((words[at] as number) - hit.lo) >>> 0;
+        offset = (low - hit.lo) >>> 0;
       }
       // read buffers first, then the others; a total that is no small number is added up when it is asked for
       if ((tail & WRITE) !== 0) {

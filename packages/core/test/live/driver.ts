@@ -20,8 +20,10 @@ export interface Driver {
   add(buffers: readonly Buffer[], indirect: boolean): number | undefined;
   /** Chains that were used since. */
   take(): Used[];
-  /** May the device be kicked now, for what was added last? And an interrupt asked for at once. */
+  /** Asks for an interrupt at once. */
   wantInterrupt(): void;
+  /** Notes where the ring stands. Must the device be kicked for what has been added since? */
+  kicks(): () => boolean;
 }
 
 /** Tables of indirect chains: one page for each id. */
@@ -84,6 +86,18 @@ export class SplitDriver implements Driver {
 
   wantInterrupt(): void {
     this.rig.put16(this.rig.setup.avail + 4 + 2 * this.rig.setup.size, this.usedIdx);
+  }
+
+  kicks(): () => boolean {
+    const { rig, availIdx: old } = this;
+    const { used, size, eventIdx } = rig.setup;
+    return () => {
+      if (!eventIdx) return (rig.get16(used) & 1) === 0;
+      // Virtio 1.3 §2.7.10: the event is among what was added
+      return (
+        ((this.availIdx - rig.get16(used + 4 + 8 * size) - 1) & 0xffff) < ((this.availIdx - old) & 0xffff)
+      );
+    };
   }
 }
 
@@ -178,6 +192,21 @@ export class PackedDriver implements Driver {
     const { avail } = this.rig.setup;
     this.rig.put16(avail, this.usedIdx | (this.usedWrap ? 0x8000 : 0));
     this.rig.put16(avail + 2, this.rig.setup.eventIdx ? 2 : 0);
+  }
+
+  kicks(): () => boolean {
+    const { rig, availIdx: old, availWrap: oldWrap } = this;
+    const { used, size } = rig.setup;
+    return () => {
+      const flags = rig.get16(used + 2);
+      if (flags !== 2) return flags === 0;
+      // Virtio 1.3 §2.8.14: the descriptor that the offset names is among what was added
+      const offset = rig.get16(used);
+      const sameLap = offset >= 0x8000 === oldWrap;
+      const event = (offset & 0x7fff) + (sameLap ? 0 : size);
+      const end = this.availIdx + (this.availWrap === oldWrap ? 0 : size);
+      return event >= old && event < end;
+    };
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Chain } from '../../src/contract/queue.ts';
 import { HostError } from '../../src/live/errors.ts';
 import type { PackedQueue } from '../../src/live/packed-queue.ts';
 import { AVAIL_BIT, INDIRECT, NEXT, pieces, popped, Rig, type RigOptions, USED_BIT, WRITE } from './rig.ts';
@@ -168,9 +169,24 @@ describe('event suppression', () => {
     expect(queue.availBytes(0x10000, 0)).toBe(false);
     queue.setNotification(true);
     expect(rig.bytes(DEVICE, 4)).toEqual([5, 0x80, 2, 0]);
-    queue.setShadowAvail(3);
+    // the next chain taken is where the device stands again
+    popped(queue);
+    expect(rig.bytes(DEVICE, 4)).toEqual([1, 0x80, 2, 0]);
+  });
+
+  test('kicks that are wanted stay wanted, in a queue that goes on after a save as well', () => {
+    const { rig, queue } = filled({ eventIdx: true });
     queue.setNotification(true);
-    expect(rig.bytes(DEVICE, 4)).toEqual([3, 0, 2, 0]);
+    for (const at of [1, 2, 3]) {
+      queue.push(popped(queue), 0);
+      expect(rig.bytes(DEVICE, 4)).toEqual([at, 0x80, 2, 0]);
+    }
+    const restored = new Rig({ eventIdx: true, memory: rig.memory, indices: queue.indices() }).packed();
+    popped(restored);
+    expect(rig.bytes(DEVICE, 4)).toEqual([4, 0x80, 2, 0]);
+    restored.setNotification(false);
+    popped(restored);
+    expect(rig.bytes(DEVICE, 4)).toEqual([4, 0x80, 1, 0]);
   });
 
   /** After which of these completions was there an interrupt? */
@@ -243,6 +259,70 @@ describe('IN_ORDER', () => {
     queue.push(first, 1);
     expect([0, 2, 3].map((i) => slot(rig, i)[0])).toEqual([11, 12, 13]);
     expect(queue.indices()).toMatchObject({ usedIdx: 4, inuse: 0 });
+  });
+});
+
+describe('a driver that offers slots again which it did not get back', () => {
+  /** A ring of 4: a chain of 3 slots, and one of 4 that takes three of them once more; none given back. */
+  function overcommitted(options: RigOptions): { rig: Rig; queue: PackedQueue; chains: Chain[] } {
+    const rig = new Rig({ size: 4, ...options });
+    const put = (at: number, id: number, more: boolean, wrap: boolean): void =>
+      rig.desc(DESC, at, 0x10000 + 0x100 * at, 1, id, lap(wrap) | (more ? NEXT : 0));
+    const queue = rig.packed();
+    put(0, 1, true, true);
+    put(1, 1, true, true);
+    put(2, 1, false, true);
+    const chains: Chain[] = [popped(queue)];
+    put(3, 2, true, true);
+    put(0, 2, true, false);
+    put(1, 2, true, false);
+    put(2, 2, false, false);
+    chains.push(popped(queue));
+    return { rig, queue, chains };
+  }
+
+  test.each([
+    ['in a batch', {}],
+    ['IN_ORDER, the last one first', { inOrder: true }],
+    ['number by number', { littleEndian: false }],
+  ] as const)('%s: what goes back stays in the ring', (_, options) => {
+    const { rig, queue, chains } = overcommitted(options);
+    expect(queue.indices()).toMatchObject({ inuse: 7, lastAvailIdx: 3, lastAvailWrap: false });
+    expect(queue.pop()).toBeUndefined();
+    const [first, second] = chains as [Chain, Chain];
+    const before = rig.bytes(DESC + 64, 256);
+    if ('inOrder' in options) {
+      queue.push(second, 20);
+      queue.push(first, 10);
+    } else {
+      queue.fill(second, 20, 1);
+      queue.fill(first, 10, 0);
+      queue.flush(2);
+    }
+    expect(queue.indices()).toMatchObject({ inuse: 0, usedIdx: 3, usedWrap: false });
+    expect([slot(rig, 0), slot(rig, 3)]).toEqual([
+      [1, AVAIL_BIT | USED_BIT, 10],
+      [2, AVAIL_BIT | USED_BIT, 20],
+    ]);
+    expect(rig.bytes(DESC + 64, 256)).toEqual(before);
+  });
+
+  test('three laps at most: restored with as many slots in flight as a state may say', () => {
+    const rig = new Rig({ size: 4, indices: { inuse: 7, usedIdx: 3, lastAvailIdx: 2, lastAvailWrap: true } });
+    const queue = rig.packed();
+    const before = rig.bytes(DESC + 64, 256);
+    const adopted = [4, 3].map((ndescs, index) =>
+      queue.adopt({ index, out: [], in: [{ addr: 0x10000n, len: 1n }] }, ndescs),
+    );
+    adopted.forEach((chain, i) => {
+      if (chain === undefined) throw new Error('not adopted');
+      queue.fill(chain, 0, i);
+    });
+    queue.flush(2);
+    expect(queue.indices()).toMatchObject({ inuse: 0, usedIdx: 2, usedWrap: true });
+    // the second one is seven slots on from the last, which is the one before: a lap and three more
+    expect([slot(rig, 3)[0], slot(rig, 3)[1] & USED_BIT]).toEqual([0, USED_BIT]);
+    expect(rig.bytes(DESC + 64, 256)).toEqual(before);
   });
 });
 

@@ -267,16 +267,6 @@ describe('kicks', () => {
     popped(queue);
     expect(rig.get16(availEvent)).toBe(3);
   });
-
-  test('NOTIFICATION_DATA: the index of the kick is believed', () => {
-    const { rig, queue } = filled({}, 0);
-    rig.put16(AVAIL + 4, 5);
-    queue.setShadowAvail(1);
-    expect(queue.isEmpty()).toBe(false);
-    expect(popped(queue).index).toBe(5);
-    rig.put16(AVAIL + 2, 1);
-    expect(queue.isEmpty()).toBe(true);
-  });
 });
 
 describe('interrupts', () => {

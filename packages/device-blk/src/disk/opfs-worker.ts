@@ -1,68 +1,63 @@
-import { HostError, type Spans } from '@virtkit/core';
-import type { BlkBackend } from '../live/backend.ts';
+import { HostError } from '@virtkit/core';
 import { ArraySpans } from './array-spans.ts';
-import { type OpfsDisk, type OpfsOptions, openOpfsDisk } from './opfs.ts';
-
-/** One end of a channel of messages: a `Worker`, a `MessagePort`, or a worker's `self`. */
-export interface WorkerPort {
-  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
-  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
-  addEventListener(type: 'error', listener: (event: object) => void): void;
-  start?(): void;
-}
-
-type Request =
-  | { readonly op: 'open'; readonly name: string; readonly options: OpfsOptions }
-  | { readonly op: 'read'; readonly position: number; readonly length: number }
-  | { readonly op: 'write'; readonly position: number; readonly bytes: Uint8Array }
-  | { readonly op: 'writeZeroes'; readonly position: number; readonly length: number }
-  | { readonly op: 'resize'; readonly size: number }
-  | { readonly op: 'flush' | 'close' };
-
-interface Call {
-  readonly virtkitDisk: string;
-  readonly id: number;
-  readonly request: Request;
-}
-
-interface Answer {
-  readonly virtkitDisk: string;
-  readonly id: number;
-  readonly size?: number;
-  readonly bytes?: Uint8Array;
-  readonly error?: { readonly message: string; readonly code?: string };
-}
+import { closedError } from './flush-latch.ts';
+import { type OpfsDisk, openOpfsDisk } from './opfs.ts';
+import { type Answer, asRequest, isAddressed, type Request, type WorkerPort } from './opfs-messages.ts';
 
 /**
- * In a worker: opens disks for those who {@link connectOpfsDisk}. Each disk does one thing after the other, in the order asked.
+ * In a worker: opens disks for those who `connectOpfsDisk`. Each disk does one thing after the other, in the order asked.
  *
  * @param port default: the worker's own channel
  */
 export function serveOpfsDisks(port: WorkerPort = globalThis as unknown as WorkerPort): void {
-  const disks = new Map<string, Promise<OpfsDisk>>();
+  const server = new Server(port);
   port.addEventListener('message', ({ data }) => {
-    if (!isCall(data)) return;
-    const { virtkitDisk, id, request } = data;
-    const { op } = request;
-    if (op === 'open') disks.set(virtkitDisk, openOpfsDisk(request.name, request.options));
-    const disk = disks.get(virtkitDisk) ?? Promise.reject(new HostError('the disk is not open'));
-    if (op === 'close') disks.delete(virtkitDisk);
-    disk
-      .then((opened) => execute(opened, request))
-      .then(
-        (result) => {
-          const transfer = result.bytes === undefined ? [] : [result.bytes.buffer as ArrayBuffer];
-          port.postMessage({ virtkitDisk, id, ...result } satisfies Answer, transfer);
-        },
-        (error: unknown) =>
-          port.postMessage({ virtkitDisk, id, error: describe(error) } satisfies Answer, []),
-      );
+    if (isAddressed(data)) server.take(data.virtkitDisk, data.id, data.request);
   });
   port.start?.();
 }
 
-function isCall(data: unknown): data is Call {
-  return typeof data === 'object' && data !== null && 'virtkitDisk' in data && 'request' in data;
+class Server {
+  readonly #port: WorkerPort;
+  readonly #disks = new Map<string, Promise<OpfsDisk>>();
+
+  constructor(port: WorkerPort) {
+    this.#port = port;
+  }
+
+  /** Everything that can be answered is answered, with a result or an error. */
+  take(virtkitDisk: string, id: number, data: unknown): void {
+    const request = asRequest(data);
+    const result =
+      request === undefined ? Promise.reject(notARequest()) : this.#execute(virtkitDisk, request);
+    result.then(
+      (result) => {
+        const transfer = result.bytes === undefined ? [] : [result.bytes.buffer as ArrayBuffer];
+        this.#port.postMessage({ virtkitDisk, id, ...result } satisfies Answer, transfer);
+      },
+      (error: unknown) =>
+        this.#port.postMessage({ virtkitDisk, id, error: describe(error) } satisfies Answer, []),
+    );
+  }
+
+  async #execute(name: string, request: Request): Promise<{ size: number; bytes?: Uint8Array }> {
+    if (request.op === 'open') this.#open(name, request);
+    const disk = this.#disks.get(name);
+    if (request.op === 'close') this.#disks.delete(name);
+    if (disk === undefined) throw closedError("the worker's disk");
+    return execute(await disk, request);
+  }
+
+  #open(name: string, { name: file, options }: Request & { op: 'open' }): void {
+    if (this.#disks.has(name)) throw new HostError(`a disk ${name} is open already`);
+    const disk = openOpfsDisk(file, options);
+    this.#disks.set(name, disk);
+    disk.catch(() => this.#disks.delete(name));
+  }
+}
+
+function notARequest(): Error {
+  return new HostError('the message is no request to a disk');
 }
 
 function execute(disk: OpfsDisk, request: Request): { size: number; bytes?: Uint8Array } {
@@ -94,122 +89,7 @@ function execute(disk: OpfsDisk, request: Request): { size: number; bytes?: Uint
 }
 
 function describe(error: unknown): { message: string; code?: string } {
+  if (typeof error !== 'object' || error === null) return { message: String(error) };
   const { message = String(error), code } = error as { message?: string; code?: unknown };
   return { message, ...(typeof code === 'string' && { code }) };
-}
-
-/** A disk whose file another thread has open. */
-export interface RemoteDisk extends BlkBackend {
-  /** Another size. Then tell the device: `BlkDevice.resize`. */
-  resize(size: number): Promise<void>;
-  /** Flushes and closes the file; what comes after fails. Wait for `BlkDevice.idle` first. */
-  close(): Promise<void>;
-}
-
-let connections = 0;
-
-/**
- * A disk in the origin private file system, for a page: a worker has the file.
- *
- * ```ts
- * // disk-worker.ts
- * serveOpfsDisks();
- * // page
- * const worker = new Worker(new URL('./disk-worker.ts', import.meta.url), { type: 'module' });
- * const disk = await connectOpfsDisk(worker, 'disk.img', { size: 1 << 30 });
- * ```
- *
- * @throws Error with code `EBUSY` if another tab or worker has the file open; `ENOSPC` if there is no room for its size; `EIO` if
- * the worker's program cannot be loaded. A worker that is terminated answers nothing any more: close its disks first.
- */
-export async function connectOpfsDisk(
-  worker: WorkerPort,
-  name: string,
-  options: OpfsOptions = {},
-): Promise<RemoteDisk> {
-  const client = new Client(worker);
-  const { size } = await client.call({ op: 'open', name, options });
-  let bytes = size ?? 0;
-  const writeZeroes = async (position: number, length: number): Promise<void> => {
-    await client.call({ op: 'writeZeroes', position, length });
-  };
-  const first = await client.call({ op: 'read', position: 0, length: 512 });
-  return {
-    get size() {
-      return bytes;
-    },
-    ...(first.bytes && { firstSector: first.bytes }),
-    read: (position, target, from, length) => client.read(position, target, from, length),
-    write: (position, source, from, length) => client.write(position, source, from, length),
-    writeZeroes,
-    ...(options.discard === 'unmap' && { discard: writeZeroes }),
-    flush: async () => {
-      await client.call({ op: 'flush' });
-    },
-    resize: async (wanted) => {
-      bytes = (await client.call({ op: 'resize', size: wanted })).size ?? bytes;
-    },
-    close: async () => {
-      await client.call({ op: 'close' });
-    },
-  };
-}
-
-class Client {
-  readonly #worker: WorkerPort;
-  readonly #disk = `${++connections}-${Math.random().toString(36).slice(2)}`;
-  readonly #waiting = new Map<number, (answer: Answer) => void>();
-  #calls = 0;
-  #isAnswered = false;
-
-  constructor(worker: WorkerPort) {
-    this.#worker = worker;
-    worker.addEventListener('message', ({ data }) => {
-      if (typeof data !== 'object' || data === null) return;
-      const answer = data as Answer;
-      if (answer.virtkitDisk !== this.#disk) return;
-      this.#isAnswered = true;
-      this.#waiting.get(answer.id)?.(answer);
-      this.#waiting.delete(answer.id);
-    });
-    // an error after its first answer is another part's of the worker's program
-    worker.addEventListener('error', (event) => {
-      if (this.#isAnswered) return;
-      const reason = 'message' in event ? String(event.message) : 'it was not loaded';
-      for (const [id, answer] of this.#waiting)
-        answer({
-          virtkitDisk: this.#disk,
-          id,
-          error: { message: `the disk's worker: ${reason}`, code: 'EIO' },
-        });
-      this.#waiting.clear();
-    });
-    worker.start?.();
-  }
-
-  call(request: Request, transfer: ArrayBuffer[] = []): Promise<Answer> {
-    const id = ++this.#calls;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, (answer) => {
-        const { error } = answer;
-        if (error === undefined) resolve(answer);
-        else
-          reject(Object.assign(new Error(error.message), error.code !== undefined && { code: error.code }));
-      });
-      this.#worker.postMessage({ virtkitDisk: this.#disk, id, request } satisfies Call, transfer);
-    });
-  }
-
-  async read(position: number, target: Spans, from: number, length: number): Promise<void> {
-    const { bytes } = await this.call({ op: 'read', position, length });
-    if (bytes?.length !== length)
-      throw new Error(`${bytes?.length} bytes at ${position}, ${length} expected`);
-    target.copyFrom(from, bytes, 0, length);
-  }
-
-  write(position: number, source: Spans, from: number, length: number): Promise<void> {
-    const bytes = new Uint8Array(length);
-    source.copyTo(from, bytes, 0, length);
-    return this.call({ op: 'write', position, bytes }, [bytes.buffer]).then(() => undefined);
-  }
 }

@@ -1,6 +1,7 @@
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend } from '../live/backend.ts';
 import { eachPiece, type PieceHandler } from '../live/pieces.ts';
+import { closedError, FlushLatch } from './flush-latch.ts';
 
 /** What is needed of a `FileSystemSyncAccessHandle`. */
 export interface SyncAccessHandle {
@@ -25,13 +26,19 @@ export interface OpfsOptions {
 }
 
 const SECTOR = 512;
+/** For errors; a handle has no name. */
+const NAME = 'the disk';
 const ZEROS = new Uint8Array(1 << 18);
 
 /** A disk in a file that no other tab has open. */
 export interface OpfsDisk extends BlkBackend {
   /** Another size, larger or smaller. Then tell the device: `BlkDevice.resize`. */
   resize(size: number): void;
-  /** Flushes and closes the file. Wait for `BlkDevice.idle` first. */
+  /**
+   * Flushes and closes the file. Wait for `BlkDevice.idle` first. All operations fail from then on, with code `EBADF`; a second call does nothing.
+   *
+   * @throws what the flush throws; the file is closed all the same
+   */
   close(): void;
 }
 
@@ -97,7 +104,9 @@ class Disk implements OpfsDisk {
     piece: (bytes, offset, length, position) =>
       this.#writePiece(bytes.subarray(offset, offset + length), position),
   };
+  readonly #latch = new FlushLatch(NAME);
   #size: number;
+  #isClosed = false;
 
   constructor(handle: SyncAccessHandle, { size, discard = 'ignore' }: OpfsOptions) {
     this.#handle = handle;
@@ -119,7 +128,7 @@ class Disk implements OpfsDisk {
 
   get firstSector(): Uint8Array {
     const sector = new Uint8Array(SECTOR);
-    this.#handle.read(sector, { at: 0 });
+    this.#readPiece(sector, 0);
     return sector;
   }
 
@@ -166,22 +175,30 @@ class Disk implements OpfsDisk {
   }
 
   flush(): void {
-    this.#try(() => this.#handle.flush());
+    this.#latch.check();
+    try {
+      this.#try(() => this.#handle.flush());
+    } catch (error) {
+      throw this.#latch.fail(error);
+    }
   }
 
   close(): void {
+    if (this.#isClosed) return;
     try {
       this.flush();
     } finally {
+      this.#isClosed = true;
       this.#handle.close();
     }
   }
 
   #try<T>(operation: () => T): T {
+    if (this.#isClosed) throw closedError(NAME);
     try {
       return operation();
     } catch (error) {
-      throw withCode(error, 'the disk');
+      throw withCode(error, NAME);
     }
   }
 }

@@ -24,6 +24,11 @@ export interface BlkBackend {
   readonly writeCache?: boolean;
   /** Requests of no bytes are passed on like others, in their order; default: they are done at once. */
   readonly wantsEmpty?: boolean;
+  /**
+   * Bytes of one read or write at most, a multiple of 512; default 4 MiB. The device does longer requests piece by piece, the next when
+   * the one before is done. QEMU: `max_transfer` of its block limits.
+   */
+  readonly maxTransfer?: number;
   /** The first 512 bytes, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
   readonly firstSector?: Uint8Array | undefined;
   /**

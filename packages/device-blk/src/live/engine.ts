@@ -8,6 +8,8 @@ import { actionFor } from './policy.ts';
 import { type ParkedRequest, type Request, RequestList } from './request.ts';
 import { BLK_S, BLK_T, HEADER_BYTES } from './wire.ts';
 
+/** Operations of the back end that are under way at a time; what the driver wants beyond that waits. */
+const OPERATIONS_IN_FLIGHT = 1024;
 /** Most entries that an avail index of 16 bits can be ahead. */
 const INDEX_TURN = 0x10000;
 /** Direction and barrier are no part of the command, for QEMU. */
@@ -39,8 +41,12 @@ export class Engine {
   /** The queue whose requests are being taken now: it is told of all of them at once. */
   #batch: Virtqueue | undefined;
   #batched = false;
-  /** Operations whose promise has not settled. */
+  /** Operations whose promise has not settled, and the bytes of theirs that the back end holds. */
   #pending = 0;
+  #bytesInFlight = 0;
+  /** Bytes that were done at once since other parts of the program had their turn. */
+  #bytesAtOnce = 0;
+  #isDeferred = false;
   /** Those among them that the driver's reset has left without a request. */
   #lost = 0;
   #idle: (() => void)[] = [];
@@ -69,6 +75,7 @@ export class Engine {
     if (this.#lost > 0 || this.#paused) return;
     // the driver may put in chains while we take them out, and one that knows how may do so for ever
     let budget = this.settings.requestMerging ? queue.size : INDEX_TURN;
+    this.#bytesAtOnce = 0;
     const outer = this.#batch;
     const outerBatched = this.#batched;
     this.#batch = queue;
@@ -202,7 +209,7 @@ export class Engine {
     this.#lastPlanned = request;
   }
 
-  /** Begins what is planned. Also for a device that has just been broken: QEMU has begun it by then. */
+  /** Begins what is planned, as far as the bounds allow; the rest when something is done. Also for a device that has just been broken: QEMU has begun it by then. */
   #beginPlanned(): void {
     for (let request = this.#planned; request !== undefined; request = this.#planned) {
       // the error policy has stopped the machine: what is left is taken up again at resume
@@ -210,11 +217,35 @@ export class Engine {
         this.#unplan();
         return;
       }
+      if (!this.#mayBegin(request)) return;
       this.#planned = request.planned;
       if (request.planned === undefined) this.#lastPlanned = undefined;
       request.planned = undefined;
       this.#issue(request);
     }
+  }
+
+  #mayBegin(request: Request): boolean {
+    const { maxBytesInFlight } = this.settings;
+    if (this.#bytesAtOnce >= maxBytesInFlight) {
+      this.#beginLater();
+      return false;
+    }
+    if (this.#pending === 0) return true;
+    const bytes = this.#bytesInFlight + bytesOf(request, this.settings);
+    return this.#pending < OPERATIONS_IN_FLIGHT && bytes <= maxBytesInFlight;
+  }
+
+  #beginLater(): void {
+    if (this.#isDeferred) return;
+    this.#isDeferred = true;
+    this.settings.defer(() => {
+      this.#isDeferred = false;
+      this.#bytesAtOnce = 0;
+      if (this.#paused || this.#lost > 0) return;
+      this.host.memory.sync();
+      this.#beginPlanned();
+    });
   }
 
   /** Nothing is planned any more. Answers what was. */
@@ -249,16 +280,19 @@ export class Engine {
     request.stage = 'running';
     let pending: Pending;
     try {
-      pending = operate(this.settings.backend, request, !this.writeCache);
+      pending = operate(this.settings, request, !this.writeCache, this.host.memory);
     } catch (error) {
       this.#completed(request, true, error);
       return;
     }
     if (pending === undefined) {
+      this.#bytesAtOnce += workOf(request);
       this.#completed(request, false, undefined);
       return;
     }
     this.#pending++;
+    request.bytesInFlight = bytesOf(request, this.settings);
+    this.#bytesInFlight += request.bytesInFlight;
     if (request.operation === 'read') request.lent.outlive(this.host.memory);
     pending.then(request.resolve, request.reject);
   }
@@ -267,7 +301,9 @@ export class Engine {
   #settled(request: Request, failed: boolean, error: unknown): void {
     this.host.memory.sync();
     this.#pending--;
+    this.#bytesInFlight -= request.bytesInFlight;
     this.#completed(request, failed, error);
+    if (this.#lost === 0) this.#beginPlanned();
     if (this.#pending > 0) return;
     for (const tell of this.#idle.splice(0)) tell();
   }
@@ -397,4 +433,17 @@ export class Engine {
     if (this.#pending === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
+}
+
+/** What a request has of the back end's memory while it is under way: one piece of it. */
+function bytesOf({ operation, length }: Request, { maxTransfer }: Settings): number {
+  return operation === 'read' || operation === 'write' ? Math.min(length, maxTransfer) : 0;
+}
+
+/** Bytes that a request has the back end go through. */
+function workOf({ operation, length, more }: Request): number {
+  if (operation === 'flush') return 0;
+  let work = length;
+  if (more !== undefined) for (let i = 1; i < more.length; i += 3) work += more[i] ?? 0;
+  return work;
 }

@@ -1,4 +1,6 @@
+import type { GuestMemory } from '@virtkit/core';
 import type { BlkBackend, Pending } from './backend.ts';
+import type { Settings } from './options.ts';
 import type { Request } from './request.ts';
 import { HostSpans } from './spans.ts';
 import { HEADER_BYTES } from './wire.ts';
@@ -10,16 +12,17 @@ const ZEROS = new HostSpans(new Uint8Array(65536));
  *
  * @param stable the write cache is off: what was written is flushed
  */
-export function operate(backend: BlkBackend, request: Request, stable: boolean): Pending {
-  const { chain, length } = request;
+export function operate(settings: Settings, request: Request, stable: boolean, memory: GuestMemory): Pending {
+  const { backend } = settings;
+  const { chain } = request;
   const position = request.sector * 512;
   if (chain === undefined) return undefined;
   switch (request.operation) {
     case 'read':
       request.lent.lend(chain.in);
-      return backend.read(position, request.lent, 0, length);
+      return transfer(settings, request, memory);
     case 'write': {
-      const pending = backend.write(position, chain.out, HEADER_BYTES, length);
+      const pending = transfer(settings, request, memory);
       return stable ? flushAfter(backend, pending) : pending;
     }
     case 'flush':
@@ -30,6 +33,46 @@ export function operate(backend: BlkBackend, request: Request, stable: boolean):
       return stable && request.operation === 'write-zeroes' ? flushAfter(backend, pending) : pending;
     }
   }
+}
+
+/** Reads or writes piece after piece, so that a back end has one of a request's at a time. */
+function transfer(settings: Settings, request: Request, memory: GuestMemory): Pending {
+  for (let done = 0; ; ) {
+    const pending = transferPiece(settings, request, done);
+    done += settings.maxTransfer;
+    if (pending !== undefined)
+      return done >= request.length ? pending : transferRest(pending, settings, request, done, memory);
+    if (done >= request.length) return undefined;
+  }
+}
+
+/** The same, when a piece took longer. After a reset none is begun any more. */
+async function transferRest(
+  first: Promise<void>,
+  settings: Settings,
+  request: Request,
+  from: number,
+  memory: GuestMemory,
+): Promise<void> {
+  await first;
+  for (let done = from; done < request.length && request.chain !== undefined; done += settings.maxTransfer) {
+    // it may have grown meanwhile
+    memory.sync();
+    if (request.operation === 'read' && request.lent.isHeld) request.lent.missed = true;
+    // what did not arrive because the machine is stopped is read again from the start
+    if (request.operation === 'read' && request.lent.missed) return;
+    await transferPiece(settings, request, done);
+  }
+}
+
+function transferPiece(settings: Settings, request: Request, from: number): Pending {
+  const { backend, maxTransfer } = settings;
+  const { operation, chain, lent } = request;
+  if (chain === undefined) return undefined;
+  const position = request.sector * 512 + from;
+  const length = Math.min(maxTransfer, request.length - from);
+  if (operation === 'write') return backend.write(position, chain.out, HEADER_BYTES + from, length);
+  return backend.read(position, lent, from, length);
 }
 
 /** Virtio 1.3 §5.2.6.2 MUST: with the write cache off, writes are stable before they are reported complete. */

@@ -82,6 +82,12 @@ export interface BlkOptions {
    * requests the device lets others run. Default: when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
+  /**
+   * Bytes that the back end is asked for at a time: those of reads and writes that are under way, and those that a synchronous back end
+   * is asked for before other parts of the program have their turn. What the driver wants beyond that waits. Default 32 MiB; an operation
+   * of more is done alone. (A guest's requests may be a thousand times larger than its memory: segments may overlap.)
+   */
+  readonly maxBytesInFlight?: number;
   /** Where saved requests of a device that offers RING_PACKED have `ndescs`: where QEMU looks for it, or where it writes it. */
   readonly ndescs?: 'after' | 'before';
   /** Byte order of the host that saved requests are written for; default little. */
@@ -124,9 +130,16 @@ export interface Settings {
   readonly requestMerging: boolean;
   readonly onStop: ((stop: BlkStop) => void) | undefined;
   readonly defer: (proceed: () => void) => void;
+  /** Bytes of one operation of the back end, a multiple of the block size. */
+  readonly maxTransfer: number;
+  readonly maxBytesInFlight: number;
   readonly ndescs: 'after' | 'before';
   readonly hostEndian: Endian;
 }
+
+/** Bytes of one operation, where a back end does not say. A Linux guest's requests are smaller (1.25 MiB). */
+const TRANSFER_BYTES = 1 << 22;
+const BYTES_IN_FLIGHT = 1 << 25;
 
 /** @throws HostError that names the option */
 export function settle(options: BlkOptions): Settings {
@@ -163,6 +176,13 @@ export function settle(options: BlkOptions): Settings {
     requestMerging: options.requestMerging ?? true,
     onStop: options.onStop,
     defer: options.defer ?? later,
+    maxTransfer: maxTransfer(backend, blockSize),
+    maxBytesInFlight: integer(
+      'maxBytesInFlight',
+      options.maxBytesInFlight ?? BYTES_IN_FLIGHT,
+      1,
+      Number.MAX_SAFE_INTEGER,
+    ),
     ndescs: options.ndescs ?? 'after',
     hostEndian: options.hostEndian ?? 'little',
   };
@@ -171,6 +191,12 @@ export function settle(options: BlkOptions): Settings {
 function integer(name: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new HostError(`${name}: ${value} is not an integer from ${least} to ${most}`);
+}
+
+/** Requests begin and end at logical blocks, and so do their pieces. */
+function maxTransfer({ maxTransfer = TRANSFER_BYTES }: BlkBackend, blockSize: number): number {
+  integer('backend.maxTransfer', maxTransfer, 512, Number.MAX_SAFE_INTEGER);
+  return Math.max(1, Math.floor(maxTransfer / blockSize)) * blockSize;
 }
 
 function powerOfTwo(name: string, value: number, least: number, most: number): number {

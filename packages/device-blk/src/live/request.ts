@@ -31,6 +31,8 @@ export class Request {
   mayUnmap = false;
   /** Segments behind the first one, as sector, bytes, mayUnmap (0 or 1). */
   more: readonly number[] | undefined;
+  /** Bytes that it counts for among those in flight, while the back end is at it. */
+  bytesInFlight = 0;
   /** What the driver will be told, when done. */
   status = 0;
   readonly lent: LentSpans = new LentSpans();

@@ -35,6 +35,11 @@ export class LentSpans implements Spans {
     this.#held = held;
   }
 
+  /** Is the machine stopped? Then what is written now does not arrive. */
+  get isHeld(): boolean {
+    return this.#held;
+  }
+
   get #open(): Spans | undefined {
     if (this.#held) {
       this.missed = true;

@@ -1,24 +1,43 @@
 import fs from 'node:fs';
 import type { Spans } from '@virtkit/core';
+import { FlushLatch } from '../disk/flush-latch.ts';
+import { Gate } from '../disk/gate.ts';
+import type { OpenFile } from './open-file.ts';
 
 /** Largest copy; longer operations go piece by piece. */
 const CHUNK = 1 << 20;
+const ZEROS = new Uint8Array(CHUNK);
+/** Reads that have a buffer at a time, and bytes of their buffers; others wait. */
+const READS_UNDER_WAY = 64;
+const READ_BYTES_UNDER_WAY = 16 << 20;
 
 /** In the background. Guest memory is touched only while the device lends it: bytes go through copies. */
 export class AsyncFile {
-  readonly #fd: number;
+  readonly #file: OpenFile;
+  readonly #latch: FlushLatch;
+  readonly #reads = new Gate(READS_UNDER_WAY, READ_BYTES_UNDER_WAY);
+  /** The flush that is under way, and the one for all that have come since. */
+  #flush: Promise<void> | undefined;
+  #nextFlush: Promise<void> | undefined;
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(file: OpenFile) {
+    this.#file = file;
+    this.#latch = new FlushLatch(file.path);
   }
 
   async read(position: number, target: Spans, from: number, length: number): Promise<void> {
-    const buffer = new Uint8Array(Math.min(CHUNK, length));
-    for (let done = 0; done < length; ) {
-      const piece = Math.min(CHUNK, length - done);
-      await this.#fill(buffer, piece, position + done);
-      target.copyFrom(from + done, buffer, 0, piece);
-      done += piece;
+    const size = Math.min(CHUNK, length);
+    await this.#reads.enter(size);
+    try {
+      const buffer = new Uint8Array(size);
+      for (let done = 0; done < length; ) {
+        const piece = Math.min(CHUNK, length - done);
+        await this.#fill(buffer, piece, position + done);
+        target.copyFrom(from + done, buffer, 0, piece);
+        done += piece;
+      }
+    } finally {
+      this.#reads.leave(size);
     }
   }
 
@@ -30,20 +49,44 @@ export class AsyncFile {
   }
 
   async writeZeroes(position: number, length: number): Promise<void> {
-    const zeros = new Uint8Array(Math.min(CHUNK, length));
     for (let done = 0; done < length; done += CHUNK)
-      await this.#writeAll(zeros, Math.min(CHUNK, length - done), position + done);
+      await this.#writeAll(ZEROS, Math.min(CHUNK, length - done), position + done);
   }
 
+  /** One at a time, or one that begins in the midst could miss the error that another is told. */
   flush(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      fs.fdatasync(this.#fd, (error) => (error === null ? resolve() : reject(error)));
+    if (this.#flush === undefined) return this.#sync();
+    // the one that is under way may have begun before the last write
+    const next = (): Promise<void> => {
+      this.#nextFlush = undefined;
+      return this.#sync();
+    };
+    this.#nextFlush ??= this.#flush.then(next, next);
+    return this.#nextFlush;
+  }
+
+  #sync(): Promise<void> {
+    this.#flush = this.#syncOnce().finally(() => {
+      this.#flush = undefined;
     });
+    return this.#flush;
+  }
+
+  async #syncOnce(): Promise<void> {
+    this.#latch.check();
+    try {
+      await this.#file.call<void>((fd, done) => fs.fdatasync(fd, (error) => done(error, undefined)));
+    } catch (error) {
+      throw this.#latch.fail(error);
+    }
   }
 
   async #fill(buffer: Uint8Array, length: number, position: number): Promise<void> {
     for (let done = 0; done < length; ) {
-      const count = await this.#readSome(buffer, done, length - done, position + done);
+      const at = done;
+      const count = await this.#file.call<number>((fd, end) =>
+        fs.read(fd, buffer, at, length - at, position + at, end),
+      );
       if (count === 0) {
         // behind the end of the file its last sector is zeros, as QEMU reads it
         buffer.fill(0, done, length);
@@ -53,22 +96,19 @@ export class AsyncFile {
     }
   }
 
-  #readSome(buffer: Uint8Array, offset: number, length: number, position: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.read(this.#fd, buffer, offset, length, position, (error, count) =>
-        error === null ? resolve(count) : reject(error),
-      );
-    });
-  }
-
   async #writeAll(bytes: Uint8Array, length: number, position: number): Promise<void> {
     for (let done = 0; done < length; ) {
       const at = done;
-      done += await new Promise<number>((resolve, reject) => {
-        fs.write(this.#fd, bytes, at, length - at, position + at, (error, count) =>
-          error === null ? resolve(count) : reject(error),
-        );
-      });
+      const count = await this.#file.call<number>((fd, end) =>
+        fs.write(fd, bytes, at, length - at, position + at, end),
+      );
+      done += written(count, position + at);
     }
   }
+}
+
+/** How many bytes a write took, which is not none. */
+export function written(count: number, position: number): number {
+  if (count > 0) return count;
+  throw Object.assign(new Error(`no byte could be written at ${position}`), { code: 'EIO' });
 }

@@ -1,9 +1,11 @@
 import fs from 'node:fs';
 import { HostError, type Spans } from '@virtkit/core';
+import { FlushLatch } from '../disk/flush-latch.ts';
 import type { BlkBackend, Pending } from '../live/backend.ts';
 import { eachPiece, type PieceHandler } from '../live/pieces.ts';
-import { AsyncFile } from './async-file.ts';
+import { AsyncFile, written } from './async-file.ts';
 import { checkImageLocks, type FileLocker, takeImageLocks } from './image-locks.ts';
+import { OpenFile } from './open-file.ts';
 
 export interface FileDiskOptions {
   /** Default false. */
@@ -34,8 +36,13 @@ export interface FileDiskOptions {
 export interface FileDisk extends BlkBackend {
   /** Looks how long the file is now. Then tell the device: `BlkDevice.resize`. */
   refreshSize(): number;
-  /** Closes the file. Wait for `BlkDevice.idle` first. */
-  close(): void;
+  /**
+   * Closes the file: at once, or, if operations in the background are under way, when these have ended, and then it answers a promise. From the call
+   * on all operations fail with code `EBADF`. To lose nothing, wait for `BlkDevice.idle` first. A second call does nothing.
+   *
+   * @throws the error of `fs.closeSync`
+   */
+  close(): Pending;
 }
 
 /** Zeros are written in pieces of this many bytes. */
@@ -62,7 +69,8 @@ function openedDisk(fd: number, path: string, options: FileDiskOptions): FileDis
   const { locking = 'check' } = options;
   if (locking !== 'off') checkImageLocks(fd, path, readOnly);
   if (typeof locking === 'object') takeImageLocks(fd, path, readOnly, locking);
-  const file = options.async === true ? new AsyncFile(fd) : new SyncFile(fd);
+  const open = new OpenFile(fd, path);
+  const file = options.async === true ? new AsyncFile(open) : new SyncFile(open);
   const writeZeroes = (position: number, length: number): Pending => file.writeZeroes(position, length);
   let size = sizeOf(fd, path);
   return {
@@ -79,10 +87,10 @@ function openedDisk(fd: number, path: string, options: FileDiskOptions): FileDis
     ...(cache !== 'unsafe' && { flush: () => file.flush() }),
     ...(discard === 'unmap' && { discard: writeZeroes }),
     refreshSize: () => {
-      size = sizeOf(fd, path);
+      size = sizeOf(open.fd, path);
       return size;
     },
-    close: () => fs.closeSync(fd),
+    close: () => open.close(),
   };
 }
 
@@ -110,7 +118,8 @@ function firstSector(fd: number): Uint8Array {
 
 /** Straight from and to guest memory. */
 class SyncFile {
-  readonly #fd: number;
+  readonly #file: OpenFile;
+  readonly #latch: FlushLatch;
   readonly #reader: PieceHandler = {
     piece: (bytes, offset, length, position) => this.#readPiece(bytes, offset, length, position),
   };
@@ -118,8 +127,9 @@ class SyncFile {
     piece: (bytes, offset, length, position) => this.#writePiece(bytes, offset, length, position),
   };
 
-  constructor(fd: number) {
-    this.#fd = fd;
+  constructor(file: OpenFile) {
+    this.#file = file;
+    this.#latch = new FlushLatch(file.path);
   }
 
   read(position: number, target: Spans, from: number, length: number): void {
@@ -127,8 +137,9 @@ class SyncFile {
   }
 
   #readPiece(bytes: Uint8Array, offset: number, length: number, position: number): void {
+    const { fd } = this.#file;
     for (let done = 0; done < length; ) {
-      const count = fs.readSync(this.#fd, bytes, offset + done, length - done, position + done);
+      const count = fs.readSync(fd, bytes, offset + done, length - done, position + done);
       // behind the end of the file its last sector is zeros, as QEMU reads it
       if (count === 0) {
         bytes.fill(0, offset + done, offset + length);
@@ -143,8 +154,11 @@ class SyncFile {
   }
 
   #writePiece(bytes: Uint8Array, offset: number, length: number, position: number): void {
-    for (let done = 0; done < length; )
-      done += fs.writeSync(this.#fd, bytes, offset + done, length - done, position + done);
+    const { fd } = this.#file;
+    for (let done = 0; done < length; ) {
+      const at = position + done;
+      done += written(fs.writeSync(fd, bytes, offset + done, length - done, at), at);
+    }
   }
 
   writeZeroes(position: number, length: number): void {
@@ -156,6 +170,12 @@ class SyncFile {
   }
 
   flush(): void {
-    fs.fdatasyncSync(this.#fd);
+    const { fd } = this.#file;
+    this.#latch.check();
+    try {
+      fs.fdatasyncSync(fd);
+    } catch (error) {
+      throw this.#latch.fail(error);
+    }
   }
 }

@@ -124,8 +124,9 @@ export class FrameQueue {
     if (head === undefined) return;
     this.#bytes -= head.bytes.length;
     head.clear();
-    this.#first = (this.#first + 1) % this.#capacity;
     this.#count--;
+    // a queue that is mostly empty uses one buffer, and not all of them in turn
+    this.#first = this.#count === 0 ? 0 : (this.#first + 1) % this.#capacity;
   }
 
   clear(): void {

@@ -1,4 +1,4 @@
-import { HostError } from '@virtkit/core';
+import { HostError, later } from '@virtkit/core';
 import type { GuestOffloads, NetBackend, NetPort, Packet } from '../live/backend.ts';
 import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
@@ -6,6 +6,7 @@ import type { NetOffloads } from '../live/options.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 import { Frame, FrameQueue } from './frame-queue.ts';
 import { MacTable } from './mac-table.ts';
+import { turn } from './turn.ts';
 
 const ADDRESSES = 12;
 const ETHERNET_MIN = 14;
@@ -23,7 +24,10 @@ export interface SwitchOptions {
   readonly queueBytes?: number;
   /** Addresses that it remembers, a power of two; default 1024. */
   readonly addresses?: number;
-  /** Frames that are delivered in one go, before others get to run; default 1024. */
+  /**
+   * Frames that are delivered in one go, before others get to run; default 1024. Switches that are connected share it: a frame that goes
+   * round between two of them does not multiply it.
+   */
   readonly burst?: number;
   /**
    * What cards on its ports may leave to each other (see {@link SOFTWARE_OFFLOADS}), unless their own options say it. Packets for a card
@@ -31,8 +35,18 @@ export interface SwitchOptions {
    * QEMU's own networks without virtio headers.
    */
   readonly offloads?: NetOffloads | false;
-  /** Calls back later, say with `setImmediate`; default: in a microtask. */
+  /** Calls back later, say with `setImmediate`; default: when timers have had their turn. */
   readonly defer?: (proceed: () => void) => void;
+  /** What went wrong at a port; see also {@link SwitchPort.failure}. */
+  readonly onEvent?: (event: SwitchEvent) => void;
+}
+
+/** What a switch tells the host program. */
+export interface SwitchEvent {
+  /** The card at a port has thrown: the frame is lost, and the next one is tried as usual. */
+  readonly name: 'failed';
+  readonly port: SwitchPort;
+  readonly error: unknown;
 }
 
 /** What went through a port, as the card sees it. */
@@ -41,7 +55,7 @@ export interface PortCounters {
   readonly sent: number;
   /** Frames to the card. */
   readonly delivered: number;
-  /** Frames to the card that found no room in its queue. */
+  /** Frames to the card that found no room in its queue, or that it threw at. */
   readonly dropped: number;
   /** Frames from the card that are none: too short for addresses. */
   readonly malformed: number;
@@ -57,7 +71,9 @@ export interface PortCounters {
  * const b = new NetDevice({ backend: lan.port(), mac: '52:54:00:00:00:02' });
  * ```
  *
- * A card that answers while it receives makes the stack no deeper: what is sent meanwhile waits in queues of fixed size.
+ * A card that answers while it receives makes the stack no deeper: what is sent meanwhile waits in queues of fixed size. Switches in a
+ * loop send a broadcast round for ever, as real ones do, but leave the program's timers their turn. A card that throws is an event, and
+ * nobody else's concern.
  */
 export class NetSwitch {
   readonly #options: SwitchOptions;
@@ -100,7 +116,8 @@ export class NetSwitch {
       supports: offloads === false ? undefined : offloads,
       offload: this.#offload,
       send: (packet) => this.#send(port, packet),
-      ready: () => this.#drain(this.#burst),
+      ready: () => this.#drain(),
+      failed: (error) => this.#failed(port, error),
       close: () => {
         this.#ports[index] = undefined;
         this.#table.forget(index);
@@ -127,7 +144,7 @@ export class NetSwitch {
       this.#pass(known, packet);
     else if (known !== undefined) known.enqueue(packet);
     else for (const port of this.#ports) if (port !== undefined && port !== source) port.enqueue(packet);
-    this.#drain(this.#burst);
+    this.#drain();
   }
 
   /** To a port where nothing waits. */
@@ -144,18 +161,20 @@ export class NetSwitch {
     }
   }
 
-  /** Delivers what waits, as long as cards take it. */
-  #drain(burst: number): void {
-    if (this.#busy) return;
+  /** Delivers what waits, as long as cards take it and others need not run. */
+  #drain(): void {
+    // what is put off is put off for those who send meanwhile, too
+    if (this.#busy || this.#deferred) return;
     this.#busy = true;
-    let left = burst;
+    // a frame for all is for all in one go
+    turn.enter(Math.max(this.#burst, this.#ports.length));
     try {
-      for (let progress = true; progress && left > 0; ) {
+      for (let progress = true; progress && turn.left > 0; ) {
         progress = false;
         for (const port of this.#ports) {
-          const frame = port === undefined || port.stalled ? undefined : port.queue.head;
+          const frame = port?.due === true ? port.queue.head : undefined;
           if (port === undefined || frame === undefined) continue;
-          left--;
+          turn.left--;
           if (port.deliver(frame)) port.queue.shift();
           // refused, and made ready meanwhile: once more
           else if (port.stalled) continue;
@@ -164,20 +183,30 @@ export class NetSwitch {
       }
     } finally {
       this.#busy = false;
+      turn.leave();
     }
-    if (left <= 0) this.#defer();
+    if (turn.left <= 0 && this.#ports.some((port) => port?.due === true)) this.#defer();
   }
 
   #defer(): void {
-    if (this.#deferred) return;
     this.#deferred = true;
-    const proceed = (): void => {
+    const { defer = later } = this.#options;
+    defer(() => {
       this.#deferred = false;
-      this.#drain(this.#burst);
-    };
-    const { defer } = this.#options;
-    if (defer !== undefined) defer(proceed);
-    else void Promise.resolve().then(proceed);
+      this.#drain();
+    });
+  }
+
+  /** The listener's own mistakes end nowhere near a card: a timer throws them once more. */
+  #failed(port: Port, error: unknown): void {
+    port.failure = error;
+    try {
+      this.#options.onEvent?.({ name: 'failed', port, error });
+    } catch (mistake) {
+      later(() => {
+        throw mistake;
+      });
+    }
   }
 }
 
@@ -187,6 +216,8 @@ export interface SwitchPort extends NetBackend {
   readonly supports?: NetOffloads;
   /** Frames that wait for the card. */
   readonly waiting: number;
+  /** What the card threw last, if it ever did. */
+  readonly failure: unknown;
   /** Pulls the plug: nothing comes or goes any more. */
   close(): void;
 }
@@ -196,6 +227,8 @@ interface Hub {
   readonly offload: SoftwareOffload;
   send(packet: Packet): void;
   ready(): void;
+  /** The card has thrown. Does not throw. */
+  failed(error: unknown): void;
   close(): void;
 }
 
@@ -209,6 +242,7 @@ class Port implements SwitchPort {
   delivered = 0;
   dropped = 0;
   malformed = 0;
+  failure: unknown;
   readonly #hub: Hub;
   #card: NetPort | undefined;
   #pairs = 1;
@@ -230,6 +264,11 @@ class Port implements SwitchPort {
 
   get waiting(): number {
     return this.queue.length;
+  }
+
+  /** A frame waits that the card may take. */
+  get due(): boolean {
+    return !this.stalled && this.queue.length > 0;
   }
 
   attach(card: NetPort): void {
@@ -298,9 +337,14 @@ class Port implements SwitchPort {
     if (card === undefined) return true;
     // before the call: the card may say that it is ready while it runs
     this.stalled = true;
-    if (!card.receive(frame.bytes, frame.meta, frame.pair % this.#pairs)) return false;
+    try {
+      if (!card.receive(frame.bytes, frame.meta, frame.pair % this.#pairs)) return false;
+      this.delivered++;
+    } catch (error) {
+      this.dropped++;
+      this.#hub.failed(error);
+    }
     this.stalled = false;
-    this.delivered++;
     return true;
   }
 }

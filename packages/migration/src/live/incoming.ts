@@ -132,8 +132,8 @@ export class Incoming extends SectionSet {
   /** In the order in which the stream has them. */
   readonly #blocks: LiveRamBlock[] = [];
   readonly #byName: ReadonlyMap<string, LiveRamBlock>;
-  #bytes: Uint8Array = new Uint8Array(0);
-  #current = -1;
+  /** The block of the page that comes, and where in it the next byte belongs. */
+  #block: LiveRamBlock | undefined;
   #at = 0;
   #isPage = false;
   #configured = false;
@@ -240,17 +240,23 @@ export class Incoming extends SectionSet {
           limit: this.#limits.maxPages,
         },
       );
-    this.#select(index);
+    const block = this.#blocks[index];
+    if (block === undefined) throw ramError('ram-block', `RAM block number ${index} is not there`, { index });
+    this.#block = block;
     this.#at = offset;
     this.#isPage = kind === RAM.PAGE;
     if (this.#isPage) return;
     this.zeroPages++;
-    this.#bytes.fill(0, offset, offset + PAGE);
+    bytesOf(block).fill(0, offset, offset + PAGE);
   }
 
   override ramData(bytes: Uint8Array, start: number, end: number): void {
-    if (!this.#isPage) return;
-    this.#bytes.set(start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end), this.#at);
+    if (!this.#isPage || this.#block === undefined) return;
+    // asked for anew each time: a page may come in pieces, and memory be elsewhere when the next one comes
+    bytesOf(this.#block).set(
+      start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end),
+      this.#at,
+    );
     this.#at += end - start;
   }
 
@@ -292,14 +298,6 @@ export class Incoming extends SectionSet {
       found: this.#blocks.length,
       expected: this.#byName.size,
     });
-  }
-
-  #select(index: number): void {
-    const block = this.#blocks[index];
-    if (block === undefined) throw ramError('ram-block', `RAM block number ${index} is not there`, { index });
-    if (index === this.#current && this.#bytes.length > 0) return;
-    this.#current = index;
-    this.#bytes = bytesOf(block);
   }
 }
 

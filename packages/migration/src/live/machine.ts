@@ -76,9 +76,14 @@ export interface LiveMachine {
    * Stops processor and devices. When it has returned, nothing writes guest memory, and nothing that this machine has
    * begun writes to what the machine shares with its successor: wait for a disk's operations under way, or fence them off.
    * May be called for a machine that is stopped.
+   *
+   * One that takes too long is not waited for: `resume` is called while it is under way, and once more when it has answered.
    */
   pause(): void | Promise<void>;
-  /** Goes on. A machine whose `resume` throws does not run. */
+  /**
+   * Goes on, whatever it was told before; may be called for a machine that runs, or has not stopped yet. A machine whose `resume`
+   * throws does not run.
+   */
   resume(): void | Promise<void>;
 }
 

@@ -7,10 +7,16 @@ export interface LiveOptions {
   readonly signal?: CancelSignal;
   /** So long the other side may be silent, or take nothing; milliseconds, default 30 000. */
   readonly idleTimeoutMs?: number;
+  /**
+   * So long this side's own machine may take to go on, and a destination's to stop again; milliseconds, default 30 000. How long a
+   * source's may take to stop: `handOverTimeoutMs`.
+   */
+  readonly machineTimeoutMs?: number;
   readonly clock?: Clock;
 }
 
 export const IDLE_TIMEOUT_MS = 30_000;
+export const MACHINE_TIMEOUT_MS = 30_000;
 
 /** @throws HostError */
 export function checkNumber(name: string, value: number, least: number): void {

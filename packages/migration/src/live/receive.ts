@@ -5,9 +5,10 @@ import { COMMAND } from '../wire.ts';
 import { type ByteDuplex, type Clock, hostClock } from './duplex.ts';
 import { Incoming, SectionSet } from './incoming.ts';
 import { checkMachine, type LiveMachine, PAGE } from './machine.ts';
-import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
+import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions, MACHINE_TIMEOUT_MS } from './options.ts';
+import { Reading } from './reading.ts';
 import { PING_HAND_OVER, pong, shut, word } from './return-path.ts';
-import { asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
+import { answerWithin, asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
 import { claimForReceiving, release } from './uses.ts';
 
 /** How {@link receiveLive} goes about it. */
@@ -35,7 +36,7 @@ export interface Arrived {
   readonly unheard?: string;
 }
 
-/** The guest does not run here, and never will: the machine's memory is of no use. */
+/** The guest does not run here, and never will (but see {@link mayRun}): the machine's memory is of no use. */
 export interface Failed {
   readonly result: 'failed';
   readonly reason: StopReason;
@@ -43,6 +44,11 @@ export interface Failed {
   /** What was thrown: a StateError for a stream that does not fit. */
   readonly error?: unknown;
   readonly progress: ReceiveProgress;
+  /**
+   * The machine was told to go on, and neither that nor its stop succeeded in time: it may run, or begin to. The source was told
+   * nothing, and stands still.
+   */
+  readonly mayRun?: true;
 }
 
 /** How a migration ended for its destination. */
@@ -70,11 +76,19 @@ export async function receiveLive(
   options: ReceiveOptions = {},
 ): Promise<ReceiveOutcome> {
   checkMachine(machine);
-  const { clock = hostClock, signal, idleTimeoutMs = IDLE_TIMEOUT_MS, maxRounds = 64 } = options;
+  const { clock = hostClock, signal, maxRounds = 64 } = options;
+  const { idleTimeoutMs = IDLE_TIMEOUT_MS, machineTimeoutMs = MACHINE_TIMEOUT_MS } = options;
   checkNumber('idleTimeoutMs', idleTimeoutMs, 1);
+  checkNumber('machineTimeoutMs', machineTimeoutMs, 1);
   checkNumber('maxRounds', maxRounds, 1);
   claimForReceiving(machine);
-  const destination = new Destination(duplex, machine, { ...options, clock, idleTimeoutMs, maxRounds });
+  const destination = new Destination(duplex, machine, {
+    ...options,
+    clock,
+    idleTimeoutMs,
+    machineTimeoutMs,
+    maxRounds,
+  });
   const unfollow = destination.waiter.follow(signal);
   try {
     await destination.take();
@@ -89,6 +103,7 @@ export async function receiveLive(
 interface Settings extends ReceiveOptions {
   readonly clock: Clock;
   readonly idleTimeoutMs: number;
+  readonly machineTimeoutMs: number;
   readonly maxRounds: number;
 }
 
@@ -96,6 +111,7 @@ interface Settings extends ReceiveOptions {
 class Destination {
   readonly waiter: Waiter;
   readonly #duplex: ByteDuplex;
+  readonly #reading: Reading;
   readonly #machine: LiveMachine;
   readonly #settings: Settings;
   readonly #incoming: Incoming;
@@ -111,6 +127,7 @@ class Destination {
 
   constructor(duplex: ByteDuplex, machine: LiveMachine, settings: Settings) {
     this.#duplex = duplex;
+    this.#reading = new Reading(duplex, settings.clock);
     this.#machine = machine;
     this.#settings = settings;
     this.waiter = new Waiter(settings.clock);
@@ -129,7 +146,7 @@ class Destination {
   async take(): Promise<void> {
     const { idleTimeoutMs } = this.#settings;
     while (!this.#parser.atEnd) {
-      const chunk = await this.waiter.wait(this.#duplex.read(), idleTimeoutMs, 'the source is silent');
+      const chunk = await this.waiter.wait(this.#reading.next(), idleTimeoutMs, 'the source is silent');
       if (chunk === undefined)
         throw new Stop('closed', `the source closed the connection after ${this.#parser.received} bytes`);
       this.#parser.push(chunk);
@@ -151,10 +168,14 @@ class Destination {
 
   /** The guest is ours. */
   async run(): Promise<ReceiveOutcome> {
+    let starting: Promise<void> | undefined;
     try {
       this.#apply();
-      await this.#machine.resume();
+      starting = this.#machine.resume() ?? undefined;
+      if (starting !== undefined) await this.#answered(starting, 'its resume()');
     } catch (error) {
+      if (error instanceof Stop && error.reason === 'timeout')
+        return this.#mayRun(error.message, error, starting);
       return this.#stumble(error);
     }
     let unheard: string | undefined;
@@ -187,19 +208,29 @@ class Destination {
   async #stumble(error: unknown): Promise<Failed> {
     const stop = asStop(error, 'error');
     try {
-      await this.#machine.pause();
+      const stopping = this.#machine.pause();
+      if (stopping !== undefined) await this.#answered(stopping, 'its pause()');
     } catch (second) {
-      this.#close();
-      release(this.#machine, 'was received in part');
-      return {
-        result: 'failed',
-        reason: 'error',
-        message: `${stop.message}; and it could not be stopped again: ${messageOf(second)}`,
-        error,
-        progress: this.#progress(),
-      };
+      return this.#mayRun(`${stop.message}; and it could not be stopped again: ${messageOf(second)}`, error);
     }
     return this.fail(stop);
+  }
+
+  /** Nothing is said to the source: the guest must not go on there while it may run here. */
+  #mayRun(message: string, error: unknown, starting?: Promise<void>): Failed {
+    this.#close();
+    const machine = this.#machine;
+    release(machine, 'was asked to go on, and has not answered');
+    // it may go on after all, which is for its host to see
+    starting?.then(
+      () => release(machine),
+      () => release(machine, 'was received in part'),
+    );
+    return { result: 'failed', reason: 'error', message, error, progress: this.#progress(), mayRun: true };
+  }
+
+  #answered(answer: Promise<void>, what: string): Promise<void> {
+    return answerWithin(answer, this.#settings.clock, this.#settings.machineTimeoutMs, what);
   }
 
   /** The source asks whether all is well: looks at everything that has come as if it were the whole stream. */
@@ -222,12 +253,12 @@ class Destination {
   }
 
   async #answer(): Promise<void> {
-    for (const value of this.#incoming.pings.splice(0)) await this.#say(pong(value));
+    for (const value of this.#incoming.pings.splice(0)) await this.#say(pong(value), this.waiter);
   }
 
-  async #say(bytes: Uint8Array): Promise<void> {
+  /** @param waiter what may end it; by default nothing but time: a last word is said whatever else was decided */
+  async #say(bytes: Uint8Array, waiter: Waiter = new Waiter(this.#settings.clock)): Promise<void> {
     if (!this.#incoming.returnPath) return;
-    const waiter = new Waiter(this.#settings.clock);
     await waiter.wait(this.#duplex.write(bytes), this.#settings.idleTimeoutMs, 'the source does not listen');
   }
 
@@ -243,6 +274,7 @@ class Destination {
   }
 
   #close(): void {
+    this.#reading.stop();
     try {
       this.#duplex.close();
     } catch {

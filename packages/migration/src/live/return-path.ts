@@ -46,6 +46,7 @@ function message(type: number, value: number): Uint8Array {
 export class ReturnPathReader {
   readonly #carry = new Uint8Array(HEAD + WORD);
   #carried = 0;
+  #count = 0;
 
   /**
    * Takes bytes and answers the messages that are whole now; undefined: this is no return path of a pre-copy.
@@ -62,14 +63,14 @@ export class ReturnPathReader {
       const view = new DataView(this.#carry.buffer);
       const [type, length, value] = [view.getUint16(0), view.getUint16(2), view.getUint32(HEAD)];
       if ((type !== MESSAGE.SHUT && type !== MESSAGE.PONG) || length !== WORD) return undefined;
+      if (++this.#count > MESSAGES_MAX) return undefined;
       messages.push({ kind: type === MESSAGE.SHUT ? 'shut' : 'pong', value });
-      // a destination has nothing to say that comes in thousands
-      if (messages.length > MESSAGES_MAX) return undefined;
     }
     return messages;
   }
 }
 
+/** Most messages of a destination: it answers a few pings, and says one last word. */
 const MESSAGES_MAX = 64;
 
 /** A message of the return path. */

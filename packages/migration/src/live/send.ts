@@ -1,10 +1,9 @@
-import type { ByteDuplex } from './duplex.ts';
-import { hostClock } from './duplex.ts';
+import { type ByteDuplex, type Clock, hostClock } from './duplex.ts';
 import { checkMachine, type LiveMachine } from './machine.ts';
-import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions } from './options.ts';
+import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions, MACHINE_TIMEOUT_MS } from './options.ts';
 import { type SendProgress, Source } from './source.ts';
-import { asStop, messageOf, type Stop, type StopReason } from './stop.ts';
-import { claimForSending, release } from './uses.ts';
+import { answerWithin, asStop, messageOf, type Stop, type StopReason } from './stop.ts';
+import { claimForSending, reclaim, release } from './uses.ts';
 
 /** How {@link sendLive} goes about it. */
 export interface SendOptions extends LiveOptions {
@@ -36,8 +35,13 @@ export interface Stayed {
   /** What was thrown, if something was. */
   readonly error?: unknown;
   readonly progress: SendProgress;
-  /** The machine's own `resume` failed: it runs nowhere. */
+  /** The machine's own `resume` failed, or has not answered in time: it runs nowhere as far as is known. */
   readonly resumeError?: unknown;
+  /**
+   * The machine's `pause` was not waited for to its end: the machine was told to go on at once, and is told once more when `pause` has
+   * answered. Resolves then; rejects if the machine does not go on. Until then it cannot be sent.
+   */
+  readonly stopping?: Promise<void>;
 }
 
 /**
@@ -51,7 +55,10 @@ export interface Unknown {
   readonly message: string;
   readonly error?: unknown;
   readonly progress: SendProgress;
-  /** Goes on here. Only for who knows that the guest does not run at the destination. */
+  /**
+   * Goes on here. Only for who knows that the guest does not run at the destination.
+   * @throws HostError if the machine went on before, or was put to another use meanwhile
+   */
   resume(): Promise<void>;
 }
 
@@ -64,6 +71,7 @@ const DEFAULTS = {
   whenNotConverging: 'abort',
   handOverTimeoutMs: 10_000,
   idleTimeoutMs: IDLE_TIMEOUT_MS,
+  machineTimeoutMs: MACHINE_TIMEOUT_MS,
 } as const;
 
 /**
@@ -90,24 +98,30 @@ export async function sendLive(
   checkNumber('maxRounds', settings.maxRounds, 1);
   checkNumber('handOverTimeoutMs', settings.handOverTimeoutMs, 1);
   checkNumber('idleTimeoutMs', settings.idleTimeoutMs, 1);
+  checkNumber('machineTimeoutMs', settings.machineTimeoutMs, 1);
   claimForSending(machine);
   const source = new Source(duplex, machine, { ...settings, clock, onProgress });
+  const goOn = (): Promise<void> => resumeWithin(machine, clock, settings.machineTimeoutMs);
   const unfollow = source.waiter.follow(signal);
   try {
     await source.prepare();
   } catch (error) {
-    return await stay(source, machine, asStop(error, 'error'));
+    return await stay(source, machine, goOn, asStop(error, 'error'));
   } finally {
     unfollow();
   }
-  return handOver(source, machine);
+  return handOver(source, machine, goOn);
 }
 
 /** Everything is there, and only there: from here on, only the destination knows who has the guest. */
-async function handOver(source: Source, machine: LiveMachine): Promise<SendOutcome> {
+async function handOver(
+  source: Source,
+  machine: LiveMachine,
+  goOn: () => Promise<void>,
+): Promise<SendOutcome> {
   try {
     const refused = await source.handOver();
-    if (refused !== undefined) return await stay(source, machine, refused);
+    if (refused !== undefined) return await stay(source, machine, goOn, refused);
     source.finish();
     release(machine, 'has moved away');
     return { result: 'moved', progress: source.progress('done'), downtimeMs: source.downtimeMs };
@@ -122,21 +136,34 @@ async function handOver(source: Source, machine: LiveMachine): Promise<SendOutco
       ...(cause !== undefined && { error: cause }),
       progress: source.progress('hand-over'),
       resume: async () => {
-        release(machine);
-        await machine.resume();
+        reclaim(machine);
+        try {
+          await machine.resume();
+        } catch (error) {
+          // it may be tried again
+          release(machine, 'may have moved away');
+          throw error;
+        }
       },
     };
   }
 }
 
-async function stay(source: Source, machine: LiveMachine, stop: Stop): Promise<Stayed> {
+async function stay(
+  source: Source,
+  machine: LiveMachine,
+  goOn: () => Promise<void>,
+  stop: Stop,
+): Promise<Stayed> {
   const progress = source.progress(source.phase);
   let failure: { readonly resumeError: unknown } | undefined;
   source.finish();
-  release(machine);
+  const { stopping } = source;
+  const again = stopping && goOnWhenStopped(machine, stopping, goOn);
+  if (again === undefined) release(machine);
   if (source.paused) {
     try {
-      await machine.resume();
+      await goOn();
     } catch (error) {
       failure = { resumeError: error };
     }
@@ -151,5 +178,28 @@ async function stay(source: Source, machine: LiveMachine, stop: Stop): Promise<S
     ...(stop.cause !== undefined && { error: stop.cause }),
     progress,
     ...failure,
+    ...(again !== undefined && { stopping: again }),
   };
+}
+
+/** A machine that stops late would stop for good. */
+function goOnWhenStopped(
+  machine: LiveMachine,
+  stopping: Promise<void>,
+  goOn: () => Promise<void>,
+): Promise<void> {
+  release(machine, 'was asked to stop, and has not answered');
+  const again = stopping
+    .catch(() => {})
+    .then(goOn)
+    .finally(() => release(machine));
+  // it may be that nobody comes to wait for it
+  again.catch(() => {});
+  return again;
+}
+
+/** @throws Stop if it has not answered in time, and what `resume` throws */
+async function resumeWithin(machine: LiveMachine, clock: Clock, milliseconds: number): Promise<void> {
+  const answer = machine.resume();
+  if (answer !== undefined) await answerWithin(answer, clock, milliseconds, 'its resume()');
 }

@@ -7,6 +7,7 @@ import { Batch } from './batch.ts';
 import type { ByteDuplex, Clock } from './duplex.ts';
 import { type LiveMachine, PAGE } from './machine.ts';
 import { BlockPages, PageReader } from './pages.ts';
+import { Reading } from './reading.ts';
 import { PING_HAND_OVER, PING_START, ReturnPathReader, word } from './return-path.ts';
 import { asStop, Stop, Waiter } from './stop.ts';
 
@@ -77,6 +78,8 @@ export class Source {
   phase: SendPhase = 'rounds';
   /** The machine was asked to stop. */
   paused = false;
+  /** It has not answered that. */
+  stopping: Promise<void> | undefined;
 
   constructor(duplex: ByteDuplex, machine: LiveMachine, settings: SourceSettings) {
     this.#duplex = duplex;
@@ -85,7 +88,7 @@ export class Source {
     this.waiter = new Waiter(settings.clock);
     this.#pages = machine.ram.blocks.map((block) => new BlockPages(block));
     this.#readers = machine.ram.blocks.map((block, index) => new PageReader(machine.ram, index, block));
-    this.#answers = new Answers(duplex, this.waiter);
+    this.#answers = new Answers(new Reading(duplex, settings.clock), this.waiter);
     this.#turnAt = settings.clock.now();
   }
 
@@ -116,11 +119,14 @@ export class Source {
     this.#writer.vmdesc(this.#vmdescText);
     const chunks = this.#batch.take(true);
     const last = chunks.pop() ?? new Uint8Array(0);
+    const cancel = this.#limitStandstill('the destination does not take the end');
     try {
       await this.#write(chunks);
     } catch (error) {
       // the end of the stream was not handed to the connection: the destination cannot have it
       return asStop(error, 'closed');
+    } finally {
+      cancel();
     }
     const answer = this.#answers.lastWord();
     // whatever the connection says of these bytes: only the destination knows whether it has them
@@ -196,22 +202,13 @@ export class Source {
 
   /** The guest stops; the rest of its memory and the devices go over; the destination looks at them. */
   async #switchOver(): Promise<void> {
-    const { clock, handOverTimeoutMs } = this.#settings;
     this.phase = 'switch-over';
     this.#tell();
     this.waiter.check();
-    this.#stoppedAt = clock.now();
-    this.paused = true;
-    const cancel = clock.after(handOverTimeoutMs, () =>
-      this.waiter.stop(
-        new Stop(
-          'timeout',
-          `the guest stood still for ${handOverTimeoutMs} ms, and the destination is not ready`,
-        ),
-      ),
-    );
+    this.#stoppedAt = this.#settings.clock.now();
+    const cancel = this.#limitStandstill('the destination is not ready');
     try {
-      await this.#machine.pause();
+      await this.#stopGuest();
       this.waiter.check();
       this.#takeDirty();
       this.#writer.section({ ...RAM_SECTION, kind: 'end' });
@@ -226,6 +223,30 @@ export class Source {
     } finally {
       cancel();
     }
+  }
+
+  async #stopGuest(): Promise<void> {
+    this.paused = true;
+    const answer = this.#machine.pause();
+    if (answer === undefined) return;
+    const stopping = Promise.resolve(answer);
+    this.stopping = stopping;
+    const answered = (): void => {
+      this.stopping = undefined;
+    };
+    stopping.then(answered, answered);
+    await this.waiter.wait(stopping, Number.POSITIVE_INFINITY, 'the machine', 'error');
+  }
+
+  /** The guest stands still so long at most. Answers how to take that back. */
+  #limitStandstill(what: string): () => void {
+    const { clock, handOverTimeoutMs } = this.#settings;
+    return clock.after(handOverTimeoutMs, () => {
+      const missing = this.stopping === undefined ? what : 'has not stopped: its pause() has not answered';
+      this.waiter.stop(
+        new Stop('timeout', `the guest stood still for ${handOverTimeoutMs} ms, and ${missing}`),
+      );
+    });
   }
 
   async #sendSections(): Promise<void> {
@@ -353,7 +374,7 @@ const LAST_WORD_MS = 200;
 
 /** What the destination says, while the source does other things. */
 class Answers {
-  readonly #duplex: ByteDuplex;
+  readonly #reading: Reading;
   readonly #waiter: Waiter;
   readonly #reader = new ReturnPathReader();
   #awaited: { readonly value: number; readonly resolve: () => void } | undefined;
@@ -364,8 +385,8 @@ class Answers {
   #deaf = false;
   #running: Promise<void> = Promise.resolve();
 
-  constructor(duplex: ByteDuplex, waiter: Waiter) {
-    this.#duplex = duplex;
+  constructor(reading: Reading, waiter: Waiter) {
+    this.#reading = reading;
     this.#waiter = waiter;
   }
 
@@ -391,6 +412,7 @@ class Answers {
 
   stop(): void {
     this.#deaf = true;
+    this.#reading.stop();
   }
 
   /** Resolves when the destination has answered this ping. */
@@ -416,7 +438,7 @@ class Answers {
   async #run(): Promise<void> {
     try {
       for (;;) {
-        const bytes = await this.#duplex.read();
+        const bytes = await this.#reading.next();
         if (bytes === undefined) throw new Stop('closed', 'the destination closed the connection');
         const messages = this.#reader.push(bytes);
         if (messages === undefined)

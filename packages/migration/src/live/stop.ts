@@ -59,8 +59,13 @@ export class Waiter {
     if (this.#stop !== undefined) throw this.#stop;
   }
 
-  /** Waits, so long at most. @throws Stop */
-  async wait<T>(promise: Promise<T>, milliseconds: number, what: string): Promise<T> {
+  /** Waits, so long at most. What is thrown counts as `reason`. @throws Stop */
+  async wait<T>(
+    promise: Promise<T>,
+    milliseconds: number,
+    what: string,
+    reason: StopReason = 'closed',
+  ): Promise<T> {
     promise.catch(() => {});
     this.check();
     let cancel = (): void => {};
@@ -71,7 +76,7 @@ export class Waiter {
           cancel = this.#clock.after(milliseconds, () =>
             reject(new Stop('timeout', `${what}: nothing for ${milliseconds} ms`)),
           );
-        promise.then(resolve, (error: unknown) => reject(asStop(error, 'closed')));
+        promise.then(resolve, (error: unknown) => reject(asStop(error, reason)));
       });
     } finally {
       cancel();
@@ -86,5 +91,19 @@ export class Waiter {
     if (signal.aborted) cancelled();
     signal.addEventListener('abort', cancelled);
     return () => signal.removeEventListener('abort', cancelled);
+  }
+}
+
+/** What the host's own machine answers. @throws Stop `timeout` if it does not in time, and what it throws */
+export async function answerWithin(
+  answer: Promise<void>,
+  clock: Clock,
+  milliseconds: number,
+  what: string,
+): Promise<void> {
+  try {
+    await new Waiter(clock).wait(Promise.resolve(answer), milliseconds, what, 'error');
+  } catch (error) {
+    throw error instanceof Stop && error.reason === 'error' ? error.cause : error;
   }
 }

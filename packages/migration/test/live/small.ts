@@ -131,7 +131,7 @@ export class SmallMachine implements LiveMachine {
     this.atPause = this.bytes.slice();
   }
 
-  resume(): void {
+  resume(): void | Promise<void> {
     this.#mayFail('resume');
     const { running } = this.#world;
     if (running !== undefined && running !== this) this.#world.faults.push('two machines run');

@@ -30,6 +30,8 @@ export interface HostileSetup<H, T extends TransportParts, D> {
   /** Accesses, writes into rings, kicks. */
   readonly operations: number;
   readonly seed?: number;
+  /** Where decisions come from; default: numbers from {@link seed}. A fuzzer's input can be such a source. */
+  readonly random?: Random;
   /**
    * What has been done so far, in steps of any kind that depend on nothing but the guest: accesses to its memory, bytes
    * that went to the back end. Tells the most laborious operation. Without it nothing is measured.
@@ -129,7 +131,7 @@ class HostileGuest<H, T extends TransportParts, D> {
   constructor(setup: HostileSetup<H, T, D>) {
     this.#setup = setup;
     const seed = setup.seed ?? 1;
-    this.#random = new Random(seed);
+    this.#random = setup.random ?? new Random(seed);
     this.#world = setup.device.world(seed);
     this.#bytes = this.#memory();
     this.#ram = new GuestRam(this.#bytes);
@@ -145,7 +147,7 @@ class HostileGuest<H, T extends TransportParts, D> {
     while (this.#counts.operations < operations) {
       await this.#settle();
       this.#bringUp(this.#random.chance(4));
-      await this.#live(Math.min(this.#random.below(LIFE_MAX), operations - this.#counts.operations));
+      await this.#live(Math.min(1 + this.#random.below(LIFE_MAX), operations - this.#counts.operations));
       if (this.#counts.lives % 64 === 0) onProgress?.(this.#counts.operations);
     }
   }

@@ -1,0 +1,133 @@
+// What the two ring formats promise devices, case by case; queue-sequences.test.ts has the same with random sequences.
+import { describe, expect, test } from 'vitest';
+import { HostError } from '../../src/live/errors.ts';
+import { mapRing } from '../../src/live/ring-map.ts';
+import { type Driver, PackedDriver, SplitDriver } from './driver.ts';
+import { NEXT, popped, Rig, type RigOptions } from './rig.ts';
+
+const formats = {
+  split: (rig: Rig): Driver => new SplitDriver(rig),
+  packed: (rig: Rig): Driver => new PackedDriver(rig),
+};
+const kinds: readonly (readonly [string, RigOptions])[] = [
+  ['usual', {}],
+  ['big-endian', { littleEndian: false }],
+  ['IN_ORDER', { inOrder: true }],
+];
+
+describe.each(Object.entries(formats))('%s', (_format, make) => {
+  describe.each(kinds)('%s', (_kind, options) => {
+    function offered(chains: number): Driver {
+      const driver = make(new Rig(options));
+      for (let i = 0; i < chains; i++)
+        driver.add([{ addr: 0x10000 + 0x100 * i, length: 0x100, write: true }], false);
+      return driver;
+    }
+    const lengths = (driver: Driver): number[] => driver.take().map(({ length }) => length);
+
+    test('what is filled is shown in the order of its places, as many as are flushed', () => {
+      const driver = offered(4);
+      const { queue } = driver;
+      for (let i = 0; i < 4; i++) queue.fill(popped(queue), 10 + i, i);
+      expect(lengths(driver)).toEqual([]);
+      queue.flush(1);
+      expect(lengths(driver)).toEqual([10]);
+      queue.flush(2);
+      expect(lengths(driver)).toEqual([11, 12]);
+      queue.flush(1);
+      expect(lengths(driver)).toEqual([13]);
+      expect(queue.inFlight).toBe(0);
+    });
+
+    test('a place is filled once, and none is left out; what is wrong changes nothing', () => {
+      const driver = offered(3);
+      const { queue } = driver;
+      const [first, second, third] = [popped(queue), popped(queue), popped(queue)];
+      queue.fill(first, 1, 0);
+      expect(() => queue.fill(second, 2, 0)).toThrow(HostError);
+      expect(() => queue.push(second, 2)).toThrow('filled twice, 0 ahead');
+      expect(() => queue.fill(second, 2, 8)).toThrow('filled 8 ahead, in a ring of 8');
+      expect(() => queue.fill(second, 2, -1)).toThrow(HostError);
+      queue.fill(third, 3, 2);
+      expect(() => queue.flush(2)).toThrow('2 flushed, and nothing was filled 1 ahead');
+      expect(() => queue.flush(3)).toThrow('3 flushed, 2 filled');
+      expect(lengths(driver)).toEqual([]);
+      queue.fill(second, 2, 1);
+      queue.flush(3);
+      expect(queue.inFlight).toBe(0);
+      expect(lengths(driver)).toEqual([1, 2, 3]);
+    });
+
+    test('a chain that is pushed takes the next place: those that are filled further ahead move up', () => {
+      const driver = offered(2);
+      const { queue } = driver;
+      const [first, second] = [popped(queue), popped(queue)];
+      queue.fill(second, 2, 1);
+      queue.push(first, 1);
+      expect(lengths(driver)).toEqual([1]);
+      queue.flush(1);
+      expect(lengths(driver)).toEqual([2]);
+    });
+  });
+});
+
+describe('the last entry of a table', () => {
+  // the entry behind it is as good as any other, so that only the check of `next` can tell
+  test.each([
+    ['the ring', false],
+    ['an indirect table', true],
+  ])('%s: next may not be one beyond it', (_, indirect) => {
+    const rig = new Rig({ size: 8 });
+    const table = indirect ? 0x8000 : 0x1000;
+    const last = indirect ? 1 : 7;
+    if (indirect) rig.desc(0x1000, 0, table, 32, 4, 0);
+    rig.desc(table, 0, 0x10000, 1, NEXT, last);
+    rig.desc(table, last, 0x10100, 1, NEXT, last + 1);
+    rig.desc(table, last + 1, 0x10200, 1, 0, 0);
+    rig.offer(0);
+    expect(rig.split().pop()).toBeUndefined();
+    expect(rig.owner.faults.map(({ reason }) => reason)).toEqual([`Desc next is ${last + 1}`]);
+  });
+
+  test('the last entry itself is in it', () => {
+    const rig = new Rig({ size: 8 });
+    rig.desc(0x1000, 0, 0x10000, 1, NEXT, 7);
+    rig.desc(0x1000, 7, 0x10100, 1, 0, 0);
+    rig.offer(0);
+    expect(popped(rig.split()).out.count).toBe(2);
+  });
+});
+
+describe('mapRing', () => {
+  const END = 0x40000;
+  const bytes = { avail: 4 + 2 * 8, used: 4 + 8 * 8 };
+
+  test.each(['avail', 'used'] as const)(
+    '%s: the event index is a part of it, with EVENT_IDX only',
+    (part) => {
+      const at = (gpa: number, eventIdx: boolean) => mapRing(new Rig({ [part]: gpa, eventIdx }).setup, false);
+      const exact = END - bytes[part];
+      expect(at(exact, false)).toEqual({ kind: 'mapped' });
+      expect(at(exact, true)).toEqual({ kind: 'cut', part });
+      expect(at(exact - 2, true)).toEqual({ kind: 'mapped' });
+      expect(at(exact + 1, false)).toEqual({ kind: 'cut', part });
+    },
+  );
+
+  test.each(['avail', 'used'] as const)(
+    'packed: the %s structure has four bytes, whatever is negotiated',
+    (part) => {
+      for (const eventIdx of [false, true]) {
+        const at = (gpa: number) => mapRing(new Rig({ [part]: gpa, eventIdx }).setup, true);
+        expect(at(END - 4)).toEqual({ kind: 'mapped' });
+        expect(at(END - 3)).toEqual({ kind: 'cut', part });
+      }
+    },
+  );
+
+  test.each([false, true])('packed %s: sixteen bytes a descriptor', (packed) => {
+    const at = (desc: number) => mapRing(new Rig({ desc }).setup, packed);
+    expect(at(END - 128)).toEqual({ kind: 'mapped' });
+    expect(at(END - 127)).toEqual({ kind: 'cut', part: 'desc' });
+  });
+});

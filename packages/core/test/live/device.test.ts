@@ -1,0 +1,128 @@
+// What a live device does with kicks, wherever they come from.
+import { describe, expect, test } from 'vitest';
+import { FEATURE } from '../../src/spec.ts';
+import { EchoMachine } from './echo.ts';
+
+/** Lets what waits for the end of the present call happen. */
+const settled = (): Promise<void> => Promise.resolve();
+
+describe('an interrupt that reaches its own device', () => {
+  test('a kick from inside of an interrupt waits until the device type has returned', () => {
+    const machine = new EchoMachine();
+    const { live, echo } = machine;
+    machine.start();
+    for (let i = 0; i < 8; i++) machine.offer(0);
+    machine.onInterrupt = () => {
+      live.kick(0);
+      live.kick(1);
+    };
+    machine.offer(1);
+    live.kick(0);
+    expect([machine.used(0), machine.used(1), echo.deepest]).toEqual([8, 1, 1]);
+    expect(machine.interrupts).toBe(9);
+  });
+
+  test('as often as the driver likes: the stack does not grow', () => {
+    const machine = new EchoMachine();
+    const { live, echo } = machine;
+    machine.start();
+    let rounds = 0;
+    machine.onInterrupt = () => {
+      // a driver that runs inside of the interrupt, and has the next request ready
+      if (rounds++ < 50_000) machine.offer(0);
+      live.kick(0);
+    };
+    machine.offer(0);
+    live.kick(0);
+    expect(rounds).toBe(50_001);
+    expect([machine.used(0), echo.deepest]).toEqual([50_001 & 0xffff, 1]);
+  });
+
+  test('when a back end answers, a kick comes after the answer', async () => {
+    const machine = new EchoMachine();
+    const { live, echo } = machine;
+    echo.slow = true;
+    machine.start();
+    for (let i = 0; i < 4; i++) machine.offer(0);
+    live.kick(0);
+    expect(echo.kept).toHaveLength(4);
+    machine.onInterrupt = () => {
+      machine.offer(1);
+      live.kick(1);
+    };
+    echo.answer();
+    expect([echo.kept.length, echo.deepest]).toEqual([0, 1]);
+    await settled();
+    expect([echo.kept.length, echo.deepest]).toEqual([4, 1]);
+    expect(machine.used(0)).toBe(4);
+  });
+
+  test('a configuration change is an interrupt as well', async () => {
+    const machine = new EchoMachine();
+    const { live, echo } = machine;
+    machine.start();
+    machine.offer(0);
+    machine.onInterrupt = (queue) => {
+      if (queue === -1) live.kick(0);
+    };
+    live.notifyConfig();
+    expect(echo.kicks).toBe(0);
+    await settled();
+    expect([echo.kicks, machine.used(0)]).toEqual([1, 1]);
+  });
+
+  test('a kick that waits is forgotten with a reset, and kept by a pause', async () => {
+    const machine = new EchoMachine();
+    const { live, echo } = machine;
+    machine.start();
+    machine.onInterrupt = () => live.kick(0);
+    live.notifyConfig();
+    live.reset();
+    await settled();
+    expect(echo.kicks).toBe(0);
+    machine.start();
+    machine.offer(0);
+    live.notifyConfig();
+    live.pause();
+    await settled();
+    expect(echo.kicks).toBe(0);
+    live.resume();
+    expect(machine.used(0)).toBe(1);
+  });
+
+  test('what an interrupt throws goes to whoever caused it, and the device goes on', () => {
+    const machine = new EchoMachine();
+    const { live } = machine;
+    machine.start();
+    machine.offer(0);
+    machine.onInterrupt = () => {
+      throw new Error('no such interrupt');
+    };
+    expect(() => live.kick(0)).toThrow('no such interrupt');
+    machine.onInterrupt = () => {};
+    machine.echo.depth = 0;
+    machine.offer(0);
+    live.kick(0);
+    expect(machine.used(0)).toBe(2);
+  });
+});
+
+describe('NOTIFICATION_DATA', () => {
+  test('a position that was long under way changes nothing: what the ring says counts', () => {
+    const machine = new EchoMachine({ rings: { notificationData: true } });
+    const { live } = machine;
+    machine.start([FEATURE.NOTIFICATION_DATA]);
+    for (let i = 0; i < 5; i++) machine.offer(0);
+    live.kick(0, 5);
+    expect(machine.used(0)).toBe(5);
+    for (const late of [3, 0, 5, 9, 0x8000, 0xffff]) {
+      live.kick(0, late);
+      // each chain is told of with an interrupt: stale ones would be, too
+      expect([machine.used(0), machine.interrupts]).toEqual([5, 5]);
+    }
+    machine.offer(0);
+    live.kick(0, 2);
+    expect([machine.used(0), machine.interrupts]).toEqual([6, 6]);
+    expect(machine.events).toEqual([]);
+  });
+});

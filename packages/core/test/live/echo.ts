@@ -1,0 +1,161 @@
+// A device type that gives chains back as they are, at once or when it is told to; and a transport that is nothing but a call.
+import type { DeviceLayer } from '../../src/contract/device.ts';
+import type { DeviceEvent, DeviceHost, DeviceModel, TransportModel } from '../../src/contract/model.ts';
+import type { Chain, Virtqueue } from '../../src/contract/queue.ts';
+import type { TransportParts } from '../../src/contract/state.ts';
+import type { TransportLayer } from '../../src/contract/transport.ts';
+import { LiveDevice, type LiveOptions } from '../../src/live/device.ts';
+import { MappedMemory } from '../../src/live/memory.ts';
+import { FEATURE } from '../../src/spec.ts';
+import { empty } from './empty-field.ts';
+
+interface Wire extends TransportParts {
+  readonly config: null;
+  readonly queue: null;
+  readonly extra: null;
+}
+
+const echoLayer: DeviceLayer<null> = {
+  contract: 1,
+  name: 'echo',
+  version: 1,
+  minimum: 1,
+  features: {},
+  loadDevice: () => [empty],
+  saveDevice: () => empty,
+};
+
+export const wireLayer: TransportLayer<Wire> = {
+  contract: 1,
+  name: 'wire',
+  hasVariableVringAlignment: false,
+  recognize: () => undefined,
+  config: empty,
+  queue: () => empty,
+};
+
+export class Echo implements DeviceModel<null> {
+  readonly layer = echoLayer;
+  readonly features = 0n;
+  readonly legacyFeatures = 0n;
+  readonly badFeatures = 0n;
+  readonly configLength = 0;
+  readonly queueSizes: readonly number[] = [8, 8];
+  readonly pciClass = 0xff0000;
+  /** Chains are kept until {@link answer}. */
+  slow = false;
+  readonly kept: Chain[] = [];
+  host: DeviceHost | undefined;
+  kicks = 0;
+  /** How often {@link handleQueue} is on the stack, now and at most. */
+  depth = 0;
+  deepest = 0;
+
+  attach(host: DeviceHost): void {
+    this.host = host;
+  }
+  handleQueue(queue: Virtqueue): void {
+    this.kicks++;
+    this.deepest = Math.max(this.deepest, ++this.depth);
+    for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
+      if (this.slow) this.kept.push(chain);
+      else this.give(chain);
+    }
+    this.depth--;
+  }
+  private give(chain: Chain): void {
+    chain.queue.push(chain, 0);
+    chain.queue.notify();
+  }
+  /** As a back end does that is done. */
+  answer(): void {
+    this.deepest = Math.max(this.deepest, ++this.depth);
+    for (const chain of this.kept.splice(0)) this.give(chain);
+    this.depth--;
+  }
+  getConfig(): void {}
+  setConfig(): void {}
+  setFeatures(): void {}
+  setStatus(): void {}
+  reset(): void {
+    this.kept.length = 0;
+  }
+  resetQueue(): void {}
+  capture(): null {
+    return null;
+  }
+  check(): void {}
+  apply(): void {}
+  pause(): void {}
+  resume(): void {}
+}
+
+/** A machine with an echo device, whose driver has set its queues up. Rings are where {@link ringsOf} says. */
+export class EchoMachine {
+  readonly bytes = new Uint8Array(0x10000);
+  readonly view = new DataView(this.bytes.buffer);
+  readonly echo: Echo;
+  readonly events: DeviceEvent[] = [];
+  /** What an interrupt does. */
+  onInterrupt: (queue: number) => void = () => {};
+  interrupts = 0;
+  readonly live: LiveDevice<Wire, null>;
+  private added = 0;
+
+  constructor(options: Partial<LiveOptions> & { readonly echo?: Echo } = {}) {
+    const { echo = new Echo(), ...others } = options;
+    this.echo = echo;
+    const transport: TransportModel<Wire> = {
+      layer: wireLayer,
+      features: 0n,
+      notify: (queue) => {
+        this.interrupts++;
+        this.onInterrupt(queue);
+      },
+      captureConfig: () => null,
+      captureQueue: () => null,
+      captureExtra: () => undefined,
+      check: () => {},
+      apply: () => {},
+      resetQueue: () => {},
+    };
+    this.live = new LiveDevice(this.echo, transport, {
+      memory: new MappedMemory([{ gpa: 0, bytes: this.bytes }]),
+      onEvent: (event) => this.events.push(event),
+      ...others,
+    });
+  }
+
+  start(features: readonly number[] = []): void {
+    const { live } = this;
+    live.setStatus(3);
+    live.setFeatures([FEATURE.VERSION_1, ...features].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n));
+    live.setStatus(11);
+    for (const queue of [0, 1]) {
+      const { desc, avail, used } = this.ringsOf(queue);
+      live.setQueueRings(queue, BigInt(desc), BigInt(avail), BigInt(used));
+    }
+    live.setStatus(15);
+  }
+
+  ringsOf(queue: number): { desc: number; avail: number; used: number } {
+    const at = 0x1000 + 0x3000 * queue;
+    return { desc: at, avail: at + 0x1000, used: at + 0x2000 };
+  }
+
+  /** Split: makes a buffer available; no kick. */
+  offer(queue: number): void {
+    const { desc, avail } = this.ringsOf(queue);
+    const index = this.view.getUint16(avail + 2, true);
+    const head = this.added++ % 8;
+    this.view.setBigUint64(desc + 16 * head, 0xc000n, true);
+    this.view.setUint32(desc + 16 * head + 8, 16, true);
+    this.view.setUint16(desc + 16 * head + 12, 2, true);
+    this.view.setUint16(avail + 4 + 2 * (index % 8), head, true);
+    this.view.setUint16(avail + 2, index + 1, true);
+  }
+
+  used(queue: number): number {
+    return this.view.getUint16(this.ringsOf(queue).used + 2, true);
+  }
+}

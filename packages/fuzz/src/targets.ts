@@ -1,0 +1,29 @@
+import type { FuzzTarget } from './target.ts';
+import { overlay, qcow2 } from './targets/files.ts';
+import { guests } from './targets/guest.ts';
+import { frames, incoming, returnPath, webSocket } from './targets/peers.ts';
+import { disk, network } from './targets/requests.ts';
+import { ring } from './targets/ring.ts';
+import { section } from './targets/section.ts';
+import { libvirt, stream, vmdesc } from './targets/stream.ts';
+import { commandLine, explained } from './targets/text.ts';
+
+/** All there are. */
+export const TARGETS: readonly FuzzTarget[] = [
+  stream,
+  vmdesc,
+  libvirt,
+  qcow2,
+  section,
+  explained,
+  commandLine,
+  ...guests,
+  ring,
+  disk,
+  network,
+  webSocket,
+  frames,
+  incoming,
+  returnPath,
+  overlay,
+];

@@ -1,0 +1,16 @@
+// One file with all targets, for a fuzzer that instruments what it loads.
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: { targets: 'src/instrumented.ts' },
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  noExternal: [/./],
+  dts: false,
+  clean: true,
+  splitting: false,
+  esbuildOptions(options) {
+    options.conditions = ['@virtkit/source'];
+  },
+});
