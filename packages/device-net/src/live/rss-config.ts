@@ -29,7 +29,10 @@ export function configureRss(card: Card, out: Spans, at: number, redirect: boole
   if (rss.defaultQueue >= settings.pairs) return 0;
   const tail = at + FIXED_BYTES + 2 * entries;
   if (out.total < tail) return 0;
-  for (let i = 0; i < entries; i++) rss.table[i] = out.u16(at + FIXED_BYTES + 2 * i, littleEndian);
+  for (let i = 0; i < entries; i++)
+    rss.table[i] = redirect ? out.u16(at + FIXED_BYTES + 2 * i, littleEndian) : 0;
+  // QEMU takes such a table and looks at each entry when it is used; no state with one is loaded here, so none is taken
+  for (let i = 0; i < entries; i++) if ((rss.table[i] ?? 0) >= settings.pairs) return 0;
   if (out.total < tail + 3) return 0;
   const pairs = redirect ? out.u16(tail, littleEndian) : card.currPairs;
   const keyBytes = out.u8(tail + 2);
