@@ -6,7 +6,14 @@
 export type { DeviceLayer, Endian, FeatureNames } from './device.ts';
 export type { Finding, Report } from './finding.ts';
 export type { Gpa, GuestMemory } from './memory.ts';
-export type { ConfigChange, DeviceEvent, DeviceHost, DeviceModel, TransportModel } from './model.ts';
+export type {
+  ConfigChange,
+  DeviceEvent,
+  DeviceHost,
+  DeviceModel,
+  RequestInFlight,
+  TransportModel,
+} from './model.ts';
 export type { Chain, Spans, Virtqueue } from './queue.ts';
 export type { CoreSubsections, EarlyState, QueueState, TransportParts, VirtioState } from './state.ts';
 export type { Column, Step, StepObserver } from './step.ts';

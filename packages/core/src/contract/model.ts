@@ -1,4 +1,5 @@
 import type { Facts } from '@virtkit/vmstate';
+import type { VirtQueueElement } from '../state/element.ts';
 import type { DeviceLayer } from './device.ts';
 import type { Report } from './finding.ts';
 import type { GuestMemory } from './memory.ts';
@@ -31,6 +32,16 @@ export interface DeviceHost {
   event(name: string, facts?: Facts): void;
   /** {@link DeviceModel.queueSizes} is another list now. */
   queuesChanged(): void;
+}
+
+/** A request in flight of a saved state: a chain that was taken from a ring, and not given back. */
+export interface RequestInFlight {
+  readonly queue: number;
+  readonly element: VirtQueueElement;
+  /** Ring slots that it takes, in a packed ring; default 1. */
+  readonly ndescs?: number;
+  /** Where it stands in the state: `device.requests[0]`. */
+  readonly path: string;
 }
 
 /**
@@ -85,6 +96,11 @@ export interface DeviceModel<D = unknown> {
   capture(): D;
   /** Reports what in this state does not fit this device as it was made. The layer's own check was done. */
   check(state: VirtioState<TransportParts, D>, report: Report): void;
+  /**
+   * The requests in flight of a state, for device types that keep chains: core compares them with the rings, so that none
+   * is lost or done twice. Without it, chains that the rings have in flight are nobody's until the next reset.
+   */
+  requestsInFlight?(state: VirtioState<TransportParts, D>): readonly RequestInFlight[];
   /** Before queues are restored: how many the state has. Net makes as many. */
   prepareQueues?(count: number): void;
   /** Takes over a checked state; status, features, queues are core's and in place. Must not fail. */

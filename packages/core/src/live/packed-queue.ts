@@ -3,10 +3,10 @@ import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes } from './avail-bytes.ts';
 import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
+import { idsTaken } from './in-flight.ts';
 import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, NOT_AVAIL } from './packed-ring.ts';
 import { PackedWalk } from './packed-walk.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
-import { DESC_INDIRECT, DESC_NEXT } from './ring-base.ts';
 
 /** A packed virtqueue, Virtio 1.3 §2.8. What is written to the ring, and when, is what QEMU writes. */
 export class PackedQueue extends PackedWalk implements Ring {
@@ -42,7 +42,9 @@ export class PackedQueue extends PackedWalk implements Ring {
     // what was asked for before a save lasts
     this.eventWanted = setup.eventIdx && this.ring.eventFlags() === EVENT_DESC;
     if (this.eventWanted) this.following = 1;
-    if (this.order !== undefined) this.expectInFlight();
+    if (this.order === undefined) return;
+    // chains that were in flight at a save go back in ring order; their descriptors are still there
+    for (const id of idsTaken(this.ring, this.usedIdx, this.inuse)) this.order.expect(id);
   }
 
   /** Looks where the ring is now, and whether the short way may be taken. */
@@ -54,18 +56,6 @@ export class PackedQueue extends PackedWalk implements Ring {
     this.epoch = short ? memory.epoch : -1;
     this.words = ring.words;
     this.descBase = ring.descBase;
-  }
-
-  /** Chains that were in flight at a save go back in ring order; their descriptors are still there. */
-  private expectInFlight(): void {
-    const { ring, size } = this;
-    for (let done = 0; done < this.inuse && done < size; ) {
-      ring.readDesc(ring.desc, (this.usedIdx + done) % size);
-      const indirect = (ring.flags & DESC_INDIRECT) !== 0;
-      for (done++; !indirect && (ring.flags & DESC_NEXT) !== 0 && done < this.inuse; done++)
-        ring.readDesc(ring.desc, (this.usedIdx + done) % size);
-      this.order?.expect(ring.id);
-    }
   }
 
   get inFlight(): number {

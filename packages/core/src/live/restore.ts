@@ -1,10 +1,12 @@
 import { hex, StateError } from '@virtkit/vmstate';
 import type { Finding, Report } from '../contract/finding.ts';
+import type { RequestInFlight } from '../contract/model.ts';
 import type { QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import { nameFeatures, negotiated } from '../features.ts';
 import { checkVirtio } from '../procedure/check.ts';
 import { FEATURE } from '../spec.ts';
 import type { LiveDevice } from './device.ts';
+import { checkInFlight } from './in-flight.ts';
 import { QueueSlot } from './queue-slot.ts';
 import { freshIndices, type QueueSetup, type RingIndices } from './ring.ts';
 import { checkSplitIndices, splitIndices } from './ring-map.ts';
@@ -108,11 +110,19 @@ function checkRings<T extends TransportParts, D>(
   state: VirtioState<T, D>,
   report: Report,
 ): void {
-  if (((negotiated(state) >> BigInt(FEATURE.RING_PACKED)) & 1n) === 1n) return;
+  const packed = ((negotiated(state) >> BigInt(FEATURE.RING_PACKED)) & 1n) === 1n;
+  const requests = requestsByQueue(live, state);
   state.queues.forEach((queue, index) => {
     if (queue.desc === 0n) return;
-    const finding = checkSplitIndices(setupFor(live, state, queue, index), queue.lastAvailIdx);
-    if (finding === undefined) return;
+    const setup = setupFor(live, state, queue, index);
+    const finding = packed ? undefined : checkSplitIndices(setup, queue.lastAvailIdx);
+    if (finding === undefined) {
+      // a broken device does nothing before its reset, which forgets all
+      if (requests === undefined || state.subsections.broken === true) return;
+      const indices = indicesFor(setup, packed, state, queue);
+      checkInFlight({ ...setup, indices }, packed, requests.get(index) ?? [], report);
+      return;
+    }
     const { fatal, reason, facts } = finding;
     report({
       code: 'queue-index',
@@ -122,6 +132,22 @@ function checkRings<T extends TransportParts, D>(
       facts,
     });
   });
+}
+
+/** Undefined: the device type keeps no chains. */
+function requestsByQueue<T extends TransportParts, D>(
+  { model }: LiveDevice<T, D>,
+  state: VirtioState<T, D>,
+): ReadonlyMap<number, readonly RequestInFlight[]> | undefined {
+  const requests = model.requestsInFlight?.(state);
+  if (requests === undefined) return undefined;
+  const byQueue = new Map<number, RequestInFlight[]>();
+  for (const request of requests) {
+    const list = byQueue.get(request.queue);
+    if (list === undefined) byQueue.set(request.queue, [request]);
+    else list.push(request);
+  }
+  return byQueue;
 }
 
 /** The ring as it will be, from the state alone. */
@@ -141,6 +167,7 @@ function setupFor<T extends TransportParts, D>(
     ...live.setupOf(slot),
     littleEndian: has(FEATURE.VERSION_1) || endian === 'little',
     eventIdx: has(FEATURE.EVENT_IDX),
+    inOrder: has(FEATURE.IN_ORDER),
   };
 }
 
@@ -185,7 +212,8 @@ function applyQueues<T extends TransportParts, D>(live: LiveDevice<T, D>, state:
     }
     slot.numDefault = sub.ringsize?.[slot.index] || slot.numDefault;
     placeAddresses(slot, queue, state, modern);
-    slot.indices = indicesFor(live, state, queue, slot.index);
+    const setup = setupFor(live, state, queue, slot.index);
+    slot.indices = indicesFor(setup, live.has(FEATURE.RING_PACKED), state, queue);
     slot.ring = undefined;
   }
   live.broken = sub.broken ?? false;
@@ -211,29 +239,25 @@ function placeRing<T extends TransportParts, D>(
   live.placeQueue(slot);
 }
 
-function indicesFor<T extends TransportParts, D>(
-  live: LiveDevice<T, D>,
-  state: VirtioState<T, D>,
-  queue: QueueState<T>,
-  index: number,
-): RingIndices {
-  const packed = state.subsections.packedVirtqueues?.[index];
-  if (live.has(FEATURE.RING_PACKED)) {
+/** Where the queue stands: as the state has it, or its ring. */
+function indicesFor(setup: QueueSetup, packed: boolean, state: VirtioState, queue: QueueState): RingIndices {
+  const saved = state.subsections.packedVirtqueues?.[setup.index];
+  if (packed) {
     return {
-      lastAvailIdx: packed?.lastAvailIdx ?? queue.lastAvailIdx,
-      lastAvailWrap: packed?.lastAvailWrapCounter ?? true,
-      usedIdx: packed?.usedIdx ?? 0,
-      usedWrap: packed?.usedWrapCounter ?? true,
-      inuse: packed?.inuse ?? 0,
+      lastAvailIdx: saved?.lastAvailIdx ?? queue.lastAvailIdx,
+      lastAvailWrap: saved?.lastAvailWrapCounter ?? true,
+      usedIdx: saved?.usedIdx ?? 0,
+      usedWrap: saved?.usedWrapCounter ?? true,
+      inuse: saved?.inuse ?? 0,
     };
   }
   const fresh = {
     ...freshIndices(),
     lastAvailIdx: queue.lastAvailIdx,
-    lastAvailWrap: packed?.lastAvailWrapCounter ?? true,
-    usedWrap: packed?.usedWrapCounter ?? true,
+    lastAvailWrap: saved?.lastAvailWrapCounter ?? true,
+    usedWrap: saved?.usedWrapCounter ?? true,
   };
-  if (queue.desc === 0n) return { ...fresh, usedIdx: packed?.usedIdx ?? 0, inuse: packed?.inuse ?? 0 };
+  if (queue.desc === 0n) return { ...fresh, usedIdx: saved?.usedIdx ?? 0, inuse: saved?.inuse ?? 0 };
   // Split rings say themselves what was used: used_idx and inuse are never on the wire
-  return splitIndices(setupFor(live, state, queue, index), fresh);
+  return splitIndices(setup, fresh);
 }

@@ -3,6 +3,7 @@ import type { VirtQueueElement } from '../state/element.ts';
 import { splitAvailBytes } from './avail-bytes.ts';
 import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
+import { headsTaken } from './in-flight.ts';
 import type { QueueSetup, Ring, RingIndices } from './ring.ts';
 import { SplitWalk } from './split-walk.ts';
 
@@ -58,10 +59,9 @@ export class SplitQueue extends SplitWalk implements Ring {
     this.usedHalves = this.ring.usedHalves;
     this.usedWords = this.ring.usedWords;
     this.look();
+    if (this.order === undefined) return;
     // chains that were in flight at a save go back in the order of the avail ring
-    for (let i = inuse; this.order !== undefined && i > 0; i--) {
-      this.order.expect(this.ring.availEntry((this.lastAvail - i) & 0xffff));
-    }
+    for (const head of headsTaken(this.ring, this.lastAvail, inuse)) this.order.expect(head);
   }
 
   get inFlight(): number {

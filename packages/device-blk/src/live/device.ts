@@ -7,6 +7,7 @@ import {
   HostError,
   hasFeature,
   type Report,
+  type RequestInFlight,
   STATUS,
   type TransportParts,
   type VirtioState,
@@ -208,6 +209,15 @@ export class BlkDevice implements DeviceModel<BlkState> {
         });
       }
     });
+  }
+
+  requestsInFlight(state: VirtioState<TransportParts, BlkState>): RequestInFlight[] {
+    return state.device.requests.map(({ queue = 0, ndescs, element }, index) => ({
+      queue,
+      element,
+      ...(ndescs !== undefined && { ndescs }),
+      path: `device.requests[${index}].element.index`,
+    }));
   }
 
   apply(state: VirtioState<TransportParts, BlkState>): void {
