@@ -1,7 +1,8 @@
 /**
- * node --import tsx --conditions=@virtkit/source test/hostile-run.ts [--operations 10000000] [--seed 1] [part of a name]...
+ * node --import tsx --conditions=@virtkit/source test/hostile-run.ts [--operations 10000000] [--seed 1] [--changing] [part of a name]...
  *
- * Hostile guests, as many operations as are asked for over all targets, and what it took.
+ * Hostile guests, as many operations as are asked for over all targets, and what it took. With --changing their memory
+ * changes while devices read it.
  */
 import { parseArgs } from 'node:util';
 import { HOSTILE } from './hostile-targets.ts';
@@ -11,6 +12,7 @@ const { values, positionals } = parseArgs({
   options: {
     operations: { type: 'string', default: '10000000' },
     seed: { type: 'string', default: '1' },
+    changing: { type: 'boolean', default: false },
   },
 });
 
@@ -31,7 +33,7 @@ const watch = (): void => {
 };
 for (const { name, run } of chosen) {
   const start = performance.now();
-  const report = await run(each, Number(values.seed), watch);
+  const report = await run(each, Number(values.seed), { onProgress: watch, changing: values.changing });
   watch();
   const seconds = (performance.now() - start) / 1000;
   console.log(

@@ -3,6 +3,7 @@ import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
 import { BLK_DRIVER_FEATURES } from '../src/driver/blk.ts';
 import { NET_F } from '../src/driver/net-features.ts';
+import { ChangingMemory } from '../src/hostile/changing-memory.ts';
 import { pokeChannel } from '../src/hostile/channel.ts';
 import { type HostileReport, type HostileSetup, hostile } from '../src/hostile/fuzz.ts';
 import { pokeMmio } from '../src/hostile/mmio.ts';
@@ -17,16 +18,16 @@ import type { TestNetBackend } from '../src/suite/net-world.ts';
 import { RING_MODES, type RingMode } from '../src/suite/rings.ts';
 import { type CssMachine, card, disk, pciBench, SLOT, TRANSPORTS } from './benches.ts';
 
-/**
- * @param onProgress is called now and then, with how many operations were done
- * @param random where decisions come from, instead of the seed
- */
-type Run = (
-  operations: number,
-  seed: number,
-  onProgress?: (n: number) => void,
-  random?: Random,
-) => Promise<HostileReport>;
+interface RunOptions {
+  /** Is called now and then, with how many operations were done. */
+  readonly onProgress?: (operations: number) => void;
+  /** Where decisions come from, instead of the seed. */
+  readonly random?: Random;
+  /** In memory that changes while devices read it; work is not counted then. */
+  readonly changing?: boolean;
+}
+
+type Run = (operations: number, seed: number, options?: RunOptions) => Promise<HostileReport>;
 
 /** A hostile guest for each transport, ring format and device type. */
 export interface HostileTarget {
@@ -49,6 +50,9 @@ const counted = (bytes: number): void => {
   work += bytes;
 };
 
+/** Longest packet, header and all. QEMU: `NET_BUFSIZE`. */
+const PACKET_MAX = 4096 + 65536;
+
 const ROM = 0x10_0000;
 const ROM_BYTES = 0x4000;
 /** The same RAM once more, above 4 GiB. */
@@ -67,15 +71,25 @@ for (let i = 0; i < 64; i++) {
 }
 
 /** RAM with a seam, a hole behind it, ROM, and the same RAM above 4 GiB. */
-const hostileMap = (bytes: Uint8Array): MappedMemory =>
-  new CountingMemory([
-    { gpa: 0, bytes: bytes.subarray(0, SEAM) },
-    { gpa: SEAM, bytes: bytes.subarray(SEAM) },
-    { gpa: ROM, bytes: rom, readonly: true },
-    { gpa: HIGH, bytes },
-  ]);
+const regions = (bytes: Uint8Array) => [
+  { gpa: 0, bytes: bytes.subarray(0, SEAM) },
+  { gpa: SEAM, bytes: bytes.subarray(SEAM) },
+  { gpa: ROM, bytes: rom, readonly: true },
+  { gpa: HIGH, bytes },
+];
+const hostileMap = (bytes: Uint8Array): MappedMemory => new CountingMemory(regions(bytes));
+/** The same, and another processor of the guest writes to it while the device reads. */
+const changingMap = (seed: number) => (bytes: Uint8Array) => new ChangingMemory(regions(bytes), { seed });
 /** The last ones are where PCI functions have their registers: no memory. */
 const LANDMARKS = [ROM, ROM + 0x1000, ROM + ROM_BYTES - 8, SEAM, HIGH, HIGH + 0x3000, 0xc300_0000, 2 ** 38];
+
+/** Operations that a device asked for and that its disk has not, and frames longer than any: judged before they are used. */
+export const strays: string[] = [];
+
+function judge(what: string, position: number, length: number, size: number): void {
+  if (!(position >= 0 && length >= 0 && position + length <= size))
+    strays.push(`${what} ${position}+${length}`);
+}
 
 const LIFETIME = { preEolInfo: 1, typA: 2, typB: 3 };
 
@@ -94,13 +108,26 @@ function flaky(backend: TestDiskBackend): BlkDevice {
   return new BlkDevice({
     backend: {
       ...backend,
-      secureErase: backend.discard,
+      discard: (position, length) => {
+        judge('discard', position, length, backend.size);
+        return backend.discard(position, length);
+      },
+      writeZeroes: (position, length) => {
+        judge('write zeroes', position, length, backend.size);
+        return backend.writeZeroes(position, length);
+      },
+      secureErase: (position, length) => {
+        judge('secure erase', position, length, backend.size);
+        return backend.discard(position, length);
+      },
       read: (position, target, from, length) => {
         counted(length);
+        judge('read', position, length, backend.size);
         return backend.read(position, target, from, length);
       },
       write: (position, source, from, length) => {
         counted(length);
+        judge('write', position, length, backend.size);
         return backend.write(position, source, from, length);
       },
     },
@@ -137,6 +164,7 @@ const fullCard: DeviceBench<NetState> = netBench({
         rxReady: (pair) => backend.rxReady(pair),
         send: (packet) => {
           counted(packet.length);
+          judge('packet', 0, packet.length, PACKET_MAX);
           return backend.send(packet);
         },
       },
@@ -165,7 +193,7 @@ function targets<H, T extends TransportParts>(
   const modes = bench.modern ? [split, splitEverything, packedEverything] : [split];
   const list: HostileTarget[] = [];
   const add = <D>(rings: RingMode, name: string, device: DeviceBench<D>, features?: bigint): void => {
-    const run: Run = (operations, seed, onProgress, random) =>
+    const run: Run = (operations, seed, { onProgress, random, changing = false } = {}) =>
       hostile({
         bench,
         rings,
@@ -173,7 +201,7 @@ function targets<H, T extends TransportParts>(
         device,
         operations,
         seed,
-        map: hostileMap,
+        map: changing ? changingMap(seed) : hostileMap,
         landmarks: LANDMARKS,
         work: () => work,
         ...(features !== undefined && { features }),

@@ -17,7 +17,7 @@ function guest(name: string, about: string, wanted: (target: HostileTarget) => b
     run: async (input) => {
       const target = targets[(input[0] ?? 0) % targets.length];
       const random = new InputRandom(input.subarray(1));
-      await target?.run(Math.ceil(input.length / BYTES_PER_OPERATION), SEED, undefined, random);
+      await target?.run(Math.ceil(input.length / BYTES_PER_OPERATION), SEED, { random });
     },
     seeds: function* seeds() {
       for (let i = 0; i < targets.length; i++)

@@ -129,7 +129,10 @@ function watch<T extends Numbers>(
         if (Number.isInteger(index)) return read(index);
       }
       if (name === 'subarray') {
-        return (from?: number, to?: number) => watch(target.subarray(from, to) as T, start, look);
+        return (from = 0, to = target.length) => {
+          inside(target, from, to);
+          return watch(target.subarray(from, to) as T, start, look);
+        };
       }
       if (name === 'slice') {
         return (from?: number, to?: number) => {
@@ -137,6 +140,13 @@ function watch<T extends Numbers>(
           const first = target.subarray(from, to).byteOffset - array.byteOffset;
           for (let i = 0; i < part.length; i++) part[i] = read(first / width + i);
           return part;
+        };
+      }
+      if (name === 'fill') {
+        return (value: number, from = 0, to = target.length) => {
+          inside(target, from, to);
+          target.fill(value, from, to);
+          return proxy;
         };
       }
       if (typeof name === 'string' && READERS.has(name)) return Reflect.get(Array.prototype, name);
@@ -154,6 +164,11 @@ function watch<T extends Numbers>(
   });
   watched.add(proxy);
   return proxy;
+}
+
+function inside({ length }: Numbers, from: number, to: number): void {
+  if (!(from >= 0 && from <= to && to <= length))
+    throw new RangeError(`elements ${from} to ${to} of ${length}`);
 }
 
 /** Methods that read elements one by one. */

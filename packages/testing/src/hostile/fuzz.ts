@@ -10,6 +10,7 @@ import type { RingAddresses } from '../ring/ring.ts';
 import type { DeviceBench, Machine, TransportBench, Workload, World } from '../suite/bench.ts';
 import { Failure, Random } from '../suite/case.ts';
 import type { RingMode } from '../suite/rings.ts';
+import { ChangingMemory } from './changing-memory.ts';
 import { pokeRing } from './memory.ts';
 import { misplace, watched } from './placing.ts';
 import { address, length, type Target } from './values.ts';
@@ -19,7 +20,10 @@ export interface HostileSetup<H, T extends TransportParts, D> {
   readonly bench: TransportBench<H, T>;
   readonly device: DeviceBench<D>;
   readonly rings: RingMode;
-  /** Guest memory over these bytes, from address 0 on; there may be more of it, say ROM. */
+  /**
+   * Guest memory over these bytes, from address 0 on; there may be more of it, say ROM. A {@link ChangingMemory} changes
+   * while the guest is hostile, and stands still while a driver brings the device up, and in moves.
+   */
   readonly map: (bytes: Uint8Array) => GuestMemory;
   /** Addresses worth aiming at besides rings: other regions of {@link map}, their ends, memory of a device. */
   readonly landmarks?: readonly number[];
@@ -108,6 +112,7 @@ class HostileGuest<H, T extends TransportParts, D> {
   #bytes: Uint8Array;
   #ram: GuestRam;
   #machine: Machine<H, T, D>;
+  #mapped: GuestMemory | undefined;
   #work: Workload | undefined;
   /** Where the device was told that the rings lie. */
   readonly #rings = new Map<number, RingAddresses>();
@@ -217,10 +222,16 @@ class HostileGuest<H, T extends TransportParts, D> {
     const { work } = this.#setup;
     if (this.#random.chance(MOVE)) return this.#move();
     const before = work?.() ?? 0;
+    this.#change(true);
     const name = this.#act();
+    this.#change(false);
     const done = (work?.() ?? 0) - before;
     if (done > this.#counts.hardest) Object.assign(this.#counts, { hardest: done, hardestName: name });
     return true;
+  }
+
+  #change(on: boolean): void {
+    if (this.#mapped instanceof ChangingMemory) this.#mapped.changing = on;
   }
 
   #act(): string {
@@ -377,8 +388,10 @@ class HostileGuest<H, T extends TransportParts, D> {
 
   #build(bytes: Uint8Array = this.#bytes, from?: H): Machine<H, T, D> {
     const { bench, rings, map } = this.#setup;
+    this.#mapped = map(bytes);
+    this.#change(false);
     return bench.build(this.#world.connect(), {
-      memory: map(bytes),
+      memory: this.#mapped,
       rings: rings.offered,
       onEvent: (event) => this.#onEvent(event),
       ...(from !== undefined && { from }),
