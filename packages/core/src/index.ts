@@ -16,6 +16,7 @@ export { later } from './live/later.ts';
 export type { Region, RegionBytes } from './live/mapping.ts';
 export { MappedMemory } from './live/memory.ts';
 export { PackedQueue } from './live/packed-queue.ts';
+export type { RestoreOptions } from './live/restore.ts';
 export { freshIndices, type QueueOwner, type QueueSetup, type Ring, type RingIndices } from './live/ring.ts';
 export { SplitQueue } from './live/split-queue.ts';
 export { type OpaqueDeviceState, opaqueDevice } from './opaque.ts';

@@ -109,6 +109,23 @@ describe.each(FORMATS)('%s', (_, rings) => {
     );
   });
 
+  test('requests that somebody else keeps are in the ring and not in the list', async () => {
+    const { m, state } = await saved();
+    const { disk, m: other } = machine();
+    other.ram.set(m.ram);
+    const [kept, ...rest] = state.device.requests;
+    if (kept === undefined) throw new Error('no request');
+    const withheld = [{ queue: 0, path: 'kept', ...kept }];
+    disk.begun.length = 0;
+    other.live.restore({ ...state, device: { ...state.device, requests: rest } }, { withheld });
+    other.live.resume();
+    await disk.finishAll();
+    expect(disk.begun).toHaveLength(2);
+    expect(other.live.slots[0]?.indices.inuse).toBeGreaterThan(0);
+    // twice in the list, and kept: that is one too many
+    expect(other.live.check(state, { withheld }).map(({ code }) => code)).toContain('request-twice');
+  });
+
   if ('inOrder' in rings)
     test('IN_ORDER: a head that was not taken has no place among those that go back', async () => {
       const { m, state } = await saved();

@@ -400,7 +400,7 @@ class RingGame {
         queue.notify();
         break;
       case 13:
-        queue.setShadowAvail(random.below(0x1_0000));
+        queue.held();
         break;
       case 14:
         queue.isEmpty();

@@ -114,9 +114,10 @@ async function visitDisk(each: StreamDevice, { memory }: LiveStream): Promise<Vi
   const summaries = indicatorSummaries(state);
   const before = summaries.map((gpa) => memory.readU8(gpa as Gpa));
   const rest = requests.filter((request) => !held.includes(request));
-  live.restore({ ...blkState, device: { ...blkState.device, requests: rest } } as Parameters<
-    typeof live.restore
-  >[0]);
+  live.restore(
+    { ...blkState, device: { ...blkState.device, requests: rest } } as Parameters<typeof live.restore>[0],
+    { withheld: held.map((request) => ({ queue: 0, path: 'device.requests', ...request })) },
+  );
   const answers = rest.map((request) => new Answer(request, memory));
   live.resume({ rings: false });
   await diskOf(each).idle();

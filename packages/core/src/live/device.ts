@@ -11,7 +11,7 @@ import { captureState } from './capture.ts';
 import { ConfigSpace } from './config-space.ts';
 import { PackedQueue } from './packed-queue.ts';
 import { QueueSlot } from './queue-slot.ts';
-import { checkRestore, restoreState } from './restore.ts';
+import { checkRestore, type RestoreOptions, restoreState } from './restore.ts';
 import { freshIndices, type QueueOwner, type QueueSetup, type Ring } from './ring.ts';
 import { mapRing } from './ring-map.ts';
 import { SplitQueue } from './split-queue.ts';
@@ -571,9 +571,9 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   }
 
   /** What speaks against restoring this state into this device over this memory. */
-  check(state: VirtioState<T, D>): Finding[] {
+  check(state: VirtioState<T, D>, options: RestoreOptions = {}): Finding[] {
     this.memory.sync();
-    return checkRestore(this, state);
+    return checkRestore(this, state, options);
   }
 
   /**
@@ -581,9 +581,9 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
    *
    * @throws StateError for the first finding that is an error; nothing has changed then
    */
-  restore(state: VirtioState<T, D>): void {
+  restore(state: VirtioState<T, D>, options: RestoreOptions = {}): void {
     this.memory.sync();
-    restoreState(this, state, () => {
+    restoreState(this, state, options, () => {
       this.#paused = true;
       this.#kicked.clear();
     });

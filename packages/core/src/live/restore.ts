@@ -11,10 +11,20 @@ import { QueueSlot } from './queue-slot.ts';
 import { freshIndices, type QueueSetup, type RingIndices } from './ring.ts';
 import { checkSplitIndices, splitIndices } from './ring-map.ts';
 
+/** What a state does not say of itself. */
+export interface RestoreOptions {
+  /**
+   * Requests in flight that are not in the state's list, for they stay with whoever restores it: their chains are in the
+   * rings, and are not given back here.
+   */
+  readonly withheld?: readonly RequestInFlight[];
+}
+
 /** Everything that speaks against a restore: the state in itself, against this device, against guest memory. */
 export function checkRestore<T extends TransportParts, D>(
   live: LiveDevice<T, D>,
   state: VirtioState<T, D>,
+  options: RestoreOptions,
 ): Finding[] {
   const { transport, model } = live;
   const findings = checkVirtio(state, { transport: transport.layer, device: model.layer });
@@ -29,7 +39,7 @@ export function checkRestore<T extends TransportParts, D>(
   checkQueueCount(live, state, to('core'));
   transport.check(state, to('transport'));
   model.check(state, to('device'));
-  if (!findings.some(({ severity }) => severity === 'error')) checkRings(live, state, to('core'));
+  if (!findings.some(({ severity }) => severity === 'error')) checkRings(live, state, options, to('core'));
   return findings;
 }
 
@@ -41,9 +51,10 @@ export function checkRestore<T extends TransportParts, D>(
 export function restoreState<T extends TransportParts, D>(
   live: LiveDevice<T, D>,
   state: VirtioState<T, D>,
+  options: RestoreOptions,
   stop: () => void,
 ): void {
-  const fatal = checkRestore(live, state).find(({ severity }) => severity === 'error');
+  const fatal = checkRestore(live, state, options).find(({ severity }) => severity === 'error');
   if (fatal !== undefined) throw new StateError(fatal.code, fatal.reason, fatal.facts, fatal);
   stop();
   live.model.reset();
@@ -108,10 +119,11 @@ function checkQueueCount<T extends TransportParts, D>(
 function checkRings<T extends TransportParts, D>(
   live: LiveDevice<T, D>,
   state: VirtioState<T, D>,
+  options: RestoreOptions,
   report: Report,
 ): void {
   const packed = ((negotiated(state) >> BigInt(FEATURE.RING_PACKED)) & 1n) === 1n;
-  const requests = requestsByQueue(live, state);
+  const requests = requestsByQueue(live, state, options);
   state.queues.forEach((queue, index) => {
     if (queue.desc === 0n) return;
     const setup = setupFor(live, state, queue, index);
@@ -138,11 +150,12 @@ function checkRings<T extends TransportParts, D>(
 function requestsByQueue<T extends TransportParts, D>(
   { model }: LiveDevice<T, D>,
   state: VirtioState<T, D>,
+  { withheld = [] }: RestoreOptions,
 ): ReadonlyMap<number, readonly RequestInFlight[]> | undefined {
   const requests = model.requestsInFlight?.(state);
   if (requests === undefined) return undefined;
   const byQueue = new Map<number, RequestInFlight[]>();
-  for (const request of requests) {
+  for (const request of [...requests, ...withheld]) {
     const list = byQueue.get(request.queue);
     if (list === undefined) byQueue.set(request.queue, [request]);
     else list.push(request);
