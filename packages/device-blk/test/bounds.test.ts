@@ -2,8 +2,11 @@
 // time is bounded all the same.
 import type { Spans } from '@virtkit/core';
 import { BLK_S, BLK_T, type BlkBackend, BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { blobDisk } from '@virtkit/device-blk/blob';
+import { overlayDisk } from '@virtkit/device-blk/overlay';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { ArraySpans } from '../src/disk/array-spans.ts';
 import { Gate } from '../src/disk/gate.ts';
 import { Machine, pattern } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
@@ -290,5 +293,51 @@ describe('a gate', () => {
     gate.leave(1000);
     await settle();
     expect(order).toEqual(['a', 'b', 'c', 'huge', 'd']);
+  });
+});
+
+describe('what one read of a disk over others makes of itself', () => {
+  test('an overlay with each second sector written: 64 reads of its base at a time', async () => {
+    const base = new SlowDisk(pattern(1 << 18, 1));
+    const disk = overlayDisk(base, { clusterSize: 4096 });
+    const model = base.bytes.slice();
+    for (let at = 0; at < model.length; at += 1024) {
+      const sector = pattern(512, at);
+      disk.write(at, new ArraySpans(sector), 0, 512);
+      model.set(sector, at);
+    }
+    const target = new Uint8Array(model.length);
+    const reading = disk.read(0, new ArraySpans(target), 0, target.length);
+    expect(base.waiting).toHaveLength(64);
+    let most = 0;
+    await base.finishAll((count) => {
+      most = Math.max(most, count);
+      return count - 1;
+    });
+    await reading;
+    expect(most).toBe(64);
+    expect(Buffer.compare(target, model)).toBe(0);
+  });
+
+  test('a blob: 16 pieces of 1 MiB at a time', async () => {
+    let now = 0;
+    let most = 0;
+    let largest = 0;
+    const blob = blobDisk({
+      size: 64 << 20,
+      slice: (start, end) => ({
+        arrayBuffer: async () => {
+          now++;
+          most = Math.max(most, now);
+          largest = Math.max(largest, end - start);
+          await new Promise((resolve) => setImmediate(resolve));
+          now--;
+          return new ArrayBuffer(end - start);
+        },
+      }),
+    });
+    const target = new ArraySpans(new Uint8Array(64 << 20));
+    await Promise.all(Array.from({ length: 40 }, (_, i) => blob.read(i << 20, target, 0, 4 << 20)));
+    expect([most, largest]).toEqual([16, 1 << 20]);
   });
 });

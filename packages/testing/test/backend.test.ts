@@ -8,7 +8,7 @@ import { blobDisk } from '@virtkit/device-blk/blob';
 import { type FileDisk, fileDisk } from '@virtkit/device-blk/node';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
 import { type BackendBench, backendCases, type DiskBackend, register } from '@virtkit/testing';
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 
 const dir = fs.mkdtempSync(join(tmpdir(), 'virtkit-backend-suite-'));
 process.on('exit', () => fs.rmSync(dir, { recursive: true }));
@@ -24,8 +24,23 @@ function file(isAsync: boolean): BackendBench {
       return disk;
     },
     close: (disk) => open.get(disk)?.close(),
+    staysClosed: true,
+    failFlush: () => failFlushOnce(isAsync),
   };
 }
+
+/** The next `fdatasync` of this program fails, and tells so once. */
+function failFlushOnce(isAsync: boolean): void {
+  const error = Object.assign(new Error('EIO: injected'), { code: 'EIO' });
+  if (isAsync) vi.spyOn(fs, 'fdatasync').mockImplementationOnce((_fd, done) => done(error));
+  else
+    vi.spyOn(fs, 'fdatasyncSync').mockImplementationOnce(() => {
+      throw error;
+    });
+}
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const benches: Readonly<Record<string, BackendBench>> = {
   memory: { make: (content) => memoryDisk(content) },
@@ -96,6 +111,66 @@ describe('a back end that is wrong', () => {
     const reasons = outcomes.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
     expect(reasons.join()).toMatch(message);
   });
+
+  test.each<[string, RegExp, Partial<BackendBench>]>([
+    [
+      'works when it is closed',
+      /a read of a closed disk did not fail/,
+      { staysClosed: true, close: () => {} },
+    ],
+    [
+      'cannot be closed twice',
+      /a second close failed/,
+      {
+        make: (content) => {
+          closes = 0;
+          const disk = memoryDisk(content);
+          const checked = (): typeof disk => {
+            if (closes > 0) throw new Error('closed');
+            return disk;
+          };
+          return {
+            size: disk.size,
+            read: (...all) => checked().read(...all),
+            write: (...all) => checked().write(...all),
+          };
+        },
+        staysClosed: true,
+        close: () => {
+          if (++closes === 2) throw new Error('closed');
+        },
+      },
+    ],
+    [
+      'forgets that a flush failed',
+      /the first flush after one that failed said that all is stable/,
+      {
+        make: (content) => {
+          const disk = memoryDisk(content);
+          return {
+            ...call(disk),
+            flush: () => {
+              if (isBroken) {
+                isBroken = false;
+                throw new Error('EIO');
+              }
+            },
+          };
+        },
+        failFlush: () => {
+          isBroken = true;
+        },
+      },
+    ],
+  ])('%s', async (_name, message, bench) => {
+    isBroken = false;
+    const cases = backendCases({ make: (content) => memoryDisk(content), ...bench });
+    const outcomes = await Promise.allSettled(cases.slice(2).map(async ({ run }) => run()));
+    const reasons = outcomes.flatMap((each) => (each.status === 'rejected' ? [String(each.reason)] : []));
+    expect(reasons.join()).toMatch(message);
+  });
+  let isBroken = false;
+  let closes = 0;
 
   function call(disk: DiskBackend): DiskBackend {
     return {

@@ -1,5 +1,11 @@
 import type { Spans } from '@virtkit/core';
 import type { BlkBackend } from '../live/backend.ts';
+import { Gate } from './gate.ts';
+
+/** Bytes that are read at a time; longer reads go piece by piece. */
+const PIECE = 1 << 20;
+/** Pieces that are read at a time, of all reads; others wait. */
+const READS_UNDER_WAY = 16;
 
 /** What is needed of a `Blob`; a `File` that the user picked is one. */
 export interface BlobLike {
@@ -13,10 +19,11 @@ export interface BlobLike {
  */
 export function blobDisk(blob: BlobLike): BlkBackend {
   const { size } = blob;
+  const gate = new Gate(READS_UNDER_WAY);
   return {
     size,
     readOnly: true,
-    read: (position, target, from, length) => readBlob(blob, position, target, from, length),
+    read: (position, target, from, length) => readBlob(blob, gate, position, target, from, length),
     write: () => {
       throw Object.assign(new Error('a blob cannot be written'), { code: 'EROFS' });
     },
@@ -24,6 +31,24 @@ export function blobDisk(blob: BlobLike): BlkBackend {
 }
 
 async function readBlob(
+  blob: BlobLike,
+  gate: Gate,
+  position: number,
+  target: Spans,
+  from: number,
+  length: number,
+): Promise<void> {
+  for (let done = 0; done < length; done += PIECE) {
+    await gate.enter();
+    try {
+      await readPiece(blob, position + done, target, from + done, Math.min(PIECE, length - done));
+    } finally {
+      gate.leave();
+    }
+  }
+}
+
+async function readPiece(
   blob: BlobLike,
   position: number,
   target: Spans,

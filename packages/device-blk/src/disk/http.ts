@@ -1,6 +1,7 @@
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend, Pending } from '../live/backend.ts';
 import { BlockCache } from './block-cache.ts';
+import { Gate } from './gate.ts';
 import { type Fetch, Ranges } from './ranges.ts';
 
 export type { Fetch } from './ranges.ts';
@@ -26,6 +27,8 @@ export interface HttpDiskOptions {
 const CACHE_BLOCK = 1 << 17;
 /** Blocks in one request at most. */
 const RUN_BYTES = 1 << 22;
+/** Bytes of blocks that reads are waiting for at a time; other reads wait for their turn. */
+const BYTES_UNDER_WAY = 1 << 25;
 
 /**
  * Opens an image.
@@ -59,6 +62,7 @@ export class HttpDisk implements BlkBackend {
   readonly #readAhead: number;
   /** Blocks that are on their way. */
   readonly #coming = new Map<number, Promise<Uint8Array>>();
+  readonly #reads = new Gate(Number.POSITIVE_INFINITY, BYTES_UNDER_WAY);
   /** Behind the last read: who goes on there is read ahead. */
   #next = -1;
 
@@ -124,11 +128,32 @@ export class HttpDisk implements BlkBackend {
     from: number,
     length: number,
   ): Promise<void> {
+    // a run of blocks after the other, which is one request if none of them is here
+    const run = Math.max(1, Math.floor(RUN_BYTES / this.#block));
+    for (let at = first; at <= last; at += run) {
+      const end = Math.min(at + run - 1, last);
+      const bytes = (end - at + 1) * this.#block;
+      await this.#reads.enter(bytes);
+      try {
+        await this.#readRun(at, end, position, target, from, length);
+      } finally {
+        this.#reads.leave(bytes);
+      }
+    }
+  }
+
+  async #readRun(
+    first: number,
+    last: number,
+    position: number,
+    target: Spans,
+    from: number,
+    length: number,
+  ): Promise<void> {
     // asked for all at once, taken one after the other
     const blocks: Promise<Uint8Array>[] = [];
     for (let block = first; block <= last; block++) blocks.push(this.#fetch(block, last));
-    const all = Promise.all(blocks);
-    for (const [i, bytes] of (await all).entries())
+    for (const [i, bytes] of (await Promise.all(blocks)).entries())
       this.#copy(first + i, bytes, position, target, from, length);
   }
 
@@ -179,7 +204,8 @@ export class HttpDisk implements BlkBackend {
   #ahead(from: number): void {
     const end = Math.min(Math.ceil(this.size / this.#block), from + Math.ceil(this.#readAhead / this.#block));
     for (let block = from; block < end; block++) {
-      if (this.#cache.has(block)) continue;
+      // what is on its way is ahead already
+      if (this.#cache.has(block) || this.#coming.has(block)) continue;
       // nobody waits; who needs it will ask, and hear what is wrong
       this.#fetch(block, end - 1).catch(() => {});
     }

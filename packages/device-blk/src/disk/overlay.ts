@@ -20,6 +20,8 @@ const CLUSTER_MAX = 1 << 21;
 /** An index is 32 bits in the file. */
 const CLUSTERS_MAX = 2 ** 32;
 const FLATTEN_BYTES = 1 << 20;
+/** Reads of the base that one read of the overlay has under way at a time: each written sector in between makes one more. */
+const BASE_READS = 64;
 
 /** @throws HostError for a cluster size that is none, or a base that is no whole number of sectors */
 export function overlayDisk(base: BlkBackend, options: OverlayOptions = {}): OverlayDisk {
@@ -69,24 +71,54 @@ export class OverlayDisk implements BlkBackend {
   }
 
   read(position: number, target: Spans, from: number, length: number): Pending {
-    let waits: Promise<void>[] | undefined;
     for (let done = 0; done < length; ) {
       const at = position + done;
-      const cluster = this.#clusters.get(Math.floor(at / this.clusterSize));
-      const offset = at % this.clusterSize;
-      if (cluster?.holds(offset)) {
-        const run = cluster.run(offset, Math.min(length - done, this.clusterSize - offset), true);
-        cluster.read(offset, target, from + done, run);
-        done += run;
-        continue;
-      }
+      const here = this.#readHere(at, target, from + done, length - done);
+      done += here;
+      if (here > 0) continue;
       const run = this.#absent(at, length - done);
-      const pending = waits === undefined ? this.base.read(at, target, from + done, run) : undefined;
-      if (pending !== undefined) waits = [pending];
-      else if (waits !== undefined) waits.push(readSafely(this.base, at, target, from + done, run));
+      const pending = this.base.read(at, target, from + done, run);
       done += run;
+      if (pending !== undefined)
+        return done < length
+          ? this.#readRest(pending, position + done, target, from + done, length - done)
+          : pending;
     }
-    return waits?.length === 1 ? waits[0] : waits && all(waits);
+    return undefined;
+  }
+
+  /** What is in the overlay from here on, as far as it goes within a cluster. Answers its bytes. */
+  #readHere(at: number, target: Spans, from: number, length: number): number {
+    const cluster = this.#clusters.get(Math.floor(at / this.clusterSize));
+    const offset = at % this.clusterSize;
+    if (cluster === undefined || !cluster.holds(offset)) return 0;
+    const run = cluster.run(offset, Math.min(length, this.clusterSize - offset), true);
+    cluster.read(offset, target, from, run);
+    return run;
+  }
+
+  /** Settles when all parts have, since a target is not lent longer than that; the first error is the error. */
+  async #readRest(
+    first: Promise<void>,
+    position: number,
+    target: Spans,
+    from: number,
+    length: number,
+  ): Promise<void> {
+    let waits = [first];
+    for (let done = 0; done < length; ) {
+      const at = position + done;
+      const here = this.#readHere(at, target, from + done, length - done);
+      done += here;
+      if (here > 0) continue;
+      const run = this.#absent(at, length - done);
+      waits.push(readSafely(this.base, at, target, from + done, run));
+      done += run;
+      if (waits.length < BASE_READS) continue;
+      await all(waits);
+      waits = [];
+    }
+    await all(waits);
   }
 
   /** Bytes from here on that are the base's. */
@@ -223,7 +255,7 @@ async function readSafely(
   await base.read(position, target, from, length);
 }
 
-/** Settles when all have, since a target is not lent longer than that; the first error is the error. */
+/** Settles when all have; the first error is the error. */
 async function all(waits: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(waits)) if (result.status === 'rejected') throw result.reason;
 }

@@ -1,3 +1,5 @@
+import { Gate } from './gate.ts';
+
 /** What is needed of `fetch`. */
 export type Fetch = (
   url: string,
@@ -44,6 +46,8 @@ export interface RangeOptions {
   readonly fetch?: Fetch;
 }
 
+/** Requests to the server at a time, as browsers make of one page; others wait. Each has at most one run of blocks in memory. */
+const REQUESTS_UNDER_WAY = 6;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5000;
 
@@ -63,6 +67,7 @@ export class Ranges {
   readonly #retries: number;
   readonly #underway = new Set<AbortControllerLike>();
   readonly #pauses = new Set<() => void>();
+  readonly #gate = new Gate(REQUESTS_UNDER_WAY);
   /** What the file was when it was opened: the strong ETag, else the date. */
   #validator: { readonly header: 'etag' | 'last-modified'; readonly value: string } | undefined;
   /** Why nothing can be read any more. */
@@ -83,17 +88,22 @@ export class Ranges {
     return this.#again(async () => {
       const { response, controller, end } = await this.#ask('GET', { range: `bytes=0-${length - 1}` });
       try {
+        this.#checkEncoding(response);
         const total = /^bytes 0-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '');
         if (response.status === 416) throw new Final(`${this.#url}: is empty`);
         if (response.status !== 206) throw this.#refused(response.status);
         // a server of another origin may not show it
+        const bytes = total === null ? await this.#body(response, 0, length) : undefined;
         const size = total === null ? await this.#sizeByHead() : Number(total[2]);
         if (!Number.isSafeInteger(size) || size === 0)
           throw new Final(`${this.#url}: a size of ${size} bytes is none`);
-        const bytes = await this.#body(response, Math.min(length, size));
+        const wanted = Math.min(length, size);
+        if (bytes !== undefined && bytes.length !== wanted)
+          throw new Error(`${this.#url}: ${bytes.length} bytes came, ${wanted} of ${size} were asked for`);
+        const first = bytes ?? (await this.#body(response, wanted, wanted));
         this.size = size;
         this.#remember(response);
-        return bytes;
+        return first;
       } catch (error) {
         controller.abort();
         throw error;
@@ -115,7 +125,7 @@ export class Ranges {
       });
       try {
         this.#check(asked.response, start, end);
-        return await this.#body(asked.response, end - start);
+        return await this.#body(asked.response, end - start, end - start);
       } catch (error) {
         asked.controller.abort();
         throw error;
@@ -140,11 +150,21 @@ export class Ranges {
     const { response, end } = await this.#ask('HEAD', {});
     end();
     const length = response.headers.get('content-length');
+    // of what is compressed on the way, the length would be another one
+    this.#checkEncoding(response);
+    if (response.status !== 200 && isPassing(response.status)) throw this.#refused(response.status);
     if (response.status !== 200 || length === null || !/^\d+$/.test(length))
       throw new Final(
         `${this.#url}: the server does not say how long it is (Content-Range, or Content-Length of HEAD)`,
       );
     return Number(length);
+  }
+
+  /** Ranges and lengths are those of the image only if it is sent as it is. */
+  #checkEncoding({ headers }: ResponseLike): void {
+    const encoding = headers.get('content-encoding');
+    if (encoding === null || encoding === '' || encoding.toLowerCase() === 'identity') return;
+    throw new Error(`${this.#url}: comes as ${encoding}, and was asked for as it is`);
   }
 
   #remember({ headers }: ResponseLike): void {
@@ -158,21 +178,35 @@ export class Ranges {
   /** Is this the range that was asked for, of the file that was opened? */
   #check(response: ResponseLike, start: number, end: number): void {
     const { status, headers } = response;
-    // If-Range: the whole file comes if it is another now
-    if (status === 200 || status === 412 || status === 416) throw this.#changed(`status ${status}`);
+    if (status === 206 || status === 200) this.#compareValidator(headers);
+    // its last part is the size that the file has now (RFC 9110 §14.4)
+    if (status === 206 || status === 416) this.#compareSize(headers.get('content-range') ?? '');
+    // the whole of the same file, or of who knows what: its bytes are not used, and another time there may be ranges again
+    if (status === 200)
+      throw new Error(`${this.#url}: the server gave the whole file and not a range (status 200)`);
     if (status !== 206) throw this.#refused(status);
+    this.#checkEncoding(response);
+    if (/^multipart\//i.test(headers.get('content-type') ?? ''))
+      throw new Error(`${this.#url}: the server gave several ranges, one was asked for`);
+    const range = headers.get('content-range');
+    if (range === null) return;
+    const expected = `bytes ${start}-${end - 1}/${this.size}`;
+    if (!range.startsWith(`bytes ${start}-${end - 1}/`))
+      throw new Error(`${this.#url}: the server gave ${range}, not ${expected}`);
+  }
+
+  /** If-Range: the whole file comes if it is another now, and says which. */
+  #compareValidator(headers: ResponseLike['headers']): void {
     const validator = this.#validator;
     const now = validator && headers.get(validator.header);
     if (now !== undefined && now !== null && now !== validator?.value)
       throw this.#changed(`${validator?.header} ${now}, it was ${validator?.value}`);
-    const range = headers.get('content-range');
-    if (range === null) return;
-    const expected = `bytes ${start}-${end - 1}/${this.size}`;
-    if (range.endsWith(`/${this.size}`) || range.endsWith('/*')) {
-      if (range.startsWith(`bytes ${start}-${end - 1}/`)) return;
-      throw new Error(`${this.#url}: the server gave ${range}, not ${expected}`);
-    }
-    throw this.#changed(`${range}, ${expected} was asked for`);
+  }
+
+  #compareSize(range: string): void {
+    const size = /\/(\d+)$/.exec(range)?.[1];
+    if (size !== undefined && Number(size) !== this.size)
+      throw this.#changed(`${range}, of ${this.size} bytes when it was opened`);
   }
 
   /** Blocks of two files must not get mixed: from now on nothing is read. */
@@ -185,13 +219,14 @@ export class Ranges {
     if (status === 200)
       return new Final(`${this.#url}: the server does not give ranges, only the whole file`);
     const error = `${this.#url}: status ${status}`;
-    return status === 429 || status >= 500 ? new Error(error) : new Final(error);
+    return isPassing(status) ? new Error(error) : new Final(error);
   }
 
   async #ask(
     method: string,
     headers: Readonly<Record<string, string>>,
   ): Promise<{ response: ResponseLike; controller: AbortControllerLike; end: () => void }> {
+    await this.#gate.enter();
     const controller = new platform.AbortController();
     this.#underway.add(controller);
     const timer = platform.setTimeout(
@@ -199,14 +234,18 @@ export class Ranges {
       this.#timeoutMs,
     );
     const end = (): void => {
+      if (!this.#underway.delete(controller)) return;
       platform.clearTimeout(timer);
-      this.#underway.delete(controller);
+      this.#gate.leave();
     };
-    this.requests++;
     try {
+      // it may have been closed while this one waited
+      this.assertUsable();
+      this.requests++;
       const response = await this.#fetch(this.#url, {
         method,
-        headers: { ...this.#headers, ...headers },
+        // browsers say so by themselves where there is a Range, and let nobody else say it
+        headers: { 'accept-encoding': 'identity', ...this.#headers, ...headers },
         signal: controller.signal,
         cache: 'no-store',
       });
@@ -218,23 +257,23 @@ export class Ranges {
   }
 
   /** The body, which must have so many bytes; no more than these are kept. */
-  async #body({ body }: ResponseLike, length: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(length);
+  async #body({ body }: ResponseLike, least: number, most: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(most);
     const reader = body?.getReader();
     let done = 0;
     for (;;) {
       const { value, done: ended } = (await reader?.read()) ?? { done: true };
       if (ended || value === undefined) break;
-      if (done + value.length > length) {
+      if (done + value.length > most) {
         await reader?.cancel().catch(() => {});
-        throw new Error(`${this.#url}: more than the ${length} bytes that were asked for`);
+        throw new Error(`${this.#url}: more than the ${most} bytes that were asked for`);
       }
       bytes.set(value, done);
       done += value.length;
       this.bytes += value.length;
     }
-    if (done < length) throw new Error(`${this.#url}: ${done} bytes came, ${length} were asked for`);
-    return bytes;
+    if (done < least) throw new Error(`${this.#url}: ${done} bytes came, ${least} were asked for`);
+    return bytes.subarray(0, done);
   }
 
   async #again<T>(attempt: () => Promise<T>): Promise<T> {
@@ -263,4 +302,9 @@ export class Ranges {
       this.#pauses.add(wake);
     });
   }
+}
+
+/** Is it worth another try? */
+function isPassing(status: number): boolean {
+  return status === 408 || status === 416 || status === 425 || status === 429 || status >= 500;
 }

@@ -18,6 +18,10 @@ export interface BackendBench {
   /** A new disk with this content. */
   make(content: Uint8Array): DiskBackend | Promise<DiskBackend>;
   close?(disk: DiskBackend): unknown;
+  /** True: {@link close} closes the disk for good, and there is a case that it is closed then. */
+  readonly staysClosed?: boolean;
+  /** Has the next flush fail, and no other, as systems tell of lost writes once. Then there is a case that it is not forgotten. */
+  failFlush?(disk: DiskBackend): void;
   /** Bytes of the disk, a multiple of 512; default 96 sectors. Choose what crosses the edges of your blocks. */
   readonly bytes?: number;
   /** Default 1. */
@@ -50,10 +54,61 @@ export function backendCases(bench: BackendBench): Case[] {
       await bench.close?.(disk);
     }
   };
-  return [
+  const cases = [
     { name: 'one operation after the other', run: () => withDisk(oneByOne) },
     { name: 'many operations at a time', run: () => withDisk(manyAtATime) },
   ];
+  if (bench.staysClosed === true)
+    cases.push({ name: 'closed is closed', run: () => withDisk((disk) => closedIsClosed(disk, bench)) });
+  if (bench.failFlush !== undefined)
+    cases.push({ name: 'a flush that failed', run: () => withDisk((disk) => flushFails(disk, bench)) });
+  return cases;
+}
+
+/** All that begins afterwards fails, and what was under way ends; a second close does nothing. */
+async function closedIsClosed(disk: DiskBackend, bench: BackendBench): Promise<void> {
+  const operations = allOperations(disk);
+  // done or not, they end
+  const underWay = Promise.allSettled(operations.map(([, operation]) => operation()));
+  const closing = bench.close?.(disk);
+  for (const [name, operation] of operations)
+    ensure(await fails(operation), `${name} of a closed disk did not fail`);
+  await closing;
+  await underWay;
+  ensure(!(await fails(() => bench.close?.(disk))), 'a second close failed');
+}
+
+/** It may have lost what was written before it, so that no later one may say that all is stable. */
+async function flushFails(disk: DiskBackend, bench: BackendBench): Promise<void> {
+  if (disk.flush === undefined) return;
+  const flush = (): unknown => disk.flush?.();
+  await write(disk, 0, new Uint8Array(SECTOR));
+  bench.failFlush?.(disk);
+  ensure(await fails(flush), 'the flush did not fail that was to');
+  for (const again of ['first', 'second'])
+    ensure(await fails(flush), `the ${again} flush after one that failed said that all is stable`);
+}
+
+function allOperations(disk: DiskBackend): readonly (readonly [string, () => Promise<unknown>])[] {
+  const list: [string, () => Promise<unknown>][] = [
+    ['a read', () => read(disk, { position: 0, length: SECTOR })],
+  ];
+  if (disk.readOnly) return list;
+  list.push(['a write', () => write(disk, 0, new Uint8Array(SECTOR))]);
+  const { flush, discard, writeZeroes } = disk;
+  if (flush !== undefined) list.push(['a flush', async () => disk.flush?.()]);
+  if (discard !== undefined) list.push(['a discard', async () => disk.discard?.(0, SECTOR)]);
+  if (writeZeroes !== undefined) list.push(['zeroes', async () => disk.writeZeroes?.(0, SECTOR, false)]);
+  return list;
+}
+
+async function fails(operation: () => unknown): Promise<boolean> {
+  try {
+    await operation();
+    return false;
+  } catch {
+    return true;
+  }
 }
 
 async function oneByOne(disk: DiskBackend, model: Uint8Array, random: Random): Promise<void> {
