@@ -1,5 +1,8 @@
 import type { ByteDuplex, Clock } from './duplex.ts';
 
+/** A chunk without bytes costs so long, ms. */
+const EMPTY_MS = 1;
+
 /** Reads a connection, one read at a time: one that was not waited for to its end is taken up by the next who asks. */
 export class Reading {
   readonly #duplex: ByteDuplex;
@@ -52,7 +55,7 @@ export class Reading {
       const chunk = await this.#duplex.read();
       if (chunk === undefined || chunk.length > 0 || this.#stopped) return chunk;
       // nothing was said: who says that without end gets no turn that others need
-      await new Promise<void>((resolve) => void this.#clock.after(0, resolve));
+      await new Promise<void>((resolve) => void this.#clock.after(EMPTY_MS, resolve));
     }
   }
 }
