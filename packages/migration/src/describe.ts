@@ -67,18 +67,22 @@ export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNo
   return input.remaining === 0 ? trace.root : undefined;
 }
 
-/** Most fields of a section: a hostile text could ask for many that have no bytes. */
-const FIELDS_MAX = 1 << 20;
+/** Most fields of a section, for each of its bytes: a hostile text could ask for many that have none. */
+const FIELDS_PER_BYTE = 4;
+/** So many fields more may be there. */
+const FIELDS_FREE = 4096;
 
 /** Walks a body along its description. */
 class DescReader {
   readonly #input: Reader;
   readonly #trace: Trace;
+  readonly #fieldsMax: number;
   #fields = 0;
 
   constructor(input: Reader, trace: Trace) {
     this.#input = input;
     this.#trace = trace;
+    this.#fieldsMax = FIELDS_FREE + FIELDS_PER_BYTE * input.remaining;
   }
 
   vmsd({ vmsd_name: name = '', version = 1, fields = [], subsections = [] }: DescVmsd): void {
@@ -156,7 +160,7 @@ class DescReader {
   }
 
   #enter(name: string, wire: string, type: string, subsection = false): void {
-    if (++this.#fields > FIELDS_MAX) throw this.#input.truncated(0);
+    if (++this.#fields > this.#fieldsMax) throw this.#input.truncated(0);
     this.#trace.enter(name, wire, type, this.#input.position, subsection);
   }
 

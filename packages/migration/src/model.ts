@@ -3,7 +3,7 @@ import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import { type ParserOptions, StreamParser } from './parser.ts';
-import { type DescDevice, parseVmdesc, type Vmdesc } from './vmdesc.ts';
+import { type DescDevice, DeviceList, parseVmdesc, type Vmdesc } from './vmdesc.ts';
 import { RAM } from './wire.ts';
 
 /** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
@@ -157,14 +157,10 @@ export class StreamCollector extends NullSink {
 
 /** Gives each section the vmdesc entry with its name and instance; the n-th of a name gets the n-th entry. */
 function describeSections(sections: readonly StreamSection[], vmdesc: Vmdesc | undefined): StreamSection[] {
-  const devices = new Map<string, DescDevice[]>();
-  for (const device of vmdesc?.devices ?? []) {
-    const key = `${device.name}/${device.instance_id}`;
-    devices.set(key, [...(devices.get(key) ?? []), device]);
-  }
+  const devices = new DeviceList(vmdesc);
   return sections.map((section) => {
     if (section.header.kind !== 'full') return section;
-    const description = devices.get(`${section.header.idstr}/${section.header.instanceId}`)?.shift();
+    const description = devices.next(section.header);
     return description === undefined ? section : { ...section, description };
   });
 }

@@ -3,7 +3,7 @@ import type { SectionHeader } from './events.ts';
 import type { RamParser } from './ram.ts';
 import { be32, findFooter, findHeader, plausibleNext } from './split.ts';
 import { readCommand, readFooter, readSectionHeader, type StreamContext } from './structures.ts';
-import { deviceSize, findVmdesc, type Vmdesc } from './vmdesc.ts';
+import { DeviceList, deviceSize, findVmdesc } from './vmdesc.ts';
 import { TYPE } from './wire.ts';
 
 /**
@@ -22,7 +22,7 @@ export function splitTail(
 ): void {
   const input = new Reader(bytes, base);
   const found = findVmdesc(bytes);
-  const sizes = sizesByVmdesc(found?.vmdesc);
+  const sizes = new DeviceList(found?.vmdesc);
   if (open !== undefined) readBody(input, open, context, sizes);
   for (;;) {
     const type = input.peek();
@@ -72,7 +72,7 @@ function readRam(input: Reader, header: SectionHeader, context: StreamContext, r
   readFooter(input, header, context);
 }
 
-function readBody(input: Reader, header: SectionHeader, context: StreamContext, sizes: Sizes): void {
+function readBody(input: Reader, header: SectionHeader, context: StreamContext, sizes: DeviceList): void {
   const start = input.offset;
   const end = findEnd(input.bytes, start, header, context, sizes);
   if (end < 0) {
@@ -96,7 +96,7 @@ export function findEnd(
   start: number,
   header: SectionHeader,
   context: StreamContext,
-  sizes?: Sizes,
+  sizes?: DeviceList,
 ): number {
   let fallback = -1;
   for (const end of candidates(bytes, start, header, context, sizes)) {
@@ -111,10 +111,11 @@ function* candidates(
   start: number,
   header: SectionHeader,
   context: StreamContext,
-  sizes: Sizes | undefined,
+  sizes: DeviceList | undefined,
 ): Generator<number> {
   const { footers, started } = context;
-  const size = sizes?.get(keyOf(header))?.shift();
+  const described = sizes?.next(header);
+  const size = described && deviceSize(described);
   if (size !== undefined) {
     const end = start + size;
     const isEnd =
@@ -132,22 +133,4 @@ function* candidates(
     for (let at = findHeader(bytes, start, started); at >= 0; at = findHeader(bytes, at + 1, started))
       yield at;
   }
-}
-
-type Sizes = Map<string, number[]>;
-
-/** Sizes of the devices' sections, in order, by name and instance. */
-function sizesByVmdesc(vmdesc: Vmdesc | undefined): Sizes {
-  const sizes: Sizes = new Map();
-  for (const device of vmdesc?.devices ?? []) {
-    const size = deviceSize(device);
-    if (size === undefined) continue;
-    const key = `${device.name}/${device.instance_id}`;
-    sizes.set(key, [...(sizes.get(key) ?? []), size]);
-  }
-  return sizes;
-}
-
-function keyOf({ idstr, instanceId }: SectionHeader): string {
-  return `${idstr}/${instanceId}`;
 }

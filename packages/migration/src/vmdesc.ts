@@ -1,5 +1,6 @@
 import { StateError } from '@virtkit/vmstate';
-import { type JsonMembers, type JsonText, readJsonText } from './json-text.ts';
+import type { SectionHeader } from './events.ts';
+import { JsonReader } from './json-reader.ts';
 import { be32 } from './split.ts';
 import { TYPE } from './wire.ts';
 
@@ -41,97 +42,164 @@ export interface Vmdesc {
   readonly devices: readonly DescDevice[];
 }
 
+/** Longest vmdesc that is read, bytes. One of a guest with a thousand processors has ten million. */
+export const VMDESC_MAX = 32 << 20;
+/** An object has so many bytes of text at least, on average: QEMU's shortest has 36, and each costs about a hundred in memory. */
+const BYTES_PER_OBJECT = 32;
+/** So many objects are read of a text that is short. */
+const OBJECTS_FREE = 4096;
+
 /**
  * Reads a vmdesc. Members of the wrong type are left out: nothing depends on them but names.
- * @throws StateError `vmdesc`
+ *
+ * What is kept has less than four times the text's bytes: a text of more than one object in 32 bytes is refused.
+ *
+ * @param maxBytes longest text that is read
+ * @throws StateError `vmdesc`, `limit`
  */
-export function parseVmdesc(text: Uint8Array): Vmdesc {
-  const top = readText(text);
-  const devices = top.get('devices');
-  if (!Array.isArray(devices)) throw vmdescError('the vmdesc has no list of devices', text);
-  const [pageSize, configuration] = [top.get('page_size'), top.get('configuration')];
-  return {
-    ...(isMembers(configuration) && { configuration: toVmsd(configuration) }),
-    ...(isCount(pageSize) && { page_size: pageSize }),
-    devices: devices.filter(isMembers).map(toDevice),
-  };
+export function parseVmdesc(text: Uint8Array, maxBytes: number = VMDESC_MAX): Vmdesc {
+  if (text.length > maxBytes)
+    throw vmdescError('limit', `a vmdesc of ${text.length} bytes, at most ${maxBytes} are read`, text);
+  const vmdesc = readText(text);
+  if (vmdesc.devices === undefined) throw vmdescError('vmdesc', 'the vmdesc has no list of devices', text);
+  return { ...vmdesc, devices: vmdesc.devices };
 }
 
-function readText(text: Uint8Array): ReadonlyMap<string, JsonText> {
-  let json: JsonText;
+function readText(text: Uint8Array): Partial<Vmdesc> {
+  const input = new JsonReader(textOf(text), OBJECTS_FREE + Math.floor(text.length / BYTES_PER_OBJECT));
   try {
-    json = readJsonText(textOf(text));
-  } catch {
-    throw vmdescError('the vmdesc is not JSON', text);
+    const vmdesc = readTop(input);
+    input.end();
+    return vmdesc;
+  } catch (error) {
+    if (error instanceof RangeError)
+      throw vmdescError('limit', `the vmdesc has ${error.message} in ${text.length} bytes`, text);
+    throw vmdescError('vmdesc', 'the vmdesc is not JSON', text);
   }
-  return new Map(isMembers(json) ? json.members : []);
 }
 
-function vmdescError(reason: string, text: Uint8Array): StateError {
-  return new StateError('vmdesc', reason, { bytes: text.length }, { layer: 'stream', path: 'vmdesc' });
-}
-
-function toDevice(json: JsonMembers): DescDevice {
-  const [name, instanceId, size] = [
-    memberOf(json, 'name'),
-    memberOf(json, 'instance_id'),
-    memberOf(json, 'size'),
-  ];
-  return {
-    ...(typeof name === 'string' && { name }),
-    ...(isCount(instanceId) && { instance_id: instanceId }),
-    ...(isCount(size) && { size }),
-    ...toVmsd(json),
-  };
-}
-
-function toVmsd(json: JsonMembers): DescVmsd {
-  const [name, version] = [memberOf(json, 'vmsd_name'), memberOf(json, 'version')];
-  const [fields, subsections] = [memberOf(json, 'fields'), memberOf(json, 'subsections')];
-  return {
-    ...(typeof name === 'string' && { vmsd_name: name }),
-    ...(isCount(version) && { version }),
-    ...(Array.isArray(fields) && { fields: fields.filter(isMembers).map(toField) }),
-    ...(Array.isArray(subsections) && { subsections: subsections.filter(isMembers).map(toVmsd) }),
-  };
-}
-
-/** There are thousands. Members are in QEMU's order, so that the text can be made again. */
-function toField(json: JsonMembers): DescField {
-  const field: Mutable<DescField> = {};
-  const name = memberOf(json, 'name');
-  if (typeof name === 'string') field.name = name;
-  const count = memberOf(json, 'array_len');
-  if (isCount(count)) field.array_len = count;
-  const index = memberOf(json, 'index');
-  if (isCount(index)) field.index = index;
-  const type = memberOf(json, 'type');
-  if (typeof type === 'string') field.type = type;
-  const struct = memberOf(json, 'struct');
-  if (isMembers(struct)) field.struct = toVmsd(struct);
-  const elements = elementsOf(json);
-  if (elements.length > 0) field.elements = elements;
-  const size = memberOf(json, 'size');
-  if (isCount(size)) field.size = size;
-  return field;
+function vmdescError(code: string, reason: string, text: Uint8Array): StateError {
+  return new StateError(code, reason, { bytes: text.length }, { layer: 'stream', path: 'vmdesc' });
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
+function readTop(input: JsonReader): Partial<Vmdesc> {
+  const top: Partial<Mutable<Vmdesc>> = {};
+  readObject(input, (key) => {
+    if (key === 'page_size') setCount(top, key, input);
+    else if (key === 'configuration' && top.configuration === undefined) {
+      const read = readVmsd(input);
+      if (read !== undefined) top.configuration = read;
+    } else if (key === 'devices' && top.devices === undefined) {
+      const read = readList(input, readDevice);
+      if (read !== undefined) top.devices = read;
+    } else input.skip();
+  });
+  return top;
+}
+
+function readDevice(input: JsonReader): DescDevice | undefined {
+  const device: Mutable<DescDevice> = {};
+  const there = readObject(input, (key) => {
+    if (key === 'name') setText(device, key, input);
+    else if (key === 'instance_id' || key === 'size') setCount(device, key, input);
+    else vmsdMember(input, device, key);
+  });
+  return there ? device : undefined;
+}
+
+function readVmsd(input: JsonReader): DescVmsd | undefined {
+  const vmsd: Mutable<DescVmsd> = {};
+  return readObject(input, (key) => vmsdMember(input, vmsd, key)) ? vmsd : undefined;
+}
+
+/** Takes the value of a key that a vmsd may have. */
+function vmsdMember(input: JsonReader, vmsd: Mutable<DescVmsd>, key: string): void {
+  if (key === 'vmsd_name') setText(vmsd, key, input);
+  else if (key === 'version') setCount(vmsd, key, input);
+  else if (key === 'fields' && vmsd.fields === undefined) {
+    const read = readList(input, readField);
+    if (read !== undefined) vmsd.fields = read;
+  } else if (key === 'subsections' && vmsd.subsections === undefined) {
+    const read = readList(input, readVmsd);
+    if (read !== undefined) vmsd.subsections = read;
+  } else input.skip();
+}
+
+/** There are thousands. Members are in QEMU's order, so that the text can be made again. */
+function readField(input: JsonReader): DescField | undefined {
+  const field: Mutable<DescField> = {};
+  const elements: Mutable<DescVmsd>[] = [];
+  const last: { size?: number } = {};
+  const there = readObject(input, (key) => {
+    if (key === 'name' || key === 'type') setText(field, key, input);
+    else if (key === 'array_len' || key === 'index') setCount(field, key, input);
+    else if (key === 'size') setCount(last, key, input);
+    else if (key === 'struct' && field.struct === undefined) {
+      const read = readVmsd(input);
+      if (read !== undefined) field.struct = read;
+    } else elementMember(input, field, elements, key);
+  });
+  if (last.size !== undefined) field.size = last.size;
+  return there ? field : undefined;
+}
+
 /** A nested vmsd begins at each `vmsd_name`. */
-function elementsOf({ members }: JsonMembers): DescVmsd[] {
-  if (!members.some(([key]) => key === 'vmsd_name')) return [];
-  const starts = members.flatMap(([key], index) => (key === 'vmsd_name' ? [index] : []));
-  return starts.map((start, index) => toVmsd({ members: members.slice(start, starts[index + 1]) }));
+function elementMember(
+  input: JsonReader,
+  field: Mutable<DescField>,
+  elements: Mutable<DescVmsd>[],
+  key: string,
+): void {
+  if (key === 'vmsd_name') {
+    input.count();
+    elements.push({});
+    field.elements = elements;
+  }
+  const element = elements.at(-1);
+  if (element === undefined) input.skip();
+  else vmsdMember(input, element, key);
 }
 
-function memberOf({ members }: JsonMembers, wanted: string): JsonText | undefined {
-  for (const member of members) if (member[0] === wanted) return member[1];
-  return undefined;
+/** Reads an object; anything else is passed over, and answered with false. */
+function readObject(input: JsonReader, member: (key: string) => void): boolean {
+  if (input.kind === 'object') {
+    input.object(member);
+    return true;
+  }
+  input.skip();
+  return false;
 }
 
-function isMembers(json: JsonText | undefined): json is JsonMembers {
-  return typeof json === 'object' && json !== null && 'members' in json;
+/** Items of a list that are no objects are left out. */
+function readList<T>(input: JsonReader, read: (input: JsonReader) => T | undefined): T[] | undefined {
+  if (input.kind !== 'list') {
+    input.skip();
+    return undefined;
+  }
+  const items: T[] = [];
+  input.list(() => {
+    const item = read(input);
+    if (item !== undefined) items.push(item);
+  });
+  return items;
+}
+
+/** Takes a text, if it is one and the key comes for the first time. */
+function setText<K extends string>(into: { [key in K]?: string }, key: K, input: JsonReader): void {
+  if (input.kind !== 'string' || into[key] !== undefined) input.skip();
+  else into[key] = input.string();
+}
+
+/** Takes a number, if it is one that counts and the key comes for the first time. */
+function setCount<K extends string>(into: { [key in K]?: number }, key: K, input: JsonReader): void {
+  if (input.kind !== 'other' || into[key] !== undefined) {
+    input.skip();
+    return;
+  }
+  const value = input.number();
+  if (isCount(value)) into[key] = value;
 }
 
 /**
@@ -150,6 +218,26 @@ export function findVmdesc(
     return { start, vmdesc: parseVmdesc(bytes.subarray(start)) };
   } catch {
     return undefined;
+  }
+}
+
+/** The devices of a vmdesc by name and instance; the n-th section of a name has the n-th entry. */
+export class DeviceList {
+  readonly #entries = new Map<string, { readonly devices: DescDevice[]; taken: number }>();
+
+  constructor(vmdesc: Vmdesc | undefined) {
+    for (const device of vmdesc?.devices ?? []) {
+      const key = `${device.name}/${device.instance_id}`;
+      const entry = this.#entries.get(key);
+      if (entry === undefined) this.#entries.set(key, { devices: [device], taken: 0 });
+      else entry.devices.push(device);
+    }
+  }
+
+  /** Takes the next entry for this section. */
+  next({ idstr, instanceId }: Pick<SectionHeader, 'idstr' | 'instanceId'>): DescDevice | undefined {
+    const entry = this.#entries.get(`${idstr}/${instanceId}`);
+    return entry?.devices[entry.taken++];
   }
 }
 
@@ -174,8 +262,8 @@ export function vmsdSize({ fields = [], subsections = [] }: DescVmsd): number | 
   return sum;
 }
 
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+function isCount(value: number | undefined): value is number {
+  return value !== undefined && Number.isSafeInteger(value) && value >= 0;
 }
 
 /** Names in a vmdesc are ASCII; anything else survives as Latin-1. */
