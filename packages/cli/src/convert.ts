@@ -2,6 +2,7 @@ import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/com
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/visit';
 import { type TargetWords, targetOf } from './check.ts';
+import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
@@ -26,6 +27,7 @@ export async function convert(input: string, output: string, words: TargetWords)
   const version = versionOf(pathOf(input));
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
+  demandClear(read.stream);
   const { verdicts, changes } = convertStream(read.stream, target, registry);
   if (changes === undefined) return { verdicts, written: false, answer: 'refused' };
   await rewrite(input, output, changes, version);

@@ -13,12 +13,14 @@ import {
   decodeVirtioState,
   describeSection,
   findVirtio,
+  judgeStream,
   type MigrationStream,
+  type StreamFinding,
   type StreamSection,
   titleOf,
   type VirtioDevice,
 } from '@virtkit/migration';
-import { isStateError, type Json, nodeAt, type StateError, type TraceNode } from '@virtkit/vmstate';
+import { hex, isStateError, type Json, nodeAt, StateError, type TraceNode } from '@virtkit/vmstate';
 import { registry } from './registry.ts';
 
 /** A virtio device in a stream: decoded, or why not. */
@@ -51,12 +53,52 @@ function examineDevice(device: VirtioDevice): Examined {
   }
 }
 
+/** What does not fit together in the stream itself: where two readers could see different devices. */
+export function findingsOf(stream: MigrationStream): StreamFinding[] {
+  return judgeStream(stream, registry);
+}
+
+/** What a vmdesc may say against the bytes: they are read all the same. */
+const HARMLESS: ReadonlySet<string> = new Set(['vmdesc-size', 'vmdesc-type', 'vmdesc-missing']);
+
+/** @throws StateError for a stream that two readers could take apart differently: what is made of it could be another one */
+export function demandClear(stream: MigrationStream): void {
+  const first = findingsOf(stream).find(({ code: each }) => !HARMLESS.has(each));
+  if (first === undefined) return;
+  const { code, reason, facts, layer, path, offset } = first;
+  throw new StateError(code, reason, facts, { layer, path, ...(offset !== undefined && { offset }) });
+}
+
+/** One finding in a line. */
+export function findingText({
+  severity,
+  layer,
+  path,
+  reason,
+  offset,
+}: Finding & { readonly offset?: number }): string {
+  const place = [layer, path].filter((part) => part !== '').join(': ');
+  return `${severity}: ${place}: ${reason}${offset === undefined ? '' : ` (at byte ${hex(offset)})`}`;
+}
+
+/** One finding in the documented JSON form. */
+export function findingJson({
+  code,
+  severity,
+  layer,
+  path,
+  reason,
+  offset,
+}: Finding & { readonly offset?: number }): Json {
+  return { code, severity, layer, path, reason, ...(offset !== undefined && { offset }) };
+}
+
 /** What is wrong with a device, if anything. */
 export type Checked = Pick<Examined, 'device' | 'error' | 'findings'>;
 
 /** The virtio devices of a stream, without the place of each field: a guest stands still meanwhile. */
-export function checkDevices(stream: MigrationStream): Checked[] {
-  return stream.sections.flatMap((section) => {
+export function checkDevices({ sections }: Pick<MigrationStream, 'sections'>): Checked[] {
+  return sections.flatMap((section) => {
     const device = findVirtio(section, registry);
     if (device === undefined) return [];
     try {

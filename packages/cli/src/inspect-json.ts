@@ -1,7 +1,7 @@
 import type { Endian } from '@virtkit/core';
 import { machineEndian, type StreamSection } from '@virtkit/migration';
 import { bytesToJson, hex, type Json, type TraceNode } from '@virtkit/vmstate';
-import { type Examined, fieldsOf, matches, summarize } from './device.ts';
+import { type Examined, fieldsOf, findingJson, findingsOf, matches, summarize } from './device.ts';
 import { fieldsUnder, fieldValue } from './field-path.ts';
 import type { InspectOptions } from './inspect.ts';
 import type { Read } from './read.ts';
@@ -24,11 +24,13 @@ function toJson(
 ): Json {
   const machine = stream.configuration?.name ?? '';
   const guest = machineEndian(machine, stream.ram?.blocks);
+  const findings = findingsOf(stream);
   return {
     format: 1,
     bytes,
     complete: stream.complete && error === undefined,
     ...(error !== undefined && { error: errorJson(error) }),
+    ...(findings.length > 0 && { findings: findings.map(findingJson) }),
     machine: machine === '' ? null : machine,
     capabilities: stream.configuration?.capabilities ?? [],
     ram: (stream.ram?.blocks ?? []).map(({ name, length, pages, zeroPages, encodedPages }) => ({

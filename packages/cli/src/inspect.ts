@@ -8,7 +8,7 @@ import {
   titleOf,
 } from '@virtkit/migration';
 import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
-import { type Examined, examine, fieldsOf, matches, summarize } from './device.ts';
+import { type Examined, examine, fieldsOf, findingsOf, findingText, matches, summarize } from './device.ts';
 import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
 import { jsonText } from './inspect-json.ts';
 import { colors as pc, textOf } from './output.ts';
@@ -114,6 +114,7 @@ function overview({ stream, bytes }: Read): string {
   }
   const sections = stream.sections.map(({ header }) => header.idstr);
   lines.push(`${sections.length} sections: ${[...new Set(sections)].join(', ')}`);
+  lines.push(...findingsOf(stream).map((finding) => pc.red(findingText(finding))));
   return textOf(lines);
 }
 

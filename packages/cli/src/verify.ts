@@ -1,6 +1,6 @@
-import { titleOf } from '@virtkit/migration';
+import { type StreamFinding, titleOf } from '@virtkit/migration';
 import { hex } from '@virtkit/vmstate';
-import { type Examined, examine } from './device.ts';
+import { type Examined, examine, findingJson, findingsOf, findingText } from './device.ts';
 import { errorJson } from './inspect-json.ts';
 import type { Read } from './read.ts';
 
@@ -16,20 +16,20 @@ export function verify(read: Read, json: boolean): Verification {
   const devices = examine(read.stream).map((examined) => ({ examined, identical: reencodes(examined) }));
   const { check } = read;
   const whole = check?.complete === true && read.error === undefined;
+  const findings = findingsOf(read.stream);
   const clean =
-    whole && devices.every(({ examined, identical }) => identical && examined.findings.length === 0);
-  if (json) return { clean, text: `${JSON.stringify(toJson(read, devices, whole), null, 2)}\n` };
+    whole &&
+    findings.length === 0 &&
+    devices.every(({ examined, identical }) => identical && examined.findings.length === 0);
+  if (json) return { clean, text: `${JSON.stringify(toJson(read, devices, findings, whole), null, 2)}\n` };
   const lines = devices.flatMap(({ examined, identical }) => [
     `${titleOf(examined.device)}: ${examined.error === undefined ? (identical ? 'encodes to the same bytes' : 'DIFFERS when encoded') : examined.error.message}`,
-    ...examined.findings.map(
-      ({ severity, layer, path, reason, offset }) =>
-        `  ${severity}: ${layer}: ${path}: ${reason}${offset === undefined ? '' : ` (at byte ${hex(offset)})`}`,
-    ),
+    ...examined.findings.map((finding) => `  ${findingText(finding)}`),
   ]);
   const summary = whole
     ? `whole stream: ${read.bytes} bytes, encoded to the same bytes`
     : `whole stream: ${check !== undefined && check.difference >= 0 ? `first difference at byte ${hex(check.difference)}` : 'not readable to its end'}`;
-  return { clean, text: `${[...lines, summary].join('\n')}\n` };
+  return { clean, text: `${[...lines, ...findings.map(findingText), summary].join('\n')}\n` };
 }
 
 function reencodes({ device, decoded }: Examined): boolean {
@@ -42,6 +42,7 @@ function reencodes({ device, decoded }: Examined): boolean {
 function toJson(
   read: Read,
   devices: readonly { readonly examined: Examined; readonly identical: boolean }[],
+  findings: readonly StreamFinding[],
   whole: boolean,
 ): unknown {
   return {
@@ -49,18 +50,12 @@ function toJson(
     bytes: read.bytes,
     identical: whole,
     ...(read.error !== undefined && { error: errorJson(read.error) }),
+    ...(findings.length > 0 && { findings: findings.map(findingJson) }),
     devices: devices.map(({ examined, identical }) => ({
       name: examined.device.name,
       path: examined.device.path,
       identical,
-      findings: examined.findings.map(({ code, severity, layer, path, reason, offset }) => ({
-        code,
-        severity,
-        layer,
-        path,
-        reason,
-        offset,
-      })),
+      findings: examined.findings.map(findingJson),
       ...(examined.error !== undefined && { error: errorJson(examined.error) }),
     })),
   };

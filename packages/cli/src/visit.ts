@@ -16,6 +16,7 @@ import {
   type Visited,
   visitBlocks,
 } from '@virtkit/visit';
+import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
 import { PartFile } from './part-file.ts';
@@ -69,6 +70,7 @@ async function visitInto(file: PartFile, input: string, options: VisitOptions): 
   const collector = new StreamCollector();
   const ram = new RamImage();
   await pump(input, new StreamParser(new TeeSink(collector, ram), { accepts: acceptVirtio(registry) }));
+  demandClear(collector.partial());
   const disks = new Disks(options);
   let opened: LiveStream;
   let visited: Visited[];

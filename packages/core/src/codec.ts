@@ -15,7 +15,7 @@ import type { StepObserver } from './contract/step.ts';
 import type { TransportLayer } from './contract/transport.ts';
 import { checkVirtio } from './procedure/check.ts';
 import { type Layers, subsectionsOf } from './procedure/layers.ts';
-import { virtioLoad } from './procedure/load.ts';
+import { virtioLengths, virtioLoad } from './procedure/load.ts';
 import { virtioSave } from './procedure/save.ts';
 import { commonFields, coreQueue } from './state/common.ts';
 
@@ -37,6 +37,11 @@ export interface VirtioCodec<T extends TransportParts, D> extends Layers<T, D> {
    * @throws StateError
    */
   decode(body: Uint8Array, base?: number, options?: CodecOptions): VirtioState<T, D>;
+  /**
+   * Lengths in bytes that a body can have which begins these bytes, whatever stands behind it: none if it cannot be read, undefined
+   * if only its end can tell.
+   */
+  lengths(bytes: Uint8Array): readonly number[] | undefined;
   /** Encodes a state to the body of a section. @throws StateError */
   encode(state: VirtioState<T, D>, options?: CodecOptions): Uint8Array;
   /** What does not fit together in this state. */
@@ -75,6 +80,7 @@ export function virtioDevice<T extends TransportParts, D>(
   return {
     ...layers,
     decode,
+    lengths: (bytes) => virtioLengths(new Reader(bytes), layers),
     check,
     encode: (state, options = {}) => {
       scratch.reset();

@@ -6,6 +6,9 @@ export interface OpaqueDeviceState {
   readonly bytes: Uint8Array;
 }
 
+/** So often core's subsections are looked for: a guest may write their name into its device, and each try reads all of it. */
+const PLACES_MAX = 64;
+
 /**
  * A device type without a package: core and transport fields are decoded, its own part stays bytes at a known place.
  * That place ends where core's subsections begin, which are found by their names.
@@ -21,11 +24,14 @@ export function opaqueDevice(name: string, virtioId?: number): DeviceLayer<Opaqu
     features: {},
     *loadDevice(_early, input) {
       const probe = new Reader(input.bytes);
+      let places = 0;
       for (let at = input.offset; at < input.bytes.length; at++) {
         at = input.bytes.indexOf(0x05, at);
         if (at < 0) break;
         probe.offset = at;
-        if (peekSubsection(probe, 'virtio/') !== undefined) yield wrap(buffer(at - input.offset));
+        if (peekSubsection(probe, 'virtio/') === undefined) continue;
+        if (++places > PLACES_MAX) break;
+        yield wrap(buffer(at - input.offset));
       }
       yield wrap(rest);
     },

@@ -43,17 +43,24 @@ const scanoutWithFramebuffer = scanout.fields({
   fbOffset: u32,
 });
 
-/** What QEMU writes behind core's part, by name; pictures as their length. @throws StateError where it is something else */
-function readRest(input: Reader): Json {
-  const resources: Json[] = [];
+/** Resources with their pictures, which are passed over, up to the scanouts. @throws StateError where it is something else */
+function readResources(
+  input: Reader,
+  keep: (resource: Json) => void,
+): { enable: number; maxOutputs: number } {
   for (let resourceId = input.u32(); resourceId !== 0; resourceId = input.u32()) {
     const value = resource.decode(input, undefined);
     const imageBytes = value.width * value.height * PIXEL_BYTES;
     input.take(imageBytes);
-    resources.push({ resourceId, ...(resource.toJSON(value) as object), imageBytes });
+    keep({ resourceId, ...(resource.toJSON(value) as object), imageBytes });
   }
-  const enable = input.u32();
-  const maxOutputs = input.u32();
+  return { enable: input.u32(), maxOutputs: input.u32() };
+}
+
+/** What QEMU writes behind core's part, by name; pictures as their length. @throws StateError where it is something else */
+function readRest(input: Reader): Json {
+  const resources: Json[] = [];
+  const { enable, maxOutputs } = readResources(input, (value) => resources.push(value));
   const form: Field<object> =
     input.remaining >= maxOutputs * scanoutWithFramebuffer.minSize ? scanoutWithFramebuffer : scanout;
   const scanouts: Json[] = [];
@@ -62,8 +69,23 @@ function readRest(input: Reader): Json {
 }
 
 function describeRest(bytes: Uint8Array): Json | undefined {
+  return unlessOther(() => readRest(new Reader(bytes)));
+}
+
+/** In the two forms that scanouts have. With blobs more stands behind them, whose length is not known. */
+function restLengths(bytes: Uint8Array): readonly number[] {
+  const input = new Reader(bytes);
+  const outputs = unlessOther(() => readResources(input, () => {}).maxOutputs);
+  if (outputs === undefined) return [];
+  return [scanoutWithFramebuffer, scanout]
+    .map(({ minSize }) => input.offset + outputs * minSize)
+    .filter((length) => length <= bytes.length);
+}
+
+/** Undefined where the bytes are something else. */
+function unlessOther<T>(read: () => T): T | undefined {
   try {
-    return readRest(new Reader(bytes));
+    return read();
   } catch (error) {
     if (isStateError(error)) return undefined;
     throw error;
@@ -96,4 +118,5 @@ export const gpu: DeviceLayer<EmptyState> = {
   ),
   hasRest: true,
   describeRest,
+  restLengths,
 };

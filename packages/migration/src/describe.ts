@@ -8,32 +8,23 @@ import {
   Trace,
   type TraceNode,
 } from '@virtkit/vmstate';
-import { globalState, timers } from './companions.ts';
 import type { StreamSection } from './model.ts';
-import { type Registry, splitIdstr } from './virtio.ts';
+import { declarationOf, type Registry, registeredSection } from './registry.ts';
 import { type DescField, type DescVmsd, vmsdSize } from './vmdesc.ts';
-
-/** Sections that every stream has, for streams without a vmdesc. */
-const COMMON_SECTIONS: Readonly<Record<string, Field<unknown>>> = { timer: timers, globalstate: globalState };
 
 /**
  * The fields of a section that is no virtio device: by its declaration in the registry, else by the stream's own vmdesc.
  * Undefined if neither is there or fits the bytes (QEMU 7.2 describes arrays with null pointers wrongly).
  */
 export function describeSection(section: StreamSection, registry: Registry): TraceNode | undefined {
-  const { name } = splitIdstr(section.header.idstr);
-  const declared = ownMember(registry.sections, name);
-  const common = ownMember(COMMON_SECTIONS, name);
+  const { idstr } = section.header;
+  const registered = registeredSection(idstr, registry);
+  const declared = declarationOf(idstr, registry);
   return (
-    (declared && byDeclaration(section, declared)) ??
+    (registered && byDeclaration(section, registered)) ??
     (section.description && byVmdesc(section, section.description)) ??
-    (common && byDeclaration(section, common))
+    (declared && byDeclaration(section, declared))
   );
-}
-
-/** A section may be called `constructor`. */
-function ownMember<T>(table: Readonly<Record<string, T>> = {}, name: string): T | undefined {
-  return Object.hasOwn(table, name) ? table[name] : undefined;
 }
 
 function byDeclaration(section: StreamSection, field: Field<unknown>): TraceNode | undefined {

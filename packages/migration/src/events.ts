@@ -1,3 +1,4 @@
+import type { Finding } from '@virtkit/core';
 import type { Configuration } from './configuration.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import type { Vmdesc } from './vmdesc.ts';
@@ -39,6 +40,12 @@ export interface MappedRam {
   readonly pagesOffset: bigint;
 }
 
+/** What in a stream does not fit together, though it can be read: what two readers could take for different streams. */
+export interface StreamFinding extends Finding {
+  /** Where in the stream. */
+  readonly offset?: number;
+}
+
 /**
  * A migration stream as a sequence of calls. The parser makes them, the writer takes them: one piped into the other
  * gives the same bytes.
@@ -74,6 +81,11 @@ export interface StreamSink {
   vmdesc(text: Uint8Array, read?: Vmdesc): void;
   /** Whatever stands behind the end, in pieces; QEMU ignores it. */
   trailing(bytes: Uint8Array): void;
+  /**
+   * What does not fit together. By code: `ambiguous`: a section could end elsewhere; `vmdesc-size`, `vmdesc-section`, `vmdesc-missing`: the vmdesc
+   * says something else than the bytes; `trailing`: bytes behind the end; `unfinished`: a section in parts has no end.
+   */
+  finding?(finding: StreamFinding): void;
 }
 
 /** A sink that ignores everything: override what you want. */
@@ -94,4 +106,5 @@ export class NullSink implements StreamSink {
   eof(): void {}
   vmdesc(_text: Uint8Array, _read?: Vmdesc): void {}
   trailing(_bytes: Uint8Array): void {}
+  finding(_finding: StreamFinding): void {}
 }

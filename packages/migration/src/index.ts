@@ -15,8 +15,10 @@ export {
   type RamBlock,
   type SectionHeader,
   type SectionKind,
+  type StreamFinding,
   type StreamSink,
 } from './events.ts';
+export { judgeStream } from './judge.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
 export { machineEndian, parseRamMap, ramLayout } from './machine-layout.ts';
 export { type MappedLayout, mappedLayout } from './mapped-region.ts';
@@ -30,8 +32,9 @@ export {
   StreamCollector,
   type StreamSection,
 } from './model.ts';
-export { type ParserOptions, StreamParser } from './parser.ts';
+export { type ParserOptions, type SectionJudge, StreamParser } from './parser.ts';
 export { RamImage, type RamImageOptions, type RamPlacement } from './ram-image.ts';
+export { type Registry, splitIdstr } from './registry.ts';
 export { RoundTripCheck, TeeSink } from './verify.ts';
 export {
   acceptVirtio,
@@ -39,8 +42,6 @@ export {
   decodeVirtio,
   decodeVirtioState,
   findVirtio,
-  type Registry,
-  splitIdstr,
   titleOf,
   type VirtioDevice,
 } from './virtio.ts';

@@ -1,6 +1,6 @@
 import { StateError } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
-import { NullSink, type RamBlock, type SectionHeader } from './events.ts';
+import { NullSink, type RamBlock, type SectionHeader, type StreamFinding } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import { type ParserOptions, StreamParser } from './parser.ts';
 import { type DescDevice, DeviceList, parseVmdesc, type Vmdesc } from './vmdesc.ts';
@@ -49,9 +49,14 @@ export interface MigrationStream {
   readonly complete: boolean;
   /** Bytes behind the end. */
   readonly trailing: number;
+  /** What does not fit together. Absent: nothing. */
+  readonly findings?: readonly StreamFinding[];
 }
 
 type MutableBlock = { -readonly [K in keyof RamBlockSummary]: RamBlockSummary[K] };
+/** Most findings that are kept of one stream. */
+const FINDINGS_MAX = 64;
+
 type Counter = 'pages' | 'zeroPages' | 'encodedPages';
 
 /** Most commands that are kept, and bytes in all of them together. A QEMU sends a handful, unless for postcopy. */
@@ -76,6 +81,7 @@ export class StreamCollector extends NullSink {
   #vmdesc: Vmdesc | undefined;
   #complete = false;
   #trailing = 0;
+  readonly #findings: StreamFinding[] = [];
 
   override libvirt(header: LibvirtHeader): void {
     this.#libvirt = header;
@@ -137,6 +143,10 @@ export class StreamCollector extends NullSink {
     this.#trailing += bytes.length;
   }
 
+  override finding(finding: StreamFinding): void {
+    if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
+  }
+
   /** What there is so far; after an error, what came before it. */
   partial(): MigrationStream {
     return {
@@ -151,6 +161,7 @@ export class StreamCollector extends NullSink {
       ...(this.#vmdesc !== undefined && { vmdesc: this.#vmdesc }),
       complete: this.#complete,
       trailing: this.#trailing,
+      ...(this.#findings.length > 0 && { findings: this.#findings }),
     };
   }
 }

@@ -1,6 +1,7 @@
-import { inside, isStateError, plainBytes, Reader, StateError } from '@virtkit/vmstate';
+import { inside, isStateError, latin1, plainBytes, Reader, StateError } from '@virtkit/vmstate';
 import { type Configuration, configuration } from './configuration.ts';
 import { NullSink, type SectionHeader, type StreamSink } from './events.ts';
+import { lastNonZero } from './last-non-zero.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
 import { RamParser } from './ram.ts';
 import { be32, findFooter, plausibleNext } from './split.ts';
@@ -10,8 +11,10 @@ import {
   readPreamble,
   readSectionHeader,
   type StreamContext,
+  Structures,
+  tellSection,
 } from './structures.ts';
-import { findEnd, splitTail } from './tail.ts';
+import { splitTail, trailingFinding } from './tail.ts';
 import { targetPageBits } from './target-page.ts';
 import { TYPE } from './wire.ts';
 
@@ -25,11 +28,29 @@ export interface ParserOptions {
    * Is this the whole body of that section? `undefined`: don't know. Decides where a section ends when the bytes of a
    * device look like the footer behind it.
    */
-  readonly accepts?: (header: SectionHeader, body: Uint8Array) => boolean | undefined;
+  readonly accepts?: SectionJudge;
+  /**
+   * Lengths that the body of that section can have which begins these bytes, whatever stands behind it: none if it cannot be read,
+   * `undefined`: don't know. Where they are known, nothing that a guest writes into a device makes its section end elsewhere. Default:
+   * those that {@link accepts} has.
+   */
+  readonly lengths?: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
+  /** Most sections and commands, those of RAM not counted. Default 131072. */
+  readonly maxStructures?: number;
+}
+
+/** Knows where sections end. */
+export interface SectionJudge {
+  /** Is this the whole body of that section? `undefined`: don't know. */
+  (header: SectionHeader, body: Uint8Array): boolean | undefined;
+  /** How long can the body be that begins these bytes? See {@link ParserOptions.lengths}. */
+  readonly lengths?: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
 }
 
 /** Bytes of a chunk that are looked at together with what the chunk before left over. */
 const LOOKAHEAD = 4096;
+/** So often a device that is known is asked whether its section ends, in front of the end of RAM. */
+const TRIES_MAX = 64;
 const CLOSING_BRACE = 0x7d;
 /** Longest header that may begin behind a footer, with some room. */
 const HEADER_MAX = 512;
@@ -46,8 +67,14 @@ type Mode = 'preamble' | 'between' | 'ram' | 'footer' | 'body' | 'tail' | 'trail
 
 /** A guest's pictures are device state: a GPU has up to 256 MiB of them (QEMU: `max_hostmem`). */
 const DEVICE_STATE_MAX = 320 << 20;
-/** How often the end is looked for before zeros. */
-const LOOKS_MAX = 16;
+/** Sections in parts can be many: a bitmap of a disk has tens of thousands. */
+const STRUCTURES_MAX = 1 << 17;
+/** So often it is looked whether the stream has ended: a guest may write what looks like its end, and each look reads all there is. */
+const LOOKS_MAX = 64;
+/** So much of a vmdesc's text is looked at before it is read: the name of the first section stands there. */
+const TEXT_HEAD = 1 << 16;
+/** Zeros that were not kept are told in pieces of so many bytes. */
+const ZEROS = 1 << 16;
 
 /**
  * A migration stream, taken apart while it arrives: one pass, in chunks of any size. RAM is passed on and forgotten;
@@ -63,6 +90,7 @@ export class StreamParser {
   readonly #context: StreamContext;
   readonly #maxDeviceState: number;
   readonly #pageBits: number | undefined;
+  readonly #maxStructures: number;
   #mode: Mode = 'preamble';
   #configuration: Configuration | undefined;
   #configurable = true;
@@ -79,21 +107,36 @@ export class StreamParser {
   #keptBytes = 0;
   /** Offset in the stream of the first kept byte. */
   #keptBase = 0;
-  /** The last piece of mode `tail` was nothing but zeros. */
-  #sawZeros = false;
+  /** Zeros that came behind the kept bytes where the end may be: a stream may stand at the beginning of something larger. */
+  #zeros = 0;
+  /** Index of the last kept byte that is not zero; -1: none. */
+  #lastNonZero = -1;
+  /** Index of the last zero in front of it. */
+  #lastZero = -1;
+  /** Up to which byte it was looked whether the stream has ended, and what was found. */
+  #looked: { readonly end: number; readonly ended: boolean } = { end: 0, ended: false };
   #looks = 0;
-  /** How far a footer was looked for in mode `body`. */
+  /** Bytes of bodies and commands that were told: whoever collects them keeps them. */
+  #told = 0;
+  #sawTrailing = false;
+  /** How far a footer was looked for in mode `body`, and how often the device was asked. */
   #scanned = 0;
+  #tries = 0;
   /** Bytes behind a body that was found to end among the kept ones. */
   #pushback: { readonly bytes: Uint8Array; readonly base: number } | undefined;
   #ended = false;
 
   constructor(sink: StreamSink, options: ParserOptions = {}) {
+    this.#maxStructures = options.maxStructures ?? STRUCTURES_MAX;
     this.#context = {
       sink,
       started: new Map(),
       footers: undefined,
+      open: new Set(),
+      earlier: [],
+      structures: new Structures(this.#maxStructures),
       accepts: options.accepts ?? (() => undefined),
+      lengths: options.lengths ?? options.accepts?.lengths ?? (() => undefined),
     };
     this.#maxDeviceState = options.maxDeviceState ?? DEVICE_STATE_MAX;
     this.#pageBits = options.pageBits;
@@ -110,14 +153,12 @@ export class StreamParser {
   }
 
   /**
-   * Has the stream come to its end, as far as can be told without knowing that nothing follows? True when a whole vmdesc
-   * is the last thing that came. For sockets that stay open; streams without a vmdesc end where their connection does.
+   * Has the stream come to its end, as far as can be told without knowing that nothing follows? True when the last thing that came is
+   * a whole vmdesc that lists every section there is, in order and with its size. For sockets that stay open; streams
+   * without a vmdesc end where their connection does. Costs nothing while nothing comes.
    */
   get atEnd(): boolean {
-    return (
-      this.#mode === 'trailing' ||
-      (this.#mode === 'tail' && endsWithVmdesc(this.#kept.subarray(0, this.#keptBytes)))
-    );
+    return this.#mode === 'trailing' || (this.#mode === 'tail' && this.#looksEnded() && this.#hasEnded());
   }
 
   /**
@@ -156,7 +197,15 @@ export class StreamParser {
 
   /** Splits these bytes for another sink, and leaves no trace. */
   #tell(bytes: Uint8Array, sink: StreamSink): void {
-    const context = { ...this.#context, sink, started: new Map(this.#context.started) };
+    const { started, open, earlier } = this.#context;
+    const context = {
+      ...this.#context,
+      sink,
+      started: new Map(started),
+      open: new Set(open),
+      earlier: [...earlier],
+      structures: new Structures(this.#maxStructures),
+    };
     splitTail(bytes, this.#keptBase, context, undefined);
   }
 
@@ -170,6 +219,7 @@ export class StreamParser {
     if (mode === 'tail' || mode === 'body') {
       const bytes = this.#kept.subarray(0, this.#keptBytes);
       splitTail(bytes, this.#keptBase, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
+      this.#tellZeros();
       return;
     }
     if (mode === 'trailing') return;
@@ -214,13 +264,12 @@ export class StreamParser {
   #run(bytes: Uint8Array, from: number, base: number): number {
     let at = from;
     while (at < bytes.length) {
-      if (this.#mode === 'tail') this.#endBeforeZeros(bytes, at);
-      if (this.#mode === 'trailing') {
-        this.#context.sink.trailing(bytes.subarray(at));
+      if (this.#mode === 'tail') {
+        this.#keepTail(at === 0 ? bytes : bytes.subarray(at), base + at);
         return bytes.length;
       }
-      if (this.#mode === 'tail') {
-        this.#keep(bytes, at, base);
+      if (this.#mode === 'trailing') {
+        this.#tellTrailing(at === 0 ? bytes : bytes.subarray(at), base + at);
         return bytes.length;
       }
       if (this.#mode === 'body') {
@@ -259,28 +308,100 @@ export class StreamParser {
   }
 
   /**
-   * A stream may stand at the beginning of something larger (the volumes that Proxmox keeps states in): where nothing but zeros
-   * comes behind a whole vmdesc, it has ended, and what follows is not kept.
+   * Keeps device state. A stream may stand at the beginning of something larger (the volumes that Proxmox keeps states in): where
+   * nothing but zeros comes behind what may be the end, they are counted. Only when they are more than a section could have is it the end.
    */
-  #endBeforeZeros(bytes: Uint8Array, from: number): void {
-    const zeros = isZero(bytes, from);
-    const look = zeros && !this.#sawZeros;
-    this.#sawZeros = zeros;
-    if (!look) return;
-    let end = this.#keptBytes;
-    while (end > 0 && this.#kept[end - 1] === 0) end--;
-    const state = this.#kept.subarray(0, end);
-    if (!endsWithVmdesc(state) || ++this.#looks > LOOKS_MAX) return;
+  #keepTail(bytes: Uint8Array, position: number): void {
+    const last = lastNonZero(bytes);
+    if (last < 0 && this.#looksEnded()) {
+      this.#zeros += bytes.length;
+      return;
+    }
+    if (this.#zeros > 0 && this.#keptBytes + this.#zeros + bytes.length > this.#left && this.#hasEnded()) {
+      this.#endTail();
+      this.#tellTrailing(bytes, position);
+      return;
+    }
+    const zeros = this.#zeros;
+    this.#zeros = 0;
+    if (zeros > 0) {
+      this.#demandRoom(zeros + bytes.length);
+      // a buffer that was used before has other bytes there
+      this.#kept.fill(0, this.#keptBytes, this.#keptBytes + zeros);
+      this.#keptBytes += zeros;
+    }
+    const before = this.#keptBytes;
+    this.#keep(bytes, 0, position);
+    if (last < 0) return;
+    const zero = last === 0 ? -1 : bytes.lastIndexOf(0, last);
+    if (zero >= 0) this.#lastZero = before + zero;
+    else if (before > this.#lastNonZero + 1) this.#lastZero = before - 1;
+    this.#lastNonZero = before + last;
+  }
+
+  /** Is what looks like a whole vmdesc the last thing that was kept, but for zeros? Costs the same whatever is kept. */
+  #looksEnded(): boolean {
+    return this.#textStart() >= 0;
+  }
+
+  /** Where the text of the vmdesc begins that is the last thing, but for zeros; -1: there is none. */
+  #textStart(): number {
+    const [bytes, end] = [this.#kept, this.#lastNonZero + 1];
+    if (end === 0 || bytes[end - 1] !== CLOSING_BRACE) return -1;
+    // the text holds no zero, and in front of it stand the EOF byte, which is one, the type and the length
+    const last = this.#lastZero;
+    for (let at = last + 1; at <= Math.min(last + 6, end); at++) {
+      const begins = bytes[at - 6] === TYPE.EOF && bytes[at - 5] === TYPE.VMDESCRIPTION;
+      if (begins && be32(bytes, at - 4) === end - at) return at;
+    }
+    return -1;
+  }
+
+  /** Does that vmdesc account for every section? Looks once at each place, and not at more than there are in a stream that means well. */
+  #hasEnded(): boolean {
+    const end = this.#lastNonZero + 1;
+    if (this.#looked.end !== end) this.#looked = { end, ended: this.#look(this.#textStart(), end) };
+    return this.#looked.ended;
+  }
+
+  #look(text: number, end: number): boolean {
+    // nearly all that is no end names another section first, or none
+    const [type, length = 0] = [this.#kept[0], this.#kept[5]];
+    const name = latin1(this.#kept.subarray(6, 6 + length));
+    const head = latin1(this.#kept.subarray(text, Math.min(end, text + TEXT_HEAD)));
+    if (type === TYPE.FULL && !head.includes(name)) return false;
+    if (++this.#looks > LOOKS_MAX) return false;
+    const probe = new EndProbe();
     try {
-      // a guest may have written what looks like an end into its devices
-      this.#tell(state, new NullSink());
+      this.#tell(this.#kept.subarray(0, end), probe);
     } catch (error) {
-      if (isStateError(error)) return;
+      if (isStateError(error)) return false;
       throw error;
     }
+    return probe.ended;
+  }
+
+  /** The stream has ended, and what comes now is behind it. */
+  #endTail(): void {
     splitTail(this.#kept.subarray(0, this.#keptBytes), this.#keptBase, this.#context, this.#ram);
     this.#keptBytes = 0;
+    this.#tellZeros();
     this.#mode = 'trailing';
+  }
+
+  /** The zeros that were counted and not kept stand behind the end. */
+  #tellZeros(): void {
+    const zeros = new Uint8Array(Math.min(this.#zeros, ZEROS));
+    for (; this.#zeros > 0; this.#zeros -= Math.min(this.#zeros, ZEROS))
+      this.#context.sink.trailing(zeros.subarray(0, Math.min(this.#zeros, ZEROS)));
+  }
+
+  #tellTrailing(bytes: Uint8Array, position: number): void {
+    if (!this.#sawTrailing && lastNonZero(bytes) >= 0) {
+      this.#sawTrailing = true;
+      this.#context.sink.finding?.(trailingFinding(undefined, position));
+    }
+    this.#context.sink.trailing(bytes);
   }
 
   /** One small structure; -1 if not all of it is there. */
@@ -337,12 +458,15 @@ export class StreamParser {
     }
     if (type === TYPE.COMMAND) {
       const { command, payload } = readCommand(input);
+      this.#context.structures.count(input.position);
+      this.#demandRoom(payload.length);
+      this.#told += payload.length;
       this.#context.sink.command(command, payload);
       return;
     }
     const header = readSectionHeader(input, this.#context.started);
-    if (header.kind === 'start') this.#context.started.set(header.id, header);
-    this.#context.sink.section(header);
+    tellSection(header, this.#context);
+    if (header.kind === 'full') this.#context.earlier.push(header);
     this.#header = header;
     this.#mode = header.idstr === 'ram' ? 'ram' : 'body';
     if (header.idstr === 'ram') this.#beginRam();
@@ -371,23 +495,32 @@ export class StreamParser {
 
   #keep(bytes: Uint8Array, from: number, base: number): void {
     const count = bytes.length - from;
-    const wanted = this.#keptBytes + count;
     if (this.#keptBytes === 0) this.#keptBase = base + from;
-    if (wanted > this.#maxDeviceState) {
+    this.#demandRoom(count);
+    this.#kept.set(from === 0 ? bytes : bytes.subarray(from), this.#keptBytes);
+    this.#keptBytes += count;
+  }
+
+  /** Bytes that may be kept. */
+  get #left(): number {
+    return this.#maxDeviceState - this.#told;
+  }
+
+  /** Makes room for so many bytes more. @throws StateError `limit` */
+  #demandRoom(count: number): void {
+    const wanted = this.#keptBytes + count;
+    if (wanted > this.#left) {
       throw new StateError(
         'limit',
         `more than ${this.#maxDeviceState} bytes of device state`,
-        { bytes: wanted, limit: this.#maxDeviceState },
+        { bytes: this.#told + wanted, limit: this.#maxDeviceState },
         { layer: 'stream', offset: this.#keptBase },
       );
     }
-    if (wanted > this.#kept.length) {
-      const larger = new Uint8Array(Math.max(wanted, 2 * this.#kept.length));
-      larger.set(this.#kept.subarray(0, this.#keptBytes));
-      this.#kept = larger;
-    }
-    this.#kept.set(from === 0 ? bytes : bytes.subarray(from), this.#keptBytes);
-    this.#keptBytes = wanted;
+    if (wanted <= this.#kept.length) return;
+    const larger = new Uint8Array(Math.max(wanted, 2 * this.#kept.length));
+    larger.set(this.#kept.subarray(0, this.#keptBytes));
+    this.#kept = larger;
   }
 
   /** Mode `body`: has the section's end come? Answers the kept bytes behind it, if so. */
@@ -399,19 +532,47 @@ export class StreamParser {
     this.#scanned = at < 0 ? Math.max(0, bytes.length - 4) : at;
     // wait until what begins behind the footer can be judged
     if (at < 0 || plausibleNext(bytes, at + 5, context.started) === 'unknown') return undefined;
-    const end = findEnd(bytes, 0, header, context);
-    if (end < 0) {
+    if (!this.#bodyEnds(header, bytes, at)) {
       this.#scanned = at + 1;
       return undefined;
     }
-    context.sink.body(bytes.subarray(0, end), header, this.#keptBase);
+    context.sink.body(bytes.subarray(0, at), header, this.#keptBase);
+    this.#told += at;
+    this.#tries = 0;
     const input = new Reader(bytes, this.#keptBase);
-    input.offset = end;
+    input.offset = at;
     readFooter(input, header, context);
     this.#keptBytes = 0;
     this.#scanned = 0;
     this.#mode = 'between';
     return bytes.slice(input.offset);
+  }
+
+  /** A footer stands at `at`: does whoever knows the device agree that it is the section's? Asks a limited number of times. */
+  #bodyEnds(header: SectionHeader, bytes: Uint8Array, at: number): boolean {
+    if (plausibleNext(bytes, at + 5, this.#context.started) === 'no') return false;
+    if (++this.#tries > TRIES_MAX) return true;
+    const lengths = this.#context.lengths(header, bytes);
+    if (lengths !== undefined && lengths.length > 0) return lengths.includes(at);
+    return this.#context.accepts(header, bytes.subarray(0, at)) !== false;
+  }
+}
+
+/** Has the stream ended, and does everything in it agree? */
+class EndProbe extends NullSink {
+  #end = false;
+  #wrong = false;
+
+  get ended(): boolean {
+    return this.#end && !this.#wrong;
+  }
+
+  override eof(): void {
+    this.#end = true;
+  }
+
+  override finding(): void {
+    this.#wrong = true;
   }
 }
 
@@ -434,21 +595,4 @@ function checkPageBits(bits: number): number {
     { bits },
     { layer: 'stream', path: 'configuration.targetPageBits' },
   );
-}
-
-/** Is a whole vmdesc the last thing in these bytes? */
-function endsWithVmdesc(bytes: Uint8Array): boolean {
-  if (bytes[bytes.length - 1] !== CLOSING_BRACE) return false;
-  // the text holds no NUL, and the length in front of it begins with one
-  const last = bytes.lastIndexOf(0);
-  for (let at = last + 1; at <= last + 4; at++) {
-    if (bytes[at - 5] === TYPE.VMDESCRIPTION && be32(bytes, at - 4) === bytes.length - at) return true;
-  }
-  return false;
-}
-
-/** Nothing but zeros from here on? */
-function isZero(bytes: Uint8Array, from: number): boolean {
-  for (let at = from; at < bytes.length; at++) if (bytes[at] !== 0) return false;
-  return true;
 }

@@ -16,8 +16,65 @@ export interface StreamContext {
   readonly started: Map<number, SectionHeader>;
   /** Do sections have footers? Known after the first one; machine types up to 2.3 have none. */
   footers: boolean | undefined;
+  /** Sections in parts that have begun and not ended, by id. */
+  readonly open: Set<number>;
+  /** Whole sections that came in front of the end of RAM: a vmdesc lists them first. */
+  readonly earlier: SectionHeader[];
+  readonly structures: Structures;
   /** Is this the whole body of that section? Undefined: don't know. */
   readonly accepts: (header: SectionHeader, body: Uint8Array) => boolean | undefined;
+  /** How long can the body be that begins these bytes? Undefined: don't know. */
+  readonly lengths: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
+}
+
+/** Counts what a stream has besides RAM: whoever collects it keeps an object for each. */
+export class Structures {
+  readonly #most: number;
+  #count = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** One more, at this offset in the stream. @throws StateError `limit` */
+  count(offset: number): void {
+    if (++this.#count <= this.#most) return;
+    throw new StateError(
+      'limit',
+      `more than ${this.#most} sections and commands`,
+      { limit: this.#most },
+      { layer: 'stream', offset },
+    );
+  }
+}
+
+/** A section begins: remembers what matters later, and tells the sink. @throws StateError `limit` */
+export function tellSection(header: SectionHeader, context: StreamContext): void {
+  const { kind, id, idstr, offset } = header;
+  // the rounds of RAM are not kept
+  if (idstr !== 'ram' || kind === 'start') context.structures.count(offset);
+  if (kind === 'start') {
+    context.started.set(id, header);
+    context.open.add(id);
+  } else if (kind === 'end') context.open.delete(id);
+  context.sink.section(header);
+}
+
+/** The sections end here: what came in parts should have ended. */
+export function endsSections({ sink, open, started }: StreamContext, offset: number): void {
+  for (const id of open) {
+    const { idstr = '' } = started.get(id) ?? {};
+    sink.finding?.({
+      code: 'unfinished',
+      severity: 'error',
+      layer: 'stream',
+      path: idstr,
+      reason: `the stream ends in the middle of section "${idstr}": its last part has not come`,
+      facts: { section: idstr, id },
+      offset,
+    });
+    return;
+  }
 }
 
 /** Magic and version. */

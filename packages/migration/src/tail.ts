@@ -1,13 +1,29 @@
 import { inside, Reader, StateError } from '@virtkit/vmstate';
-import type { SectionHeader } from './events.ts';
+import { Account } from './account.ts';
+import type { SectionHeader, StreamFinding } from './events.ts';
+import { lastNonZero } from './last-non-zero.ts';
 import type { RamParser } from './ram.ts';
-import { be32, findFooter, findHeader, plausibleNext } from './split.ts';
-import { readCommand, readFooter, readSectionHeader, type StreamContext } from './structures.ts';
-import { DeviceList, deviceSize, findVmdesc } from './vmdesc.ts';
+import { be32, findFooter, findHeader, type Plausible, plausibleNext } from './split.ts';
+import {
+  endsSections,
+  readCommand,
+  readFooter,
+  readSectionHeader,
+  type StreamContext,
+  tellSection,
+} from './structures.ts';
+import { deviceSize, findVmdesc, type Vmdesc } from './vmdesc.ts';
 import { TYPE } from './wire.ts';
 
+/** What looking for other splittings than the one that is taken may cost, in bytes looked at for each byte there is. */
+const LOOKED_PER_BYTE = 64;
+/** So often a device that is known cannot be measured before it is not tried any more: a real one always can. */
+const UNMEASURED_MAX = 64;
+/** QEMU 7.2 describes an array with null pointers by its first element. */
+const DESCRIBED_WRONGLY: ReadonlySet<string> = new Set(['s390_css']);
+
 /**
- * Splits everything behind the last page of RAM into sections, and tells the sink of them.
+ * Splits everything behind the last page of RAM into sections, and tells the sink of them, and of what does not fit together.
  *
  * @param base offset of `bytes[0]` in the stream
  * @param open the section whose body begins at `bytes[0]`, if the first bytes are not between sections
@@ -20,117 +36,262 @@ export function splitTail(
   ram: RamParser | undefined,
   open?: SectionHeader,
 ): void {
-  const input = new Reader(bytes, base);
-  const found = findVmdesc(bytes);
-  const sizes = new DeviceList(found?.vmdesc);
-  if (open !== undefined) readBody(input, open, context, sizes);
-  for (;;) {
-    const type = input.peek();
-    if (type < 0)
-      throw new StateError(
-        'truncated',
-        'the stream ends where a section, a command or its end should begin',
-        { available: 0 },
-        { layer: 'stream', offset: input.position },
-      );
-    if (type === TYPE.EOF) break;
-    inside('', 'stream', () => {
-      if (type === TYPE.COMMAND) {
-        const { command, payload } = readCommand(input);
-        context.sink.command(command, payload);
-        return;
-      }
-      const header = readSectionHeader(input, context.started);
-      if (header.kind === 'start') context.started.set(header.id, header);
-      context.sink.section(header);
-      if (header.idstr === 'ram' && ram !== undefined) readRam(input, header, context, ram);
-      else readBody(input, header, context, sizes);
-    });
-  }
-  readEnd(input, context, found);
-}
-
-/** EOF, then a vmdesc or nothing; what comes behind is nobody's. */
-function readEnd(input: Reader, { sink }: StreamContext, found: ReturnType<typeof findVmdesc>): void {
-  input.take(1);
-  sink.eof();
-  if (input.peek() === TYPE.VMDESCRIPTION) {
-    inside('vmdesc', 'stream', () => {
-      input.take(1);
-      const length = input.u32();
-      const read = found?.start === input.offset ? found.vmdesc : undefined;
-      sink.vmdesc(input.borrow(length), read);
-    });
-  }
-  if (input.remaining > 0) sink.trailing(input.borrow(input.remaining));
-}
-
-function readRam(input: Reader, header: SectionHeader, context: StreamContext, ram: RamParser): void {
-  ram.begin();
-  input.offset = ram.consume(input.bytes, input.offset, input.base, true);
-  if (!ram.done) throw input.truncated(8);
-  readFooter(input, header, context);
-}
-
-function readBody(input: Reader, header: SectionHeader, context: StreamContext, sizes: DeviceList): void {
-  const start = input.offset;
-  const end = findEnd(input.bytes, start, header, context, sizes);
-  if (end < 0) {
-    throw new StateError(
-      'truncated',
-      `the end of the section is missing: ${input.remaining} bytes of it are there`,
-      { available: input.remaining, section: header.idstr },
-      { layer: 'stream', path: header.idstr, offset: input.base + input.bytes.length },
-    );
-  }
-  context.sink.body(input.borrow(end - start), header, input.base + start);
-  readFooter(input, header, context);
+  new TailSplitter(bytes, base, context, ram).run(open);
 }
 
 /**
- * Where the body that begins at `start` ends: where the vmdesc says, if that fits; else at the first place that looks
- * like it and that whoever knows the device agrees with. -1 if there is none.
+ * Where a section ends is believed in this order: the length that its device declares, if that is known; the size in the vmdesc, if a
+ * footer stands there and a section can begin behind it; the first such place. What contradicts it is a finding.
  */
-export function findEnd(
-  bytes: Uint8Array,
-  start: number,
-  header: SectionHeader,
-  context: StreamContext,
-  sizes?: DeviceList,
-): number {
-  let fallback = -1;
-  for (const end of candidates(bytes, start, header, context, sizes)) {
-    if (context.accepts(header, bytes.subarray(start, end)) !== false) return end;
-    if (fallback < 0) fallback = end;
+class TailSplitter {
+  readonly #input: Reader;
+  readonly #context: StreamContext;
+  readonly #ram: RamParser | undefined;
+  readonly #found: { readonly start: number; readonly vmdesc: Vmdesc } | undefined;
+  readonly #account: Account | undefined;
+  /** Bytes up to the last one that is not zero: a stream may stand at the beginning of something larger. */
+  readonly #used: number;
+  /** Bytes that may still be looked at besides those of the sections themselves. */
+  #budget: number;
+  #unmeasured = 0;
+
+  constructor(bytes: Uint8Array, base: number, context: StreamContext, ram: RamParser | undefined) {
+    this.#input = new Reader(bytes, base);
+    this.#context = context;
+    this.#ram = ram;
+    this.#used = lastNonZero(bytes) + 1;
+    this.#found = findVmdesc(bytes.subarray(0, this.#used));
+    this.#account = this.#found && new Account(this.#found.vmdesc, context);
+    this.#budget = LOOKED_PER_BYTE * bytes.length;
   }
-  return fallback;
+
+  run(open: SectionHeader | undefined): void {
+    const [input, context] = [this.#input, this.#context];
+    if (open !== undefined) this.#readBody(open);
+    for (;;) {
+      const type = input.peek();
+      if (type < 0)
+        throw new StateError(
+          'truncated',
+          'the stream ends where a section, a command or its end should begin',
+          { available: 0 },
+          { layer: 'stream', offset: input.position },
+        );
+      if (type === TYPE.EOF) break;
+      inside('', 'stream', () => {
+        if (type === TYPE.COMMAND) {
+          const { command, payload } = readCommand(input);
+          context.structures.count(input.position);
+          context.sink.command(command, payload);
+          return;
+        }
+        const header = readSectionHeader(input, context.started);
+        tellSection(header, context);
+        if (header.idstr === 'ram' && this.#ram !== undefined) this.#readRam(header, this.#ram);
+        else this.#readBody(header);
+      });
+    }
+    this.#readEnd();
+  }
+
+  /** EOF, then a vmdesc or nothing; what comes behind is nobody's. */
+  #readEnd(): void {
+    const [input, { sink }] = [this.#input, this.#context];
+    input.take(1);
+    endsSections(this.#context, input.position);
+    this.#account?.end(input.position);
+    sink.eof();
+    if (input.peek() === TYPE.VMDESCRIPTION) {
+      inside('vmdesc', 'stream', () => {
+        input.take(1);
+        const length = input.u32();
+        const read = this.#found?.start === input.offset ? this.#found.vmdesc : undefined;
+        sink.vmdesc(input.borrow(length), read);
+      });
+    }
+    if (this.#used > input.offset) {
+      const count = this.#used - input.offset;
+      sink.finding?.(trailingFinding(count, input.position));
+    }
+    if (input.remaining > 0) sink.trailing(input.borrow(input.remaining));
+  }
+
+  #readRam(header: SectionHeader, ram: RamParser): void {
+    const input = this.#input;
+    ram.begin();
+    input.offset = ram.consume(input.bytes, input.offset, input.base, true);
+    if (!ram.done) throw input.truncated(8);
+    readFooter(input, header, this.#context);
+  }
+
+  #readBody(header: SectionHeader): void {
+    const input = this.#input;
+    const start = input.offset;
+    const end = this.#findEnd(header, start);
+    if (end < 0) {
+      throw new StateError(
+        'truncated',
+        `the end of the section is missing: ${input.remaining} bytes of it are there`,
+        { available: input.remaining, section: header.idstr },
+        { layer: 'stream', path: header.idstr, offset: input.base + input.bytes.length },
+      );
+    }
+    this.#context.sink.body(input.borrow(end - start), header, input.base + start);
+    readFooter(input, header, this.#context);
+  }
+
+  /** Where the body that begins at `start` ends; -1 if there is no such place. */
+  #findEnd(header: SectionHeader, start: number): number {
+    const described = header.kind === 'full' ? this.#account?.take(header) : undefined;
+    const size = described && deviceSize(described);
+    const said = size === undefined ? -1 : start + size;
+    const measured = this.#measure(header, start);
+    const [first] = measured;
+    if (first !== undefined) {
+      const end = measured.includes(said) ? said : first;
+      if (measured.length > 1 && end !== said) this.#isAmbiguous(header, measured);
+      if (size !== undefined && end !== said) this.#isSaidWrongly(header, size, end - start);
+      return end;
+    }
+    const confirmed = this.#fits(header, said);
+    if (confirmed && this.#accepts(header, start, said)) return said;
+    const end = this.#search(header, start, described !== undefined, confirmed ? said : -1);
+    if (size !== undefined && end >= 0 && end !== said) this.#isSaidWrongly(header, size, end - start);
+    return end;
+  }
+
+  /** Ends by the device's own declaration, as far as a footer and something more stand there. */
+  #measure(header: SectionHeader, start: number): readonly number[] {
+    if (this.#unmeasured > UNMEASURED_MAX) return [];
+    const lengths = this.#context.lengths(header, this.#input.bytes.subarray(start));
+    if (lengths === undefined) return [];
+    const ends = lengths.map((length) => start + length);
+    const fitting = ends.filter((end) => this.#fits(header, end));
+    if (fitting.length > 0) return fitting;
+    const certain = ends.filter((end) => this.#fits(header, end, true));
+    if (certain.length === 0) this.#unmeasured++;
+    return certain;
+  }
+
+  /** Could the section end here? `certain`: its length is known, so that an end of the stream may follow that says nothing. */
+  #fits(header: SectionHeader, end: number, certain = false): boolean {
+    const { bytes } = this.#input;
+    const { footers } = this.#context;
+    if (end < 0 || end > bytes.length) return false;
+    if (footers === false || (footers === undefined && bytes[end] !== TYPE.FOOTER))
+      return this.#plausible(end, certain) === 'yes';
+    return (
+      bytes[end] === TYPE.FOOTER &&
+      be32(bytes, end + 1) === header.id &&
+      this.#plausible(end + 5, certain) !== 'no'
+    );
+  }
+
+  #plausible(at: number, certain = false): Plausible {
+    const { bytes } = this.#input;
+    if (bytes[at] !== TYPE.EOF) return plausibleNext(bytes, at, this.#context.started);
+    if (certain) return 'yes';
+    // a whole vmdesc is the last thing there is: what looks like an end before is none
+    if (this.#found !== undefined) return at === this.#found.start - 6 ? 'yes' : 'no';
+    if (at >= this.#used) return 'yes';
+    const isVmdesc = bytes[at + 1] === TYPE.VMDESCRIPTION && bytes[at + 6] === 0x7b;
+    return isVmdesc && at + 6 + be32(bytes, at + 2) <= bytes.length ? 'yes' : 'no';
+  }
+
+  /** Does whoever knows the device agree? */
+  #accepts(header: SectionHeader, start: number, end: number): boolean {
+    if (this.#budget <= 0) return true;
+    this.#budget -= end - start;
+    return this.#context.accepts(header, this.#input.bytes.subarray(start, end)) !== false;
+  }
+
+  /**
+   * The first place where the section could end, that its device agrees with, and behind which comes what the vmdesc has next.
+   * @param listed the vmdesc has this section, so that it may know the next one as well
+   * @param otherwise where it ends if there is none; -1: at the first place of all
+   */
+  #search(header: SectionHeader, start: number, listed: boolean, otherwise: number): number {
+    let first = -1;
+    let chosen = -1;
+    for (let at = this.#next(header, start); at >= 0; at = this.#next(header, at + 1)) {
+      if (first < 0) first = at;
+      if (at > first + this.#budget) break;
+      if (!this.#accepts(header, start, at) || (listed && !this.#isExpected(at))) continue;
+      chosen = at;
+      break;
+    }
+    const end = chosen >= 0 ? chosen : otherwise >= 0 ? otherwise : first;
+    this.#budget -= (chosen < 0 ? this.#input.bytes.length : chosen) - Math.max(first, 0);
+    // a section in parts has more footers; where the vmdesc confirms one, a guest's are told from it
+    const once = header.kind === 'full' || header.kind === 'end';
+    if (end >= 0 && once && otherwise < 0 && this.#context.footers !== false) {
+      const other = this.#budget > 0 ? this.#next(header, end + 1) : end;
+      this.#budget -= (other < 0 ? this.#input.bytes.length : other) - end;
+      if (other >= 0) this.#isAmbiguous(header, [end, other]);
+    }
+    return end;
+  }
+
+  /** The next place at or behind `from` where the section could end. */
+  #next(header: SectionHeader, from: number): number {
+    const { bytes } = this.#input;
+    const { footers, started } = this.#context;
+    if (footers !== false) {
+      let at = findFooter(bytes, from, header.id);
+      while (at >= 0 && this.#plausible(at + 5) === 'no') at = findFooter(bytes, at + 1, header.id);
+      if (at >= 0 || footers === true) return at;
+    }
+    let at = findHeader(bytes, from, started);
+    while (at >= 0 && this.#plausible(at) !== 'yes') at = findHeader(bytes, at + 1, started);
+    return at;
+  }
+
+  /** Is what begins behind this end the section that the vmdesc has next, or something that it does not list? */
+  #isExpected(end: number): boolean {
+    if (this.#account === undefined) return true;
+    const { bytes } = this.#input;
+    const at = end + (this.#context.footers === false ? 0 : 5);
+    return bytes[at] !== TYPE.FULL || this.#account.isNext(bytes, at);
+  }
+
+  #isAmbiguous(header: SectionHeader, ends: readonly number[]): void {
+    const [one = 0, other = one] = ends;
+    const places =
+      one === other
+        ? 'at more places than could be looked at'
+        : `at byte ${this.#input.base + one} or at byte ${this.#input.base + other}`;
+    this.#context.sink.finding?.({
+      code: 'ambiguous',
+      severity: 'error',
+      layer: 'stream',
+      path: header.idstr,
+      reason: `the section ends ${places}: its bytes do not tell, and a guest may have written what looks like an end`,
+      facts: { section: header.idstr, instance: header.instanceId },
+      offset: header.offset,
+    });
+  }
+
+  #isSaidWrongly(header: SectionHeader, size: number, found: number): void {
+    if (DESCRIBED_WRONGLY.has(header.idstr)) return;
+    this.#account?.report(
+      'vmdesc-size',
+      header.idstr,
+      `the vmdesc says ${size} bytes, and the section has ${found}`,
+      { said: size, found },
+      header.offset,
+    );
+  }
 }
 
-function* candidates(
-  bytes: Uint8Array,
-  start: number,
-  header: SectionHeader,
-  context: StreamContext,
-  sizes: DeviceList | undefined,
-): Generator<number> {
-  const { footers, started } = context;
-  const described = sizes?.next(header);
-  const size = described && deviceSize(described);
-  if (size !== undefined) {
-    const end = start + size;
-    const isEnd =
-      footers === false
-        ? plausibleNext(bytes, end, started) === 'yes'
-        : bytes[end] === TYPE.FOOTER && be32(bytes, end + 1) === header.id;
-    if (end <= bytes.length && isEnd) yield end;
-  }
-  if (footers !== false) {
-    for (let at = findFooter(bytes, start, header.id); at >= 0; at = findFooter(bytes, at + 1, header.id)) {
-      if (plausibleNext(bytes, at + 5, started) !== 'no') yield at;
-    }
-  }
-  if (footers !== true) {
-    for (let at = findHeader(bytes, start, started); at >= 0; at = findHeader(bytes, at + 1, started))
-      yield at;
-  }
+/** Something stands behind the end that is not zeros. */
+export function trailingFinding(bytes: number | undefined, offset: number): StreamFinding {
+  return {
+    code: 'trailing',
+    severity: 'error',
+    layer: 'stream',
+    path: '',
+    reason: `${bytes === undefined ? 'bytes' : `${bytes} bytes`} stand behind the end: QEMU does not read them, unless the stream ends elsewhere`,
+    facts: bytes === undefined ? {} : { bytes },
+    offset,
+  };
 }

@@ -1,6 +1,6 @@
 import { plainBytes } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
-import type { RamBlock, SectionHeader, StreamSink } from './events.ts';
+import type { RamBlock, SectionHeader, StreamFinding, StreamSink } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import type { Vmdesc } from './vmdesc.ts';
 
@@ -120,5 +120,8 @@ export class TeeSink implements StreamSink {
   }
   trailing(bytes: Uint8Array): void {
     for (const sink of this.#sinks) sink.trailing(bytes);
+  }
+  finding(finding: StreamFinding): void {
+    for (const sink of this.#sinks) sink.finding?.(finding);
   }
 }

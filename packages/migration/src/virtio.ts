@@ -1,5 +1,4 @@
 import {
-  type DeviceLayer,
   opaqueDevice,
   type TransportLayer,
   type TransportParts,
@@ -7,17 +6,20 @@ import {
   type VirtioState,
   virtioDevice,
 } from '@virtkit/core';
-import { type Field, inside, Reader, StateError, Trace, type TraceNode } from '@virtkit/vmstate';
+import {
+  type Field,
+  inside,
+  isStateError,
+  Reader,
+  StateError,
+  Trace,
+  type TraceNode,
+} from '@virtkit/vmstate';
 import type { SectionHeader } from './events.ts';
 import type { StreamSection } from './model.ts';
-
-/** The layers to decode with. What is not in here stays bytes. */
-export interface Registry {
-  readonly transports: readonly TransportLayer[];
-  readonly devices: readonly DeviceLayer[];
-  /** Declarations of other sections by vmsd name, for those whose vmdesc is missing or wrong. */
-  readonly sections?: Readonly<Record<string, Field<unknown>>>;
-}
+import type { SectionJudge } from './parser.ts';
+import { declarationOf, type Registry, splitIdstr } from './registry.ts';
+import type { DescVmsd } from './vmdesc.ts';
 
 /** A virtio device found in a stream. */
 export interface VirtioDevice {
@@ -31,23 +33,16 @@ export interface VirtioDevice {
   readonly known: boolean;
 }
 
-/** `0000:00:02.0/virtio-blk` → path and name. */
-export function splitIdstr(idstr: string): { readonly path: string; readonly name: string } {
-  const slash = idstr.lastIndexOf('/');
-  return { path: idstr.slice(0, Math.max(slash, 0)), name: idstr.slice(slash + 1) };
-}
-
 /**
  * Is this section a virtio device? Told by its bytes: a transport that finds its identity in them is certain; MMIO has
- * none, and is believed if the section's name says virtio.
+ * none, and is believed if the section's name says virtio, or the stream's vmdesc.
  */
 export function findVirtio(section: StreamSection, registry: Registry): VirtioDevice | undefined {
   const { path, name } = splitIdstr(section.header.idstr);
   const registered = registry.devices.find((device) => device.name === name);
-  const fields = section.description?.fields;
-  // the stream's own word, where it has one
-  if (fields !== undefined && !fields.some((field) => field.type === 'virtio')) return undefined;
-  const looksVirtio = registered !== undefined || path.startsWith('virtio-mmio@') || fields !== undefined;
+  // the vmdesc can confirm what bytes and name leave open, and deny nothing: QEMU does not read it
+  const looksVirtio =
+    registered !== undefined || path.startsWith('virtio-mmio@') || describesVirtio(section.description);
   const input = new Reader(section.body);
   let best: { readonly transport: TransportLayer; readonly virtioId: number | undefined } | undefined;
   for (const transport of registry.transports) {
@@ -66,6 +61,10 @@ export function findVirtio(section: StreamSection, registry: Registry): VirtioDe
     codec: virtioDevice(best.transport, device),
     known: registered !== undefined,
   };
+}
+
+function describesVirtio(description: DescVmsd | undefined): boolean {
+  return description?.fields?.some(({ type }) => type === 'virtio') === true;
 }
 
 /** A virtio device's state, with where each field lies in the stream. */
@@ -112,11 +111,38 @@ export function titleOf({ name, path }: Pick<VirtioDevice, 'name' | 'path'>): st
   return path === '' ? name : `${name}@${path}`;
 }
 
-/** Answers {@link import('./parser.ts').ParserOptions.accepts} for the devices in a registry. */
-export function acceptVirtio(
+/** Lengths that a section's body can have, by the registry; see `ParserOptions.lengths`. */
+export function lengthsOf(
+  header: SectionHeader,
+  body: Uint8Array,
   registry: Registry,
-): (header: SectionHeader, body: Uint8Array) => boolean | undefined {
-  return (header, body) => {
+): readonly number[] | undefined {
+  const declared = declarationOf(header.idstr, registry);
+  if (declared !== undefined) {
+    const length = lengthOf(declared, body);
+    return length === undefined ? [] : [length];
+  }
+  const device = findVirtio({ header, body, offset: 0 }, registry);
+  return device?.known === true ? device.codec.lengths(body) : undefined;
+}
+
+function lengthOf(field: Field<unknown>, body: Uint8Array): number | undefined {
+  const input = new Reader(body);
+  try {
+    field.decode(input, undefined);
+    return input.offset;
+  } catch (error) {
+    if (isStateError(error)) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Answers {@link import('./parser.ts').ParserOptions.accepts} for the sections in a registry, and how long they are: their ends do not
+ * depend on what guests have written into them, nor on what the vmdesc says.
+ */
+export function acceptVirtio(registry: Registry): SectionJudge {
+  const accepts = (header: SectionHeader, body: Uint8Array): boolean | undefined => {
     const device = findVirtio({ header, body, offset: 0 }, registry);
     if (device?.known !== true) return undefined;
     try {
@@ -126,4 +152,7 @@ export function acceptVirtio(
       return false;
     }
   };
+  return Object.assign(accepts, {
+    lengths: (header: SectionHeader, bytes: Uint8Array) => lengthsOf(header, bytes, registry),
+  });
 }

@@ -1,7 +1,8 @@
 /** What a hostile stream may cost: time that grows with its bytes and not faster, and objects in proportion to them. */
 import { describe, expect, it, test } from 'vitest';
-import { parseStream, parseVmdesc } from '../src/index.ts';
-import { full, join, preamble, ram, vmdesc } from './made.ts';
+import { NullSink, parseStream, parseVmdesc, StreamCollector, StreamParser } from '../src/index.ts';
+import { footer, full, header, join, preamble, ram, vmdesc } from './made.ts';
+import { parserOptions } from './registry.ts';
 
 /** Microseconds of the processor that a run takes at least: what else the machine does is not counted. */
 function cost(run: () => void): number {
@@ -67,3 +68,90 @@ describe('a vmdesc', () => {
     expect(() => parseVmdesc(text, text.length - 1)).toThrow('a vmdesc of 15 bytes, at most 14 are read');
   });
 });
+
+describe('a stream', () => {
+  const begin = join(preamble(), ram(), header(9, 'x'));
+
+  test('is asked whether it has ended at the same cost however much was kept', () => {
+    const asked = (kept: number): number => {
+      const parser = new StreamParser(new NullSink(), parserOptions);
+      parser.push(begin);
+      parser.push(new Uint8Array(kept).fill(0x7d));
+      return cost(() => {
+        for (let n = 0; n < 20_000; n++) {
+          parser.push(Uint8Array.of(0x7d));
+          if (parser.atEnd) throw new Error('no end was sent');
+        }
+      });
+    };
+    // what looks at all that is kept takes 256 times as long
+    expect(asked(1 << 24) / asked(1 << 16)).toBeLessThan(40);
+  });
+
+  it.each([
+    ['footers of the section', (n: number) => [header(9, 'x'), repeat(footer(9), n)]],
+    [
+      'footers and commands',
+      (n: number) => [
+        header(9, 'x'),
+        repeat(join(footer(9), Uint8Array.of(8, 0, 1, 0, 0)), Math.min(n, 200_000)),
+      ],
+    ],
+    ['braces', (n: number) => [header(9, 'x'), new Uint8Array(5 * n).fill(0x7d)]],
+    ['ends', (n: number) => [header(9, 'x'), repeat(join(footer(9), vmdesc('{}')), n)]],
+    ['sections', (n: number) => [repeat(full(9, 'x', new Uint8Array(1)), n)]],
+    ['zeros', (n: number) => [header(9, 'x'), new Uint8Array(5 * n)]],
+    ['headers', (n: number) => [header(9, 'x'), repeat(header(9, 'x'.repeat(200)), n / 20)]],
+  ])('of many %s costs in proportion to its bytes', (_what, pieces) => {
+    const made = (n: number): Uint8Array => join(preamble(), ram(), ...pieces(n));
+    const [few, many] = [made(10_000), made(160_000)];
+    const read = (bytes: Uint8Array): void => {
+      try {
+        parseStream(bytes, parserOptions);
+      } catch {
+        // whatever is said of it
+      }
+    };
+    expect(
+      cost(() => read(many)) /
+        Math.max(
+          cost(() => read(few)),
+          1000,
+        ),
+    ).toBeLessThan(SIXTEENFOLD_MAX);
+  });
+
+  it.each([
+    [
+      'commands',
+      join(preamble(), repeat(Uint8Array.of(8, 0, 1, 0, 0), 300_000)),
+      /more than 131072 sections and commands/,
+    ],
+    [
+      'sections',
+      join(preamble(), ram(), repeat(full(9, 'x', new Uint8Array(0)), 300_000)),
+      /more than 131072 sections and commands/,
+    ],
+  ])('of more %s than any has is refused', (_what, bytes, message) => {
+    const parser = new StreamParser(new NullSink());
+    expect(() => {
+      parser.push(bytes);
+      parser.end();
+    }).toThrow(message);
+  });
+
+  test('of commands that carry more than may be kept is refused', () => {
+    const parser = new StreamParser(new StreamCollector(), { maxDeviceState: 1 << 20 });
+    parser.push(preamble());
+    const ping = join(Uint8Array.of(8, 0, 2, 0xea, 0x60), new Uint8Array(60_000));
+    expect(() => {
+      for (let n = 0; n < 20; n++) parser.push(ping);
+    }).toThrow('more than 1048576 bytes of device state');
+  });
+});
+
+function repeat(bytes: Uint8Array, count: number): Uint8Array {
+  const all = new Uint8Array(bytes.length * Math.floor(count));
+  for (let at = 0; at < all.length; at += bytes.length) all.set(bytes, at);
+  return all;
+}

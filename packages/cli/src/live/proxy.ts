@@ -1,7 +1,15 @@
 import type { Socket } from 'node:net';
-import { acceptVirtio, COMMAND, StreamCollector, StreamParser, titleOf } from '@virtkit/migration';
+import {
+  acceptVirtio,
+  COMMAND,
+  type SectionHeader,
+  StreamCollector,
+  StreamParser,
+  type StreamSection,
+  titleOf,
+} from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
-import { type Checked, checkDevices } from '../device.ts';
+import { type Checked, checkDevices, findingsOf } from '../device.ts';
 import { registry } from '../registry.ts';
 import { chunksOf } from './address.ts';
 import { handOn, written } from './flow.ts';
@@ -28,6 +36,20 @@ export type Judge = (devices: readonly Checked[]) => string | undefined;
 export class DeviceState extends StreamCollector {
   returnPath = false;
   postcopy = false;
+  /** Whole sections that came since they were asked for. */
+  #fresh: StreamSection[] = [];
+
+  /** Whole sections that came since the last time. */
+  takeFresh(): readonly StreamSection[] {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    return fresh;
+  }
+
+  override body(bytes: Uint8Array, header: SectionHeader, offset: number): void {
+    super.body(bytes, header, offset);
+    if (header.kind === 'full') this.#fresh.push({ header, offset, body: bytes.slice() });
+  }
 
   override ramPage(): void {}
 
@@ -88,10 +110,16 @@ class Pump {
   }
 
   async #take(chunk: Uint8Array): Promise<void> {
-    const passing = this.#sink.postcopy || this.#judged;
-    if (!passing) this.#read(() => this.#parser.push(chunk));
+    const { postcopy } = this.#sink;
+    if (this.#judged && !postcopy) {
+      // what was taken for the end was none, and the destination waits for the rest
+      this.#refused = 'the source goes on behind the end of its stream';
+      return;
+    }
+    if (!postcopy) this.#read(() => this.#parser.push(chunk));
+    if (!postcopy && !this.#parser.inDeviceState) this.#judgeEarly();
     if (this.#refused !== undefined) return;
-    if (passing || !this.#parser.inDeviceState) {
+    if (postcopy || !this.#parser.inDeviceState) {
       await this.#write(chunk);
       return;
     }
@@ -105,12 +133,22 @@ class Pump {
     this.#judged = true;
     if (!this.#sink.postcopy) {
       this.#read(() => this.#parser.end());
-      this.#devices = checkDevices(this.#sink.partial());
-      this.#refused ??= this.#judge(this.#devices);
+      const stream = this.#sink.partial();
+      this.#devices = checkDevices(stream);
+      const [unclear] = findingsOf(stream);
+      this.#refused ??=
+        this.#judge(this.#devices) ??
+        (unclear && `the stream is not clear: ${unclear.path}: ${unclear.reason}`);
     }
     if (this.#refused !== undefined) return;
     for (const chunk of this.#held) await this.#write(chunk);
     this.#held = [];
+  }
+
+  /** Some devices (virtio-mem) come in front of RAM, and the destination loads them as they come. */
+  #judgeEarly(): void {
+    const sections = this.#sink.takeFresh();
+    if (sections.length > 0) this.#refused ??= this.#judge(checkDevices({ sections }));
   }
 
   #read(step: () => void): void {

@@ -40,7 +40,7 @@ export async function receive(socket: Socket, output: PartFile | undefined): Pro
       // a source that asks and does not listen waits, and so do its questions
       await say();
       // a source that opened a return path keeps the connection until it has heard the last word
-      if (parser.atEnd) break;
+      if (parser.atEnd && (await isSilent(socket))) break;
     }
     parser.end();
     output?.finish();
@@ -58,6 +58,26 @@ export async function receive(socket: Socket, output: PartFile | undefined): Pro
     await closed(socket);
   }
   return { stream: collector.partial(), error, broken, bytes: parser.received, check: undefined };
+}
+
+/** So long a source says nothing more before it is told that its stream was taken: a guest could have written what looks like an end. */
+const SILENCE_MS = 200;
+
+/** Has nothing come that was not read yet, and does nothing come for a while? */
+async function isSilent(socket: Socket): Promise<boolean> {
+  if (socket.readableLength === 0 && !socket.readableEnded)
+    await new Promise<void>((resolve) => {
+      const patience = setTimeout(done, SILENCE_MS);
+      function done(): void {
+        clearTimeout(patience);
+        socket.off('readable', done);
+        socket.off('end', done);
+        socket.off('close', done);
+        resolve();
+      }
+      socket.once('readable', done).once('end', done).once('close', done);
+    });
+  return socket.readableLength === 0;
 }
 
 /** How long the last word may wait for a source that does not listen. */

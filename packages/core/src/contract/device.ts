@@ -29,6 +29,11 @@ export interface DeviceLayer<D = unknown> {
   /** The device's feature bits. Those of the transport and the rings are core's. */
   readonly features: FeatureNames;
   /**
+   * With `hasRest`: how long the rest can be that begins these bytes, whatever stands behind it; none if it cannot be read. Where a
+   * device says so, a guest cannot make its section end elsewhere by what it writes into it.
+   */
+  restLengths?(bytes: Uint8Array): readonly number[];
+  /**
    * The forms in which the state may stand at the cursor, most likely first. More than one, where the layout depends
    * on something the stream does not tell (QEMU reads it from the command line). The first one wins with which
    * everything behind it can be read up to the section's end. Must not move the reader.

@@ -104,6 +104,43 @@ function loadQueueCount(input: Reader): number {
   return count;
 }
 
+/**
+ * Lengths that a body can have which begins where the cursor is, whatever stands behind it: one for each layout with which it can be
+ * read; none if it cannot. Undefined where only what stands behind can tell: a device with fields of its own behind
+ * the `virtio` field that does not say how long they are.
+ */
+export function virtioLengths<T extends TransportParts>(
+  input: Reader,
+  layers: Layers<T, unknown>,
+): readonly number[] | undefined {
+  const { device, transport } = layers;
+  const origin = input.offset;
+  if (device.hasRest === true && device.restLengths === undefined) return undefined;
+  const lengths = new Set<number>();
+  const early = unlessUnreadable(() => loadEarly(input, layers, new Steps('load', undefined), origin));
+  if (early === undefined) return [];
+  const start = input.offset;
+  for (const layout of device.loadDevice(early, input)) {
+    unlessUnreadable(() => {
+      layout.decode(input, undefined);
+      subsectionsOf(transport).decode(input, undefined);
+      const behind = device.restLengths?.(input.bytes.subarray(input.offset)) ?? [0];
+      for (const length of behind) lengths.add(input.offset - origin + length);
+    });
+    input.offset = start;
+  }
+  return [...lengths];
+}
+
+function unlessUnreadable<V>(read: () => V): V | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (isStateError(error)) return undefined;
+    throw error;
+  }
+}
+
 type Late<T extends TransportParts, D> = Pick<VirtioState<T, D>, 'device' | 'subsections' | 'rest'>;
 
 /**

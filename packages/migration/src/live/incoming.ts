@@ -1,6 +1,6 @@
 import { hex, isStateError, StateError } from '@virtkit/vmstate';
 import type { Configuration } from '../configuration.ts';
-import { NullSink, type RamBlock, type SectionHeader } from '../events.ts';
+import { NullSink, type RamBlock, type SectionHeader, type StreamFinding } from '../events.ts';
 import { COMMAND, COMMANDS, RAM } from '../wire.ts';
 import {
   bytesOf,
@@ -79,6 +79,15 @@ export class SectionSet extends NullSink {
     this.#arrived.set(sectionKey(header), { section, versionId: header.versionId, body: bytes.slice() });
   }
 
+  /** What the stream's vmdesc says against its sections: where it ends is then anybody's guess. */
+  unaccounted: StateError | undefined;
+
+  override finding({ code, reason, facts, path, offset }: StreamFinding): void {
+    const error = new StateError(code, reason, facts, { layer: 'stream', path, offset });
+    if (code === 'ambiguous') throw error;
+    this.unaccounted ??= error;
+  }
+
   /**
    * Reads and checks all of them. Answers what takes them over.
    * @throws StateError for what speaks against it, and for a section that has not come
@@ -146,6 +155,8 @@ export class Incoming extends SectionSet {
   /** Pings that were not answered yet. */
   readonly pings: number[] = [];
   #pingCount = 0;
+  /** The vmdesc has come, which is the last thing of a stream. */
+  described = false;
 
   constructor(machine: LiveMachine, limits: IncomingLimits) {
     super(machine);
@@ -289,6 +300,10 @@ export class Incoming extends SectionSet {
       default:
         throw refuse('postcopy or COLO, which are not known here');
     }
+  }
+
+  override vmdesc(): void {
+    this.described = true;
   }
 
   /** All of memory was announced, and has come. @throws StateError */

@@ -62,6 +62,11 @@ export interface LiveSection {
    * put the bytes of a footer into a device's registers.
    */
   accepts(body: Uint8Array): boolean;
+  /**
+   * How long can the body be that begins these bytes, whatever stands behind it? None if it cannot be read. A section that says so ends
+   * where it ends, whatever a guest has written into it; without, what could end at two places is refused.
+   */
+  lengths?(bytes: Uint8Array): readonly number[] | undefined;
   /** Its entry in the vmdesc, without name and instance; default: bytes. */
   describe?(body: Uint8Array): Omit<DescDevice, 'name' | 'instance_id'>;
 }

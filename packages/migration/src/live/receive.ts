@@ -138,6 +138,7 @@ class Destination {
     this.#parser = new StreamParser(this.#incoming, {
       pageBits: 12,
       accepts: (header, body) => this.#incoming.find(header)?.accepts(body),
+      lengths: (header, bytes) => this.#incoming.find(header)?.lengths?.(bytes),
       maxDeviceState: settings.maxDeviceState ?? DEVICE_STATE_MAX,
     });
   }
@@ -147,8 +148,10 @@ class Destination {
     const { idleTimeoutMs } = this.#settings;
     while (!this.#parser.atEnd) {
       const chunk = await this.waiter.wait(this.#reading.next(), idleTimeoutMs, 'the source is silent');
-      if (chunk === undefined)
-        throw new Stop('closed', `the source closed the connection after ${this.#parser.received} bytes`);
+      if (chunk === undefined) {
+        this.#endWithConnection();
+        break;
+      }
       this.#parser.push(chunk);
       if (this.#parser.received > this.#maxBytes)
         throw new StateError('limit', `more than ${this.#maxBytes} bytes: the stream has no end`, {
@@ -161,9 +164,24 @@ class Destination {
     }
     this.#parser.end();
     this.#incoming.checkRam();
-    if (this.#agreed === undefined) this.#apply = this.#incoming.load();
-    else if (!this.#agreed.equals(this.#incoming))
+    if (this.#agreed === undefined) {
+      this.#apply = this.#incoming.load();
+      if (this.#incoming.unaccounted !== undefined) throw this.#incoming.unaccounted;
+    } else if (!this.#agreed.equals(this.#incoming))
       throw new StateError('changed', 'the sections end elsewhere than they did when all of them had come');
+  }
+
+  /** A stream whose vmdesc does not account for all sections ends with its connection. @throws Stop, StateError */
+  #endWithConnection(): void {
+    const closed = `the source closed the connection after ${this.#parser.received} bytes`;
+    if (!this.#parser.inDeviceState) throw new Stop('closed', closed);
+    try {
+      this.#parser.end();
+    } catch (error) {
+      throw isStateError(error) && error.code === 'truncated' ? new Stop('closed', closed, error) : error;
+    }
+    // who asks before the hand-over writes a vmdesc behind it: the end has got through when all of that has
+    if (this.#agreed !== undefined && !this.#incoming.described) throw new Stop('closed', closed);
   }
 
   /** The guest is ours. */

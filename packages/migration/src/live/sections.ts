@@ -46,6 +46,7 @@ export function virtioSection<T extends TransportParts, D>(
       return () => device.restore(state);
     },
     accepts: (body) => reads(() => codec.decode(body)),
+    lengths: (bytes) => codec.lengths(bytes),
     // QEMU describes a virtio device as one field, whose inside only its code knows
     describe: (body) => ({
       vmsd_name: layer.name,
@@ -104,6 +105,10 @@ export function declaredSection<S extends object, C>(
       return () => options.restore(state);
     },
     accepts: (body) => reads(() => read(body, declaration.version)),
+    lengths: (bytes) => {
+      const input = new Reader(bytes);
+      return reads(() => declaration.decode(input, context)) ? [input.offset] : [];
+    },
     describe: (body) => {
       const trace = new Trace(declaration.name);
       read(body, declaration.version, trace);

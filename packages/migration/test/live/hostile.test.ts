@@ -82,7 +82,11 @@ function sections(
 
 function end(out: StreamWriter): void {
   out.eof();
-  out.vmdesc(Buffer.from('{"page_size": 4096, "devices": []}'));
+  const devices = new SmallMachine(new SmallWorld()).sections.map(({ idstr, save }) => {
+    const size = save().length;
+    return { name: idstr, instance_id: 0, size, fields: [{ name: 'data', size, type: 'buffer' }] };
+  });
+  out.vmdesc(Buffer.from(JSON.stringify({ page_size: 4096, devices })));
 }
 
 test('a stream that is written to a file and played back is taken', async () => {

@@ -253,7 +253,16 @@ describe('a machine that fails in any of its functions', () => {
     [
       'accepts',
       ({ destination }) => {
-        cpu(destination).accepts = () => fail('x');
+        const section = cpu(destination);
+        section.accepts = () => fail('x');
+        section.lengths = () => undefined;
+      },
+      'stayed failed',
+    ],
+    [
+      'lengths',
+      ({ destination }) => {
+        cpu(destination).lengths = () => fail('x');
       },
       'stayed failed',
     ],

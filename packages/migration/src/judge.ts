@@ -1,0 +1,78 @@
+import type { StreamFinding } from './events.ts';
+import type { MigrationStream, StreamSection } from './model.ts';
+import { type Registry, splitIdstr } from './registry.ts';
+import { be32 } from './split.ts';
+import { findVirtio, lengthsOf } from './virtio.ts';
+import { TYPE } from './wire.ts';
+
+/**
+ * What speaks against it that a stream was taken apart as its destination will do it: what the parser found, devices of the registry
+ * inside of sections whose end only the vmdesc tells, and devices that the vmdesc denies.
+ */
+export function judgeStream(stream: MigrationStream, registry: Registry): StreamFinding[] {
+  return [
+    ...(stream.findings ?? []),
+    ...stream.sections.flatMap((section) => judgeSection(section, registry)),
+  ];
+}
+
+function judgeSection(section: StreamSection, registry: Registry): StreamFinding[] {
+  const { header, body, description } = section;
+  const place = { severity: 'error', layer: 'stream', path: header.idstr, offset: header.offset } as const;
+  const device = findVirtio(section, registry);
+  const fields = description?.fields;
+  const denied =
+    device !== undefined && fields !== undefined && !fields.some(({ type }) => type === 'virtio')
+      ? [
+          {
+            ...place,
+            code: 'vmdesc-type',
+            reason: `the bytes are a virtio device, and the vmdesc does not say so`,
+            facts: { section: header.idstr },
+          },
+        ]
+      : [];
+  // a declared length is certain: what stands inside is the device's
+  const lengths = lengthsOf(header, body, registry);
+  if (lengths?.includes(body.length) === true) return denied;
+  const hidden = findHidden(body, registry);
+  if (hidden === undefined) return denied;
+  return [
+    ...denied,
+    {
+      ...place,
+      code: 'hidden-device',
+      reason: `section "${hidden.idstr}" stands inside, ${hidden.at} bytes behind its beginning: it is one of its own if this one ends in front of it`,
+      facts: { section: header.idstr, hidden: hidden.idstr, at: hidden.at },
+    },
+  ];
+}
+
+/** The first header of a section of a registered device in these bytes. */
+function findHidden(
+  bytes: Uint8Array,
+  registry: Registry,
+): { readonly at: number; readonly idstr: string } | undefined {
+  const names = new Set(registry.devices.map(({ name }) => name));
+  for (const type of [TYPE.FULL, TYPE.START]) {
+    for (let at = bytes.indexOf(type); at >= 0; at = bytes.indexOf(type, at + 1)) {
+      const idstr = nameAt(bytes, at);
+      if (idstr !== undefined && names.has(splitIdstr(idstr).name)) return { at, idstr };
+    }
+  }
+  return undefined;
+}
+
+/** The name in a section header that would begin at `at`: type, be32 id, counted name, be32 instance, be32 version. */
+function nameAt(bytes: Uint8Array, at: number): string | undefined {
+  const length = bytes[at + 5] ?? 0;
+  const end = at + 6 + length;
+  if (length === 0 || end + 8 > bytes.length || be32(bytes, end + 4) > 0xffff) return undefined;
+  let name = '';
+  for (let i = at + 6; i < end; i++) {
+    const byte = bytes[i] ?? 0;
+    if (byte < 0x20 || byte > 0x7e) return undefined;
+    name += String.fromCharCode(byte);
+  }
+  return name;
+}
