@@ -1,6 +1,6 @@
 // Known attacks on QEMU's disks, against ours. `pnpm cves` lists them all.
 import { virtioDevice } from '@virtkit/core';
-import { BLK_T, BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
+import { BLK_T, BlkDevice, type BlkOptions, blk, memoryDisk } from '@virtkit/device-blk';
 import { describe, expect, it } from 'vitest';
 import { Machine, pattern } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
@@ -8,10 +8,11 @@ import { SlowDisk, settle } from './slow-disk.ts';
 const DISK = 64 * 512;
 const STATUS = { IOERR: 1, UNSUPP: 2 } as const;
 
-function machineWith(content = pattern(DISK, 1)) {
+function machineWith(options: Partial<BlkOptions> = {}) {
   const backend = memoryDisk(DISK);
+  const content = pattern(DISK, 1);
   backend.bytes.set(content);
-  return { m: new Machine(new BlkDevice({ backend, queueSize: 16 })), backend, content };
+  return { m: new Machine(new BlkDevice({ backend, queueSize: 16, ...options })), backend, content };
 }
 
 describe('requests that reach behind the disk or between its sectors', () => {
@@ -152,10 +153,12 @@ describe('saved disks that are not loaded', () => {
 
 describe('disks that are reached while they work', () => {
   it.each([
-    ['CVE-2024-3446', 'kicks', (m: Machine) => m.live.kick(0)],
-    ['CVE-2021-3750', 'resets the disk', (m: Machine) => m.live.reset()],
-  ])('%s: an interrupt that %s', (_cve, _what, reach) => {
-    const { m } = machineWith();
+    ['CVE-2024-3446', 'kicks', true, (m: Machine) => m.live.kick(0)],
+    ['CVE-2024-3446', 'kicks, of requests that are done one by one', false, (m: Machine) => m.live.kick(0)],
+    ['CVE-2021-3750', 'resets the disk', true, (m: Machine) => m.live.reset()],
+    ['CVE-2021-3750', 'resets the disk between two requests', false, (m: Machine) => m.live.reset()],
+  ])('%s: an interrupt that %s', (_cve, _what, requestMerging, reach) => {
+    const { m } = machineWith({ requestMerging });
     for (let i = 0; i < 5; i++) m.submit(0, i, 512);
     let [deep, deepest] = [0, 0];
     m.wire.listen = () => {
