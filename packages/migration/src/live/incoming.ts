@@ -1,6 +1,7 @@
 import { hex, isStateError, StateError } from '@virtkit/vmstate';
 import type { Configuration } from '../configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader, type StreamFinding } from '../events.ts';
+import type { Vmdesc } from '../vmdesc.ts';
 import { COMMAND, COMMANDS, RAM } from '../wire.ts';
 import {
   bytesOf,
@@ -28,6 +29,8 @@ interface Arrived {
 
 /** Pings that a pre-copy sends: one at its beginning, one at its end, and some room. */
 const PINGS_MAX = 16;
+/** Most commands of a pre-copy, pings included. */
+export const COMMANDS_MAX = 64;
 
 /** The sections of a stream for one machine: no other, none twice, in versions that are known. */
 export class SectionSet extends NullSink {
@@ -155,7 +158,8 @@ export class Incoming extends SectionSet {
   /** Pings that were not answered yet. */
   readonly pings: number[] = [];
   #pingCount = 0;
-  /** The vmdesc has come, which is the last thing of a stream. */
+  #commandCount = 0;
+  /** A vmdesc has come that can be read, which is the last thing of a stream. */
   described = false;
 
   constructor(machine: LiveMachine, limits: IncomingLimits) {
@@ -284,6 +288,7 @@ export class Incoming extends SectionSet {
         { command, length: payload.length },
         { layer: 'stream' },
       );
+    if (++this.#commandCount > COMMANDS_MAX) throw refuse(`more than ${COMMANDS_MAX} commands`);
     switch (command) {
       case COMMAND.OPEN_RETURN_PATH:
       case COMMAND.SWITCHOVER_START:
@@ -302,8 +307,18 @@ export class Incoming extends SectionSet {
     }
   }
 
-  override vmdesc(): void {
-    this.described = true;
+  override vmdesc(_text: Uint8Array, read: Vmdesc | undefined): void {
+    this.described = read !== undefined;
+  }
+
+  override trailing(bytes: Uint8Array): void {
+    if (bytes.every((byte) => byte === 0)) return;
+    throw new StateError(
+      'trailing',
+      `${bytes.length} bytes come behind the end of the stream, or it does not end there`,
+      { bytes: bytes.length },
+      { layer: 'stream' },
+    );
   }
 
   /** All of memory was announced, and has come. @throws StateError */

@@ -142,3 +142,9 @@ export function sectionKey({
 }): string {
   return `${instanceId} ${idstr}`;
 }
+
+/** Do all of these tell how long they are, so that nothing that a guest writes into them makes them end elsewhere? */
+export function isMeasured(sections: Iterable<LiveSection>): boolean {
+  for (const { lengths } of sections) if (lengths === undefined) return false;
+  return true;
+}

@@ -3,11 +3,13 @@ import type { SectionHeader } from '../events.ts';
 import { StreamParser } from '../parser.ts';
 import { COMMAND } from '../wire.ts';
 import { type ByteDuplex, type Clock, hostClock } from './duplex.ts';
-import { Incoming, SectionSet } from './incoming.ts';
-import { checkMachine, type LiveMachine, PAGE } from './machine.ts';
+import { EndReader, isQuestion, QuestionSpotter } from './hand-over.ts';
+import { COMMANDS_MAX, Incoming, SectionSet } from './incoming.ts';
+import { checkMachine, isMeasured, type LiveMachine, PAGE } from './machine.ts';
 import { checkNumber, IDLE_TIMEOUT_MS, type LiveOptions, MACHINE_TIMEOUT_MS } from './options.ts';
 import { Reading } from './reading.ts';
-import { PING_HAND_OVER, pong, shut, word } from './return-path.ts';
+import { PING_HAND_OVER, pong, shut } from './return-path.ts';
+import { isGuessable } from './section-ids.ts';
 import { answerWithin, asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
 import { claimForReceiving, release } from './uses.ts';
 
@@ -57,8 +59,13 @@ export type ReceiveOutcome = Arrived | Failed;
 /** Told so often, bytes. */
 const TELL_BYTES = 1 << 20;
 const DEVICE_STATE_MAX = 32 << 20;
-/** A guest that puts the bytes of a ping into a device's state makes a destination look once more in vain. */
+/** So often it is looked at once whether the source has asked; behind that, when it is silent for so long, ms. */
+const LOOKS_AT_ONCE = 4;
+const SILENCE_MS = 50;
+/** Most looks in all: only a source that asks again and again, and waits each time, comes so far. */
 const LOOKS_MAX = 64;
+/** So long a source is silent that has ended, where a guest could have written the end, ms. */
+const QUIET_MS = 500;
 
 /**
  * Takes a machine that {@link sendLive} (or a QEMU with the same machine) sends over a connection.
@@ -116,9 +123,11 @@ class Destination {
   readonly #settings: Settings;
   readonly #incoming: Incoming;
   readonly #parser: StreamParser;
-  readonly #ending = new Ending(COMMAND.PING, PING_HAND_OVER);
+  readonly #question = new QuestionSpotter();
   /** The sections as they were when the source asked whether all is well. */
-  #agreed: SectionSet | undefined;
+  #agreed: Preview | undefined;
+  /** What follows that. */
+  #end: EndReader | undefined;
   #apply: () => void = () => {};
   #looks = 0;
   /** Whatever they are: a stream of empty rounds has no pages. */
@@ -146,19 +155,14 @@ class Destination {
   /** Up to the end of the stream, which is the source's word that the guest is ours. @throws Stop, StateError */
   async take(): Promise<void> {
     const { idleTimeoutMs } = this.#settings;
-    while (!this.#parser.atEnd) {
+    while (!(await this.#hasEnded())) {
       const chunk = await this.waiter.wait(this.#reading.next(), idleTimeoutMs, 'the source is silent');
       if (chunk === undefined) {
         this.#endWithConnection();
         break;
       }
-      this.#parser.push(chunk);
-      if (this.#parser.received > this.#maxBytes)
-        throw new StateError('limit', `more than ${this.#maxBytes} bytes: the stream has no end`, {
-          limit: this.#maxBytes,
-        });
-      this.#ending.push(chunk);
-      if (this.#ending.found && this.#parser.inDeviceState) this.#look();
+      this.#push(chunk);
+      if (this.#question.found && this.#parser.inDeviceState) await this.#look();
       await this.#answer();
       this.#tell();
     }
@@ -169,19 +173,6 @@ class Destination {
       if (this.#incoming.unaccounted !== undefined) throw this.#incoming.unaccounted;
     } else if (!this.#agreed.equals(this.#incoming))
       throw new StateError('changed', 'the sections end elsewhere than they did when all of them had come');
-  }
-
-  /** A stream whose vmdesc does not account for all sections ends with its connection. @throws Stop, StateError */
-  #endWithConnection(): void {
-    const closed = `the source closed the connection after ${this.#parser.received} bytes`;
-    if (!this.#parser.inDeviceState) throw new Stop('closed', closed);
-    try {
-      this.#parser.end();
-    } catch (error) {
-      throw isStateError(error) && error.code === 'truncated' ? new Stop('closed', closed, error) : error;
-    }
-    // who asks before the hand-over writes a vmdesc behind it: the end has got through when all of that has
-    if (this.#agreed !== undefined && !this.#incoming.described) throw new Stop('closed', closed);
   }
 
   /** The guest is ours. */
@@ -251,22 +242,89 @@ class Destination {
     return answerWithin(answer, this.#settings.clock, this.#settings.machineTimeoutMs, what);
   }
 
+  /** Where nothing else tells the end of the stream, it is that of its connection, if all of it has come. @throws Stop, StateError */
+  #endWithConnection(): void {
+    const closed = `the source closed the connection after ${this.#parser.received} bytes`;
+    if (!this.#parser.inDeviceState) throw new Stop('closed', closed);
+    try {
+      this.#parser.end();
+    } catch (error) {
+      throw isStateError(error) && error.code === 'truncated' ? new Stop('closed', closed, error) : error;
+    }
+    // the vmdesc is the last thing: without all of it, a source has not handed its guest over
+    if (!(this.#end?.isWhole ?? this.#incoming.described)) throw new Stop('closed', closed);
+  }
+
+  #push(chunk: Uint8Array): void {
+    this.#parser.push(chunk);
+    if (this.#parser.received > this.#maxBytes)
+      throw new StateError('limit', `more than ${this.#maxBytes} bytes: the stream has no end`, {
+        limit: this.#maxBytes,
+      });
+    this.#question.push(chunk);
+    this.#end?.push(chunk);
+    if (this.#end?.isOther !== true) return;
+    if (!this.#isDoubtful) this.#refuseOther();
+    // who has asked sends the end, and nothing else: it was a guest's bytes that looked like the question
+    this.#end = undefined;
+    this.#agreed = undefined;
+  }
+
+  /** Something else than the end stands behind the agreement. @throws StateError */
+  #refuseOther(): never {
+    try {
+      // it may be that more can be said of it
+      this.#parser.preview(new SectionSet(this.#machine));
+    } catch (error) {
+      if (!isStateError(error) || error.code !== 'truncated') throw error;
+    }
+    throw new StateError(
+      'hand-over',
+      'something else than the end of the stream comes behind the question whether all is well',
+      {},
+      { layer: 'stream', offset: this.#parser.received },
+    );
+  }
+
+  /** Behind an agreement, the end is what follows it. A source that does not ask has ended where its stream has. */
+  async #hasEnded(): Promise<boolean> {
+    if (!(this.#end?.isWhole ?? this.#parser.atEnd)) return false;
+    return !this.#isDoubtful || this.#isSilentFor(QUIET_MS);
+  }
+
+  /** Could it be that a guest has written this end, or the question in front of it, into a section of unknown length? */
+  get #isDoubtful(): boolean {
+    if (isMeasured(this.#machine.sections)) return false;
+    return this.#agreed?.isGuessable ?? true;
+  }
+
+  /** A source whose stream goes on is not silent: it does not wait for us. */
+  #isSilentFor(milliseconds: number): Promise<boolean> {
+    return this.waiter.wait(this.#reading.silentFor(milliseconds), Number.POSITIVE_INFINITY, 'the source');
+  }
+
   /** The source asks whether all is well: looks at everything that has come as if it were the whole stream. */
-  #look(): void {
-    // the chunk may have ended where a device's state looks like the question: then more comes
-    if (this.#agreed !== undefined || ++this.#looks > LOOKS_MAX) return;
+  async #look(): Promise<void> {
+    // a guest may have put the bytes of the question into a device: then more comes, and a source that has asked says nothing more
+    if (this.#agreed !== undefined) return;
+    if (this.#looks >= LOOKS_AT_ONCE && !(await this.#isSilentFor(SILENCE_MS))) return;
+    if (++this.#looks > LOOKS_MAX)
+      throw new StateError('limit', `asked more than ${LOOKS_MAX} times for the hand-over`, {
+        limit: LOOKS_MAX,
+      });
     const sections = new Preview(this.#machine);
     try {
       this.#parser.preview(sections);
+      if (!sections.asked) return;
+      this.#incoming.checkRam();
+      this.#apply = sections.load();
     } catch (error) {
-      // in the middle of a section: it was no question
       if (isStateError(error) && error.code === 'truncated') return;
+      if (!(await this.#isSilentFor(SILENCE_MS))) return;
       throw error;
     }
-    if (!sections.asked) return;
-    this.#incoming.checkRam();
-    this.#apply = sections.load();
     this.#agreed = sections;
+    this.#end = new EndReader();
     this.#incoming.pings.push(PING_HAND_OVER);
   }
 
@@ -305,48 +363,19 @@ class Destination {
 class Preview extends SectionSet {
   /** The question stands behind the last of them. */
   asked = false;
+  /** A guest could have known where a section ends. */
+  isGuessable = false;
+  #commands = 0;
 
   override section(header: SectionHeader): void {
     this.asked = false;
+    this.isGuessable ||= isGuessable(header.id);
     super.section(header);
   }
 
   override command(command: number, payload: Uint8Array): void {
-    this.asked = command === COMMAND.PING && new Ending(COMMAND.PING, PING_HAND_OVER).is(payload);
+    if (++this.#commands > COMMANDS_MAX)
+      throw new StateError('command', `more than ${COMMANDS_MAX} commands`);
+    this.asked = command === COMMAND.PING && isQuestion(payload);
   }
-}
-
-/** Do the bytes that came last make this command with this word? */
-class Ending {
-  readonly #wanted: Uint8Array;
-  readonly #word: Uint8Array;
-  #last: Uint8Array = new Uint8Array(0);
-
-  constructor(command: number, value: number) {
-    this.#word = word(value);
-    this.#wanted = Uint8Array.of(8, 0, command, 0, 4, ...this.#word);
-  }
-
-  get found(): boolean {
-    return equal(this.#last, this.#wanted);
-  }
-
-  is(payload: Uint8Array): boolean {
-    return equal(payload, this.#word);
-  }
-
-  push(chunk: Uint8Array): void {
-    const size = this.#wanted.length;
-    this.#last =
-      chunk.length >= size
-        ? chunk.slice(chunk.length - size)
-        : Uint8Array.of(
-            ...this.#last.subarray(Math.max(0, this.#last.length + chunk.length - size)),
-            ...chunk,
-          );
-  }
-}
-
-function equal(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }

@@ -46,8 +46,8 @@ export interface Stayed {
 
 /**
  * The hand-over was sent, and what became of it was not heard: the guest runs at the destination, or nowhere. This machine is
- * stopped. Ask the destination what its {@link receiveLive} answered: `arrived`, it runs there; `failed`, it does not and never will,
- * and {@link resume} goes on here. A host that cannot be reached has not answered: it must be known that it has ended.
+ * stopped. Ask the destination what its {@link receiveLive} answered: `arrived`, it runs there; `failed`, without `mayRun`, it does not and
+ * never will, and {@link resume} goes on here. A host that cannot be reached has not answered: it must be known that it has ended.
  */
 export interface Unknown {
   readonly result: 'unknown';

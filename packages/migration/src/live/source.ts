@@ -9,6 +9,7 @@ import { type LiveMachine, PAGE } from './machine.ts';
 import { BlockPages, PageReader } from './pages.ts';
 import { Reading } from './reading.ts';
 import { PING_HAND_OVER, PING_START, ReturnPathReader, word } from './return-path.ts';
+import { sectionIds } from './section-ids.ts';
 import { asStop, Stop, Waiter } from './stop.ts';
 
 /** What the source is at. */
@@ -43,7 +44,7 @@ export interface SourceSettings {
   readonly onProgress: ((progress: SendProgress) => void) | undefined;
 }
 
-/** Section id of RAM; those of the others follow. */
+/** Section id of RAM, whose end needs no footer to be found. */
 const RAM_ID = 1;
 const RAM_SECTION = { id: RAM_ID, idstr: 'ram', instanceId: 0, versionId: RAM_VERSION, offset: 0 } as const;
 /** A round with less says little about the speed of the connection. */
@@ -250,11 +251,13 @@ export class Source {
   }
 
   async #sendSections(): Promise<void> {
-    let id = RAM_ID;
+    const { sections } = this.#machine;
+    const ids = sectionIds(sections.length, RAM_ID);
     const devices: DescDevice[] = [];
-    for (const section of this.#machine.sections) {
+    for (const [index, section] of sections.entries()) {
       const { idstr, instanceId = 0, versionId } = section;
-      const header: SectionHeader = { kind: 'full', id: ++id, idstr, instanceId, versionId, offset: 0 };
+      const id = ids[index] ?? 0;
+      const header: SectionHeader = { kind: 'full', id, idstr, instanceId, versionId, offset: 0 };
       const body = section.save();
       this.#writer.section(header);
       this.#writer.body(body);
