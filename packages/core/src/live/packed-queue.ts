@@ -133,7 +133,7 @@ export class PackedQueue extends PackedWalk implements Ring {
   private used(slots: number): void {
     this.inuse -= slots;
     this.usedIdx += slots;
-    while (this.usedIdx >= this.size) {
+    if (this.usedIdx >= this.size) {
       this.usedIdx -= this.size;
       this.usedWrap = this.usedWrap !== 0 ? 0 : 1;
       // the next completion interrupts whatever the driver's event offset says. QEMU: `virtqueue_packed_flush`
@@ -203,6 +203,8 @@ export class PackedQueue extends PackedWalk implements Ring {
     }
     this.writeUsed(first, 0);
     this.used(slots);
+    // more than a lap; a loop in `used` would cost each push
+    while (this.usedIdx >= size) this.used(0);
   }
 
   private writeUsed(place: number, slots: number): void {
