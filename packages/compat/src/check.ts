@@ -35,6 +35,7 @@ import { compareVersion, type QemuVersion, whyUnknown } from './versions.ts';
 export function checkStream(stream: MigrationStream, target: Target, registry: Registry): Verdict[] {
   const { destination } = target;
   const machine = target.machine ?? destination?.machine;
+  const type = machine ?? stream.configuration?.name ?? '';
   const found = [
     ...checkVersion(target),
     ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
@@ -44,7 +45,9 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
       : [
           ...checkUnderstood(destination),
           ...checkMigratable(destination, target),
-          ...checkMemory(stream, destination),
+          ...checkMemory(stream, destination).map((verdict) =>
+            verdict.code === 'ramblock' && !isQemuMachine(type) ? doubted(verdict) : verdict,
+          ),
           ...checkRoms(stream, destination),
           ...checkBoard(stream, destination, target),
         ]),
@@ -57,7 +60,6 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
       (verdict) => [verdict.path, verdict] as const,
     ),
   );
-  const type = machine ?? stream.configuration?.name ?? '';
   const endian = machineEndian(type, stream.ram?.blocks);
   for (const section of stream.sections) {
     const place = misplaced.get(section.header.idstr);
@@ -100,19 +102,40 @@ interface Around {
   readonly endian: Endian;
 }
 
-function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, endian }: Around): Verdict[] {
+function checkVirtio(device: VirtioDevice, target: Target, around: Around): Verdict[] {
+  const { machine, endian } = around;
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
-  const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
   const making = makingOf(device, target, machine, endian);
   const own = [
     ...checkFindings(title, device.codec.check(state)),
     ...(making === undefined ? [] : checkWords(title, device, state, making, target)),
   ];
+  const there = checkThere(device, state, target, making, around);
+  // what nobody said is the default of a machine that is not known
+  const guessed = making?.complete === true && !isQemuMachine(machine);
+  return [...own, ...(guessed ? there.map(doubted) : there)];
+}
+
+/** A refusal that rests on a guess is none. */
+function doubted(verdict: Verdict): Verdict {
+  return verdict.severity === 'refused' ? { ...verdict, severity: 'unknown' } : verdict;
+}
+
+/** What speaks against a state in the device that the target has in its place. */
+function checkThere(
+  device: VirtioDevice,
+  state: VirtioState,
+  target: Target,
+  making: Making | undefined,
+  { stream, machine }: Around,
+): Verdict[] {
+  const title = titleOf(device);
+  const kind = device.name === 'virtio-net' || device.name === 'virtio-blk' ? device.name : undefined;
   const special = making === undefined ? target : { ...target, properties: making.device.properties };
-  if (!isFeatureKind(device.name)) return [...own, ...checkFeatures(title, undefined, state, special)];
+  if (!isFeatureKind(device.name)) return checkFeatures(title, undefined, state, special);
   // a registry without the device type: its own part is bytes
-  if (!device.known) return [...own, ...checkFeatures(title, device.name, state, special, making)];
+  if (!device.known) return checkFeatures(title, device.name, state, special, making);
   const converted = convertState(
     title,
     device.name,
@@ -122,7 +145,6 @@ function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, en
   );
   if (kind === undefined)
     return [
-      ...own,
       ...converted.verdicts,
       ...(making === undefined
         ? []
@@ -132,7 +154,6 @@ function checkVirtio(device: VirtioDevice, target: Target, { stream, machine, en
   const made = making === undefined ? [] : checkDevice(device, kind, state, making);
   const told = new Set(made.map(({ feature }) => feature));
   return [
-    ...own,
     ...converted.verdicts,
     ...made.filter(({ code }) => !converted.verdicts.some((verdict) => verdict.code === code)),
     ...checkFeatures(

@@ -22,8 +22,18 @@ export function streamNames(): { readonly name: string; readonly version: string
   );
 }
 
-export function readStream(name: string): MigrationStream {
-  const version = readdirSync(corpus).find((each) => existsSync(new URL(`${each}/${name}.mig.gz`, corpus)));
+function fileOf(name: string, suffix: string): Buffer {
+  const version = readdirSync(corpus).find((each) => existsSync(new URL(`${each}/${name}${suffix}`, corpus)));
   if (version === undefined) throw new Error(`no stream ${name} in the corpus`);
-  return parseStream(gunzipSync(readFileSync(new URL(`${version}/${name}.mig.gz`, corpus))));
+  return readFileSync(new URL(`${version}/${name}${suffix}`, corpus));
+}
+
+export function readStream(name: string): MigrationStream {
+  return parseStream(gunzipSync(fileOf(name, '.mig.gz')));
+}
+
+/** The command line of the QEMU that wrote it. */
+export function commandLineOf(name: string): readonly string[] {
+  const info = JSON.parse(fileOf(name, '.json').toString()) as { readonly command_line: readonly string[] };
+  return info.command_line;
 }

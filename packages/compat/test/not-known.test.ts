@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { answerOf, checkStream, parseTarget, VERSIONS, type Verdict } from '../src/index.ts';
-import { readStream, registry } from './corpus.ts';
+import { commandLineOf, readStream, registry } from './corpus.ts';
 
 const stream = readStream('q72-q35-52-io');
 
@@ -69,6 +69,22 @@ describe('a machine type that is not known', () => {
     (name) => {
       const verdicts = ofMachine(name);
       expect(verdicts).toContainEqual(expect.objectContaining({ code: 'no-machine', severity: 'refused' }));
+    },
+  );
+
+  test.each(['q72-q3542-io', 'q72-q35-52-io', 'q72-pc26-io'])(
+    'defaults of an old one are guessed at, and no reason to refuse: %s',
+    (name) => {
+      const old = readStream(name);
+      const machine = old.configuration?.name ?? '';
+      const renamed = machine.replace(/-[\d.]+$/, '-rhel8.6.0');
+      const commandLine = commandLineOf(name).map((word) => word.replace(machine, renamed));
+      const target = parseTarget('qemu-7.2,capabilities=x-ignore-shared', { commandLine });
+      const configuration = { name: renamed, capabilities: ['x-ignore-shared'] };
+      expect(answerOf(checkStream({ ...old, configuration }, target, registry))).toBe('unknown');
+      // under its own name it is known, and loads
+      const own = parseTarget('qemu-7.2,capabilities=x-ignore-shared', { commandLine: commandLineOf(name) });
+      expect(answerOf(checkStream(old, own, registry))).toBe('loads');
     },
   );
 
