@@ -2,6 +2,8 @@ import { readFileSync, statSync } from 'node:fs';
 import {
   type Answer,
   answerOf,
+  askedDestination,
+  askingCommand,
   checkStream,
   parseTarget,
   type Target,
@@ -29,14 +31,20 @@ export interface TargetWords {
   readonly args?: string;
   /** Which of the starts in that file, the first is 1. */
   readonly start?: string;
+  /** The target's program, which is asked what it makes of that command line. */
+  readonly qemu?: string;
 }
 
 /** Largest file that `-readconfig` of a command line may name. */
 const CONFIG_BYTES = 2 ** 20;
 
 /** @throws StateError `target`, UsageError for a file that cannot be read */
-export function targetOf({ target, device = [], args, start }: TargetWords): Target {
-  const commandLine = args === undefined ? undefined : commandLineOf(args);
+export function targetOf(words: TargetWords): Target {
+  const { args } = words;
+  return targetWith(words, args === undefined ? undefined : commandLineOf(args));
+}
+
+function targetWith({ target, device = [], start }: TargetWords, commandLine: string | undefined): Target {
   if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
     throw new UsageError(`--start ${start}: a number from 1 on expected`);
   return parseTarget(target, {
@@ -45,6 +53,23 @@ export function targetOf({ target, device = [], args, start }: TargetWords): Tar
     ...(commandLine !== undefined && { commandLine }),
     ...(start !== undefined && { start: Number(start) }),
   });
+}
+
+/** The target as its own program makes it, where one is named: stopped, and with nothing behind it. */
+export async function askedTargetOf(words: TargetWords): Promise<Target> {
+  const { args, qemu, start } = words;
+  const commandLine = args === undefined ? undefined : commandLineOf(args);
+  const target = targetWith(words, commandLine);
+  if (qemu === undefined) return target;
+  const { destination } = target;
+  if (commandLine === undefined || destination === undefined)
+    throw new UsageError('--qemu BINARY needs the command line that it is started with: --args');
+  const { askQemu } = await import('./ask-qemu.ts');
+  const options = { readConfig, ...(start !== undefined && { start: Number(start) }) };
+  const asked = await askQemu(qemu, askingCommand(commandLine, destination, options));
+  if (asked.version !== target.qemu.name)
+    throw new UsageError(`--qemu ${qemu}: it is QEMU ${asked.version}, and the target ${words.target}`);
+  return { ...target, destination: askedDestination(destination, asked) };
 }
 
 /** A file that the command line names; undefined where it is not at hand, or no small file. */

@@ -122,12 +122,16 @@ program
     "the target's whole QEMU command line, or a file with it: a script, a log of libvirt",
   )
   .option('--start <number>', 'which of the starts in that file, the first is 1; default: the last')
+  .option(
+    '--qemu <binary>',
+    "the target's program: it is started with --args, stopped and with nothing behind its devices, and asked what it made",
+  )
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
   .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
-    const { check, targetOf } = await import('./check.ts');
+    const { askedTargetOf, check } = await import('./check.ts');
     // once: its command line may come out of a pipe
-    const target = targetOf(options);
+    const target = await askedTargetOf(options);
     const read = await readInput(file, false);
     const { text, answer } = check(read, options, options.json === true, target);
     await write(text);

@@ -17,7 +17,13 @@ import { hex, isStateError } from '@virtkit/vmstate';
 import { bitsOf, type FeatureControl, type FeatureKind, featureControl, isFeatureKind } from './control.ts';
 import { convertState } from './convert.ts';
 import { checkBoard, checkMigratable, checkUnderstood } from './destination/check-board.ts';
-import { checkCapabilities, checkMemory, checkPlaces, checkRoms } from './destination/check-destination.ts';
+import {
+  checkBlocks,
+  checkCapabilities,
+  checkMemory,
+  checkPlaces,
+  checkRoms,
+} from './destination/check-destination.ts';
 import { checkDevice } from './destination/check-device.ts';
 import { checkOther } from './destination/check-other.ts';
 import type { BoardWords } from './destination/destination.ts';
@@ -45,13 +51,17 @@ export function checkStream(stream: MigrationStream, target: Target, registry: R
       : [
           ...checkUnderstood(destination),
           ...checkMigratable(destination, target),
-          ...checkMemory(stream, destination).map((verdict) =>
-            verdict.code === 'ramblock' && !isQemuMachine(type) ? doubted(verdict) : verdict,
-          ),
-          ...checkRoms(stream, destination),
+          ...(destination.ramBlocks === undefined
+            ? [
+                ...checkMemory(stream, destination).map((verdict) =>
+                  verdict.code === 'ramblock' && !isQemuMachine(type) ? doubted(verdict) : verdict,
+                ),
+                ...checkRoms(stream, destination),
+              ]
+            : checkBlocks(stream, destination.ramBlocks)),
           ...checkBoard(stream, destination, target),
         ]),
-    ...checkRam(stream, target),
+    ...(destination?.ramBlocks === undefined ? checkRam(stream, target) : []),
     ...checkCommands(stream, target),
     ...checkSplitting(stream, registry),
   ];

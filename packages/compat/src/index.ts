@@ -18,6 +18,8 @@ export {
   isFeatureKind,
 } from './control.ts';
 export { type Converted, convertState } from './convert.ts';
+export { type AskedQemu, askedDestination } from './destination/asked.ts';
+export { askingCommand, type CommandLineOptions } from './destination/command-line.ts';
 export type { Destination, DestinationDevice } from './destination/destination.ts';
 export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
 export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';

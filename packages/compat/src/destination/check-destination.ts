@@ -10,6 +10,34 @@ const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram
 
 type Block = { readonly name: string; readonly bytes: number };
 
+/** Every block of RAM must be there, in its size; those that can be resized, in no larger one. */
+export function checkBlocks(
+  { ram }: MigrationStream,
+  there: NonNullable<Destination['ramBlocks']>,
+): Verdict[] {
+  return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
+    const block = there.get(name);
+    if (block !== undefined && (length === block.used || (block.most > block.used && length <= block.most)))
+      return [];
+    return [
+      {
+        code: block === undefined ? 'ramblock' : 'ramblock-size',
+        severity: 'refused',
+        path: `ram / ${name}`,
+        reason:
+          block === undefined
+            ? `the target has no block of RAM "${name}"; it has ${[...there.keys()].join(', ')}`
+            : `${hex(length)} bytes in the stream, and ${hex(block.used)} at the target`,
+        qemuSays:
+          block === undefined
+            ? `Unknown ramblock "${name}", cannot accept migration`
+            : `Size mismatch: ${name}: ${hex(length)} != ${hex(block.used)}: Invalid argument`,
+        advice: 'give the target the memory, the firmware and the devices that the source had',
+      },
+    ];
+  });
+}
+
 /** Guest memory: its size, and the names of its blocks. */
 export function checkMemory({ ram }: MigrationStream, { memory }: Destination): Verdict[] {
   if (memory === undefined || ram === undefined) return [];

@@ -1,5 +1,6 @@
 import { StateError } from '@virtkit/vmstate';
 import { compareVersion } from '../versions.ts';
+import { askingWords } from './asking.ts';
 import { boardDevices, boardWords, machineName } from './board.ts';
 import type { Destination } from './destination.ts';
 import { typeOf } from './device-types.ts';
@@ -35,22 +36,55 @@ export function parseCommandLine(
   qemu: string,
   { start, readConfig }: CommandLineOptions = {},
 ): Destination {
-  const commands = typeof text === 'string' ? qemuCommands(text) : [{ words: text, unknown: [] }];
-  const { words, unknown } = chosen(commands, start);
-  const at = programIndex(words);
-  const begin = at >= 0 ? at + 1 : words.findIndex((word) => word.startsWith('-'));
-  if (begin < 0 || begin >= words.length) throw noOptions(words.join(' '));
-  const program = words[at] ?? '';
-  const options = new CommandOptions(words.slice(begin), readConfig);
-  const arch = /qemu-system-([^-]+)/.exec(program)?.[1] ?? 'x86_64';
+  const { program, words, unknown, starts } = wordsOf(text, start);
+  const options = new CommandOptions(words, readConfig);
+  const arch = archOf(program);
   if (/qemu-system-x86_64-microvm$/.test(program) && !options.machine.has('type'))
     options.machine.set('type', 'microvm');
   const destination = built({ arch, qemu, options });
   return {
     ...destination,
-    unknown: [...unknown, ...destination.unknown],
+    unknown: [...unknown, ...options.foreign, ...destination.unknown],
+    unasked: [...unknown, ...options.foreign],
+    starts,
+  };
+}
+
+interface Words {
+  readonly program: string;
+  /** Its options. */
+  readonly words: readonly string[];
+  readonly unknown: readonly string[];
+  readonly starts: NonNullable<Destination['starts']>;
+}
+
+function wordsOf(text: string | readonly string[], start: number | undefined): Words {
+  const commands = typeof text === 'string' ? qemuCommands(text) : [{ words: text, unknown: [] }];
+  const { words, unknown } = chosen(commands, start);
+  const at = programIndex(words);
+  const begin = at >= 0 ? at + 1 : words.findIndex((word) => word.startsWith('-'));
+  if (begin < 0 || begin >= words.length) throw noOptions(words.join(' '));
+  return {
+    program: words[at] ?? '',
+    words: words.slice(begin),
+    unknown,
     starts: { count: commands.length, chosen: start ?? commands.length },
   };
+}
+
+function archOf(program: string): string {
+  return /qemu-system-([^-]+)/.exec(program)?.[1] ?? 'x86_64';
+}
+
+/** Options with which a QEMU makes the same machine, stopped, and touches nothing outside of itself. */
+export function askingCommand(
+  text: string | readonly string[],
+  destination: Destination,
+  { start, readConfig }: CommandLineOptions = {},
+): string[] {
+  const { program, words } = wordsOf(text, start);
+  const own = askingWords(words, destination, archOf(program), readConfig);
+  return /qemu-system-x86_64-microvm$/.test(program) ? ['-machine', 'microvm', ...own] : own;
 }
 
 function noOptions(text: string): StateError {

@@ -33,6 +33,10 @@ export interface Destination {
   readonly devices: readonly DestinationDevice[];
   /** What of the command line could not be understood, and so was not looked at. */
   readonly unknown: readonly string[];
+  /** That of it which no QEMU can be asked: words that only a shell knows, options that are not passed on. */
+  readonly unasked?: readonly string[];
+  /** All blocks of RAM, where the QEMU itself was asked: bytes in use, and the most that there may be. */
+  readonly ramBlocks?: ReadonlyMap<string, { readonly used: number; readonly most: number }>;
   /** What the command line says of the board, as far as its own sections and blocks of RAM depend on it. */
   readonly board?: BoardWords;
   /** The text held so many starts of a QEMU, and this is the one that was read (the first is 1). */

@@ -53,6 +53,8 @@ export class CommandOptions {
   /** Node names that are read-only. */
   readonly readOnlyNodes = new Set<string>();
   readonly unknown: string[] = [];
+  /** Options that are not known at all. */
+  readonly foreign: string[] = [];
   defaults = true;
   vga: string | undefined;
   /** Firmware that is not the program's own. */
@@ -102,7 +104,7 @@ export class CommandOptions {
   }
 
   #notUnderstood(what: string): void {
-    this.unknown.push(`${what}: virtkit does not know what it makes of the machine`);
+    this.foreign.push(`${what}: virtkit does not know what it makes of the machine`);
   }
 
   #take(name: string, text: string): void {
@@ -264,7 +266,7 @@ interface Section {
 }
 
 /** Sections of a configuration file: `[device "disk0"]`, then lines `driver = "virtio-blk-pci"`. QEMU: `qemu_config_foreach` */
-function sectionsOf(text: string): Section[] {
+export function sectionsOf(text: string): Section[] {
   const sections: Section[] = [];
   for (const line of text.split('\n')) {
     const [, group, id] = /^\[([^\]\s"]+)(?:\s+"([^"]*)")?\s*\]/.exec(line) ?? [];

@@ -111,3 +111,10 @@ export function checkClass(
 
 /** Offset of the class code in configuration space: interface, then the two bytes of the class. */
 const CLASS = 0x09;
+
+/** Is a property of this name looked at in any device? */
+export function isLookedAt(property: string): boolean {
+  return (
+    COMMON.has(property) || HARMLESS.has(property) || Object.values(OWN).some((own) => own.has(property))
+  );
+}

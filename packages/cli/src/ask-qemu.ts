@@ -1,0 +1,98 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AskedQemu } from '@virtkit/compat';
+import { UsageError } from './usage.ts';
+
+/** A QEMU that has not answered by then is ended. */
+const PATIENCE_MS = 60_000;
+/** Of what it prints, at most. */
+const OUTPUT_BYTES = 32 * 2 ** 20;
+const ERROR_BYTES = 2 ** 16;
+
+const QUESTIONS: readonly { readonly execute: string; readonly arguments?: object }[] = [
+  { execute: 'qmp_capabilities' },
+  { execute: 'query-version' },
+  { execute: 'qom-get', arguments: { path: '/machine', property: 'type' } },
+  { execute: 'query-cpus-fast' },
+  { execute: 'human-monitor-command', arguments: { 'command-line': 'info qtree' } },
+  { execute: 'human-monitor-command', arguments: { 'command-line': 'info ramblock' } },
+  { execute: 'quit' },
+];
+
+/** What a QEMU said, and its version: `7.2`. */
+export interface Answered extends AskedQemu {
+  readonly version: string;
+}
+
+/**
+ * Starts a QEMU with options that touch nothing (`askingCommand`), asks it by QMP on its standard input what it made, and ends it.
+ *
+ * @throws UsageError if it does not start, or does not answer
+ */
+export async function askQemu(binary: string, options: readonly string[]): Promise<Answered> {
+  const directory = mkdtempSync(join(tmpdir(), 'virtkit-ask-'));
+  try {
+    const [, version, type, cpus, tree, blocks] = await answers(binary, options, directory);
+    const { major, minor } = (version as { qemu: { major: number; minor: number } }).qemu;
+    return {
+      version: `${major}.${minor}`,
+      type: String(type),
+      cpus: (cpus as readonly unknown[]).length,
+      tree: String(tree),
+      blocks: String(blocks),
+    };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** One answer a question, in their order. */
+function answers(binary: string, options: readonly string[], directory: string): Promise<unknown[]> {
+  return new Promise((resolve, reject) => {
+    // its first current directory is empty, so that a file that it makes all the same goes with it
+    const qemu = spawn(binary, [...options, '-qmp', 'stdio'], { cwd: directory, stdio: 'pipe' });
+    const found: unknown[] = [];
+    let [output, errors, read] = ['', '', 0];
+    const fail = (why: string): void => {
+      qemu.kill('SIGKILL');
+      const said = errors.trim();
+      reject(new UsageError(`--qemu ${binary}: ${why}${said === '' ? '' : `: ${said}`}`));
+    };
+    const timer = setTimeout(() => fail('no answer in time'), PATIENCE_MS);
+    qemu.once('error', (error) => fail(error.message));
+    qemu.stdin.on('error', () => {});
+    qemu.stderr.on('data', (chunk: Buffer) => {
+      if (errors.length < ERROR_BYTES) errors += chunk.toString();
+    });
+    qemu.stdout.on('data', (chunk: Buffer) => {
+      read += chunk.length;
+      if (read > OUTPUT_BYTES) {
+        fail(`more than ${OUTPUT_BYTES} bytes of answers`);
+        return;
+      }
+      output += chunk.toString();
+      const lines = output.split('\n');
+      output = lines.pop() ?? '';
+      for (const line of lines) take(line, found, fail);
+    });
+    qemu.once('close', () => {
+      clearTimeout(timer);
+      if (found.length >= QUESTIONS.length - 1) resolve(found);
+      else fail('it did not start with this command line');
+    });
+    qemu.stdin.write(QUESTIONS.map((question) => `${JSON.stringify(question)}\n`).join(''));
+  });
+}
+
+function take(line: string, found: unknown[], fail: (why: string) => void): void {
+  let message: { readonly return?: unknown; readonly error?: { readonly desc?: string } } = {};
+  try {
+    message = JSON.parse(line);
+  } catch {
+    fail(`not QMP: ${line.slice(0, 80)}`);
+  }
+  if (message.error !== undefined) fail(`it answers ${message.error.desc ?? 'an error'}`);
+  else if ('return' in message) found.push(message.return);
+}

@@ -1,0 +1,106 @@
+// `check --qemu` asks a real QEMU what it makes of a command line, and that QEMU touches nothing.
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { findQemu } from '@virtkit/lab';
+import { describe, expect, test } from 'vitest';
+import { root, useCommand } from './command.ts';
+
+const { virtkit, home, shell } = useCommand();
+const binary = findQemu('x86_64', { root: '' });
+const here = binary?.version.startsWith('7.2') === true;
+if (!here) console.warn('SKIPPED: check --qemu, for there is no qemu-system-x86_64 7.2');
+
+const STREAM = join(root, 'packages/lab/streams/7.2.22/q72-pc-idle.mig.gz');
+const own: readonly string[] = JSON.parse(
+  readFileSync(STREAM.replace('.mig.gz', '.json')).toString(),
+).command_line.filter(
+  (word: string, at: number, words: readonly string[]) =>
+    !/^-(kernel|initrd|append)$/.test(word) && !/^-(kernel|initrd|append)$/.test(words[at - 1] ?? ''),
+);
+const TARGET = ['--target', 'qemu-7.2,capabilities=x-ignore-shared'];
+
+function check(words: readonly string[]): {
+  readonly answer: string;
+  readonly status: number | null;
+  readonly text: string;
+} {
+  const program = binary?.command[0] ?? '';
+  const { stdout, stderr, status } = virtkit([
+    'check',
+    STREAM,
+    ...TARGET,
+    '--json',
+    '--qemu',
+    program,
+    '--args',
+    JSON.stringify(words),
+  ]);
+  const answer: string = stdout.startsWith('{') ? JSON.parse(stdout).answer : '';
+  return { answer, status, text: stdout + stderr };
+}
+
+describe.skipIf(!here)('a QEMU that is asked', () => {
+  test.each([
+    ['its own command line', [], 'loads'],
+    ['another device beside', ['-device', 'virtio-rng-pci'], 'loads'],
+    ['a disk of other queues', ['-global', 'virtio-blk-device.num-queues=3'], 'refused'],
+    ['a disk elsewhere', ['-set', 'device.blk0.addr=9'], 'refused'],
+    ['a device of the host, behind the others', ['-device', 'vfio-pci,host=00:00.0'], 'loads'],
+    ['an option that nobody knows', ['-frobnicate', 'x'], 'unknown'],
+  ] as const)('%s', { timeout: 120_000 }, (_, more, answer) => {
+    const checked = check([...own, ...more]);
+    expect(checked.answer, checked.text).toBe(answer);
+  });
+
+  test('a command line that it does not take', { timeout: 120_000 }, () => {
+    const { status, text } = check([...own, '-device', 'frobnicator']);
+    expect(status).toBe(2);
+    expect(text).toContain("'frobnicator' is not a valid device model name");
+  });
+
+  test('nothing is made, locked or listened to', { timeout: 120_000 }, () => {
+    const directory = join(home(), 'empty');
+    mkdirSync(directory);
+    const file = (name: string): string => join(directory, name);
+    const words = [
+      ...own,
+      ...['-pidfile', file('pid'), '-daemonize', '-D', file('log'), '-d', 'guest_errors'],
+      ...['-serial', `file:${file('serial')}`, '-monitor', `unix:${file('mon')},server,nowait`],
+      ...['-chardev', `file,id=f,path=${file('file')}`, '-qmp', `unix:${file('qmp')},server,nowait`],
+      ...['-vnc', `unix:${file('vnc')}`, '-incoming', `unix:${file('incoming')}`],
+      ...['-netdev', 'user,id=u,hostfwd=tcp:127.0.0.1:1-:22'],
+      ...['-object', `filter-dump,id=d,netdev=u,file=${file('dump')}`],
+      ...['-object', `memory-backend-file,id=more,size=1M,share=on,mem-path=${file('memory')}`],
+      ...['-snapshot', '-msg', 'timestamp=on', '-gdb', 'tcp::1', '-trace', `file=${file('trace')}`],
+      ...['-hda', file('disk'), '-drive', `if=none,id=more,format=raw,file=${file('drive')}`],
+    ];
+    writeFileSync(join(home(), 'words.json'), JSON.stringify(words));
+    const command = `cd '${directory}' && TMPDIR='${home()}' $V check '${STREAM}' ${TARGET.join(' ')} --qemu '${binary?.command[0]}' --args ../words.json`;
+    const { stdout, stderr, status } = shell(command);
+    expect(readdirSync(directory), stdout + stderr).toEqual([]);
+    // its own directory goes with it
+    expect(readdirSync(home()).filter((name) => name.startsWith('virtkit-ask'))).toEqual([]);
+    expect(status, stdout + stderr).toBe(0);
+  });
+});
+
+test('--qemu without a command line, and a program that is not there', () => {
+  expect(virtkit(['check', STREAM, ...TARGET, '--qemu', 'x']).stderr).toContain('--args');
+  const { stderr, status } = virtkit([
+    'check',
+    STREAM,
+    ...TARGET,
+    '--qemu',
+    '/nowhere/qemu',
+    '--args',
+    '-M pc',
+  ]);
+  expect(status).toBe(2);
+  expect(stderr).toContain('/nowhere/qemu');
+});
+
+test('--start takes a number', () => {
+  const { stderr, status } = virtkit(['check', STREAM, ...TARGET, '--start', '0', '--args', '-M pc']);
+  expect(status).toBe(2);
+  expect(stderr).toContain('--start 0');
+});

@@ -1,0 +1,171 @@
+import type { Destination, DestinationDevice } from './destination.ts';
+import { busKind } from './device-types.ts';
+import { isLookedAt } from './properties.ts';
+
+/** What a QEMU says of itself, started with a command line and stopped. */
+export interface AskedQemu {
+  /** `qom-get /machine type`: `pc-q35-7.2-machine`. */
+  readonly type: string;
+  /** CPUs, of `query-cpus-fast`. */
+  readonly cpus: number;
+  /** Text of `info qtree`. */
+  readonly tree: string;
+  /** Text of `info ramblock`. */
+  readonly blocks: string;
+}
+
+interface Node {
+  readonly indent: number;
+  readonly kind: 'bus' | 'dev';
+  /** Of a bus its name, of a device its type. */
+  readonly name: string;
+  readonly id: string;
+  readonly values: Map<string, string>;
+  readonly parent: Node | undefined;
+}
+
+/**
+ * The destination as the QEMU made it, in place of what was read from its command line. What stands behind the devices is still from
+ * there: networks, drives that are read-only, and properties that were given.
+ */
+export function askedDestination(parsed: Destination, asked: AskedQemu): Destination {
+  const nodes = nodesOf(asked.tree);
+  const devices = nodes.flatMap((node) => deviceOf(node, nodes, parsed) ?? []);
+  return {
+    ...parsed,
+    machine: asked.type.replace(/-machine$/, ''),
+    cpus: asked.cpus,
+    devices,
+    ramBlocks: blocksOf(asked.blocks),
+    // the devices are known now, whatever made them
+    unknown: parsed.unasked ?? [],
+  };
+}
+
+const LINE =
+  /^( *)(?:(bus): (\S+)|(dev): ([^,]+), id "([^"]*)"|([\w-]+) = (.*)|(type) (\S+)|(mmio) ([0-9a-f]{16})\/\S*)/;
+
+function nodesOf(tree: string): Node[] {
+  const nodes: Node[] = [];
+  let at: Node | undefined;
+  for (const line of tree.split(/\r?\n/)) {
+    const [, spaces, bus, busName, dev, type, id, key, value, isType, busType, mmio, base] =
+      LINE.exec(line) ?? [];
+    if (spaces === undefined) continue;
+    while (at !== undefined && at.indent >= spaces.length) at = at.parent;
+    if (bus !== undefined || dev !== undefined) {
+      at = {
+        indent: spaces.length,
+        kind: bus === undefined ? 'dev' : 'bus',
+        name: busName ?? type ?? '',
+        id: id ?? '',
+        values: new Map(),
+        parent: at,
+      };
+      nodes.push(at);
+    } else if (key !== undefined) at?.values.set(key, plain(value ?? ''));
+    else if (isType !== undefined) at?.values.set('type', busType ?? '');
+    else if (mmio !== undefined) at?.values.set('mmio', base ?? '');
+  }
+  return nodes;
+}
+
+/** `"auto"`, `2 (0x2)`, `true` as a command line has them. */
+function plain(value: string): string {
+  const text = /^"(.*)"$/.exec(value)?.[1] ?? value.replace(/ \(.*\)$/, '');
+  return text === 'true' ? 'on' : text === 'false' ? 'off' : text;
+}
+
+/** Values that say that nothing is said. */
+const UNSAID = new Set(['', '<null>', '<unset>', '-1', '4294967295']);
+
+function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): DestinationDevice | undefined {
+  if (node.kind !== 'dev') return undefined;
+  const kind = busKind(node.name);
+  const place = placeOf(node, nodes);
+  const { parent } = node;
+  if (kind === 'serial') {
+    const console = parent?.parent;
+    // a proxy stands around the console itself
+    const within = console === undefined ? undefined : placeOf(outermost(console), nodes);
+    return { driver: node.name, properties: node.values, ...(within !== undefined && { within }) };
+  }
+  if (place === undefined || (kind === 'virtio' && parent?.values.get('type') !== 'virtio-mmio-bus'))
+    return undefined;
+  const before = parsed.devices.find((each) => each.place === place && each.driver === node.name);
+  const inside = nodes.filter(
+    (each) => each.kind === 'dev' && each.parent?.kind === 'bus' && each.parent.parent === node,
+  );
+  const own = kind === 'virtio' ? (parent?.parent?.values ?? []) : [];
+  const all = new Map([
+    ...own,
+    ...node.values,
+    ...inside.flatMap(({ name, values }) => (busKind(name) === 'virtio' ? [...values] : [])),
+  ]);
+  const isVirtio = /^(virtio|vhost)/.test(node.name);
+  const properties = new Map(
+    [...all].filter(
+      ([key, value]) =>
+        (!isVirtio || isLookedAt(key)) && !UNSAID.has(value) && !(key === 'host_mtu' && value === '0'),
+    ),
+  );
+  // what was said, and is not known here, stays said
+  for (const [key, value] of before?.properties ?? []) if (!all.has(key)) properties.set(key, value);
+  for (const key of before?.properties.keys() ?? [])
+    if (!isLookedAt(key)) properties.set(key, all.get(key) ?? '');
+  // the network at hand has one queue, and its card the vectors for that
+  if ((before?.network?.queues ?? 1) > 1 && before?.properties.has('vectors') !== true)
+    properties.delete('vectors');
+  return {
+    ...before,
+    driver: node.name,
+    properties,
+    place,
+    express: parent?.values.get('type') === 'PCIE' && parent.parent?.parent?.name !== 'main-system-bus',
+  };
+}
+
+function outermost(node: Node): Node {
+  const proxy = node.parent?.parent;
+  return proxy !== undefined && node.parent?.values.get('type')?.startsWith('virtio-') === true
+    ? proxy
+    : node;
+}
+
+function placeOf(node: Node, nodes: readonly Node[]): string | undefined {
+  const { parent, values } = node;
+  const bus = parent?.values.get('type');
+  const address = values.get('addr');
+  if (/^(PCI|PCIE|pxb-.*)$/i.test(bus ?? '') && address !== undefined && parent !== undefined)
+    return `${prefixOf(parent, nodes)}:${address}`;
+  const number = values.get('dev_id');
+  if (bus === 'virtual-css-bus' && number !== undefined) return `/${number}`;
+  const base =
+    bus === 'virtio-mmio-bus'
+      ? parent?.parent?.values.get('mmio')
+      : node.name === 'virtio-mmio'
+        ? values.get('mmio')
+        : undefined;
+  return base === undefined ? undefined : `virtio-mmio@${base}`;
+}
+
+/** What the paths on a PCI bus begin with. */
+function prefixOf(bus: Node, nodes: readonly Node[]): string {
+  const bridge = bus.parent;
+  if (bridge?.values.has('addr') === true) return placeOf(bridge, nodes) ?? '';
+  if (bridge?.name !== 'pxb-host') return '0000:00';
+  const expander = nodes.find(({ kind, name, id }) => kind === 'dev' && /^pxb/.test(name) && id === bus.name);
+  const number = Number(expander?.values.get('bus_nr') ?? 0);
+  return `0000:${number.toString(16).padStart(2, '0')}:${expander?.values.get('addr') ?? '00.0'}`;
+}
+
+/** Name, bytes in use, and the most that there may be. */
+function blocksOf(text: string): ReadonlyMap<string, { readonly used: number; readonly most: number }> {
+  const rows = [...text.matchAll(/^\s*(\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+ 0x([0-9a-f]+) 0x([0-9a-f]+)/gm)];
+  return new Map(
+    rows.map(([, name = '', used = '', most = '']) => [
+      name,
+      { used: Number.parseInt(used, 16), most: Number.parseInt(most, 16) },
+    ]),
+  );
+}
