@@ -9,12 +9,19 @@ import { FEATURE, ISR, STATUS } from '../spec.ts';
 import { QUEUE_MAX } from '../state/subsections.ts';
 import { captureState } from './capture.ts';
 import { ConfigSpace } from './config-space.ts';
+import { later } from './later.ts';
 import { PackedQueue } from './packed-queue.ts';
 import { QueueSlot } from './queue-slot.ts';
 import { checkRestore, type RestoreOptions, restoreState } from './restore.ts';
 import { freshIndices, type QueueOwner, type QueueSetup, type Ring } from './ring.ts';
 import { mapRing } from './ring-map.ts';
 import { SplitQueue } from './split-queue.ts';
+
+/**
+ * Kicks out of interrupts that are served before the program's timers have their turn: a guest that answers each interrupt with a kick could
+ * go on for ever.
+ */
+const KICKS_IN_A_ROW = 1024;
 
 /** Ring features that a device offers. QEMU's defaults. */
 export interface RingFeatures {
@@ -104,6 +111,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   /** Queues whose kicks wait, each once. */
   readonly #kicked: Set<number> = new Set();
   #kicksLater = false;
+  /** Kicks that waited and were served since timers had their turn. */
+  #inARow = 0;
   #featureBits: Uint8Array = new Uint8Array(128);
 
   constructor(model: DeviceModel<D>, transport: TransportModel<T>, options: LiveOptions) {
@@ -444,9 +453,13 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     }
   }
 
-  /** Serves kicks that came while the device was busy; those that come meanwhile, too. */
+  /** Serves kicks that came while the device was busy; those that come meanwhile, too, until others have to run. */
   #serveKicks(): void {
     for (const index of this.#kicked) {
+      if (++this.#inARow > KICKS_IN_A_ROW) {
+        this.#serveLater();
+        return;
+      }
       this.#kicked.delete(index);
       this.#handleKick(index);
     }
@@ -456,13 +469,24 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   #serveLater(): void {
     if (this.#kicksLater) return;
     this.#kicksLater = true;
-    void Promise.resolve().then(() => {
-      this.#kicksLater = false;
-      for (const index of this.#kicked) {
-        this.#kicked.delete(index);
-        this.kick(index);
-      }
-    });
+    if (this.#inARow <= KICKS_IN_A_ROW) void Promise.resolve().then(() => this.#serveWaiting());
+    else {
+      later(() => {
+        this.#inARow = 0;
+        this.#serveWaiting();
+      });
+    }
+  }
+
+  #serveWaiting(): void {
+    this.#kicksLater = false;
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      this.#serveKicks();
+    } finally {
+      this.#busy = false;
+    }
   }
 
   #handleKick(index: number): void {
