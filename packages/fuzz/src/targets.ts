@@ -1,5 +1,5 @@
 import type { FuzzTarget } from './target.ts';
-import { overlay, qcow2 } from './targets/files.ts';
+import { overlay, qcow2, snapshot } from './targets/files.ts';
 import { guests } from './targets/guest.ts';
 import { frames, incoming, returnPath, webSocket } from './targets/peers.ts';
 import { disk, network } from './targets/requests.ts';
@@ -26,4 +26,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   incoming,
   returnPath,
   overlay,
+  snapshot,
 ];

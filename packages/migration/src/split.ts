@@ -52,7 +52,12 @@ function plausibleHeader(bytes: Uint8Array, at: number): Plausible {
     if (byte < 0x20 || byte > 0x7e) return 'no';
   }
   if (at + 6 + length + 8 > bytes.length) return 'unknown';
-  return be32(bytes, at + 6 + length + 4) <= 0xffff ? 'yes' : 'no';
+  return isVersion(be32(bytes, at + 6 + length + 4)) ? 'yes' : 'no';
+}
+
+/** Versions of sections are small numbers; that of QEMU's `eeprom` is the day on which it was made, 20061113. */
+function isVersion(version: number): boolean {
+  return version <= 0xffff || (version >= 1990_01_01 && version <= 2099_12_31);
 }
 
 /** The next place at or behind `from` where the footer of section `id` stands; -1 if there is none. */

@@ -99,6 +99,20 @@ describe('what the vmdesc says against the bytes', () => {
   });
 });
 
+test("a section whose version is a date, as that of QEMU's eeprom, is a section", () => {
+  const kettle = full(40, 'kettle', new Uint8Array(24));
+  const eeprom = full(41, '0000:00:02.0/eeprom', new Uint8Array(138), 20061113);
+  const listed = [described('kettle', 24), described('0000:00:02.0/eeprom', 138)];
+  for (const made of [
+    join(preamble(), ram(), kettle, eeprom, vmdescOf(...listed)),
+    join(preamble(), ram(), kettle, eeprom, Uint8Array.of(0)),
+  ]) {
+    const stream = parseStream(made, parserOptions);
+    expect(names(stream)).toEqual(['kettle 24', '0000:00:02.0/eeprom 138']);
+    expect(codes(stream)).toEqual([]);
+  }
+});
+
 describe('an end inside of a section', () => {
   const fake = join(footer(9), vmdesc('{"page_size":4096,"devices":[]}'));
   const begin = join(preamble(), ram(), header(9, 'screen'), Uint8Array.of(1, 2, 3), fake);

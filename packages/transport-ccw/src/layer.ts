@@ -1,5 +1,6 @@
 import type { Recognition, Report, TransportLayer, VirtioState } from '@virtkit/core';
 import type { Reader } from '@virtkit/vmstate';
+import { SSID_MAX } from './channel/devices.ts';
 import { type CcwConfigState, type CcwQueueState, ccwConfigState, ccwQueueState } from './subchannel.ts';
 
 /** The state types of virtio over channel I/O. */
@@ -45,6 +46,16 @@ function check(state: VirtioState<CcwParts>, report: Report): void {
       path: 'transport.sch.currStatus.pmcw.devno',
       reason: `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`,
       facts: { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno },
+    });
+  }
+  // QEMU looks for the subchannel set in a table of four, without asking
+  if (sch.ssid > SSID_MAX) {
+    report({
+      code: 'ssid',
+      severity: 'error',
+      path: 'transport.sch.ssid',
+      reason: `subchannel set ${sch.ssid}, at most ${SSID_MAX} allowed`,
+      facts: { ssid: sch.ssid, limit: SSID_MAX },
     });
   }
   if (thinintIsc > ISC_MAX) {

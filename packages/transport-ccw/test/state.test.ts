@@ -217,6 +217,13 @@ describe('a state that does not fit is refused, and changes nothing', () => {
   const sch = (change: Partial<State['transport']['sch']>): Change =>
     transport((config) => ({ sch: { ...config.sch, ...change } }));
 
+  test('a subchannel set that there is not is an error of the state itself', () => {
+    expect(codec.check(sch({ ssid: 3 })(driven()))).toEqual([]);
+    expect(codec.check(sch({ ssid: 4 })(driven()))).toMatchObject([
+      { code: 'ssid', severity: 'error', path: 'transport.sch.ssid', facts: { ssid: 4, limit: 3 } },
+    ]);
+  });
+
   test.each<[string, string, string, Change]>([
     ['channel subsystem', 'cssid', 'transport.sch.cssid', sch({ cssid: 0 })],
     ['subchannel set', 'ssid', 'transport.sch.ssid', sch({ ssid: 1 })],

@@ -12,13 +12,16 @@ import type { Slot } from './slot.ts';
 export const STATE_INDEX = 1000;
 const VERSION = 1;
 
+/** What a snapshot needs of a slot. */
+export type SavedSlot = Pick<Slot, 'slot' | 'name' | 'function'>;
+
 /** A device of a snapshot, decoded. */
-export interface SavedDevice {
-  readonly slot: Slot;
+export interface SavedDevice<S extends SavedSlot = Slot> {
+  readonly slot: S;
   readonly restore: () => void;
 }
 
-export function save(slots: readonly Slot[]): unknown[] {
+export function save(slots: readonly SavedSlot[]): unknown[] {
   const entry: unknown[] = [VERSION];
   for (const {
     slot,
@@ -33,7 +36,7 @@ export function save(slots: readonly Slot[]): unknown[] {
  *
  * @throws StateError if the snapshot was made with other devices than are attached, or its bytes are not what they should be
  */
-export function match(entry: unknown, slots: readonly Slot[]): SavedDevice[] {
+export function match<S extends SavedSlot>(entry: unknown, slots: readonly S[]): SavedDevice<S>[] {
   const saved = parse(entry);
   const describe = (list: readonly { slot: number; name: string }[]): string =>
     list.length === 0 ? 'none' : list.map(({ slot, name }) => `${name} in slot ${slot}`).join(', ');

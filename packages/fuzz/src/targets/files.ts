@@ -1,13 +1,16 @@
-// Files that people open: qcow2 images, overlays.
+// Files that people open: qcow2 images, overlays, snapshots of v86.
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { memoryDisk } from '@virtkit/device-blk';
+import { MappedMemory, virtioDevice } from '@virtkit/core';
+import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
+import { PciFunction, pci } from '@virtkit/transport-pci';
 import { isStateError } from '@virtkit/vmstate';
 import { snapshotStream } from '../../../cli/src/qcow2.ts';
 import { UsageError } from '../../../cli/src/usage.ts';
-import { demand, type FuzzTarget, sameBytes } from '../target.ts';
+import { match } from '../../../v86/src/snapshot.ts';
+import { demand, type FuzzTarget, sameBytes, unlessRefused } from '../target.ts';
 
 let file: number | undefined;
 
@@ -115,3 +118,45 @@ function crc32(bytes: Uint8Array): number {
   }
   return ~crc >>> 0;
 }
+
+const machine = (): PciFunction =>
+  new PciFunction<unknown>(new BlkDevice({ backend: memoryDisk(DISK_BYTES) }), {
+    memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(4096) }]),
+    setIntx: () => {},
+    sendMsi: () => {},
+  });
+const codec = virtioDevice(pci, blk);
+const saved = (fn: PciFunction): Uint8Array =>
+  virtioDevice(pci, fn.device.model.layer).encode(fn.device.capture());
+
+/** Input: a byte that tells how the list is made, then the bytes of the device. */
+export const snapshot: FuzzTarget = {
+  name: 'v86-snapshot',
+  about: "the entry that devices have in v86's list of saved state",
+  lengthMax: 1 << 15,
+  run: (input) => {
+    const how = input[0] ?? 0;
+    const fn = machine();
+    const before = saved(fn);
+    const body = input.slice(1);
+    const entries: unknown[] = [
+      [1, 3, 'virtio-blk', body],
+      [1, 3, 'virtio-blk', body, 3, 'virtio-blk', body],
+      [1, how, 'virtio-blk', body],
+      [1, 3, Buffer.from(body.subarray(0, 20)).toString('latin1'), body],
+      [how, 3, 'virtio-blk', body],
+      [1, ...body],
+    ];
+    const slot = { slot: 3, name: codec.device.name, function: fn };
+    const found = unlessRefused(() => match(entries[how % entries.length], [slot]));
+    sameBytes(saved(fn), before, 'a snapshot that was only looked at');
+    demand((found ?? []).length <= 1, 'more devices restored than there are');
+    for (const { restore } of found ?? [])
+      if (unlessRefused(() => [restore()]) === undefined)
+        sameBytes(saved(fn), before, 'a snapshot that was refused');
+  },
+  seeds: function* seeds() {
+    const bytes = saved(machine());
+    for (let how = 0; how < 6; how++) yield Buffer.concat([Uint8Array.of(how), bytes]);
+  },
+};
