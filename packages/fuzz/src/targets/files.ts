@@ -133,7 +133,7 @@ const saved = (fn: PciFunction): Uint8Array =>
 export const snapshot: FuzzTarget = {
   name: 'v86-snapshot',
   about: "the entry that devices have in v86's list of saved state",
-  lengthMax: 1 << 15,
+  lengthMax: 1 << 16,
   run: (input) => {
     const how = input[0] ?? 0;
     const fn = machine();
