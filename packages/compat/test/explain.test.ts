@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
+import { growthOf } from '@virtkit/lab/growth.ts';
 import { describe, expect, test } from 'vitest';
 import { explain } from '../src/index.ts';
-import { growthOf } from './growth.ts';
 
 interface Refusal {
   readonly case: string;

@@ -1,7 +1,7 @@
+import { growthOf } from '@virtkit/lab/growth.ts';
 import { expect, test } from 'vitest';
 import { checkStream, diffStreams, parseTarget } from '../src/index.ts';
 import { readStream, registry } from './corpus.ts';
-import { growthOf } from './growth.ts';
 
 const stream = readStream('q72-pc-idle');
 

@@ -1,20 +1,9 @@
 /** What a hostile stream may cost: time that grows with its bytes and not faster, and objects in proportion to them. */
+import { cost } from '@virtkit/lab/growth.ts';
 import { describe, expect, it, test } from 'vitest';
 import { NullSink, parseStream, parseVmdesc, StreamCollector, StreamParser } from '../src/index.ts';
 import { footer, full, header, join, preamble, ram, vmdesc } from './made.ts';
 import { parserOptions } from './registry.ts';
-
-/** Microseconds of the processor that a run takes at least: what else the machine does is not counted. */
-function cost(run: () => void): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (let turn = 0; turn < 4; turn++) {
-    const before = process.cpuUsage();
-    run();
-    const { user, system } = process.cpuUsage(before);
-    least = Math.min(least, user + system);
-  }
-  return least;
-}
 
 /** Sixteen times the input may cost so many times as much. What is quadratic costs 256 times as much. */
 const SIXTEENFOLD_MAX = 90;

@@ -38,6 +38,7 @@ export function parseCommandLine(
 ): Destination {
   const { program, words, unknown, starts } = wordsOf(text, start);
   const options = new CommandOptions(words, readConfig);
+  demandFew('-global', options.globals.length, GLOBALS_MAX);
   const arch = archOf(program);
   if (/qemu-system-x86_64-microvm$/.test(program) && !options.machine.has('type'))
     options.machine.set('type', 'microvm');
@@ -48,6 +49,19 @@ export function parseCommandLine(
     unasked: [...unknown, ...options.foreign],
     starts,
   };
+}
+
+/** Most words of a command line. A machine with a thousand disks has some five thousand. */
+const WORDS_MAX = 1 << 14;
+/** Most `-global`: each device has those of its type, one after the other. */
+const GLOBALS_MAX = 512;
+
+function demandFew(what: string, count: number, limit: number): void {
+  if (count > limit)
+    throw new StateError('limit', `a command line of ${count} ${what}, at most ${limit} are read`, {
+      count,
+      limit,
+    });
 }
 
 interface Words {
@@ -61,6 +75,7 @@ interface Words {
 function wordsOf(text: string | readonly string[], start: number | undefined): Words {
   const commands = typeof text === 'string' ? qemuCommands(text) : [{ words: text, unknown: [] }];
   const { words, unknown } = chosen(commands, start);
+  demandFew('words', words.length, WORDS_MAX);
   const at = programIndex(words);
   const begin = at >= 0 ? at + 1 : words.findIndex((word) => word.startsWith('-'));
   if (begin < 0 || begin >= words.length) throw noOptions(words.join(' '));

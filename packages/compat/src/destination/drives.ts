@@ -25,7 +25,7 @@ export function readOnlyDrives(parsed: Parsed, machine: string): ReadonlySet<str
 
 function drivesOf({ options }: Parsed, machine: string): Drive[] {
   const byDefault = /^(s390|virt)/.test(machine) ? 'virtio' : 'ide';
-  const taken = new Set<string>();
+  const taken = new TakenUnits();
   return options.group('drive').map((opts) => {
     const kind = opts.values.get('if') ?? byDefault;
     return { interface: kind, id: opts.id ?? freeId(kind, opts, taken), readOnly: isReadOnly(opts) };
@@ -33,12 +33,28 @@ function drivesOf({ options }: Parsed, machine: string): Drive[] {
 }
 
 /** A drive without an id is named for its place: `virtio0`. */
-function freeId(kind: string, { values }: Opts, taken: Set<string>): string {
-  const said = numberOf(values.get('index')) ?? numberOf(values.get('unit'));
-  let unit = said ?? 0;
-  while (said === undefined && taken.has(`${kind}${unit}`)) unit++;
-  taken.add(`${kind}${unit}`);
+function freeId(kind: string, { values }: Opts, taken: TakenUnits): string {
+  const unit = numberOf(values.get('index')) ?? numberOf(values.get('unit')) ?? taken.firstFree(kind);
+  taken.add(kind, unit);
   return `${kind}${unit}`;
+}
+
+/** Units of each kind that drives without an id have. */
+class TakenUnits {
+  readonly #taken = new Set<string>();
+  /** Units below these are all taken. */
+  readonly #full = new Map<string, number>();
+
+  add(kind: string, unit: number): void {
+    this.#taken.add(`${kind}${unit}`);
+  }
+
+  firstFree(kind: string): number {
+    let unit = this.#full.get(kind) ?? 0;
+    while (this.#taken.has(`${kind}${unit}`)) unit++;
+    this.#full.set(kind, unit);
+    return unit;
+  }
 }
 
 function isReadOnly({ values }: Opts): boolean {

@@ -5,19 +5,15 @@ import { numberOf } from './numbers.ts';
 export function activePorts({ place }: DestinationDevice, { devices }: Destination): ReadonlySet<number> {
   const ports = new Set([0]);
   let first = true;
+  let full = 0;
   for (const { driver, properties, within } of devices) {
     if (within === undefined || within !== place) continue;
     // the first console without a number takes port 0
-    const free = driver === 'virtconsole' && first ? 0 : lowestFree(ports);
+    while (ports.has(full)) full++;
+    const free = driver === 'virtconsole' && first ? 0 : full;
     const port = numberOf(properties.get('nr')) ?? free;
     if (port === 0) first = false;
     ports.add(port);
   }
   return ports;
-}
-
-function lowestFree(ports: ReadonlySet<number>): number {
-  let port = 0;
-  while (ports.has(port)) port++;
-  return port;
 }

@@ -62,6 +62,11 @@ function nulSeparated(text: string): string[] | undefined {
   return text.replace(/\0\n?$/, '').split('\0');
 }
 
+/** Most characters that a text's variables are made of: a script of a few lines could double one until memory is full. */
+const EXPANDED_MAX = 1 << 22;
+/** Longest name of a variable. */
+const NAME_MAX = 200;
+
 const SPACE = /[ \t]/;
 const NAME = /[A-Za-z_]\w*/y;
 const ASSIGNMENT = /^([A-Za-z_]\w*)(\+?)=([\s\S]*)$/;
@@ -80,6 +85,8 @@ class Lines {
   #quoted = false;
   /** The word that follows belongs to the shell. */
   #skipNext = false;
+  /** Characters that variables were made of and replaced by. */
+  #expanded = 0;
   /** No object is closed any more from here on. */
   #noJson = false;
   /** Inside `NAME=(…)`. */
@@ -106,7 +113,7 @@ class Lines {
     else if (char === '\\') this.#escaped();
     else if (char === '$') this.#dollar(false);
     else if (char === '`') this.#notUnderstood(this.#upTo('`', this.#at + 1));
-    else if (char === '(' && this.#word !== undefined && /^\w+\+?=$/.test(this.#word)) this.#beginArray();
+    else if (char === '(' && this.#namesArray()) this.#beginArray();
     else if (char === ')' && this.#array !== undefined) this.#endArray();
     else if (/[;&|]/.test(char) && !this.#quoted && this.#looksLikeShell()) this.#endLine();
     else {
@@ -115,6 +122,12 @@ class Lines {
       return;
     }
     if (this.#text[this.#at] === char && (SPACE.test(char) || /[\n;&|]/.test(char))) this.#at++;
+  }
+
+  /** `NAME=` or `NAME+=` stands in front. */
+  #namesArray(): boolean {
+    const word = this.#word;
+    return word !== undefined && word.length <= NAME_MAX + 2 && /^\w+\+?=$/.test(word);
   }
 
   /** `;`, `&` and `|` end a command, but as parts of a word they may come from `ps`, which does not quote. */
@@ -197,7 +210,9 @@ class Lines {
       this.#notUnderstood(this.#upTo(')', this.#at + 1));
       return;
     }
-    const braces = /^\$\{([A-Za-z_]\w*)(?:\[[@*]\])?\}/.exec(this.#text.slice(this.#at, this.#at + 200));
+    const braces = /^\$\{([A-Za-z_]\w*)(?:\[[@*]\])?\}/.exec(
+      this.#text.slice(this.#at, this.#at + NAME_MAX + 6),
+    );
     NAME.lastIndex = this.#at + 1;
     const name = braces?.[1] ?? NAME.exec(this.#text)?.[0];
     const length = braces?.[0].length ?? (name?.length ?? 0) + 1;
@@ -210,11 +225,23 @@ class Lines {
       return;
     }
     const words = this.#variables.get(name);
-    if (words === undefined) this.#notUnderstood(this.#text.slice(this.#at, this.#at + length));
+    if (words === undefined || !this.#affords(words))
+      this.#notUnderstood(this.#text.slice(this.#at, this.#at + length));
     else {
       this.#expand(words, quoted, braces?.[0].includes('[') === true);
       this.#at += length;
     }
+  }
+
+  /** Counts what a variable is made of or replaced by; false: it is too much, and the variable stays as it stands. */
+  #affords(words: readonly string[]): boolean {
+    for (const { length } of words) this.#expanded += length + 1;
+    return this.#expanded <= EXPANDED_MAX;
+  }
+
+  #setVariable(name: string, words: readonly string[]): void {
+    if (this.#affords(words)) this.#variables.set(name, words);
+    else this.#variables.delete(name);
   }
 
   #expand(words: readonly string[], quoted: boolean, array: boolean): void {
@@ -278,6 +305,7 @@ class Lines {
     for (let match = rest.exec(this.#text); match !== null; match = rest.exec(this.#text))
       end = rest.lastIndex;
     this.#endWord();
+    this.#at = end;
     const last = this.#words.at(-1) ?? '';
     if (this.#text[end] !== '-' && !(last.startsWith('-') && takesValue(last))) this.#endLine();
   }
@@ -295,7 +323,7 @@ class Lines {
     if (assignments.every((match) => match !== null)) {
       for (const [, name = '', more = '', value = ''] of assignments) {
         const before = more === '+' ? (this.#variables.get(name) ?? ['']).join('') : '';
-        this.#variables.set(name, [before + value]);
+        this.#setVariable(name, [before + value]);
       }
       // what a variable holds that nothing uses is nobody's concern
       return;
@@ -315,7 +343,7 @@ class Lines {
     const { name = '', words = [] } = this.#array ?? {};
     const [, variable = '', more = ''] = /^(\w+)(\+?)=$/.exec(name) ?? [];
     const before = more === '+' ? (this.#variables.get(variable) ?? []) : [];
-    this.#variables.set(variable, [...before, ...this.#words]);
+    this.#setVariable(variable, [...before, ...this.#words]);
     this.#words = [...words];
     this.#array = undefined;
     this.#at++;

@@ -8,6 +8,9 @@ export interface OptionWords {
   readonly values: ReadonlyMap<string, string>;
 }
 
+/** Deepest nesting of an option in JSON. QEMU's own are under ten deep. */
+const DEPTH_MAX = 100;
+
 /** Reads an option as QEMU writes it, or in JSON. `firstKey` is the key that the first word stands for. QEMU: `opts_do_parse` */
 export function optionWords(text: string, firstKey: string): OptionWords {
   if (text.startsWith('{')) return jsonWords(text, firstKey);
@@ -48,12 +51,17 @@ function jsonWords(text: string, firstKey: string): OptionWords {
     throw new StateError('target', `"${text}": neither QEMU's KEY=VALUE,… nor JSON`, { text });
   }
   const values = new Map<string, string>();
-  const put = (prefix: string, value: unknown): void => {
+  const put = (prefix: string, value: unknown, depth: number): void => {
+    if (depth > DEPTH_MAX)
+      throw new StateError('limit', `an option in JSON is nested deeper than ${DEPTH_MAX}`, {
+        limit: DEPTH_MAX,
+      });
     if (typeof value === 'object' && value !== null)
-      for (const [key, inner] of Object.entries(value)) put(prefix === '' ? key : `${prefix}.${key}`, inner);
+      for (const [key, inner] of Object.entries(value))
+        put(prefix === '' ? key : `${prefix}.${key}`, inner, depth + 1);
     else values.set(prefix, jsonText(prefix, value));
   };
-  put('', parsed);
+  put('', parsed, 0);
   return { first: values.get(firstKey) ?? '', values: without(values, firstKey) };
 }
 

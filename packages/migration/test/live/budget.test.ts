@@ -1,3 +1,4 @@
+import { costOf } from '@virtkit/lab/growth.ts';
 import { expect, test } from 'vitest';
 import {
   type ByteDuplex,
@@ -34,10 +35,9 @@ function machine(section: LiveSection): LiveMachine {
   };
 }
 
-/** Microseconds of the processor for the bytes, in chunks, behind which the connection ends. */
-async function cost(stream: Uint8Array, section: LiveSection, chunk: number): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  for (let turn = 0; turn < 3; turn++) {
+/** What the bytes cost, in chunks, behind which the connection ends. */
+function cost(stream: Uint8Array, section: LiveSection, chunk: number): Promise<number> {
+  return costOf(async () => {
     let at = 0;
     const source: ByteDuplex = {
       read: async () => {
@@ -48,12 +48,8 @@ async function cost(stream: Uint8Array, section: LiveSection, chunk: number): Pr
       write: async () => {},
       close: () => {},
     };
-    const before = process.cpuUsage();
     await receiveLive(source, machine(section));
-    const { user, system } = process.cpuUsage(before);
-    least = Math.min(least, user + system);
-  }
-  return least;
+  });
 }
 
 const devices = (n: number): Uint8Array =>

@@ -1,0 +1,58 @@
+/** What work costs, measured so that a slow or busy machine does not matter: processor time, and how it grows with the input. */
+
+const FACTOR = 8;
+
+/** Microseconds of the processor that a run takes at least, of four: what else the machine does only adds. */
+export function cost(run: () => void): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let turn = 0; turn < 4; turn++) {
+    const before = process.cpuUsage();
+    run();
+    const { user, system } = process.cpuUsage(before);
+    least = Math.min(least, user + system);
+  }
+  return least;
+}
+
+/** The same for work that is waited for, of three runs. Nothing else may run in this process meanwhile. */
+export async function costOf(run: () => Promise<void>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let turn = 0; turn < 3; turn++) {
+    const before = process.cpuUsage();
+    await run();
+    const { user, system } = process.cpuUsage(before);
+    least = Math.min(least, user + system);
+  }
+  return least;
+}
+
+/**
+ * The exponent by which processor time grows: 1 for linear work, 2 for quadratic. Inputs are `size` and eight times that. Linear work
+ * measures 1.0 to 1.5, for large heaps cost more.
+ *
+ * @param prepare makes the input, outside of what is measured
+ */
+export function growthOf<T>(prepare: (size: number) => T, run: (input: T) => void, size: number): number {
+  const [small, large] = [prepare(size), prepare(size * FACTOR)];
+  run(small);
+  return exponent(
+    cost(() => run(small)),
+    cost(() => run(large)),
+  );
+}
+
+/** The same for work that is waited for. */
+export async function growthOfAsync<T>(
+  prepare: (size: number) => T,
+  run: (input: T) => Promise<void>,
+  size: number,
+): Promise<number> {
+  const [small, large] = [prepare(size), prepare(size * FACTOR)];
+  await run(small);
+  const before = await costOf(() => run(small));
+  return exponent(before, await costOf(() => run(large)));
+}
+
+function exponent(before: number, after: number): number {
+  return Math.log(after / before) / Math.log(FACTOR);
+}
