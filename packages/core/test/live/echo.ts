@@ -9,13 +9,13 @@ import { MappedMemory } from '../../src/live/memory.ts';
 import { FEATURE } from '../../src/spec.ts';
 import { empty } from './empty-field.ts';
 
-interface Wire extends TransportParts {
+export interface Wire extends TransportParts {
   readonly config: null;
   readonly queue: null;
   readonly extra: null;
 }
 
-const echoLayer: DeviceLayer<null> = {
+export const echoLayer: DeviceLayer<null> = {
   contract: 1,
   name: 'echo',
   version: 1,
