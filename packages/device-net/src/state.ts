@@ -8,6 +8,7 @@ import {
   jsonError,
   macAddress,
   named,
+  StateError,
   u8,
   u16,
   u32,
@@ -59,13 +60,25 @@ export const rssState = vmstate('virtio-net-device/rss', { minimum: 1, version: 
   /** Queue pair by the low bits of the hash. */
   .array('indirectionsTable', u16, (state) => state.indirectionsLen);
 
+/** Most chunks of a back end's state: QEMU hands on what a read of 1 MiB from the back end gives. */
+const BACKEND_CHUNKS_MAX = 1 << 16;
+
 /** State of a vhost-user back end: chunks of be32 length and bytes, up to a length of 0. */
 const backendState: Field<readonly Uint8Array[]> = {
   type: 'vhost-user backend state',
   minSize: 4,
   decode: (input) => {
     const chunks: Uint8Array[] = [];
-    for (let length = input.u32(); length !== 0; length = input.u32()) chunks.push(input.copy(length));
+    for (let length = input.u32(); length !== 0; length = input.u32()) {
+      if (chunks.length >= BACKEND_CHUNKS_MAX)
+        throw new StateError(
+          'count',
+          `more than ${BACKEND_CHUNKS_MAX} chunks of a back end's state`,
+          { limit: BACKEND_CHUNKS_MAX },
+          { offset: input.position },
+        );
+      chunks.push(input.copy(length));
+    }
     return chunks;
   },
   encode: (output: Writer, chunks) => {

@@ -241,6 +241,20 @@ describe('states that do not fit', () => {
     });
   });
 
+  it("more than 65536 chunks of a back end's state", () => {
+    const machine = new Machine({ net: full });
+    const state = machine.live.capture();
+    const withChunks = (count: number): State => ({
+      ...state,
+      device: { ...state.device, backend: chunks(count) },
+    });
+    const chunks = (count: number): Uint8Array[] => Array(count).fill(Uint8Array.of(1));
+    expect(carried(machine, withChunks(65_536)).device.backend).toHaveLength(65_536);
+    expect(() => carried(machine, withChunks(65_537))).toThrow(
+      "more than 65536 chunks of a back end's state",
+    );
+  });
+
   it('a MAC table that is too long is forgotten, as in QEMU; one out of order is told of', () => {
     const { live } = new Machine();
     const state = live.capture();

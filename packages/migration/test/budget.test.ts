@@ -1,8 +1,8 @@
 /** What a hostile stream may cost: time that grows with its bytes and not faster, and objects in proportion to them. */
 import { cost } from '@virtkit/lab/growth.ts';
 import { describe, expect, it, test } from 'vitest';
-import { NullSink, parseStream, parseVmdesc, StreamCollector, StreamParser } from '../src/index.ts';
-import { footer, full, header, join, preamble, ram, vmdesc } from './made.ts';
+import { NullSink, parseStream, parseVmdesc, RamImage, StreamCollector, StreamParser } from '../src/index.ts';
+import { footer, full, header, join, preamble, ram, ramStart, vmdesc } from './made.ts';
 import { parserOptions } from './registry.ts';
 
 /** Sixteen times the input may cost so many times as much. What is quadratic costs 256 times as much. */
@@ -136,6 +136,49 @@ describe('a stream', () => {
     expect(() => {
       for (let n = 0; n < 20; n++) parser.push(ping);
     }).toThrow('more than 1048576 bytes of device state');
+  });
+});
+
+describe('what a stream says of itself is believed up to a bound:', () => {
+  const refused = (bytes: Uint8Array, message: RegExp): void =>
+    expect(() => parseStream(bytes, parserOptions)).toThrow(message);
+  const be32 = (value: number): Uint8Array => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+
+  test('RAM blocks', () => {
+    const block = join(Uint8Array.of(1, 0x61), be32(0), be32(1));
+    const start = ramStart(1 << 20);
+    const head = start.subarray(0, start.length - 7 - 8);
+    refused(join(preamble(), head, repeat(block, 5000)), /more than 4096 RAM blocks/);
+  });
+
+  test('the XML of a libvirt header', () => {
+    const bytes = new Uint8Array(92);
+    bytes.set(Buffer.from('LibvirtQemudSave'));
+    new DataView(bytes.buffer).setUint32(16, 2, true);
+    new DataView(bytes.buffer).setUint32(20, (1 << 24) + 1, true);
+    refused(bytes, /libvirt header announces 16777217 bytes of XML, at most 16777216 believed/);
+  });
+
+  test('the configuration', () => {
+    refused(preamble('x'.repeat(1025)), /1025/);
+    const name = preamble().subarray(0, -'pc-q35-7.2'.length - 4);
+    refused(join(name, be32(0xffff_ffff)), /4294967295/);
+  });
+
+  test('a vmdesc nested deep', () => {
+    const deep = `{"devices": [${'['.repeat(200)}${']'.repeat(200)}]}`;
+    expect(() => parseVmdesc(Buffer.from(deep))).toThrow('the vmdesc is not JSON');
+    const most = `{"devices": [], "x": ${'['.repeat(99)}${']'.repeat(99)}}`;
+    expect(parseVmdesc(Buffer.from(most)).devices).toEqual([]);
+    expect(() => parseVmdesc(Buffer.from(most.replace('[[', '[[[').replace(']]', ']]]')))).toThrow(
+      'not JSON',
+    );
+  });
+
+  test('RAM that a RamImage is to hold', () => {
+    const image = new RamImage({ maxBytes: 1 << 20 });
+    image.ramSize(1n << 40n);
+    expect(() => image.ramBlock({ name: 'pc.ram', length: 2 ** 40 })).toThrow(/1048576/);
   });
 });
 

@@ -13,6 +13,7 @@ import { type Checked, checkDevices, findingsOf } from '../device.ts';
 import { registry } from '../registry.ts';
 import { chunksOf } from './address.ts';
 import { handOn, written } from './flow.ts';
+import { Held } from './held.ts';
 
 /** How a migration through the proxy ended. */
 export interface Proxied {
@@ -74,7 +75,7 @@ class Pump {
   readonly #judge: Judge;
   readonly #sink = new DeviceState();
   readonly #parser = new StreamParser(this.#sink, { accepts: acceptVirtio(registry) });
-  #held: Uint8Array[] = [];
+  readonly #held = new Held();
   #devices: readonly Checked[] = [];
   #broken: string | undefined;
   #refused: string | undefined;
@@ -124,7 +125,7 @@ class Pump {
       return;
     }
     // the source's buffer is used again for the next read
-    this.#held.push(chunk.slice());
+    this.#held.append(chunk);
     if (this.#parser.atEnd) await this.#decide();
   }
 
@@ -141,8 +142,7 @@ class Pump {
         (unclear && `the stream is not clear: ${unclear.path}: ${unclear.reason}`);
     }
     if (this.#refused !== undefined) return;
-    for (const chunk of this.#held) await this.#write(chunk);
-    this.#held = [];
+    for (const chunk of this.#held.take()) await this.#write(chunk);
   }
 
   /** Some devices (virtio-mem) come in front of RAM, and the destination loads them as they come. */
