@@ -23,6 +23,8 @@ export const HDR_BYTES = 10;
 /** Bytes of the longest form. */
 export const HDR_BYTES_MAX = 24;
 
+/** What a driver can ask for. Everything else it writes there is no word of this card to whoever gets the packet. */
+const TX_FLAGS = HDR_FLAG.NEEDS_CSUM | HDR_FLAG.UDP_TUNNEL_CSUM;
 const TUNNEL_TYPES = GSO.UDP_TUNNEL_IPV4 | GSO.UDP_TUNNEL_IPV6;
 
 /** The packet that a header speaks of: a complete frame, until a header was read. Reused. */
@@ -37,7 +39,8 @@ export class Header implements PacketMeta {
   innerNhOffset = 0;
 
   read(out: Spans, tunnel: boolean, littleEndian: boolean): void {
-    this.flags = out.u8(HDR.FLAGS);
+    // Virtio 1.3 §5.1.6.2.2 MUST: other flags are ignored. Nobody hears from a guest that a checksum was validated
+    this.flags = out.u8(HDR.FLAGS) & TX_FLAGS;
     this.gsoType = out.u8(HDR.GSO_TYPE);
     this.hdrLen = out.u16(HDR.HDR_LEN, littleEndian);
     this.gsoSize = out.u16(HDR.GSO_SIZE, littleEndian);
@@ -52,7 +55,6 @@ export class Header implements PacketMeta {
 /** {@link OFFLOAD}s that a packet needs of whoever takes it; -1: no such packet exists. */
 export function neededOffloads(meta: PacketMeta): number {
   const { flags, gsoType } = meta;
-  // Virtio 1.3 §5.1.6.2.2 MUST: flags that nobody knows are ignored
   let needed = (flags & HDR_FLAG.NEEDS_CSUM) !== 0 ? OFFLOAD.CSUM : 0;
   if ((flags & HDR_FLAG.UDP_TUNNEL_CSUM) !== 0) needed |= OFFLOAD.TUNNEL_CSUM;
   if ((gsoType & GSO.ECN) !== 0) needed |= OFFLOAD.ECN;
