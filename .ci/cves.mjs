@@ -1,10 +1,9 @@
 // Known attacks on QEMU's virtio devices, on their saved state and on the loading of streams: cves.json. Each has a test whose
 // name holds its number, or a reason why it cannot concern this project. `node .ci/pnpm.mjs cves` prints the table, and fails
 // where an attack has neither, or both, or where a test names one that is not in the list.
-import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readFileSync } from 'node:fs';
+import { packageFiles, root } from './package-files.mjs';
 
-const root = fileURLToPath(new URL('..', import.meta.url));
 const NUMBER = /CVE-\d{4}-\d{4,}/g;
 
 /** @type {readonly { readonly cve: string, readonly what: string, readonly why?: string }[]} */
@@ -12,7 +11,7 @@ const list = JSON.parse(readFileSync(`${root}/.ci/cves.json`, 'utf8'));
 
 /** Places of each number in the names and tables of tests; comments do not count. @type {Map<string, string[]>} */
 const tests = new Map();
-for (const path of testFiles()) {
+for (const path of packageFiles('test', '.test.ts')) {
   for (const [index, line] of readFileSync(`${root}/${path}`, 'utf8').split('\n').entries()) {
     if (/^\s*(\/\/|\*|\/\*)/.test(line)) continue;
     for (const [number] of line.matchAll(NUMBER)) {
@@ -52,18 +51,4 @@ function files(places) {
   return [
     ...new Map([...places].reverse().map((place) => [place.replace(/:\d+$/, ''), place])).values(),
   ].reverse();
-}
-
-/** @returns {string[]} */
-function testFiles() {
-  return readdirSync(`${root}/packages`).flatMap((name) => {
-    const folder = `packages/${name}/test`;
-    try {
-      return readdirSync(`${root}/${folder}`, { recursive: true })
-        .map((file) => `${folder}/${file}`)
-        .filter((file) => file.endsWith('.test.ts'));
-    } catch {
-      return [];
-    }
-  });
 }

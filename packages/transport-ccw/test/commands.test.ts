@@ -260,6 +260,14 @@ describe('queues', () => {
     expect(device.capture().transport.configVector).toBe(ended === 'done' ? 0x400 : 0xffff);
   });
 
+  test('the reserved field of a modern block says nothing', () => {
+    const guest = guestAt(2);
+    const block = [...modernQueue(0x8000, { num: 16 })];
+    block.fill(0xff, 8, 12);
+    expect(endOf(guest.command(0x13, block))).toBe('done');
+    expect([guest.ccw.device.queueNum(0), guest.ccw.device.queueDesc(0)]).toEqual([16, 0x8000n]);
+  });
+
   test('the legacy ring is laid out behind its address', () => {
     const guest = guestAt(0);
     guest.command(0x13, legacyQueue(0x8000));

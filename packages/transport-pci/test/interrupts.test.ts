@@ -148,7 +148,9 @@ describe('MSI-X', () => {
     startModern(rig.fn);
     setMsix(rig.fn, MSIX.ENABLE);
     rig.fn.device.interrupt(0);
+    rig.fn.device.notifyConfig();
     expect(heard(rig)).toEqual([]);
+    expect(rig.line).toEqual([]);
   });
 
   test('without bus mastering, messages reach no memory', () => {

@@ -318,6 +318,19 @@ describe('modern registers', () => {
     expect(fn.device.queueDesc(0)).toBe(BigInt(ringsOf(0).desc));
   });
 
+  test('a queue that is enabled again is where and as large as the driver has said since', () => {
+    const { fn } = setUp();
+    fn.barWrite(4, MODERN.QUEUE_RESET, 2, 1);
+    fn.barWrite(4, MODERN.QUEUE_SIZE, 2, 8);
+    fn.barWrite(4, MODERN.QUEUE_DESC, 4, 0x40000);
+    fn.barWrite(4, MODERN.QUEUE_AVAIL, 4, 0x41000);
+    fn.barWrite(4, MODERN.QUEUE_USED, 4, 0x42000);
+    fn.barWrite(4, MODERN.QUEUE_ENABLE, 2, 1);
+    expect(fn.barRead(4, MODERN.QUEUE_RESET, 2)).toBe(0);
+    const { num, desc, avail, used } = fn.device.slots[1] ?? {};
+    expect({ num, desc, avail, used }).toEqual({ num: 8, desc: 0x40000n, avail: 0x41000n, used: 0x42000n });
+  });
+
   test('status 0 resets all but selections and features as written', () => {
     const { fn } = setUp();
     fn.barWrite(4, MODERN.CONFIG_VECTOR, 2, 1);

@@ -1,6 +1,6 @@
 // What a live device does with kicks, wherever they come from.
 import { describe, expect, test } from 'vitest';
-import { FEATURE } from '../../src/spec.ts';
+import { FEATURE, STATUS } from '../../src/spec.ts';
 import { EchoMachine } from './echo.ts';
 
 /** Lets what waits for the end of the present call happen. */
@@ -90,6 +90,19 @@ describe('an interrupt that reaches its own device', () => {
     expect(machine.used(0)).toBe(1);
   });
 
+  test('its bit is set when it comes', () => {
+    const machine = new EchoMachine();
+    const { live } = machine;
+    const seen: number[] = [];
+    machine.onInterrupt = () => seen.push(live.readAndClearIsr());
+    machine.start();
+    machine.offer(0);
+    live.kick(0);
+    live.notifyConfig();
+    // QEMU sets both for a configuration change
+    expect(seen).toEqual([1, 3]);
+  });
+
   test('what an interrupt throws goes to whoever caused it, and the device goes on', () => {
     const machine = new EchoMachine();
     const { live } = machine;
@@ -124,5 +137,40 @@ describe('NOTIFICATION_DATA', () => {
     live.kick(0, 2);
     expect([machine.used(0), machine.interrupts]).toEqual([6, 6]);
     expect(machine.events).toEqual([]);
+  });
+});
+
+describe('a kick for nothing', () => {
+  test('changes nothing, however often it comes', () => {
+    const machine = new EchoMachine();
+    machine.start();
+    machine.offer(0);
+    machine.live.kick(0);
+    const before = machine.bytes.slice();
+    for (let i = 0; i < 100; i++) {
+      machine.live.kick(0);
+      machine.live.kick(1);
+    }
+    expect([machine.interrupts, machine.used(0), machine.used(1)]).toEqual([1, 1, 0]);
+    expect(Buffer.compare(machine.bytes, before)).toBe(0);
+    expect(machine.events).toEqual([]);
+  });
+});
+
+describe('a device that needs a reset', () => {
+  test('says so in its status, and by a configuration change to a driver that runs', () => {
+    for (const running of [false, true]) {
+      const machine = new EchoMachine();
+      const { live } = machine;
+      const told: number[] = [];
+      machine.onInterrupt = (queue) => told.push(queue);
+      machine.start();
+      if (!running) live.setStatus(live.status & ~STATUS.DRIVER_OK);
+      live.fault('the guest did something wrong');
+      expect(live.status & STATUS.NEEDS_RESET).toBe(STATUS.NEEDS_RESET);
+      expect(told).toEqual(running ? [-1] : []);
+      live.reset();
+      expect(live.status).toBe(0);
+    }
   });
 });

@@ -143,6 +143,28 @@ describe('what goes back', () => {
     expect(queue.inFlight).toBe(0);
   });
 
+  test('nothing is written to the descriptor table, whatever is done with a chain', () => {
+    for (const options of [{}, { eventIdx: true }, { inOrder: true }, { littleEndian: false }]) {
+      const { rig, queue } = filled(options);
+      rig.desc(DESC, 1, 0x8000, 32, INDIRECT, 0);
+      rig.desc(0x8000, 0, 0x10000, 16, NEXT, 1);
+      rig.desc(0x8000, 1, 0x10100, 64, WRITE, 0);
+      const tables = () => [rig.bytes(DESC, 128), rig.bytes(0x8000, 32)];
+      const before = tables();
+      queue.setNotification(false);
+      queue.availBytes(0x100, 0x100);
+      queue.unpop(popped(queue));
+      queue.push(popped(queue), 0);
+      queue.push(popped(queue), 64);
+      queue.detach(popped(queue));
+      queue.fill(popped(queue), 0, 0);
+      queue.flush(1);
+      queue.setNotification(true);
+      queue.notify();
+      expect(tables()).toEqual(before);
+    }
+  });
+
   test('indices run free and wrap', () => {
     const indices = { lastAvailIdx: 0xfffe, usedIdx: 0xfffe };
     const rig = new Rig({ indices });
@@ -287,6 +309,20 @@ describe('interrupts', () => {
     expect(interrupts(rig, queue, 2)).toEqual([0, 1]);
     rig.put16(AVAIL, 1);
     expect(interrupts(rig, queue, 2)).toEqual([]);
+  });
+
+  test('without EVENT_IDX what stands in the place of used_event says nothing', () => {
+    for (const [flag, expected] of [
+      [0, [0, 1, 2, 3]],
+      [1, []],
+    ] as const) {
+      for (const place of [0, 1, 2, 0x8000, 0xffff]) {
+        const { rig, queue } = filled();
+        rig.put16(AVAIL, flag);
+        rig.put16(AVAIL + 4 + 2 * 8, place);
+        expect(interrupts(rig, queue, 4)).toEqual(expected);
+      }
+    }
   });
 
   test('EVENT_IDX: the first always, then when used_event is passed; the flag is ignored', () => {
