@@ -223,19 +223,53 @@ describe.each(FORMS)('%s: a driver that adds as fast as the device takes', (_nam
   });
 });
 
-it('a back end that throws: the driver is asked for kicks again', () => {
-  for (const [, options] of FORMS) {
+describe.each(FORMS)('%s: with several packets in the ring', (_name, options) => {
+  /** Three packets, and something that throws at the first of them. */
+  function broken(throwsIn: 'back end' | 'interrupt'): { machine: Machine; driver: Driver } {
     const machine = new Machine(options);
     const driver = new Driver(machine, 1);
-    let broken = true;
-    machine.sink.onSend = () => {
-      if (broken) throw new Error('cable on fire');
+    const fail = (): void => {
+      machine.sink.onSend = undefined;
+      machine.wire.listen = undefined;
+      throw new Error('cable on fire');
     };
-    driver.add(80);
+    if (throwsIn === 'back end') machine.sink.onSend = fail;
+    else machine.wire.listen = fail;
+    for (let i = 0; i < 3; i++) driver.add(80);
     expect(() => driver.deliverKick()).toThrow('cable on fire');
-    broken = false;
+    return { machine, driver };
+  }
+
+  it.each(['back end', 'interrupt'] as const)(
+    '%s that throws: the driver is asked for kicks again',
+    (where) => {
+      const { machine, driver } = broken(where);
+      driver.add(80);
+      expect(driver.deliverKick()).toBe(true);
+      expect(machine.used(1)).toHaveLength(4);
+    },
+  );
+
+  it.each(['back end', 'interrupt'] as const)('%s that throws: all that is in the ring is due', (where) => {
+    const { machine } = broken(where);
+    expect(machine.live.capture().device.txWaiting).toBe(1);
+    machine.card.txReady();
+    expect(machine.used(1)).toHaveLength(3);
+    expect(machine.live.capture().device.txWaiting).toBe(0);
+  });
+
+  it('a back end that throws again and again costs no packet', () => {
+    const { machine, driver } = broken('back end');
+    let throws = 5;
+    machine.sink.onSend = () => {
+      if (throws-- > 0) throw new Error('still on fire');
+    };
+    for (let i = 0; i < 5; i++) {
+      driver.add(80);
+      expect(() => driver.deliverKick()).toThrow('still on fire');
+    }
     driver.add(80);
     expect(driver.deliverKick()).toBe(true);
-    expect(machine.used(1)).toHaveLength(2);
-  }
+    expect(machine.used(1)).toHaveLength(9);
+  });
 });

@@ -37,9 +37,14 @@ class End implements NetPort {
   receive(frame: Uint8Array, meta?: PacketMeta, pair = 0): boolean {
     // before the call: it may become ready while it refuses
     this.#full = true;
-    if (!this.#far.send(this.#packet.set(frame, meta, pair))) return false;
-    this.#full = false;
-    return true;
+    // a frame at which it throws is lost, and does not wait
+    let refused = false;
+    try {
+      refused = !this.#far.send(this.#packet.set(frame, meta, pair));
+    } finally {
+      if (!refused) this.#full = false;
+    }
+    return !refused;
   }
 
   canReceive(): boolean {

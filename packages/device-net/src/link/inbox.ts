@@ -1,20 +1,24 @@
-import type { NetPort } from '../live/backend.ts';
 import { FrameQueue } from '../switch/frame-queue.ts';
 import { FramePacket } from './frame-packet.ts';
+import type { LinkCard } from './listener.ts';
 import { FRAME_MIN, type LinkCounters } from './types.ts';
 
-/** Frames from a network that does not wait, on their way to a card: those that it cannot take now are kept, and not too many. */
+/**
+ * Frames from a network that does not wait, on their way to a card: those that it cannot take now are kept, and not too many. One at
+ * which it throws is lost.
+ */
 export class Inbox {
+  readonly #card: LinkCard;
   readonly #counters: LinkCounters;
   readonly #frameMax: number;
   readonly #queue: FrameQueue;
   readonly #packet = new FramePacket();
-  #port: NetPort | undefined;
   /** A delivery is under way, and the card said meanwhile that it is ready. */
   #busy = false;
   #again = false;
 
-  constructor(counters: LinkCounters, frameMax: number, frames: number, bytes: number) {
+  constructor(card: LinkCard, counters: LinkCounters, frameMax: number, frames: number, bytes: number) {
+    this.#card = card;
     this.#counters = counters;
     this.#frameMax = frameMax;
     this.#queue = new FrameQueue(frames, bytes);
@@ -22,10 +26,6 @@ export class Inbox {
 
   get waiting(): number {
     return this.#queue.length;
-  }
-
-  set port(port: NetPort) {
-    this.#port = port;
   }
 
   /** A frame from the network, lent. */
@@ -37,7 +37,7 @@ export class Inbox {
     }
     counters.rxFrames++;
     counters.rxBytes += frame.length;
-    if (this.#port === undefined) {
+    if (!this.#card.attached) {
       counters.rxDropped++;
       return;
     }
@@ -62,14 +62,13 @@ export class Inbox {
   /** Once more, if the card has become ready while it refused. */
   #give(frame: Uint8Array): boolean {
     this.#busy = true;
-    try {
-      do {
-        this.#again = false;
-        if (this.#port?.receive(frame) !== false) return true;
-      } while (this.#again);
-      return false;
-    } finally {
-      this.#busy = false;
-    }
+    let taken: boolean | undefined;
+    do {
+      this.#again = false;
+      taken = this.#card.receive(frame);
+    } while (taken === false && this.#again);
+    this.#busy = false;
+    if (taken === undefined) this.#counters.rxDropped++;
+    return taken !== false;
   }
 }

@@ -10,7 +10,7 @@ export class LinkCounters {
   /** Frames and bytes that came. */
   rxFrames = 0;
   rxBytes = 0;
-  /** Frames that were lost because the guest had no buffer for long, or no card was there. */
+  /** Frames that were lost because the guest had no buffer for long, because no card was there, or because it threw. */
   rxDropped = 0;
   /** Frames that are none: shorter than an Ethernet header, longer than {@link LinkOptions.frameMax}, a message of text. */
   rxMalformed = 0;
@@ -26,12 +26,15 @@ export type LinkEvent =
   /** Somebody else has connected to a link for two. */
   | { readonly name: 'refused'; readonly peer: string }
   /** What is wrong does not end the link, and is told once while it is up: a port where nobody listens, a message of text. */
-  | { readonly name: 'trouble'; readonly reason: string };
+  | { readonly name: 'trouble'; readonly reason: string }
+  /** The card has thrown: the frame is lost, if it was one, and the next one is tried as usual. */
+  | { readonly name: 'failed'; readonly error: unknown };
 
 /** Options that all links have. */
 export interface LinkOptions {
   /** Longest frame that is taken, 14 to 69632, which is the default and QEMU's limit. */
   readonly frameMax?: number;
+  /** What it throws, a timer throws once more. Without it a timer throws what a card threw. */
   readonly onEvent?: (event: LinkEvent) => void;
 }
 

@@ -61,22 +61,36 @@ export class Control {
   }
 
   handle(queue: Virtqueue): void {
+    try {
+      for (let left = RUN_RINGS * queue.size; left > 0; left--) if (!this.#next(queue)) break;
+    } finally {
+      // also when the back end or an interrupt has thrown
+      if (!queue.isEmpty()) this.#defer(queue.index);
+    }
+  }
+
+  /** Executes a command. False: there is none, or the driver broke the device. */
+  #next(queue: Virtqueue): boolean {
     const { host, counters } = this.#card;
-    for (let left = RUN_RINGS * queue.size; left > 0; left--) {
-      const chain = queue.pop();
-      if (chain === undefined) return;
-      const { out, in: reply } = chain;
-      if (reply.total < 1 || out.total < HEADER_BYTES) {
-        host.fault('virtio-net ctrl missing headers', { out: out.total, in: reply.total });
-        queue.detach(chain);
-        return;
-      }
-      counters.ctrlCommands++;
-      const written = this.#answer(out, reply);
+    const chain = queue.pop();
+    if (chain === undefined) return false;
+    const { out, in: reply } = chain;
+    if (reply.total < 1 || out.total < HEADER_BYTES) {
+      host.fault('virtio-net ctrl missing headers', { out: out.total, in: reply.total });
+      queue.detach(chain);
+      return false;
+    }
+    counters.ctrlCommands++;
+    let written = -1;
+    try {
+      written = this.#answer(out, reply);
+    } finally {
+      // the back end threw: the driver waits for an answer all the same
+      if (written < 0) written = reply.fill(0, 1, ERR);
       queue.push(chain, written);
       queue.notify();
     }
-    if (!queue.isEmpty()) this.#defer(queue.index);
+    return true;
   }
 
   /** Goes on later with what the driver has added meanwhile: its kick may be over. */

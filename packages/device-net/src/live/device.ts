@@ -124,8 +124,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   txReady(): void {
     if (!this.#card.attached) return;
     this.#card.host.memory.sync();
-    for (const transmitter of this.#transmitters) transmitter.ready();
+    eachInTurn(this.#transmitters.length, this.#ready);
   }
+
+  readonly #ready = (pair: number): void => this.#transmitters[pair]?.ready();
 
   // The host program's side
 
@@ -292,19 +294,24 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     const card = this.#card;
     if (card.paused || !card.driverOk) return;
     const pairs = card.multiqueue ? card.currPairs : 1;
-    for (let pair = 0; pair < pairs; pair++) {
-      const transmitter = this.#transmitters[pair];
-      if (card.linkUp) {
-        this.#receiver.start(pair);
-        transmitter?.start();
-        continue;
-      }
-      const queue = card.host.queue(2 * pair + 1);
-      if (transmitter?.waiting !== true || queue === undefined) continue;
-      transmitter.waiting = false;
-      queue.setNotification(true);
-      transmitter.dropAll(queue);
+    if (!card.linkUp) {
+      eachInTurn(pairs, (pair) => this.#dropWaiting(pair));
+      return;
     }
+    // two steps for each pair: what receiving throws does not keep it from sending
+    eachInTurn(2 * pairs, (step) => {
+      if (step % 2 === 0) this.#receiver.start(step >> 1);
+      else this.#transmitters[step >> 1]?.start();
+    });
+  }
+
+  #dropWaiting(pair: number): void {
+    const transmitter = this.#transmitters[pair];
+    const queue = this.#card.host.queue(2 * pair + 1);
+    if (transmitter?.waiting !== true || queue === undefined) return;
+    transmitter.waiting = false;
+    queue.setNotification(true);
+    transmitter.dropAll(queue);
   }
 
   #isControl(index: number): boolean {
@@ -322,4 +329,19 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     const sizes = Array.from({ length: 2 * pairs }, (_, i) => (i % 2 === 0 ? rxQueueSize : txQueueSize));
     this.#queueSizes = [...sizes, CTRL_QUEUE_SIZE];
   }
+}
+
+/** Takes all steps, though one of them throws, in the back end or in an interrupt: the first exception is thrown at the end. */
+function eachInTurn(steps: number, take: (step: number) => void): void {
+  let failed = false;
+  let failure: unknown;
+  for (let step = 0; step < steps; step++) {
+    try {
+      take(step);
+    } catch (error) {
+      if (!failed) failure = error;
+      failed = true;
+    }
+  }
+  if (failed) throw failure;
 }

@@ -33,6 +33,8 @@ export class Transmitter {
   #life = 0;
   /** {@link waiting}, and something will come back to it. */
   #deferred = false;
+  /** {@link waiting}, because the back end threw, or an interrupt: whatever comes next tries again. */
+  #threw = false;
 
   constructor(card: Card, pair: number, notifier: Notifier) {
     this.#card = card;
@@ -52,7 +54,7 @@ export class Transmitter {
       this.dropAll(queue);
       return;
     }
-    if (this.waiting) return;
+    if (this.waiting && !this.#threw) return;
     if (this.#running) {
       this.#again = true;
       return;
@@ -70,7 +72,7 @@ export class Transmitter {
 
   /** The back end takes packets again. */
   ready(): void {
-    if (!this.blocked) return;
+    if (!this.blocked && !this.#threw) return;
     this.blocked = false;
     if (this.#running) {
       this.#again = true;
@@ -84,6 +86,7 @@ export class Transmitter {
   forget(): void {
     this.waiting = false;
     this.blocked = false;
+    this.#threw = false;
     this.#life++;
   }
 
@@ -108,23 +111,37 @@ export class Transmitter {
     const { host, paused, driverOk } = this.#card;
     if (paused || this.#running) return;
     this.waiting = false;
+    this.#threw = false;
     if (!driverOk) return;
     this.#running = true;
+    let life = this.#life;
+    let finished = false;
     try {
-      let life: number;
       do {
         life = this.#life;
         const queue = host.queue(this.#index);
         if (queue !== undefined) this.#work(queue);
         // a guest that runs inside of send() may have reset the card, started it, and kicked
       } while (life !== this.#life && this.#again);
+      finished = true;
     } finally {
       this.#running = false;
       this.#again = false;
+      if (!finished && life === this.#life) this.#failed();
     }
     // the machine was stopped inside of send(): what is left goes on with it, here or elsewhere
     if (this.#card.paused) this.waiting = true;
     else if (this.waiting && !this.blocked) this.#defer();
+  }
+
+  /** The back end threw, or an interrupt: what is in the ring is due, and the driver's next kick, with anything new, tries again. */
+  #failed(): void {
+    this.waiting = true;
+    this.#threw = true;
+    const queue = this.#card.host.queue(this.#index);
+    // counted first: a driver kicks for what is behind that
+    queue?.availBytes(0, Number.POSITIVE_INFINITY);
+    queue?.setNotification(true);
   }
 
   /** Flushes, and looks again with notifications on, until nothing is left. */
@@ -214,11 +231,8 @@ export class Transmitter {
         taken = this.#card.settings.backend.send(packet);
       } finally {
         packet.close();
-        // the back end threw: the packet stays the driver's, whose next kick tries again
-        if (taken === undefined && life === this.#life) {
-          queue.setNotification(true);
-          queue.unpop(chain);
-        }
+        // the back end threw: the packet stays the driver's
+        if (taken === undefined && life === this.#life) queue.unpop(chain);
       }
       // a guest that runs inside of send() has reset the queue: this chain is not ours any more
       if (life !== this.#life) return true;

@@ -1,6 +1,7 @@
 import dgram from 'node:dgram';
 import { HostError } from '@virtkit/core';
 import { Inbox } from '../link/inbox.ts';
+import { LinkCard, tell } from '../link/listener.ts';
 import { positive } from '../link/settings.ts';
 import { FRAME_MAX, FRAME_MIN, LinkCounters, type LinkEvent, type LinkOptions } from '../link/types.ts';
 import type { NetBackend, NetPort, Packet } from '../live/backend.ts';
@@ -49,11 +50,11 @@ export class DatagramBackend implements NetBackend {
   readonly #socket: dgram.Socket;
   readonly #counters = new LinkCounters();
   readonly #offload = new SoftwareOffload();
+  readonly #card: LinkCard;
   readonly #inbox: Inbox;
   /** Arrays whose datagrams have gone out. */
   readonly #spare: Uint8Array[] = [];
   #inFlight = 0;
-  #port: NetPort | undefined;
   #refused = false;
   #closed = false;
   #troubled = false;
@@ -66,7 +67,8 @@ export class DatagramBackend implements NetBackend {
     positive('local.port', local.port, 0, 0xffff);
     positive('remote.port', remote.port, 1, 0xffff);
     this.#options = options;
-    this.#inbox = new Inbox(this.#counters, frameMax, queueFrames, queueBytes);
+    this.#card = new LinkCard(options.onEvent);
+    this.#inbox = new Inbox(this.#card, this.#counters, frameMax, queueFrames, queueBytes);
     const ipv6 = (local.host ?? HOST).includes(':');
     this.#socket = dgram.createSocket(ipv6 ? 'udp6' : 'udp4');
   }
@@ -132,9 +134,8 @@ export class DatagramBackend implements NetBackend {
   }
 
   attach(port: NetPort): void {
-    if (this.#port !== undefined) throw new HostError('a datagram link is for one card');
-    this.#port = port;
-    this.#inbox.port = port;
+    if (this.#card.attached) throw new HostError('a datagram link is for one card');
+    this.#card.attach(port);
   }
 
   rxReady(): void {
@@ -171,8 +172,7 @@ export class DatagramBackend implements NetBackend {
     const bytes =
       spare !== undefined && spare.length >= length ? spare : new Uint8Array(Math.max(2048, length));
     this.#offload.write(bytes);
-    this.#inFlight++;
-    this.#socket.send(bytes, 0, length, (error) => {
+    const sent = (error: Error | null): void => {
       this.#inFlight--;
       if (bytes.length === 2048 && this.#spare.length < IN_FLIGHT_MAX) this.#spare.push(bytes);
       if (error === null) {
@@ -183,14 +183,22 @@ export class DatagramBackend implements NetBackend {
         counters.txDropped++;
         this.#trouble(error);
       }
-      if (this.#inFlight <= IN_FLIGHT_MAX / 2) this.#ready();
-    });
+    };
+    this.#inFlight++;
+    try {
+      this.#socket.send(bytes, 0, length, (error) => {
+        sent(error);
+        if (this.#inFlight <= IN_FLIGHT_MAX / 2) this.#ready();
+      });
+    } catch (error) {
+      sent(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   #ready(): void {
     if (!this.#refused) return;
     this.#refused = false;
-    this.#port?.txReady();
+    this.#card.txReady();
   }
 
   /** Nobody listens there, say. Once, until something has gone out. */
@@ -201,6 +209,6 @@ export class DatagramBackend implements NetBackend {
   }
 
   #tell(event: LinkEvent): void {
-    this.#options.onEvent?.(event);
+    tell(this.#options.onEvent, event);
   }
 }

@@ -5,7 +5,7 @@ const LENGTH_BYTES = 4;
 export interface FrameSink {
   /** Longest frame; a longer one means that this is no stream of frames, or not any more. */
   readonly max: number;
-  /** A frame, lent. False: not now, {@link FrameReader.proceed} will be called. */
+  /** A frame, lent. False: not now, {@link FrameReader.proceed} will be called. Does not throw. */
   frame(bytes: Uint8Array): boolean;
 }
 

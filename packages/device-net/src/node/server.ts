@@ -1,6 +1,7 @@
 import type net from 'node:net';
 import { HostError } from '@virtkit/core';
 import { connect } from '../link/cable.ts';
+import { tell } from '../link/listener.ts';
 import { positive } from '../link/settings.ts';
 import { FRAME_MAX, FRAME_MIN, type LinkEvent, type LinkOptions } from '../link/types.ts';
 import type { NetSwitch, SwitchPort } from '../switch/switch.ts';
@@ -44,7 +45,7 @@ export class StreamServer {
   static async listen(lan: Pick<NetSwitch, 'port'>, options: StreamServerOptions): Promise<StreamServer> {
     const made = new StreamServer(lan, options);
     const server = await listen(options, (socket) => made.#accept(socket));
-    server.on('error', (error) => options.onEvent?.({ name: 'trouble', reason: error.message }, ''));
+    server.on('error', (error) => made.#tell({ name: 'trouble', reason: error.message }, ''));
     made.#server = server;
     return made;
   }
@@ -74,12 +75,12 @@ export class StreamServer {
   }
 
   #accept(socket: net.Socket): void {
-    const { onEvent, frameMax, connections = CONNECTIONS } = this.#options;
+    const { frameMax, connections = CONNECTIONS } = this.#options;
     const peer = peerOf(socket);
     if (this.#closed || this.#links.size >= connections) {
       socket.on('error', () => {});
       socket.destroy();
-      onEvent?.({ name: 'refused', peer }, peer);
+      this.#tell({ name: 'refused', peer }, peer);
       return;
     }
     const port = this.#lan.port();
@@ -90,10 +91,16 @@ export class StreamServer {
           this.#links.delete(link);
           port.close();
         }
-        onEvent?.(event, peer);
+        this.#tell(event, peer);
       },
     });
     this.#links.set(link, port);
     connect(port, link);
+    // a listener may have closed the server when it was told
+    if (this.#closed) void link.close();
+  }
+
+  #tell(event: LinkEvent, peer: string): void {
+    tell((told: LinkEvent) => this.#options.onEvent?.(told, peer), event);
   }
 }

@@ -1,6 +1,7 @@
 import type net from 'node:net';
 import { HostError } from '@virtkit/core';
 import { Backoff } from '../link/backoff.ts';
+import { LinkCard, tell } from '../link/listener.ts';
 import { positive } from '../link/settings.ts';
 import {
   FRAME_MAX,
@@ -46,17 +47,18 @@ export class StreamBackend implements NetBackend {
   readonly supports: NetOffloads = SOFTWARE_OFFLOADS;
   readonly #options: LinkOptions;
   readonly #frameMax: number;
+  readonly #card: LinkCard;
   readonly #counters = new LinkCounters();
   readonly #offload = new SoftwareOffload();
   #source: Source = { close: async () => {} };
   #address: StreamAddress | undefined;
   #connection: Connection | undefined;
-  #port: NetPort | undefined;
   #refused = false;
   #closed = false;
 
   private constructor(options: LinkOptions) {
     this.#options = options;
+    this.#card = new LinkCard(options.onEvent);
     this.#frameMax = positive('frameMax', options.frameMax ?? FRAME_MAX, FRAME_MIN, FRAME_MAX);
   }
 
@@ -160,8 +162,8 @@ export class StreamBackend implements NetBackend {
   }
 
   attach(port: NetPort): void {
-    if (this.#port !== undefined) throw new HostError('a stream is for one card');
-    this.#port = port;
+    if (this.#card.attached) throw new HostError('a stream is for one card');
+    this.#card.attach(port);
   }
 
   rxReady(): void {
@@ -213,8 +215,11 @@ export class StreamBackend implements NetBackend {
       counters.rxMalformed++;
       return true;
     }
-    if (this.#port === undefined) counters.rxDropped++;
-    else if (!this.#port.receive(bytes)) return false;
+    if (this.#card.attached) {
+      const taken = this.#card.receive(bytes);
+      if (taken === false) return false;
+      if (taken === undefined) counters.rxDropped++;
+    } else counters.rxDropped++;
     counters.rxFrames++;
     counters.rxBytes += bytes.length;
     return true;
@@ -224,7 +229,7 @@ export class StreamBackend implements NetBackend {
   #ready(): void {
     if (!this.#refused) return;
     this.#refused = false;
-    this.#port?.txReady();
+    this.#card.txReady();
   }
 
   #down(reason: string): void {
@@ -234,11 +239,12 @@ export class StreamBackend implements NetBackend {
   }
 
   #tell(event: LinkEvent): void {
-    this.#options.onEvent?.(event);
+    tell(this.#options.onEvent, event);
   }
 }
 
 interface Ends {
+  /** Does not throw. */
   frame(bytes: Uint8Array): boolean;
   ready(): void;
   /** Is called once. */

@@ -1,4 +1,5 @@
 import { HostError, later } from '@virtkit/core';
+import { tell } from '../link/listener.ts';
 import type { GuestOffloads, NetBackend, NetPort, Packet } from '../live/backend.ts';
 import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
@@ -197,16 +198,9 @@ export class NetSwitch {
     });
   }
 
-  /** The listener's own mistakes end nowhere near a card: a timer throws them once more. */
   #failed(port: Port, error: unknown): void {
     port.failure = error;
-    try {
-      this.#options.onEvent?.({ name: 'failed', port, error });
-    } catch (mistake) {
-      later(() => {
-        throw mistake;
-      });
-    }
+    tell(this.#options.onEvent, { name: 'failed', port, error });
   }
 }
 

@@ -1,6 +1,7 @@
 import { HostError } from '@virtkit/core';
 import { Backoff } from '../link/backoff.ts';
 import { Inbox } from '../link/inbox.ts';
+import { LinkCard, tell } from '../link/listener.ts';
 import { positive } from '../link/settings.ts';
 import {
   FRAME_MAX,
@@ -33,12 +34,17 @@ export interface WebSocketOptions extends LinkOptions {
   /** Frames kept for each direction, while the link is down or the guest has no buffer. Defaults 256, and 1 MiB (at least 128 KiB). */
   readonly queueFrames?: number;
   readonly queueBytes?: number;
+  /** Milliseconds in which a relay has to answer before it is hung up on, and called again; default 30000. */
+  readonly handshakeTimeout?: number;
   /** Bytes that the socket may hold before the card has to wait; default 1 MiB. */
   readonly bufferedMax?: number;
 }
 
 /** WebSockets do not say when they have sent: milliseconds between two looks. */
 const POLL = 5;
+/** Milliseconds that an unanswered handshake is waited for. */
+const HANDSHAKE_TIMEOUT = 30_000;
+const DAY = 24 * 3600 * 1000;
 /** Longer than any frame. */
 const QUEUE_BYTES_MIN = 1 << 17;
 
@@ -59,16 +65,18 @@ export class WebSocketBackend implements NetBackend {
   readonly #options: WebSocketOptions;
   readonly #make: (() => WebSocketLike) | undefined;
   readonly #bufferedMax: number;
+  readonly #handshakeTimeout: number;
   readonly #backoff: Backoff;
   readonly #counters = new LinkCounters();
   readonly #offload = new SoftwareOffload();
+  readonly #card: LinkCard;
   readonly #inbox: Inbox;
   /** What was sent while the link was down: complete frames. */
   readonly #kept: FrameQueue;
   readonly #retry: Timer;
+  readonly #handshake: Timer;
   readonly #poll: Timer;
   #socket: WebSocketLike | undefined;
-  #port: NetPort | undefined;
   #closed = false;
   /** The card waits. */
   #refused = false;
@@ -77,16 +85,20 @@ export class WebSocketBackend implements NetBackend {
   /** @throws HostError that names the option */
   constructor(options: WebSocketOptions) {
     const { queueFrames = 256, queueBytes = 1 << 20, bufferedMax = 1 << 20, frameMax = FRAME_MAX } = options;
+    const { handshakeTimeout = HANDSHAKE_TIMEOUT } = options;
     positive('frameMax', frameMax, FRAME_MIN, FRAME_MAX);
     positive('queueFrames', queueFrames, 1, 1 << 20);
     positive('queueBytes', queueBytes, QUEUE_BYTES_MIN, 1 << 30);
     this.#bufferedMax = positive('bufferedMax', bufferedMax, 1, 1 << 30);
+    this.#handshakeTimeout = positive('handshakeTimeout', handshakeTimeout, 1, DAY);
     this.#options = options;
     this.#make = maker(options);
     this.#backoff = new Backoff(options.reconnect === false ? {} : options.reconnect);
-    this.#inbox = new Inbox(this.#counters, frameMax, queueFrames, queueBytes);
+    this.#card = new LinkCard(options.onEvent);
+    this.#inbox = new Inbox(this.#card, this.#counters, frameMax, queueFrames, queueBytes);
     this.#kept = new FrameQueue(queueFrames, queueBytes);
     this.#retry = new Timer(() => this.#connect());
+    this.#handshake = new Timer(() => this.#expired());
     this.#poll = new Timer(() => this.#look());
     this.#adopt(options.socket ?? this.#first());
   }
@@ -113,6 +125,7 @@ export class WebSocketBackend implements NetBackend {
     if (this.#closed) return;
     this.#closed = true;
     this.#retry.stop();
+    this.#handshake.stop();
     this.#poll.stop();
     this.#kept.clear();
     this.#inbox.clear();
@@ -124,9 +137,8 @@ export class WebSocketBackend implements NetBackend {
   }
 
   attach(port: NetPort): void {
-    if (this.#port !== undefined) throw new HostError('a WebSocket link is for one card');
-    this.#port = port;
-    this.#inbox.port = port;
+    if (this.#card.attached) throw new HostError('a WebSocket link is for one card');
+    this.#card.attach(port);
   }
 
   rxReady(): void {
@@ -187,7 +199,7 @@ export class WebSocketBackend implements NetBackend {
       return;
     }
     this.#refused = false;
-    this.#port?.txReady();
+    this.#card.txReady();
   }
 
   /** An address that the platform does not take at all is the program's mistake. */
@@ -228,14 +240,23 @@ export class WebSocketBackend implements NetBackend {
       if (this.#socket === socket) this.#down(closeReason(event, failure));
     });
     if (socket.readyState === READY_STATE.OPEN) this.#up(socket);
-    else if (socket.readyState === READY_STATE.CONNECTING)
+    else if (socket.readyState === READY_STATE.CONNECTING) {
+      this.#handshake.start(this.#handshakeTimeout);
       socket.addEventListener('open', () => {
         if (this.#socket === socket) this.#up(socket);
       });
-    else this.#down('the WebSocket is closed');
+    } else this.#down('the WebSocket is closed');
+  }
+
+  /** Whoever took the connection does not answer. */
+  #expired(): void {
+    const socket = this.#socket;
+    this.#down(`no answer to the handshake within ${this.#handshakeTimeout} ms`);
+    socket?.close();
   }
 
   #up(socket: WebSocketLike): void {
+    this.#handshake.stop();
     this.#counters.connects++;
     this.#backoff.up();
     this.#tell({ name: 'up', peer: this.#options.url ?? 'WebSocket' });
@@ -248,6 +269,7 @@ export class WebSocketBackend implements NetBackend {
   }
 
   #down(reason: string): void {
+    this.#handshake.stop();
     this.#socket = undefined;
     const again = this.#make !== undefined && this.#options.reconnect !== false;
     if (again) {
@@ -280,7 +302,7 @@ export class WebSocketBackend implements NetBackend {
   }
 
   #tell(event: LinkEvent): void {
-    this.#options.onEvent?.(event);
+    tell(this.#options.onEvent, event);
   }
 }
 
