@@ -135,6 +135,17 @@ describe.each(FORMATS)('%s', (_, rings) => {
       expect(other.live.check(lying).map(({ code }) => code)).toContain('request-order');
     });
 
+  if ('inOrder' in rings && 'packed' in rings)
+    test('IN_ORDER: a chain that the guest cut into two afterwards is not given back twice', async () => {
+      const { m, state } = await saved();
+      const { m: other } = machine();
+      other.ram.set(m.ram);
+      const usedIdx = state.subsections.packedVirtqueues?.[0]?.usedIdx ?? 0;
+      const flags = m.ring(0).desc + 16 * usedIdx + 14;
+      other.view.setUint16(flags, other.view.getUint16(flags, true) & ~1, true);
+      expect(other.live.check(state).map(({ code }) => code)).toEqual(['request-order']);
+    });
+
   test('a broken device is restored as it is: its reset forgets everything', async () => {
     const { m, state } = await saved();
     const { m: other } = machine();

@@ -13,6 +13,8 @@ import {
   SplitQueue,
 } from '@virtkit/core';
 import type { Random } from '@virtkit/testing';
+import type { RequestInFlight } from '../../core/src/contract/model.ts';
+import { checkInFlight } from '../../core/src/live/in-flight.ts';
 import { demand } from './target.ts';
 
 const SIZES: readonly [number, ...number[]] = [8, 4, 16, 1, 2, 6];
@@ -88,8 +90,8 @@ class Side {
     this.queue = this.#make(freshIndices());
   }
 
-  #make(indices: RingIndices): Ring {
-    const setup: QueueSetup = {
+  #setup(indices: RingIndices): QueueSetup {
+    return {
       index: 0,
       desc: DESC as Gpa,
       avail: AVAIL as Gpa,
@@ -99,6 +101,19 @@ class Side {
       owner: this.owner,
       ...this.#shape,
     };
+  }
+
+  /** Would a restore refuse these requests, since the guest has changed what they were taken from? */
+  #contradicts(requests: readonly RequestInFlight[]): boolean {
+    let contradiction = false;
+    checkInFlight(this.#setup(this.queue.indices()), this.#shape.packed, requests, () => {
+      contradiction = true;
+    });
+    return contradiction;
+  }
+
+  #make(indices: RingIndices): Ring {
+    const setup = this.#setup(indices);
     return this.#shape.packed ? new PackedQueue(setup) : new SplitQueue(setup);
   }
 
@@ -162,6 +177,8 @@ class Side {
       ndescs: chain.ndescs,
       held: held.includes(chain),
     }));
+    if (this.#contradicts(elements.map(({ element, ndescs }) => ({ queue: 0, path: '', element, ndescs }))))
+      return false;
     const next = this.#make(this.queue.indices());
     const taken: Chain[] = [];
     const finished: Chain[] = [];

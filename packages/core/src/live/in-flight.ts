@@ -93,7 +93,17 @@ export function checkInFlight(
   if (!setup.inOrder) return;
   const known = new Set(taken);
   const strange = requests.find(({ element }) => !known.has(element.index));
-  if (strange === undefined) return;
+  if (strange === undefined) {
+    if (taken.length !== requests.length)
+      report({
+        code: 'request-order',
+        severity: 'error',
+        path: `queues[${queue}]`,
+        reason: `queue ${queue} gives back in order what the ring calls ${shown(taken)}, and requests in flight are ${shown(heads)}`,
+        facts,
+      });
+    return;
+  }
   report({
     code: 'request-order',
     severity: 'error',
