@@ -7,6 +7,10 @@
 // Prints a line a file: mutants, killed, without a test, survived, and what is known to change nothing (equivalent mutants, with
 // their reason in .ci/mutants.json). Survivors are listed in .mutants/PACKAGE.txt. Tests that need a QEMU or a browser do not take
 // part: those that kill must run everywhere. Sources are changed where they stand, and put back: run it in a worktree of its own.
+//
+// VIRTKIT_MUTANTS_JOBS   how many run at once; default 2
+// VIRTKIT_MUTANTS_TESTS  only these tests of the package, with commas between: `test/live/in-order.test.ts`. Quick while tests are
+//                        being written; what they kill is the least that all tests kill
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +22,8 @@ const ELSEWHERE = ['**/*qemu*.test.ts', '**/browser.test.ts', '**/rtc.test.ts'];
 /** @type {{ packages: Record<string, { files: string[], tests?: string[] }>, equivalent: { file: string, code: string, mutant: string, why: string }[] }} */
 const list = JSON.parse(readFileSync(`${root}.ci/mutants.json`, 'utf8'));
 
+const someTests = process.env['VIRTKIT_MUTANTS_TESTS']?.split(',');
+
 const [only, ...named] = process.argv.slice(2);
 const chosen = only === undefined ? Object.keys(list.packages) : [only];
 let poor = 0;
@@ -25,7 +31,7 @@ for (const name of chosen) {
   const known = list.packages[name];
   const files = named.length > 0 ? named : (known?.files ?? []);
   if (files.length === 0) throw new Error(`no files of ${name} in .ci/mutants.json, and none named`);
-  poor += report(name, run(name, files, known?.tests ?? ['test/**/*.test.ts']));
+  poor += report(name, run(name, files, someTests ?? known?.tests ?? ['test/**/*.test.ts']));
 }
 process.exitCode = poor > 0 ? 1 : 0;
 

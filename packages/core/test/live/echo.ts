@@ -36,10 +36,10 @@ export const wireLayer: TransportLayer<Wire> = {
 
 export class Echo implements DeviceModel<null> {
   readonly layer = echoLayer;
-  readonly features = 0n;
+  readonly features: bigint = 0n;
   readonly legacyFeatures = 0n;
   readonly badFeatures = 0n;
-  readonly configLength = 0;
+  readonly configLength: number = 0;
   readonly queueSizes: readonly number[] = [8, 8];
   readonly pciClass = 0xff0000;
   /** Chains are kept until {@link answer}. */
@@ -102,8 +102,13 @@ export class EchoMachine {
   readonly live: LiveDevice<Wire, null>;
   private added = 0;
 
-  constructor(options: Partial<LiveOptions> & { readonly echo?: Echo } = {}) {
-    const { echo = new Echo(), ...others } = options;
+  constructor(
+    options: Partial<LiveOptions> & {
+      readonly echo?: Echo;
+      readonly wire?: Partial<TransportModel<Wire>>;
+    } = {},
+  ) {
+    const { echo = new Echo(), wire, ...others } = options;
     this.echo = echo;
     const transport: TransportModel<Wire> = {
       layer: wireLayer,
@@ -118,6 +123,7 @@ export class EchoMachine {
       check: () => {},
       apply: () => {},
       resetQueue: () => {},
+      ...wire,
     };
     this.live = new LiveDevice(this.echo, transport, {
       memory: new MappedMemory([{ gpa: 0, bytes: this.bytes }]),
