@@ -51,6 +51,7 @@ describe('what the driver sends (§5.1.4.1, §5.1.6.2.2)', () => {
 
   it.each<[string, string]>([
     ['flags that nobody knows', 'f0 00 0000 0000 0000 0000 0000'],
+    ['flags of tunnels, where there are none,', '08 00 0000 0000 0000 0000 0000'],
     ['flags of the other direction', '06 00 0000 0000 0000 0000 0000'],
     ['where a checksum would be, without one', '00 00 0000 0000 ffff ffff 0000'],
     ['headers longer than the frame', '00 00 ffff 0000 0000 0000 0000'],
@@ -95,6 +96,63 @@ describe('segments for a driver (§5.1.6.4.1)', () => {
     };
     expect(received({})).toEqual(Uint8Array.of(1, gsoType, 54, 0, ...le16(500)));
     expect(received({ without: features })).toBeUndefined();
+  });
+});
+
+describe('UDP tunnels (Virtio 1.4 §5.1.9.2.2, §5.1.9.4.1)', () => {
+  const offloads = { ...all, udpTunnel: true };
+  const OFFSETS = `${'00'.repeat(8)} 2a00 4000`;
+  const send = (start: string, options: MachineOptions = {}): Machine => {
+    const machine = new Machine({ net: { offloads }, ...options });
+    machine.transmit(frame(3000), fromHex(`${start} 3600 b405 2200 1000 0000 ${OFFSETS}`));
+    expect(machine.used(1)).toHaveLength(1);
+    return machine;
+  };
+  const SENT = {
+    hdrLen: 54,
+    gsoSize: 0x5b4,
+    csumStart: 34,
+    csumOffset: 16,
+    outerThOffset: 42,
+    innerNhOffset: 64,
+  };
+
+  it.each<[string, string]>([
+    ['of both kinds', '01 61'],
+    ['without NEEDS_CSUM', '00 21'],
+    ['with DATA_VALID', '03 41'],
+    ['of no segments', '01 20'],
+    ['whose checksum is left, and that is none', '09 01'],
+  ])('a packet %s is not accepted', (_name, start) => {
+    const { sink, card } = send(start);
+    expect(sink.frames).toEqual([]);
+    expect(card.counters.txDropped).toBe(1);
+  });
+
+  it.each([0x21, 0x41])('one of kind %i is, with where its headers are', (gsoType) => {
+    expect(send(`01 ${gsoType.toString(16)}`).sink.metas).toEqual([{ ...SENT, flags: 1, gsoType }]);
+  });
+
+  it('a packet without a tunnel has no headers in one', () => {
+    const untunnelled = { flags: 1, gsoType: 1, outerThOffset: 0, innerNhOffset: 0 };
+    expect(send('01 01').sink.metas).toMatchObject([untunnelled]);
+  });
+
+  it.each<[string, number, number, readonly number[], boolean]>([
+    ['with the feature', 1, 0x21, [], true],
+    ['without it', 1, 0x21, [F.GUEST_UDP_TUNNEL_GSO, F.GUEST_UDP_TUNNEL_GSO_CSUM], false],
+    ['with a checksum that is left, and the feature', 9, 0x41, [], true],
+    ['with a checksum that is left, without it', 9, 0x41, [F.GUEST_UDP_TUNNEL_GSO_CSUM], false],
+    ['with DATA_VALID', 3, 0x21, [], false],
+    ['of both kinds', 1, 0x61, [], false],
+  ])('a driver is given one %s: %i %i', (_name, flags, gsoType, without, given) => {
+    const machine = new Machine({ net: { offloads }, without });
+    const [at = 0] = machine.offer([4000]);
+    expect(machine.card.receive(frame(3000), { ...SENT, flags, gsoType })).toBe(true);
+    expect(machine.used(0)).toHaveLength(given ? 1 : 0);
+    if (!given) return;
+    expect([...machine.read(at, 2)]).toEqual([flags, gsoType]);
+    expect([...machine.read(at + 20, 4)]).toEqual([42, 0, 64, 0]);
   });
 });
 

@@ -23,8 +23,6 @@ export const HDR_BYTES = 10;
 /** Bytes of the longest form. */
 export const HDR_BYTES_MAX = 24;
 
-/** What a driver can ask for. Everything else it writes there is no word of this card to whoever gets the packet. */
-const TX_FLAGS = HDR_FLAG.NEEDS_CSUM | HDR_FLAG.UDP_TUNNEL_CSUM;
 const TUNNEL_TYPES = GSO.UDP_TUNNEL_IPV4 | GSO.UDP_TUNNEL_IPV6;
 
 /** The packet that a header speaks of: a complete frame, until a header was read. Reused. */
@@ -39,16 +37,19 @@ export class Header implements PacketMeta {
   innerNhOffset = 0;
 
   read(out: Spans, tunnel: boolean, littleEndian: boolean): void {
-    // Virtio 1.3 §5.1.6.2.2 MUST: other flags are ignored. Nobody hears from a guest that a checksum was validated
-    this.flags = out.u8(HDR.FLAGS) & TX_FLAGS;
     this.gsoType = out.u8(HDR.GSO_TYPE);
+    const tunnelled = (this.gsoType & TUNNEL_TYPES) !== 0;
+    // Virtio 1.3 §5.1.6.2.2 MUST: other flags are ignored. Nobody hears from a guest that a checksum was validated;
+    // of a tunnel that is a mistake, and such a packet goes nowhere
+    const known = HDR_FLAG.NEEDS_CSUM | (tunnel ? HDR_FLAG.UDP_TUNNEL_CSUM : 0);
+    this.flags = out.u8(HDR.FLAGS) & (tunnelled ? known | HDR_FLAG.DATA_VALID : known);
     this.hdrLen = out.u16(HDR.HDR_LEN, littleEndian);
     this.gsoSize = out.u16(HDR.GSO_SIZE, littleEndian);
     this.csumStart = out.u16(HDR.CSUM_START, littleEndian);
     this.csumOffset = out.u16(HDR.CSUM_OFFSET, littleEndian);
-    if (!tunnel) return;
-    this.outerThOffset = out.u16(HDR.OUTER_TH_OFFSET, littleEndian);
-    this.innerNhOffset = out.u16(HDR.INNER_NH_OFFSET, littleEndian);
+    // Virtio 1.4 §5.1.9.2.2 MUST NOT: without a tunnel these mean nothing
+    this.outerThOffset = tunnel && tunnelled ? out.u16(HDR.OUTER_TH_OFFSET, littleEndian) : 0;
+    this.innerNhOffset = tunnel && tunnelled ? out.u16(HDR.INNER_NH_OFFSET, littleEndian) : 0;
   }
 }
 
@@ -58,7 +59,10 @@ export function neededOffloads(meta: PacketMeta): number {
   let needed = (flags & HDR_FLAG.NEEDS_CSUM) !== 0 ? OFFLOAD.CSUM : 0;
   if ((flags & HDR_FLAG.UDP_TUNNEL_CSUM) !== 0) needed |= OFFLOAD.TUNNEL_CSUM;
   if ((gsoType & GSO.ECN) !== 0) needed |= OFFLOAD.ECN;
-  if ((gsoType & TUNNEL_TYPES) !== 0) needed |= OFFLOAD.TUNNEL;
+  if ((gsoType & TUNNEL_TYPES) !== 0) {
+    if (!isTunnel(flags, gsoType)) return -1;
+    needed |= OFFLOAD.TUNNEL;
+  } else if ((flags & HDR_FLAG.UDP_TUNNEL_CSUM) !== 0) return -1;
   switch (gsoType & ~(GSO.ECN | TUNNEL_TYPES)) {
     case GSO.NONE:
       return gsoType === GSO.NONE ? needed : -1;
@@ -73,6 +77,12 @@ export function neededOffloads(meta: PacketMeta): number {
     default:
       return -1;
   }
+}
+
+/** Virtio 1.4 §5.1.9.2.2 MUST NOT, §5.1.9.4.1 MUST NOT: one kind of tunnel, with a checksum that is left, and not validated */
+function isTunnel(flags: number, gsoType: number): boolean {
+  const checksum = flags & (HDR_FLAG.NEEDS_CSUM | HDR_FLAG.DATA_VALID);
+  return checksum === HDR_FLAG.NEEDS_CSUM && (gsoType & TUNNEL_TYPES) !== TUNNEL_TYPES;
 }
 
 /** Does the checksum lie in the frame? */

@@ -9,6 +9,8 @@ import { PACKET_MAX } from './transmit.ts';
 /** Chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 const CHAINS_MAX = 1024;
 const DHCP_SERVER_PORT = 67;
+/** What this card can say of a packet. */
+const RX_FLAGS = HDR_FLAG.NEEDS_CSUM | HDR_FLAG.DATA_VALID | HDR_FLAG.UDP_TUNNEL_CSUM;
 
 /** Frames on their way into the guest's buffers. Virtio 1.3 §5.1.6.4; QEMU: `virtio_net_receive_rcu`. */
 export class Receiver {
@@ -151,7 +153,7 @@ export class Receiver {
     this.#blank = false;
     const dhcp = isDhcpAnswer(meta, frame);
     // Virtio 1.3 §5.1.6.4.1 MUST NOT: RSC_INFO, since RSC_EXT is never offered
-    const flags = meta.flags & ~HDR_FLAG.RSC_INFO;
+    const flags = meta.flags & RX_FLAGS;
     view.setUint8(HDR.FLAGS, dhcp ? flags & ~HDR_FLAG.NEEDS_CSUM : flags);
     view.setUint8(HDR.GSO_TYPE, meta.gsoType);
     view.setUint16(HDR.HDR_LEN, meta.hdrLen, littleEndian);
