@@ -93,6 +93,17 @@ function otherSections(stream: MigrationStream, devices: readonly Examined[]): S
   return stream.sections.filter((section) => !known.has(section));
 }
 
+/** A name that comes many times in a row is said once. */
+function runs(names: readonly string[]): string {
+  const found: { readonly name: string; count: number }[] = [];
+  for (const name of names) {
+    const last = found.at(-1);
+    if (last?.name === name) last.count++;
+    else found.push({ name, count: 1 });
+  }
+  return found.map(({ name, count }) => (count === 1 ? name : `${name} (${count} times)`)).join(', ');
+}
+
 function overview({ stream, bytes }: Read): string {
   const { configuration, ram, commands, libvirt } = stream;
   const lines = [
@@ -104,7 +115,7 @@ function overview({ stream, bytes }: Read): string {
       : [`capabilities ${configuration.capabilities.join(', ')}`]),
     ...(commands.length === 0
       ? []
-      : [`commands ${commands.map(({ command }) => COMMANDS[command] ?? command).join(', ')}`]),
+      : [`commands ${runs(commands.map(({ command }) => COMMANDS[command] ?? String(command)))}`]),
   ];
   for (const block of ram?.blocks ?? []) {
     const pages = block.pages + block.zeroPages + block.encodedPages;
