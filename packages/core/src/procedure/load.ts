@@ -32,7 +32,7 @@ export function virtioLoad<T extends TransportParts, D>(
   const origin = input.offset;
   steps.tell('device', 'load() through the VMState wrapper of the section', 0, 0, { call: 'load' });
   const early = loadEarly(input, layers, steps, origin);
-  const late = loadLate(input, layers, early, steps);
+  const late = loadLate(input, layers, early, steps, origin);
   steps.tell('core', 'sanitize endianness', input.offset - origin, input.offset - origin);
   return { ...early, ...late };
 }
@@ -152,13 +152,14 @@ function loadLate<T extends TransportParts, D>(
   layers: Layers<T, D>,
   early: EarlyState<T>,
   steps: Steps,
+  origin: number,
 ): Late<T, D> {
   const start = input.offset;
   const mark = input.trace?.mark();
   let best: StateError | undefined;
   for (const layout of layers.device.loadDevice(early, input)) {
     try {
-      return attempt(input, layers, layout, steps);
+      return attempt(input, layers, layout, steps, origin);
     } catch (error) {
       if (!isStateError(error)) throw error;
       if (best === undefined || (error.offset ?? 0) > (best.offset ?? 0)) best = error;
@@ -182,6 +183,7 @@ function attempt<T extends TransportParts, D>(
   layers: Layers<T, D>,
   layout: Field<D>,
   steps: Steps,
+  origin: number,
 ): Late<T, D> {
   const start = input.offset;
   const device = decodeAs(input, 'device', 'device', layout);
@@ -204,8 +206,8 @@ function attempt<T extends TransportParts, D>(
       { layer: 'core', path: 'subsections', offset: input.position },
     );
   }
-  steps.tell('device', 'device-specific fields', start, middle, { call: 'load_device' });
-  steps.subsections(node?.children ?? [], input.base);
+  steps.tell('device', 'device-specific fields', start - origin, middle - origin, { call: 'load_device' });
+  steps.subsections(node?.children ?? [], input.base + origin);
   return behind > 0
     ? { device, subsections, rest: decodeAs(input, 'rest', 'device', rest) }
     : { device, subsections };
