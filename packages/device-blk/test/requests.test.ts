@@ -54,6 +54,30 @@ describe.each(FORMS)('requests: %s', (_name, how) => {
     expect(m.disk.inFlight).toBe(0);
   });
 
+  it('does not look at what stands where it is to write', () => {
+    for (const [name, type, sector, data, , options] of TABLE) {
+      if (typeof data !== 'number') continue;
+      const [first, second] = [0x00, 0xff].map((stands) => {
+        const { m, backend } = machine(options, how);
+        const request = m.submit(type, sector, data);
+        m.ram.fill(stands, request.dataAt, request.dataAt + data);
+        m.ram.fill(stands, request.statusAt, request.statusAt + 1);
+        m.kick();
+        const { status } = request;
+        return { data: request.data, disk: backend.bytes, said: [status, m.used(), m.faults] };
+      });
+      expect(first?.said, name).toEqual(second?.said);
+      if (first === undefined || second === undefined) continue;
+      expect(same(first.disk, second.disk), name).toBe(true);
+      // a byte is what the device wrote, or was left alone
+      const odd = first.data.findIndex((byte, i) => {
+        const other = second.data[i];
+        return byte !== other && (byte !== 0x00 || other !== 0xff);
+      });
+      expect(odd, name).toBe(-1);
+    }
+  });
+
   it('tells the range of a sector with both halves of its number', () => {
     const { m } = machine({}, how);
     for (const sector of [2 ** 32, 2 ** 32 + 3, 2 ** 53, Number(2n ** 63n)]) {
