@@ -187,6 +187,26 @@ describe('the list of requests in flight and the ring', () => {
     },
   );
 
+  test('packed, IN_ORDER: as many slots, which the guest has cut into more chains since, are an error', () => {
+    const rig = packedRig(
+      [
+        [4, 1],
+        [2, 1],
+      ],
+      0,
+      true,
+    );
+    expect(findings(rig, true, requestsOf([2, 2]))).toMatchObject([
+      {
+        code: 'request-order',
+        severity: 'error',
+        path: 'queues[0]',
+        reason: 'queue 0 gives back in order what the ring calls 4, 2, and requests in flight are 2',
+        facts: { inuse: 2, listed: 2, heads: '2', ring: '4, 2' },
+      },
+    ]);
+  });
+
   test('without IN_ORDER a driver may have used the slots of the avail ring again', () => {
     expect(findings(splitRig([4, 2]), false, requestsOf(4, 3))).toEqual([]);
   });
