@@ -518,7 +518,8 @@ export class StreamParser {
       );
     }
     if (wanted <= this.#kept.length) return;
-    const larger = new Uint8Array(Math.max(wanted, 2 * this.#kept.length));
+    // in large steps: what was outgrown stays in memory for a while, and what is not written yet takes none on most systems
+    const larger = new Uint8Array(Math.min(Math.max(wanted + (wanted >> 1), 4 * this.#kept.length), this.#left));
     larger.set(this.#kept.subarray(0, this.#keptBytes));
     this.#kept = larger;
   }

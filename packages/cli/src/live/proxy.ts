@@ -37,6 +37,8 @@ export type Judge = (devices: readonly Checked[]) => string | undefined;
 export class DeviceState extends StreamCollector {
   returnPath = false;
   postcopy = false;
+  /** Are whole sections kept for {@link takeFresh}? */
+  early = true;
   /** Whole sections that came since they were asked for. */
   #fresh: StreamSection[] = [];
 
@@ -49,7 +51,7 @@ export class DeviceState extends StreamCollector {
 
   override body(bytes: Uint8Array, header: SectionHeader, offset: number): void {
     super.body(bytes, header, offset);
-    if (header.kind === 'full') this.#fresh.push({ header, offset, body: bytes.slice() });
+    if (this.early && header.kind === 'full') this.#fresh.push({ header, offset, body: bytes.slice() });
   }
 
   override ramPage(): void {}
@@ -133,6 +135,7 @@ class Pump {
   async #decide(): Promise<void> {
     this.#judged = true;
     if (!this.#sink.postcopy) {
+      this.#sink.early = false;
       this.#read(() => this.#parser.end());
       const stream = this.#sink.partial();
       this.#devices = checkDevices(stream);
