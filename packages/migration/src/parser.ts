@@ -519,7 +519,9 @@ export class StreamParser {
     }
     if (wanted <= this.#kept.length) return;
     // in large steps: what was outgrown stays in memory for a while, and what is not written yet takes none on most systems
-    const larger = new Uint8Array(Math.min(Math.max(wanted + (wanted >> 1), 4 * this.#kept.length), this.#left));
+    const larger = new Uint8Array(
+      Math.min(Math.max(Math.ceil(1.5 * wanted), 4 * this.#kept.length), this.#left),
+    );
     larger.set(this.#kept.subarray(0, this.#keptBytes));
     this.#kept = larger;
   }
