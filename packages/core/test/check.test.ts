@@ -88,6 +88,7 @@ test.each([
   ],
   ['a packed ring that is all in use', packed({ lastAvailIdx: 7, usedIdx: 7, inuse: 8 })],
   ['a packed ring that is not set up', packed({ lastAvailIdx: 9, usedIdx: 9, inuse: 99 }, { desc: 0n })],
+  ['a packed ring that does not exist', packed({}, { num: 0, desc: 0n })],
   [
     'a packed ring without an entry',
     modern({ subsections: { features64: PACKED, virtqueues: RINGS, packedVirtqueues: [] } }),

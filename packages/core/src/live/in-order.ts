@@ -9,7 +9,7 @@ import { HostError } from './errors.ts';
 export class InOrder {
   /** Flushed by the device and not yet published. */
   credit = 0;
-  /** Undefined: taken before a load, and not adopted yet. */
+  /** Undefined: taken before a load and not adopted yet, or a place where no chain is. */
   readonly #chains: (RingChain | undefined)[];
   readonly #ids: Int32Array;
   #first = 0;
@@ -42,7 +42,7 @@ export class InOrder {
 
   /** The chain that may be published next, if it is finished. */
   ready(): RingChain | undefined {
-    if (this.credit === 0 || this.#count === 0) return undefined;
+    if (this.credit === 0) return undefined;
     const chain = this.#chains[this.#first];
     return chain?.state === FILLED ? chain : undefined;
   }
@@ -57,7 +57,7 @@ export class InOrder {
   /** Undoes the last {@link append}. */
   unpop(chain: RingChain): void {
     const last = this.#at(this.#count - 1);
-    if (this.#count === 0 || this.#chains[last] !== chain)
+    if (this.#chains[last] !== chain)
       throw new HostError('only the chain that was taken last can be put back');
     this.#chains[last] = undefined;
     this.#count--;
@@ -65,13 +65,14 @@ export class InOrder {
 
   /** Takes a chain out; what is behind it moves up. */
   remove(chain: RingChain): void {
-    let to = 0;
-    for (let i = 0; i < this.#count; i++) {
+    const count = this.#count;
+    this.#count = 0;
+    for (let i = 0; i < count; i++) {
       const at = this.#at(i);
       const other = this.#chains[at];
-      if (other !== chain) this.#place(to++, this.#ids[at] as number, other);
+      this.#chains[at] = undefined;
+      if (other !== chain) this.#place(this.#count++, this.#ids[at] as number, other);
     }
-    this.#count = to;
   }
 
   held(): Chain[] {

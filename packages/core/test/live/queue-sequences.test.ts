@@ -217,7 +217,7 @@ describe('one contract', () => {
     '%s: split and packed show a driver and a device the same, whatever is called',
     (_, options) => {
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+        fc.property(fc.array(step, { maxLength: 100, size: 'max' }), (steps) => {
           expect(play('packed', steps, options)).toEqual(play('split', steps, options));
         }),
         { numRuns: 200 },

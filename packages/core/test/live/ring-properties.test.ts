@@ -158,7 +158,7 @@ for (const [name, make] of Object.entries(drivers)) {
     test.each(kinds)('%s', (_, options) => {
       if (name.includes('wraps') && (options().size ?? 8) === 11) return;
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
+        fc.property(fc.array(step, { maxLength: 120, size: 'max' }), (steps) => {
           const made = options();
           const start = name.includes('wraps') ? 0xfff8 : 0;
           const rig = new Rig({ ...made, indices: { lastAvailIdx: start, usedIdx: start } });
@@ -170,7 +170,7 @@ for (const [name, make] of Object.entries(drivers)) {
 
     test('IN_ORDER: what comes back is in the order of adding', () => {
       fc.assert(
-        fc.property(fc.array(step, { maxLength: 120 }), fc.boolean(), (steps, littleEndian) => {
+        fc.property(fc.array(step, { maxLength: 120, size: 'max' }), fc.boolean(), (steps, littleEndian) => {
           const start = name.includes('wraps') ? 0xfff8 : 0;
           const rig = new Rig({
             inOrder: true,
@@ -189,7 +189,7 @@ for (const [name, make] of Object.entries(drivers)) {
 
 test('split and packed rings show a device and a driver the same', () => {
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 150, size: 'max' }), (steps) => {
       // fewer chains than either ring has room for: which one is full first is not the same
       const [split, packed] = [new Rig({ size: 16 }), new Rig({ size: 16 })];
       expect(play(new PackedDriver(packed), packed, steps, 3)).toEqual(
