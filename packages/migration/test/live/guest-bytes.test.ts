@@ -317,3 +317,94 @@ describe('behind the agreement', () => {
     expect(await ended(change)).toBe(story);
   });
 });
+
+describe('a source that takes back where a section ended', () => {
+  const bytesOf = (write: (out: StreamWriter) => void): number[] => {
+    const chunks: Uint8Array[] = [];
+    write(new StreamWriter((bytes, start, stop) => chunks.push(bytes.slice(start, stop))));
+    return [...Buffer.concat(chunks)];
+  };
+  // no guest guesses them: the source itself says all of this
+  const [PROCESSOR, SCREEN] = [0x12345678, 0x23456789];
+  const header = (id: number, idstr: string): number[] =>
+    bytesOf((out) => out.section({ kind: 'full', id, idstr, instanceId: 0, versionId: 1, offset: 0 }));
+  const foot = (id: number): number[] => bytesOf((out) => out.footer(id));
+  const screen = [1, 2, 3];
+  const front = bytesOf((out) => {
+    const ram = { id: 1, idstr: 'ram', instanceId: 0, versionId: 4, offset: 0 } as const;
+    out.header(3);
+    out.configuration({ name: 'painted' });
+    out.command(1, new Uint8Array(0));
+    out.section({ ...ram, kind: 'start' });
+    out.ramSize(BigInt(4 * PAGE));
+    out.ramBlock({ name: 'ram', length: 4 * PAGE });
+    out.ramMark(0x10, 0);
+    out.footer(1);
+    out.section({ ...ram, kind: 'end' });
+    out.ramMark(0x10, 0);
+    out.footer(1);
+  });
+  const asked = [
+    ...front,
+    ...header(PROCESSOR, 'cpu'),
+    ...[0, 0, 0, 3, 1, 2, 3],
+    ...foot(PROCESSOR),
+    ...header(SCREEN, 'screen'),
+    ...screen,
+    ...foot(SCREEN),
+    ...QUESTION,
+  ];
+  const vmdescOf = (screenBytes: number): number[] =>
+    vmdesc(
+      JSON.stringify({
+        page_size: 4096,
+        devices: [
+          ['cpu', 7],
+          ['screen', screenBytes],
+        ].map(([name, size]) => ({
+          name,
+          instance_id: 0,
+          size,
+          fields: [{ name: 'data', size, type: 'buffer' }],
+        })),
+      }),
+    );
+
+  async function say(end: readonly number[]) {
+    const destination = new Painted('any', new Uint8Array(0));
+    const pipe = new Pipe();
+    const clock = new TestClock();
+    const source = pipe.a;
+    const receiving = receiveLive(pipe.b, destination, { clock });
+    await source.write(Uint8Array.from(asked));
+    // the agreement, behind which only the end may come
+    expect(Buffer.from((await source.read()) ?? []).toString('hex')).toBe('0002000476697274');
+    await source.write(Uint8Array.from(end));
+    source.close();
+    const received = await receiving;
+    clock.stop();
+    return { received, destination };
+  }
+
+  test('by an end whose text holds another end, which makes the section longer: refused, and no device is touched', async () => {
+    // the text begins with bytes that the inner vmdesc gives to the screen
+    const begin = [0, 6, 0, 0];
+    const inner = vmdescOf(screen.length + foot(SCREEN).length + QUESTION.length + 6);
+    const text = [...foot(SCREEN), ...inner];
+    const { received, destination } = await say([...begin, text.length >> 8, text.length & 255, ...text]);
+    expect(received).toMatchObject({
+      result: 'failed',
+      reason: 'refused',
+      error: { code: 'changed' },
+      message: expect.stringContaining('end elsewhere than they did'),
+    });
+    expect([destination.runs, destination.screen.length]).toEqual([false, 0]);
+  });
+
+  test('and one that leaves it as it was is taken', async () => {
+    const { received, destination } = await say(vmdescOf(screen.length));
+    expect(received).toMatchObject({ result: 'arrived' });
+    expect([...destination.screen]).toEqual(screen);
+    expect(destination.runs).toBe(true);
+  });
+});
