@@ -58,6 +58,30 @@ describe.each(Object.entries(formats))('%s', (_format, make) => {
       expect(lengths(driver)).toEqual([1, 2, 3]);
     });
 
+    test('places go round with the ring, in whatever order they are filled', () => {
+      const driver = offered(0);
+      const { queue } = driver;
+      for (let round = 0; round < 7; round++) {
+        for (let i = 0; i < 3; i++) driver.add([{ addr: 0x10000, length: 0x100, write: true }], false);
+        const chains = [popped(queue), popped(queue), popped(queue)];
+        for (const i of [2, 0, 1]) queue.fill(chains[i] ?? popped(queue), 10 * round + i, i);
+        expect(() => queue.flush(4)).toThrow('4 flushed, 3 filled');
+        queue.flush(1);
+        queue.flush(2);
+        expect(lengths(driver)).toEqual([10 * round, 10 * round + 1, 10 * round + 2]);
+      }
+    });
+
+    test('the place behind the last one of the ring is none, the last one is', () => {
+      const driver = offered(1);
+      const { queue } = driver;
+      const chain = popped(queue);
+      expect(() => queue.fill(chain, 1, 8)).toThrow(HostError);
+      expect(() => queue.fill(chain, 1, Number.NaN)).toThrow(HostError);
+      queue.fill(chain, 1, 7);
+      expect(() => queue.flush(1)).toThrow('1 flushed, and nothing was filled 0 ahead');
+    });
+
     test('a chain that is pushed takes the next place: those that are filled further ahead move up', () => {
       const driver = offered(2);
       const { queue } = driver;
