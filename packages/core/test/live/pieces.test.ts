@@ -139,12 +139,39 @@ describe('tables in strange places', () => {
       }
     },
   );
+
+  test.each(['split', 'packed'] as const)(
+    '%s: one that begins in the middle of a word is read from there',
+    (format) => {
+      const rig = new Rig();
+      const split = format === 'split';
+      rig.desc(DESC, 0, 0x8002, 16, split ? INDIRECT : 0, split ? 0 : INDIRECT | 0x80);
+      // read from the word's begin, it would be a buffer of 64 KiB elsewhere
+      rig.desc(0x8002, 0, 1, 1, 0, 0);
+      if (split) rig.offer(0);
+      expect(pieces(popped(rig[format]()).out)).toEqual([[1, 1]]);
+    },
+  );
 });
 
 describe('chains are used again', () => {
   const element = { index: 3, out: [{ addr: 0x100n, len: 16n }], in: [{ addr: 0x200n, len: 5n }] };
 
-  test('what the one before had is forgotten: its total, its regions', () => {
+  test('what the one before had is forgotten: its total', () => {
+    const rig = new Rig();
+    rig.desc(DESC, 0, 0x10000, 0x30, NEXT, 1);
+    rig.desc(DESC, 1, 0x10100, 0x20, WRITE, 0);
+    const queue = rig.split();
+    rig.offer(0);
+    const before = popped(queue);
+    expect([before.out.total, before.in.total]).toEqual([0x30, 0x20]);
+    queue.push(before, 0);
+    const chain = queue.adopt(element, 1);
+    expect(chain).toBe(before);
+    expect([chain?.out.total, chain?.in.total]).toEqual([16, 5]);
+  });
+
+  test('what the one before had is forgotten: its regions', () => {
     const memory = many(8);
     const rig = new Rig({ memory });
     rig.desc(DESC, 0, 0x3ff0, 0x30, NEXT, 1);
