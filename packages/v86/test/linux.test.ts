@@ -76,25 +76,30 @@ describe.skipIf(noGuest)('Linux on a disk', { timeout: TIMEOUT_MS }, () => {
   test('a move with a disk that takes 100 ms, in the middle of 8 requests: nothing is lost, nothing done twice', async () => {
     const late = new LateDisk(random(4 * MIB), 100);
     const guest = await linux();
-    const { blk } = addDisk(guest, late);
+    let { blk } = addDisk(guest, late);
     await scan(guest);
     const { shell } = guest;
     await shell.run('dd if=/dev/vda bs=64k count=32 of=/tmp/a iflag=direct');
     // eight writers, each its own stripe of 256 KiB in the second half, in requests of 32 KiB
     const half = late.inner.bytes.subarray(0, 2 * MIB);
     const sum = md5(half);
+    late.hold();
     const work = shell.start(
       'for i in 0 1 2 3 4 5 6 7; do dd if=/tmp/a of=/dev/vda bs=32k count=8 skip=$((i * 8)) seek=$((64 + i * 8)) oflag=direct conv=notrunc 2>/dev/null & done; wait',
     );
-    while (blk.inFlight < 8) await delay(20);
     const targets = [await linux(), await linux()];
     let from = guest;
     for (const target of targets) {
-      addDisk(target, late);
-      while (late.underway < 4) await delay(20);
-      await moveGuest(from.emulator, target.emulator);
+      const next = addDisk(target, late).blk;
+      while (blk.inFlight < 8) await delay(20);
+      const moving = moveGuest(from.emulator, target.emulator);
+      // the guest stands still; a move waits for what its disk has begun
+      late.release();
+      if (target !== targets.at(-1)) late.hold();
+      await moving;
       shell.follow(target.emulator);
       from = target;
+      blk = next;
     }
     expect((await work.done).status).toBe(0);
     expect(md5(late.inner.bytes.subarray(2 * MIB, 4 * MIB))).toBe(sum);

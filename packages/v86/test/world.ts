@@ -103,10 +103,12 @@ export async function configure({ shell }: Guest, number: number): Promise<void>
   );
 }
 
-/** A disk whose operations take so long, and how many of them are under way. */
+/** A disk whose operations take so long, or longer while it is told to hold them, and how many of them are under way. */
 export class LateDisk implements BlkBackend {
   readonly inner: MemoryDisk;
   readonly #delayMs: number;
+  #held: Promise<void> | undefined;
+  #release: () => void = () => {};
   underway = 0;
   most = 0;
   writes = 0;
@@ -137,9 +139,24 @@ export class LateDisk implements BlkBackend {
     await this.#later();
   }
 
+  /** What begins from now on does not end before {@link release}, however slow the machine that runs the test. */
+  hold(): void {
+    this.#held = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+  }
+
+  /** What was held ends. */
+  release(): void {
+    this.#release();
+    this.#held = undefined;
+  }
+
   async #later(): Promise<void> {
     this.most = Math.max(this.most, ++this.underway);
+    const held = this.#held;
     await new Promise((resolve) => setTimeout(resolve, this.#delayMs));
+    await held;
     this.underway--;
   }
 }
