@@ -110,10 +110,9 @@ test('esbuild bundles them for a browser', async () => {
     write: false,
   });
   expect(warnings).toEqual([]);
-  expect(Object.keys(metafile.inputs).sort()).toEqual([
-    ...names.map((name) => `node_modules/${name}/dist/index.js`),
-    'page.js',
-  ]);
+  // what several entries of a package share stands in a file of its own
+  const inputs = Object.keys(metafile.inputs).filter((path) => !/\/dist\/chunk-\w+\.js$/.test(path));
+  expect(inputs.sort()).toEqual([...names.map((name) => `node_modules/${name}/dist/index.js`), 'page.js']);
   const [bundle] = outputFiles;
   const page = await import(
     /* @vite-ignore */ `data:text/javascript,${encodeURIComponent(bundle?.text ?? '')}`
