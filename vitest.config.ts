@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // Tests run on the sources of all packages: nothing has to be built.
@@ -11,8 +12,11 @@ export default defineConfig({
     reporters: process.env['CI'] ? ['default', './.ci/count-reporter.ts'] : ['default'],
     setupFiles: ['./.ci/seed.ts'],
     passWithNoTests: true,
+    // Half of the long tests wait for a real QEMU: two files at once take two thirds of the time on two cores.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     // two cores may be busy with a real QEMU beside
-    testTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     coverage: { provider: 'v8', include: ['packages/*/src/**'], exclude: ['packages/lab/**'] },
   },
 });

@@ -84,7 +84,9 @@ test('more slots of a packed ring in use than it has, by a chain over some that 
   const inUse = (): unknown => rig.machine.device.capture().subsections.packedVirtqueues?.[0]?.inuse;
   expect([size, inUse()]).toEqual([256, 258]);
   const found = rig.machine.device.check(rig.machine.device.capture());
-  expect(found.filter(({ severity }) => severity === 'error').map(({ code }) => code)).toEqual(['request-twice']);
+  expect(found.filter(({ severity }) => severity === 'error').map(({ code }) => code)).toEqual([
+    'request-twice',
+  ]);
   await finish(world);
   expect(rig.machine.device.capture().device.requests).toHaveLength(0);
   rig.move();
