@@ -8,4 +8,6 @@ if (!Number.isInteger(seed)) throw new Error(`VIRTKIT_SEED=${chosen}: neither a 
 
 // for the tests that have a generator of their own
 process.env['VIRTKIT_SEED'] = String(seed);
-fc.configureGlobal({ seed });
+// A list is as long as its `maxLength` says. Without this, fast-check makes about ten elements whatever is allowed, and sequences of
+// operations stay too short to fill a ring or to go around it.
+fc.configureGlobal({ seed, defaultSizeToMaxWhenMaxSpecified: true });
