@@ -29,8 +29,6 @@ export {
   ELEMENT_BYTES,
   elementField,
   elementOrder,
-  type Segment,
-  type VirtQueueElement,
 } from './state/element.ts';
 export { lowHigh } from './state/low-high.ts';
 export { QUEUE_MAX } from './state/subsections.ts';

@@ -13,7 +13,7 @@ import {
   SplitQueue,
 } from '@virtkit/core';
 import type { Random } from '@virtkit/testing';
-import type { RequestInFlight } from '../../core/src/contract/model.ts';
+import type { RequestInFlight } from '../../core/src/contract/device-model.ts';
 import { checkInFlight } from '../../core/src/live/in-flight.ts';
 import { demand } from './target.ts';
 

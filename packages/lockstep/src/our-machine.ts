@@ -135,7 +135,7 @@ export class OurMachine implements View {
 
   /** The machine is stopped, and goes on: QEMU tells the device its status anew each time. */
   stopAndGoOn(): void {
-    this.live.model.setStatus(this.live.status);
+    this.live.model.setStatus?.(this.live.status);
     this.#work = 0;
   }
 
@@ -187,10 +187,10 @@ export class OurMachine implements View {
       handleQueue(queue);
       this.#inQueue = false;
     };
-    const setStatus = model.setStatus.bind(model);
+    const setStatus = model.setStatus?.bind(model);
     model.setStatus = (status) => {
       this.#work ||= 1;
-      setStatus(status);
+      setStatus?.(status);
     };
     const made = new PciFunction(model, {
       memory: this.#memory,

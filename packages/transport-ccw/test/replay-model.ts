@@ -17,11 +17,8 @@ const CORE_FEATURES = [24, 27, 28, 29, 30, 32, 33, 34, 35, 36, 37, 38, 40].reduc
 export class ReplayModel<D> implements DeviceModel<D> {
   readonly layer: DeviceLayer<D>;
   readonly features: bigint;
-  readonly legacyFeatures = 0n;
-  readonly badFeatures = 0n;
   readonly configLength: number;
   readonly queueSizes: readonly number[];
-  readonly pciClass = 0;
   #state: D;
 
   constructor(layer: DeviceLayer<D>, state: VirtioState<CcwParts, D>) {
@@ -35,16 +32,7 @@ export class ReplayModel<D> implements DeviceModel<D> {
   }
 
   attach(_host: DeviceHost): void {}
-  getConfig(): void {}
-  setConfig(): void {}
-  setFeatures(): void {}
-  setStatus(): void {}
-  reset(): void {}
-  resetQueue(): void {}
   handleQueue(): void {}
-  check(): void {}
-  pause(): void {}
-  resume(): void {}
 
   capture(): D {
     return this.#state;

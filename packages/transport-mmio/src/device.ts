@@ -106,11 +106,11 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   }
 
   #offered(): number {
-    const { hostFeatures, model } = this.device;
+    const { hostFeatures, attached } = this.device;
     if (this.#legacy) return this.#hostFeaturesSel === 0 ? Number(hostFeatures & 0xffffffffn) : 0;
     // Virtio 1.3 §4.2.2.1: bits from DeviceFeaturesSel * 32 on, for any value of it; bits that are not offered are 0
     if (this.#hostFeaturesSel >= FEATURE_WORDS) return 0;
-    const features = hostFeatures & ~(model.legacyFeatures | LEGACY_ONLY);
+    const features = hostFeatures & ~(attached.legacyFeatures | LEGACY_ONLY);
     return Number((features >> BigInt(32 * this.#hostFeaturesSel)) & 0xffffffffn);
   }
 

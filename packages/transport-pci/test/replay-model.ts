@@ -18,22 +18,17 @@ const NOT_THE_DEVICES = [24, 27, 28, 29, 30, 32, 33, 34, 35, 36, 37, 38, 40].red
 export class ReplayModel<D> implements DeviceModel<D> {
   readonly layer: DeviceLayer<D>;
   readonly features: bigint;
-  readonly legacyFeatures = 0n;
-  readonly badFeatures = 0n;
   readonly configLength: number;
   readonly queueSizes: readonly number[];
-  readonly pciClass: number;
   #state: D;
 
   constructor(layer: DeviceLayer<D>, state: VirtioState<PciParts, D>) {
-    const { config } = state.transport;
     this.layer = layer;
     // a subsection for features above 63 is there if the host offers any
     const high = state.subsections.features128 === undefined ? 0n : 1n << 65n;
     this.features = (negotiated(state) & ~NOT_THE_DEVICES) | high;
     this.configLength = state.config.length;
     this.queueSizes = state.queues.map(({ num }, index) => state.subsections.ringsize?.[index] ?? num);
-    this.pciClass = (config[9] ?? 0) | ((config[10] ?? 0) << 8) | ((config[11] ?? 0) << 16);
     this.#state = state.device;
   }
 
@@ -42,16 +37,7 @@ export class ReplayModel<D> implements DeviceModel<D> {
   }
 
   attach(_host: DeviceHost): void {}
-  getConfig(): void {}
-  setConfig(): void {}
-  setFeatures(): void {}
-  setStatus(): void {}
-  reset(): void {}
-  resetQueue(): void {}
   handleQueue(): void {}
-  check(): void {}
-  pause(): void {}
-  resume(): void {}
 
   capture(): D {
     return this.#state;

@@ -10,7 +10,12 @@ import { ReplayModel } from './replay-model.ts';
 /** A function made as the command line says, with a device type that carries whatever the state has. */
 function replayFor(saved: SavedFunction): PciFunction {
   const model = new ReplayModel(saved.decoded.device.codec.device, saved.state);
-  return new PciFunction(model as DeviceModel, optionsFor(saved, memoryFor(saved)));
+  const { config } = saved.state.transport;
+  // one type in the specification, several in QEMU: keyboards, mice, tablets
+  const classCode = saved.name === 'virtio-input' && {
+    classCode: ((config[11] ?? 0) << 16) | ((config[10] ?? 0) << 8),
+  };
+  return new PciFunction(model as DeviceModel, { ...optionsFor(saved, memoryFor(saved)), ...classCode });
 }
 
 /** The same with the real block device. */

@@ -19,11 +19,8 @@ const layer: DeviceLayer<EntropyState> = {
 export class Entropy implements DeviceModel<EntropyState> {
   readonly layer = layer;
   readonly features = 0n;
-  readonly legacyFeatures = 0n;
-  readonly badFeatures = 0n;
   readonly configLength = 0;
   readonly queueSizes = [8];
-  readonly pciClass = 0xff0000;
   /** Bytes given since it was made. */
   position = 0;
   /** Nothing is given while this is true; requests wait in the ring. */
@@ -61,14 +58,4 @@ export class Entropy implements DeviceModel<EntropyState> {
   apply({ device }: { readonly device: EntropyState }): void {
     this.position = device.position;
   }
-
-  getConfig(): void {}
-  setConfig(): void {}
-  setFeatures(): void {}
-  setStatus(): void {}
-  reset(): void {}
-  resetQueue(): void {}
-  check(): void {}
-  pause(): void {}
-  resume(): void {}
 }

@@ -4,42 +4,26 @@ import type { DeviceLayer, DeviceModel, VirtioState } from '@virtkit/core';
 export interface Outside {
   readonly layer: DeviceLayer;
   readonly queueSizes: readonly number[];
-  /** 24 bits. */
-  readonly pciClass: number;
 }
 
 /** A device of any type that does nothing: the transport around it is what is looked at. */
 export class AnyDevice implements DeviceModel {
   readonly layer: DeviceLayer;
   readonly queueSizes: readonly number[];
-  readonly pciClass: number;
   readonly features = 0n;
-  readonly legacyFeatures = 0n;
-  readonly badFeatures = 0n;
   readonly configLength: number;
   readonly #device: unknown;
 
-  constructor({ layer, queueSizes, pciClass }: Outside, { config, device }: VirtioState) {
+  constructor({ layer, queueSizes }: Outside, { config, device }: VirtioState) {
     this.layer = layer;
     this.queueSizes = queueSizes;
-    this.pciClass = pciClass;
     this.configLength = config.length;
     this.#device = device;
   }
 
   attach(): void {}
-  getConfig(): void {}
-  setConfig(): void {}
-  setFeatures(): void {}
-  setStatus(): void {}
-  reset(): void {}
-  resetQueue(): void {}
   handleQueue(): void {}
   capture(): unknown {
     return this.#device;
   }
-  check(): void {}
-  apply(): void {}
-  pause(): void {}
-  resume(): void {}
 }

@@ -46,13 +46,11 @@ export function checkFunction(
       state,
       { ...AROUND, machine: making.machine, targetEndian: making.endian },
       {
-        model: new AnyDevice(
-          { layer: device.codec.device, queueSizes: state.queues.map(() => 1024), pciClass },
-          state,
-        ),
+        model: new AnyDevice({ layer: device.codec.device, queueSizes: state.queues.map(() => 1024) }, state),
         pci: (inferred) => {
           const mode = MODERN_ONLY.test(device.name) ? modernOnly(making) : making;
-          return pciOptionsWith(mode, inferred, vectorsOf(device, making, inferred.vectors, queues));
+          const vectors = vectorsOf(device, making, inferred.vectors, queues);
+          return { ...pciOptionsWith(mode, inferred, vectors), classCode: pciClass };
         },
         ...version1(making.device, making.complete, making.machine),
       },

@@ -4,18 +4,24 @@
  * `model.ts` is what you implement for a live device or transport, `queue.ts` and `memory.ts` what you work with.
  */
 export type { DeviceLayer, Endian, FeatureNames } from './device.ts';
+export type { DeviceHost } from './device-host.ts';
+export type { DeviceModel, RequestInFlight } from './device-model.ts';
+export type { Segment, VirtQueueElement } from './element.ts';
+export type { DeviceEvent } from './event.ts';
 export type { Finding, Report } from './finding.ts';
 export type { Gpa, GuestMemory } from './memory.ts';
-export type {
-  ConfigChange,
-  DeviceEvent,
-  DeviceHost,
-  DeviceModel,
-  RequestInFlight,
-  TransportModel,
-} from './model.ts';
 export type { Chain, Spans, Virtqueue } from './queue.ts';
-export type { CoreSubsections, EarlyState, QueueState, TransportParts, VirtioState } from './state.ts';
+export type {
+  CoreSubsections,
+  EarlyState,
+  PackedIndices,
+  QueueState,
+  RingAddresses,
+  SubsectionsWith,
+  TransportParts,
+  VirtioState,
+} from './state.ts';
 export type { Column, Step, StepObserver } from './step.ts';
 export type { PartsOf, Recognition, TransportLayer } from './transport.ts';
+export type { ConfigChange, TransportModel } from './transport-model.ts';
 export type { ContractVersion } from './version.ts';

@@ -1,4 +1,4 @@
-import type { VirtQueueElement } from '../state/element.ts';
+import type { VirtQueueElement } from './element.ts';
 
 /**
  * One direction of a chain: the guest's buffers as pieces of mapped memory, in order. Lent with its chain: valid until

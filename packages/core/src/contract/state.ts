@@ -1,6 +1,3 @@
-import type { ValueOf } from '@virtkit/vmstate';
-import type { coreSubsections } from '../state/subsections.ts';
-
 /** The state types that a transport brings. */
 export interface TransportParts {
   /** What `save_config` writes: proxy device and transport-specific device fields. */
@@ -25,10 +22,57 @@ export interface QueueState<T extends TransportParts = TransportParts> {
   readonly transport: T['queue'];
 }
 
-/** Core's subsections, those that the stream had. */
-export type CoreSubsections<T extends TransportParts = TransportParts> = ValueOf<
-  ReturnType<typeof coreSubsections<T['extra']>>
->;
+/** Where the driver has put the second and third part of a ring: an entry of `virtio/virtqueues`. Both 0: not set up. */
+export interface RingAddresses {
+  /** Guest address of the avail ring (packed: the driver event suppression structure). */
+  readonly avail: bigint;
+  /** Guest address of the used ring (packed: the device event suppression structure). */
+  readonly used: bigint;
+}
+
+/** Where the device stands in a packed ring: an entry of `virtio/packed_virtqueues`. */
+export interface PackedIndices {
+  /** Next slot to take a descriptor from, 0 to size - 1. */
+  readonly lastAvailIdx: number;
+  /** Wrap counter at that slot. */
+  readonly lastAvailWrapCounter: boolean;
+  /** Next slot to write a used descriptor to, 0 to size - 1. */
+  readonly usedIdx: number;
+  /** Wrap counter at that slot. */
+  readonly usedWrapCounter: boolean;
+  /** Ring slots of chains taken and not yet returned. */
+  readonly inuse: number;
+}
+
+/**
+ * Core's subsections, those that the stream had, with `Extra` for the transport's. Lists have the entries of queues 0 to
+ * 1023 up to the last one in use.
+ */
+export interface SubsectionsWith<Extra> {
+  /** 0 unknown, 1 little, 2 big. */
+  readonly deviceEndian?: number;
+  /** Negotiated features 64 to 127. */
+  readonly features128?: bigint;
+  /** Negotiated features 0 to 63. */
+  readonly features64?: bigint;
+  /** Addresses of the avail and used rings of each queue. */
+  readonly virtqueues?: readonly RingAddresses[];
+  /** `num_default` of each queue: the ring size that a reset goes back to. */
+  readonly ringsize?: readonly number[];
+  /** The guest broke a rule: no queue works until a reset. */
+  readonly broken?: boolean;
+  /** The transport's `save_extra_state`. */
+  readonly extraState?: Extra;
+  /** The driver has begun to use the device. */
+  readonly started?: boolean;
+  /** Indices and wrap counters of packed rings. */
+  readonly packedVirtqueues?: readonly PackedIndices[];
+  /** The device may not reach memory: PCI bus mastering is off. */
+  readonly disabled?: boolean;
+}
+
+/** Core's subsections beside the state of this transport. */
+export type CoreSubsections<T extends TransportParts = TransportParts> = SubsectionsWith<T['extra']>;
 
 /** What is known when `load_device` is called: everything before the device's own state, and nothing behind it. */
 export interface EarlyState<T extends TransportParts = TransportParts> {

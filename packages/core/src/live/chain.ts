@@ -1,5 +1,5 @@
+import type { Segment, VirtQueueElement } from '../contract/element.ts';
 import type { Chain, Spans, Virtqueue } from '../contract/queue.ts';
-import type { Segment, VirtQueueElement } from '../state/element.ts';
 import { copyIn, copyOut } from './copy.ts';
 import { HostError } from './errors.ts';
 import type { Mapping } from './mapping.ts';

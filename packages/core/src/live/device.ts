@@ -1,12 +1,16 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Endian } from '../contract/device.ts';
+import type { DeviceHost } from '../contract/device-host.ts';
+import type { DeviceModel } from '../contract/device-model.ts';
+import type { DeviceEvent } from '../contract/event.ts';
 import type { Finding } from '../contract/finding.ts';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
-import type { DeviceEvent, DeviceHost, DeviceModel, TransportModel } from '../contract/model.ts';
 import type { Virtqueue } from '../contract/queue.ts';
 import type { TransportParts, VirtioState } from '../contract/state.ts';
+import type { TransportModel } from '../contract/transport-model.ts';
 import { FEATURE, ISR, STATUS } from '../spec.ts';
 import { QUEUE_MAX } from '../state/subsections.ts';
+import { AttachedModel } from './attached-model.ts';
 import { captureState } from './capture.ts';
 import { ConfigSpace } from './config-space.ts';
 import { later } from './later.ts';
@@ -92,6 +96,8 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   readonly slots: readonly QueueSlot[];
   readonly configSpace: ConfigSpace;
   readonly options: LiveOptions;
+  /** The device type with its defaults. */
+  readonly attached: AttachedModel<D>;
   status = 0;
   isr = 0;
   queueSel = 0;
@@ -117,14 +123,15 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   constructor(model: DeviceModel<D>, transport: TransportModel<T>, options: LiveOptions) {
     this.model = model;
+    this.attached = new AttachedModel(model);
     this.transport = transport;
     this.options = options;
     this.memory = options.memory;
     this.targetEndian = options.targetEndian ?? 'little';
     this.deviceEndian = this.targetEndian;
     const offered = model.features | transport.features | ringFeatures(options);
-    this.hostFeatures = model.getFeatures?.(offered) ?? offered;
-    this.configSpace = new ConfigSpace(model.configLength);
+    this.hostFeatures = this.attached.getFeatures(offered);
+    this.configSpace = new ConfigSpace(this.attached.configLength);
     const align = options.align ?? 4096;
     this.slots = Array.from({ length: QUEUE_MAX }, (_, index) => new QueueSlot(index, align));
     model.attach(this);
@@ -210,7 +217,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   fault(reason: string, facts: Facts = {}): void {
     const { broken } = this;
-    if (!broken) this.model.beforeFault?.();
+    if (!broken) this.attached.beforeFault();
     if (this.has(FEATURE.VERSION_1)) {
       // Virtio 1.3 §2.1.2 SHOULD, MUST: NEEDS_RESET, and a configuration change notification if DRIVER_OK is set
       this.status |= STATUS.NEEDS_RESET;
@@ -258,12 +265,12 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   /** Fills the cached configuration bytes from live state. */
   refreshConfig(): void {
-    this.model.getConfig(this.configSpace.view, this.littleEndian);
+    this.attached.getConfig(this.configSpace.view, this.littleEndian);
   }
 
   /** The driver changed the cached bytes. */
   configWritten(): void {
-    this.model.setConfig(this.configSpace.view, this.littleEndian);
+    this.attached.setConfig(this.configSpace.view, this.littleEndian);
   }
 
   // Features and status
@@ -292,7 +299,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.guestFeatures = features;
     for (let bit = 0, left = features; bit < 128; bit++, left >>= 1n)
       this.#featureBits[bit] = Number(left & 1n);
-    this.model.setFeatures(features);
+    this.attached.setFeatures(features);
   }
 
   /** The driver's status byte. False: refused, and unchanged. A transport calls {@link reset} for 0. */
@@ -308,7 +315,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
       this.#setStarted((status & STATUS.DRIVER_OK) !== 0);
     this.status = status;
     this.memory.sync();
-    this.model.setStatus(status);
+    this.attached.setStatus(status);
     return true;
   }
 
@@ -323,7 +330,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     this.#kicked.clear();
     this.setStatus(0);
     this.deviceEndian = endian;
-    this.model.reset();
+    this.attached.reset();
     this.startOnKick = false;
     this.started = false;
     this.broken = false;
@@ -427,7 +434,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     const slot = this.slots[index];
     if (slot?.exists !== true) return;
     // Virtio 1.3 §2.6.1.1.1 MUST NOT: nothing of the queue is executed or notified any more
-    this.model.resetQueue(index);
+    this.attached.resetQueue(index);
     // Virtio 1.3 §2.6.1.1.1 MUST: all of its state is as by default
     slot.reset();
     this.transport.resetQueue(index);
@@ -515,7 +522,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
 
   /** Requests in flight of a ring that is no more cannot be given back. */
   #stopRing(slot: QueueSlot): void {
-    if ((slot.ring?.inFlight ?? 0) > 0) this.model.resetQueue(slot.index);
+    if ((slot.ring?.inFlight ?? 0) > 0) this.attached.resetQueue(slot.index);
     slot.stop();
   }
 
@@ -556,7 +563,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
   pause(): void {
     if (this.#paused) return;
     this.#paused = true;
-    this.model.pause();
+    this.attached.pause();
   }
 
   /**
@@ -571,7 +578,7 @@ export class LiveDevice<T extends TransportParts = TransportParts, D = unknown>
     const outer = this.#busy;
     this.#busy = true;
     try {
-      this.model.resume();
+      this.attached.resume();
       if (this.running && rings) this.#lookIntoRings();
       if (!outer) this.#serveKicks();
     } finally {

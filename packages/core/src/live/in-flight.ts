@@ -1,6 +1,6 @@
 import { hex } from '@virtkit/vmstate';
+import type { RequestInFlight } from '../contract/device-model.ts';
 import type { Report } from '../contract/finding.ts';
-import type { RequestInFlight } from '../contract/model.ts';
 import { mappedMemory } from './memory.ts';
 import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';

@@ -1,5 +1,5 @@
+import type { VirtQueueElement } from '../contract/element.ts';
 import type { Chain } from '../contract/queue.ts';
-import type { VirtQueueElement } from '../state/element.ts';
 import { packedAvailBytes } from './avail-bytes.ts';
 import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';

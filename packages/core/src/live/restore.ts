@@ -1,6 +1,6 @@
 import { hex, StateError } from '@virtkit/vmstate';
+import type { RequestInFlight } from '../contract/device-model.ts';
 import type { Finding, Report } from '../contract/finding.ts';
-import type { RequestInFlight } from '../contract/model.ts';
 import type { QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import { nameFeatures, negotiated } from '../features.ts';
 import { checkVirtio } from '../procedure/check.ts';
@@ -26,7 +26,7 @@ export function checkRestore<T extends TransportParts, D>(
   state: VirtioState<T, D>,
   options: RestoreOptions,
 ): Finding[] {
-  const { transport, model } = live;
+  const { transport, model, attached } = live;
   const findings = checkVirtio(state, { transport: transport.layer, device: model.layer });
   // the other checks read what these found wrong
   if (findings.some(({ severity }) => severity === 'error')) return findings;
@@ -38,7 +38,7 @@ export function checkRestore<T extends TransportParts, D>(
   checkConfig(live, state, to('core'));
   checkQueueCount(live, state, to('core'));
   transport.check(state, to('transport'));
-  model.check(state, to('device'));
+  attached.check(state, to('device'));
   if (!findings.some(({ severity }) => severity === 'error')) checkRings(live, state, options, to('core'));
   return findings;
 }
@@ -54,15 +54,16 @@ export function restoreState<T extends TransportParts, D>(
   options: RestoreOptions,
   stop: () => void,
 ): void {
+  live.attached.checkApply(state);
   const fatal = checkRestore(live, state, options).find(({ severity }) => severity === 'error');
   if (fatal !== undefined) throw new StateError(fatal.code, fatal.reason, fatal.facts, fatal);
   stop();
-  live.model.reset();
+  live.attached.reset();
   applyCommon(live, state);
   // before the queues: a ring that makes no sense breaks the device, and then there is an interrupt to be sent
   live.transport.apply(state);
   applyQueues(live, state);
-  live.model.apply(state);
+  live.attached.apply(state);
 }
 
 function checkFeatures<T extends TransportParts, D>(
@@ -105,7 +106,7 @@ function checkQueueCount<T extends TransportParts, D>(
   report: Report,
 ): void {
   // a device type that makes as many queues as the state has checks the number itself
-  if (live.model.prepareQueues !== undefined || queues.length <= live.model.queueSizes.length) return;
+  if (live.attached.makesQueues || queues.length <= live.model.queueSizes.length) return;
   report({
     code: 'queue-count',
     severity: 'error',
@@ -148,11 +149,11 @@ function checkRings<T extends TransportParts, D>(
 
 /** Undefined: the device type keeps no chains. */
 function requestsByQueue<T extends TransportParts, D>(
-  { model }: LiveDevice<T, D>,
+  { attached }: LiveDevice<T, D>,
   state: VirtioState<T, D>,
   { withheld = [] }: RestoreOptions,
 ): ReadonlyMap<number, readonly RequestInFlight[]> | undefined {
-  const requests = model.requestsInFlight?.(state);
+  const requests = attached.requestsInFlight(state);
   if (requests === undefined) return undefined;
   const byQueue = new Map<number, RequestInFlight[]>();
   for (const request of [...requests, ...withheld]) {
@@ -196,7 +197,7 @@ function placeAddresses(slot: QueueSlot, queue: QueueState, state: VirtioState, 
 
 function applyCommon<T extends TransportParts, D>(live: LiveDevice<T, D>, state: VirtioState<T, D>): void {
   const { subsections: sub } = state;
-  live.model.prepareQueues?.(state.queues.length);
+  live.attached.prepareQueues(state.queues.length);
   live.status = 0;
   live.broken = false;
   live.startOnKick = false;
@@ -204,7 +205,7 @@ function applyCommon<T extends TransportParts, D>(live: LiveDevice<T, D>, state:
     sub.deviceEndian === undefined ? live.targetEndian : sub.deviceEndian === 2 ? 'big' : 'little';
   live.applyFeatures(negotiated(state));
   // setting features may have changed the queues that exist: the state's number is what counts
-  live.model.prepareQueues?.(state.queues.length);
+  live.attached.prepareQueues(state.queues.length);
   live.status = state.status;
   live.isr = state.isr;
   live.queueSel = state.queueSel;

@@ -1,6 +1,6 @@
 import type { Facts } from '@virtkit/vmstate';
+import type { VirtQueueElement } from '../contract/element.ts';
 import type { Chain, Virtqueue } from '../contract/queue.ts';
-import type { VirtQueueElement } from '../state/element.ts';
 import type { AvailMemo } from './avail-memo.ts';
 import { RingChain, TAKEN } from './chain.ts';
 import { HostError } from './errors.ts';

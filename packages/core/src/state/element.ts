@@ -12,6 +12,7 @@ import {
   type Writer,
 } from '@virtkit/vmstate';
 import type { Endian } from '../contract/device.ts';
+import type { Segment, VirtQueueElement } from '../contract/element.ts';
 
 /** `VIRTQUEUE_MAX_SIZE`: most segments of one direction in a request. */
 export const ELEMENT_SEGMENTS_MAX = 1024;
@@ -22,24 +23,6 @@ const IN_ADDR = 16;
 const OUT_ADDR = IN_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
 const IN_SG = OUT_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
 const OUT_SG = IN_SG + 16 * ELEMENT_SEGMENTS_MAX;
-
-/** A piece of guest memory of a request. */
-export interface Segment {
-  /** Guest-physical address. */
-  readonly addr: bigint;
-  /** Bytes. */
-  readonly len: bigint;
-}
-
-/** A request that was taken from its ring and not yet returned. QEMU: `VirtQueueElement`. */
-export interface VirtQueueElement {
-  /** Split: head descriptor; packed: buffer id. */
-  readonly index: number;
-  /** What the driver wrote and the device reads. */
-  readonly out: readonly Segment[];
-  /** What the device writes. */
-  readonly in: readonly Segment[];
-}
 
 /** JSON form and declaration of what an element holds; its bytes are another matter, see {@link elementField}. */
 const segment = vmstate('segment', 1).fields({ addr: u64, len: u64 });

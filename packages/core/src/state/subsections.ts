@@ -1,15 +1,5 @@
-import {
-  bool,
-  type Field,
-  sparseArray,
-  u8,
-  u16,
-  u32,
-  u64,
-  type ValueOf,
-  type VMState,
-  vmstate,
-} from '@virtkit/vmstate';
+import { bool, type Field, sparseArray, u8, u16, u32, u64, type VMState, vmstate } from '@virtkit/vmstate';
+import type { PackedIndices, RingAddresses, SubsectionsWith } from '../contract/state.ts';
 
 /** `VIRTIO_QUEUE_MAX`: each per-queue subsection has this many entries, whatever the device has. */
 export const QUEUE_MAX = 1024;
@@ -40,7 +30,7 @@ export const packedVirtqueueEntry = vmstate('packed_virtqueue_state', 1).fields(
 const PACKED_ABSENT = Uint8Array.of(0, 0, 1, 0, 0, 1, 0, 0, 0, 0);
 
 /** `virtio/virtqueues`, 16 KiB: the entries up to the last one in use. */
-export const virtqueues: Field<readonly ValueOf<typeof virtqueueEntry>[]> = sparseArray(
+export const virtqueues: Field<readonly RingAddresses[]> = sparseArray(
   virtqueueEntry,
   QUEUE_MAX,
   new Uint8Array(16),
@@ -50,7 +40,7 @@ export const virtqueues: Field<readonly ValueOf<typeof virtqueueEntry>[]> = spar
 export const ringsizes: Field<readonly number[]> = sparseArray(u32, QUEUE_MAX, new Uint8Array(4));
 
 /** `virtio/packed_virtqueues`, 10 KiB. */
-export const packedVirtqueues: Field<readonly ValueOf<typeof packedVirtqueueEntry>[]> = sparseArray(
+export const packedVirtqueues: Field<readonly PackedIndices[]> = sparseArray(
   packedVirtqueueEntry,
   QUEUE_MAX,
   PACKED_ABSENT,
@@ -89,28 +79,4 @@ export function coreSubsections<Extra>(extraState: Field<Extra>): CoreSubsection
 }
 
 /** What {@link coreSubsections} declares. */
-export type CoreSubsectionsDeclaration<Extra> = VMState<
-  {
-    /** 0 unknown, 1 little, 2 big. */
-    readonly deviceEndian?: number;
-    /** Negotiated features 64 to 127. */
-    readonly features128?: bigint;
-    /** Negotiated features 0 to 63. */
-    readonly features64?: bigint;
-    /** Addresses of the avail and used rings of each queue. */
-    readonly virtqueues?: readonly ValueOf<typeof virtqueueEntry>[];
-    /** `num_default` of each queue. */
-    readonly ringsize?: readonly number[];
-    /** The guest broke a rule: no queue works until a reset. */
-    readonly broken?: boolean;
-    /** The transport's `save_extra_state`. */
-    readonly extraState?: Extra;
-    /** The driver has begun to use the device. */
-    readonly started?: boolean;
-    /** Indices and wrap counters of packed rings. */
-    readonly packedVirtqueues?: readonly ValueOf<typeof packedVirtqueueEntry>[];
-    /** The device may not reach memory: PCI bus mastering is off. */
-    readonly disabled?: boolean;
-  },
-  unknown
->;
+export type CoreSubsectionsDeclaration<Extra> = VMState<SubsectionsWith<Extra>, unknown>;

@@ -1,9 +1,12 @@
 // A device type that gives chains back as they are, at once or when it is told to; and a transport that is nothing but a call.
 import type { DeviceLayer } from '../../src/contract/device.ts';
-import type { DeviceEvent, DeviceHost, DeviceModel, TransportModel } from '../../src/contract/model.ts';
+import type { DeviceHost } from '../../src/contract/device-host.ts';
+import type { DeviceModel } from '../../src/contract/device-model.ts';
+import type { DeviceEvent } from '../../src/contract/event.ts';
 import type { Chain, Virtqueue } from '../../src/contract/queue.ts';
 import type { TransportParts } from '../../src/contract/state.ts';
 import type { TransportLayer } from '../../src/contract/transport.ts';
+import type { TransportModel } from '../../src/contract/transport-model.ts';
 import { LiveDevice, type LiveOptions } from '../../src/live/device.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
 import { FEATURE } from '../../src/spec.ts';
@@ -34,14 +37,27 @@ export const wireLayer: TransportLayer<Wire> = {
   queue: () => empty,
 };
 
+/** A transport that does nothing but what `parts` says. */
+export function wire(parts: Partial<TransportModel<Wire>>): TransportModel<Wire> {
+  return {
+    layer: wireLayer,
+    features: 0n,
+    notify: () => {},
+    captureConfig: () => null,
+    captureQueue: () => null,
+    captureExtra: () => undefined,
+    check: () => {},
+    apply: () => {},
+    resetQueue: () => {},
+    ...parts,
+  };
+}
+
 export class Echo implements DeviceModel<null> {
   readonly layer = echoLayer;
   readonly features: bigint = 0n;
-  readonly legacyFeatures = 0n;
-  readonly badFeatures = 0n;
   readonly configLength: number = 0;
   readonly queueSizes: readonly number[] = [8, 8];
-  readonly pciClass = 0xff0000;
   /** Chains are kept until {@link answer}. */
   slow = false;
   readonly kept: Chain[] = [];
@@ -73,21 +89,12 @@ export class Echo implements DeviceModel<null> {
     for (const chain of this.kept.splice(0)) this.give(chain);
     this.depth--;
   }
-  getConfig(): void {}
-  setConfig(): void {}
-  setFeatures(): void {}
-  setStatus(): void {}
   reset(): void {
     this.kept.length = 0;
   }
-  resetQueue(): void {}
   capture(): null {
     return null;
   }
-  check(): void {}
-  apply(): void {}
-  pause(): void {}
-  resume(): void {}
 }
 
 /** A machine with an echo device, whose driver has set its queues up. Rings are where {@link ringsOf} says. */
@@ -108,23 +115,15 @@ export class EchoMachine {
       readonly wire?: Partial<TransportModel<Wire>>;
     } = {},
   ) {
-    const { echo = new Echo(), wire, ...others } = options;
+    const { echo = new Echo(), wire: override, ...others } = options;
     this.echo = echo;
-    const transport: TransportModel<Wire> = {
-      layer: wireLayer,
-      features: 0n,
+    const transport = wire({
       notify: (queue) => {
         this.interrupts++;
         this.onInterrupt(queue);
       },
-      captureConfig: () => null,
-      captureQueue: () => null,
-      captureExtra: () => undefined,
-      check: () => {},
-      apply: () => {},
-      resetQueue: () => {},
-      ...wire,
-    };
+      ...override,
+    });
     this.live = new LiveDevice(this.echo, transport, {
       memory: new MappedMemory([{ gpa: 0, bytes: this.bytes }]),
       onEvent: (event) => this.events.push(event),

@@ -1,7 +1,7 @@
 // The list of requests in flight of a saved state against the ring that they were taken from.
 import { describe, expect, test } from 'vitest';
+import type { RequestInFlight } from '../../src/contract/device-model.ts';
 import type { Report } from '../../src/contract/finding.ts';
-import type { RequestInFlight } from '../../src/contract/model.ts';
 import { checkInFlight, headsTaken, idsTaken } from '../../src/live/in-flight.ts';
 import { PackedRing } from '../../src/live/packed-ring.ts';
 import { SplitRing } from '../../src/live/split-ring.ts';

@@ -1,7 +1,7 @@
 // What a live device takes over from a saved state, what it refuses, and that a refusal changes nothing.
 import { isStateError } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
-import type { RequestInFlight } from '../../src/contract/model.ts';
+import type { RequestInFlight } from '../../src/contract/device-model.ts';
 import type { VirtioState } from '../../src/contract/state.ts';
 import { FEATURE } from '../../src/spec.ts';
 import { Echo, EchoMachine, type Wire } from './echo.ts';
@@ -145,7 +145,7 @@ describe('what is taken over', () => {
         super.reset();
         log.push('reset');
       }
-      override apply(): void {
+      apply(): void {
         log.push(`device ${to.live.queue(0)?.inFlight}`);
       }
     }
@@ -168,7 +168,7 @@ describe('what is taken over', () => {
       prepareQueues(count: number): void {
         log.push(count);
       }
-      override setFeatures(): void {
+      setFeatures(): void {
         log.push('features');
       }
     }

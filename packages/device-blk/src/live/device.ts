@@ -36,11 +36,8 @@ export class BlkDevice implements DeviceModel<BlkState> {
   readonly layer: typeof blk = blk;
   readonly features: bigint;
   readonly legacyFeatures: bigint = 1n << BigInt(BLK_FEATURE.SCSI);
-  readonly badFeatures: bigint = 0n;
   readonly configLength: number;
   readonly queueSizes: readonly number[];
-  /** Mass storage, SCSI: what QEMU's function says. */
-  readonly pciClass = 0x010000;
   readonly #engine: Engine;
 
   /** @throws HostError that names the option */
@@ -107,10 +104,6 @@ export class BlkDevice implements DeviceModel<BlkState> {
   /** Only the write cache is the driver's to set. */
   setConfig(config: DataView, _littleEndian: boolean): void {
     this.#engine.writeCache = config.getUint8(WRITEBACK_OFFSET) !== 0;
-  }
-
-  setFeatures(_features: bigint): void {
-    // Virtio 1.3 §5.2.5.3 MUST NOT: features alone do not change the cache mode
   }
 
   setStatus(status: number): void {

@@ -52,8 +52,6 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     NET_FEATURE.HOST_ECN,
   ].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
   readonly configLength: number;
-  /** Ethernet controller. */
-  readonly pciClass = 0x020000;
   readonly #card: Card;
   readonly #receiver: Receiver;
   readonly #transmitters: readonly Transmitter[];

@@ -205,7 +205,7 @@ function readFeatures({ device, revision }: VirtioProxy, data: DataStream): Comm
   let features = 0n;
   if (index === 0) {
     features = device.hostFeatures & LOW;
-    if (revision >= 1) features &= ~(LEGACY_FEATURES | device.model.legacyFeatures);
+    if (revision >= 1) features &= ~(LEGACY_FEATURES | device.attached.legacyFeatures);
   }
   if (index === 1 && revision >= 1) features = (device.hostFeatures >> 32n) & LOW;
   const answer = new Uint8Array(4);

@@ -43,7 +43,7 @@ class Here {
 
   execute({ op, r1, r2, r3 = 0 }: Operation): Ending | 'specification' {
     // QEMU's CPU is stopped between two instructions: its devices are told their status again
-    for (const { device } of this.devices) device.model.setStatus(device.status);
+    for (const { device } of this.devices) device.model.setStatus?.(device.status);
     const { css } = this;
     if (op === 'diagnose500') return css.diagnose500(r1, r2, r3);
     if (op === 'tpi') return css.tpi(r2, ALL_SUBCLASSES);

@@ -49,7 +49,7 @@ export class CommonConfig implements Region {
     this.#state = state;
     this.#vectors = vectors;
     this.#reset = reset;
-    const offered = device.hostFeatures & ~(device.model.legacyFeatures | LEGACY_FEATURES);
+    const offered = device.hostFeatures & ~(device.attached.legacyFeatures | LEGACY_FEATURES);
     this.#offered = Array.from({ length: state.featureWords }, (_, word) =>
       Number((offered >> BigInt(32 * word)) & 0xffffffffn),
     );

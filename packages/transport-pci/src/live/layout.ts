@@ -9,6 +9,7 @@ import {
   STRUCTURE,
   setIdentity,
 } from './capabilities.ts';
+import { classCodeOf } from './class-code.ts';
 import { ConfigRegisters } from './config-registers.ts';
 import { legacyBytes } from './legacy-registers.ts';
 import { Msix, msixBar, type SendMessage } from './msix.ts';
@@ -31,7 +32,7 @@ export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape,
   const bars = new Bars(space, options.allowAddressZero ?? false, options.onBarChange?.bind(options));
   setIdentity(space, {
     ...shape.ids,
-    classCode: model.pciClass,
+    classCode: options.classCode ?? classCodeOf(model.layer.virtioId),
     multifunction: options.multifunction ?? false,
   });
   const { aer = false, ats = false } = options;
@@ -45,7 +46,7 @@ export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape,
   }
   const msix = layOutMsix(space, bars, shape.vectors, send);
   if (shape.hasLegacy)
-    bars.add(BAR.LEGACY, 'io', powerOfTwo(legacyBytes(shape.vectors > 0, model.configLength)));
+    bars.add(BAR.LEGACY, 'io', powerOfTwo(legacyBytes(shape.vectors > 0, model.configLength ?? 0)));
   if (options.rom !== undefined && options.rom.length > 0)
     bars.add(BAR.ROM, 'rom', powerOfTwo(options.rom.length));
   return { space, bars, msix, window, express };

@@ -135,7 +135,7 @@ export class LegacyRegisters implements Region {
   /** A driver that takes every bit takes BAD_FEATURE too, and gets what such drivers can do. */
   #negotiable(features: number): bigint {
     const bad = (features & (1 << FEATURE.BAD_FEATURE)) !== 0;
-    return bad ? this.#device.model.badFeatures & 0xffffffffn : BigInt(features);
+    return bad ? this.#device.attached.badFeatures & 0xffffffffn : BigInt(features);
   }
 
   #notify(value: number): void {

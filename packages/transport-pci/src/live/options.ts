@@ -43,6 +43,8 @@ export interface PciOptions extends Omit<LiveOptions, 'version1' | 'align' | 'us
   readonly multifunction?: boolean;
   /** Content of the expansion ROM (`romfile`). Default: no ROM. */
   readonly rom?: Uint8Array;
+  /** Class code, 24 bits (`class`). Default: QEMU's for the device type; 0x00ff00, no class, for types that QEMU has none for. */
+  readonly classCode?: number;
   /** Identity; what is not given is as in QEMU. */
   readonly ids?: PciIds;
   /** Is 0 an address for a BAR? QEMU: `pci_allow_0_address`, of ARM, RISC-V and POWER machines. Default false. */
@@ -72,6 +74,7 @@ const TRANSITIONAL: Readonly<Record<number, number>> = {
   9: 0x1009,
 };
 const MAX_VECTORS = 2048;
+const CLASS_CODE_MAX = 0xffffff;
 
 /** {@link PciOptions}, decided. */
 export interface PciShape {
@@ -96,6 +99,9 @@ export function shapeOf(model: DeviceModel, options: PciOptions): PciShape {
     throw new HostError(`accessPlatform in mode '${mode}': only modern drivers know of it`);
   if (mode === 'legacy' && options.modernPioNotify)
     throw new HostError("modernPioNotify in mode 'legacy': there is nothing modern");
+  const { classCode = 0 } = options;
+  if (!Number.isInteger(classCode) || classCode < 0 || classCode > CLASS_CODE_MAX)
+    throw new HostError(`classCode ${classCode}: not a number of 24 bits`);
   return {
     properties,
     mode,

@@ -1,0 +1,43 @@
+// The contract folder stands below everything else: a stranger reads it alone, and two versions of it must be able to meet.
+import { readdirSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+
+const folder = new URL('../src/contract/', import.meta.url);
+const files = readdirSync(folder);
+
+/** What a file imports or re-exports, and whether types alone. */
+function importsOf(file: string): { readonly from: string; readonly types: boolean }[] {
+  const text = readFileSync(new URL(file, folder), 'utf8');
+  return [...text.matchAll(/^(import|export)\s+(type\b)?[^;'"]*?from\s+'([^']+)';/gms)].map(
+    ([, , type, from = '']) => ({ from, types: type !== undefined }),
+  );
+}
+
+describe('the contract', () => {
+  test('has the files that it is read by', () => {
+    expect(files).toContain('index.ts');
+    expect(files.flatMap(importsOf).length).toBeGreaterThan(20);
+  });
+
+  test.each(files)('%s imports types only, from the contract itself or from the wire format', (file) => {
+    for (const { from, types } of importsOf(file)) {
+      expect(types, from).toBe(true);
+      expect(from).toMatch(/^(@virtkit\/vmstate$|\.\/[a-z-]+\.ts$)/);
+    }
+  });
+
+  test('has no circles', () => {
+    const open: string[] = [];
+    const done = new Set<string>();
+    const visit = (file: string): void => {
+      expect(open, `${open.join(' → ')} → ${file}`).not.toContain(file);
+      if (done.has(file)) return;
+      open.push(file);
+      for (const { from } of importsOf(file)) if (from.startsWith('./')) visit(from.slice(2));
+      open.pop();
+      done.add(file);
+    };
+    for (const file of files) visit(file);
+    expect(done.size).toBe(files.length);
+  });
+});
