@@ -65,6 +65,24 @@ function apply({
 }
 
 describe('mutated real streams', () => {
+  it('what is found about a stream itself keeps to the schemas as well', async () => {
+    const home = mkdtempSync(join(tmpdir(), 'virtkit-mutate-'));
+    const file = join(home, 'stream');
+    try {
+      // the section in which the second beginning lies has two ends
+      writeFileSync(file, apply({ stream: 0, writes: [], splice: { at: 0, length: 221, again: true } }));
+      const read = await readInput(file, true);
+      const inspected: unknown = JSON.parse(inspect(read, { json: true }).text);
+      expect(inspected).toMatchObject({ findings: [{ code: 'ambiguous', layer: 'stream' }] });
+      expect(violations('inspect', inspected)).toEqual([]);
+      const verified: unknown = JSON.parse(verify(read, true).text);
+      expect(verified).toMatchObject({ findings: [{ code: 'ambiguous', layer: 'stream' }] });
+      expect(violations('verify', verified)).toEqual([]);
+    } finally {
+      rmSync(home, { recursive: true, force: true });
+    }
+  });
+
   it('give no exception but ours, in bounded time', () => {
     fc.assert(
       fc.property(mutation, (change) => {
