@@ -223,6 +223,102 @@ describe('against frames that were built from their fields', () => {
   });
 });
 
+/** What a guest hands over in one go: up to 60,000 bytes, and segments from one byte on. */
+describe('large packets, and small segments', () => {
+  const size = fc.oneof(fc.integer({ min: 1, max: 100 }), fc.integer({ min: 1, max: 3000 }));
+  const large = fc.record({
+    where: ip,
+    header: tcp,
+    size,
+    seed: fc.nat(255),
+    share: fc.double({ min: 0, max: 1, noNaN: true }),
+    partial: fc.boolean(),
+    padding: fc.oneof(fc.constant(0), fc.nat(20)),
+  });
+  /** Bytes that differ from segment to segment, of a number that is no multiple of anything. */
+  const payloadOf = ({ size: step, seed, share }: { size: number; seed: number; share: number }): number[] =>
+    Array.from(
+      { length: Math.floor(share * Math.min(60_000, step * 60)) },
+      (_, i) => (i * 131 + (i >> 7) + seed) & 0xff,
+    );
+  const metaOf = (meta: Partial<PacketMeta>, partial: boolean): Partial<PacketMeta> =>
+    partial ? meta : { ...meta, flags: 0, csumStart: 0, csumOffset: 0 };
+  const padded = (frame: readonly number[], padding: number): number[] => [
+    ...frame,
+    ...Array<number>(padding).fill(0xa5),
+  ];
+
+  it('of TCP', () => {
+    const offload = new SoftwareOffload();
+    fc.assert(
+      fc.property(large, (given) => {
+        const { where, header, partial, padding } = given;
+        const parts = cut(payloadOf(given), given.size);
+        const expected = parts.map((part, i) => {
+          const last = i === parts.length - 1;
+          const flags = header.flags & (last ? 0xff : ~0x09) & (i === 0 ? 0xff : ~0x80);
+          const seq = (header.seq + i * given.size) % 2 ** 32;
+          return show(
+            tcpFrame({ ...where, id: ((where.id ?? 0) + i) & 0xffff }, { ...header, seq, flags }, part),
+          );
+        });
+        const whole = padded(tcpFrame(where, header, payloadOf(given), partial), padding);
+        const meta = metaOf(tcpMeta(where, given.size), partial);
+        expect(frames(offload, packetInPieces(whole, [1448, 4096], meta))).toEqual(expected);
+      }),
+      { numRuns: 150 },
+    );
+    expect(offload.counters.malformed).toBe(0);
+  });
+
+  it('of UDP', () => {
+    const offload = new SoftwareOffload();
+    fc.assert(
+      fc.property(large, (given) => {
+        const { where, partial, padding } = given;
+        const expected = cut(payloadOf(given), given.size).map((part, i) =>
+          show(udpFrame({ ...where, id: ((where.id ?? 0) + i) & 0xffff }, part)),
+        );
+        const whole = padded(udpFrame(where, payloadOf(given), partial), padding);
+        const meta = metaOf(udpMeta(where, GSO.UDP_L4, given.size), partial);
+        expect(frames(offload, packetInPieces(whole, [1448, 4096], meta))).toEqual(expected);
+      }),
+      { numRuns: 150 },
+    );
+    expect(offload.counters.malformed).toBe(0);
+  });
+
+  it('of UDP in IPv4 fragments; none where not even the header fits into one', () => {
+    const offload = new SoftwareOffload();
+    let refused = 0;
+    fc.assert(
+      fc.property(large, ipv4, (given, where) => {
+        const { partial, padding } = given;
+        const step = given.size - (given.size % 8);
+        const whole = padded(udpFrame(where, payloadOf(given), partial), padding);
+        const packet = packetInPieces(
+          whole,
+          [1448, 4096],
+          metaOf(udpMeta(where, GSO.UDP, given.size), partial),
+        );
+        if (step < 8) {
+          refused++;
+          expect(frames(offload, packet)).toEqual([]);
+          return;
+        }
+        const parts = cut(udpBody(where, payloadOf(given)), step);
+        const expected = parts.map((part, i) => {
+          const more = i === parts.length - 1 ? 0 : 0x2000;
+          return show(ipFrame({ ...where, flags: (where.flags ?? 0) | more | ((i * step) / 8) }, 17, part));
+        });
+        expect(frames(offload, packet)).toEqual(expected);
+      }),
+      { numRuns: 150 },
+    );
+    expect(offload.counters.malformed).toBe(refused);
+  });
+});
+
 describe('a checksum that is there already', () => {
   it('is what those of the parts are made from: right, if it was', () => {
     const kinds = fc.constantFrom('tcp', 'udp', 'fragments');

@@ -280,3 +280,113 @@ describe.each(LINKS)('%s', { timeout: 120_000 }, (name, make) => {
     }
   });
 });
+
+/** Cuts of a stream, and what a card does between them. */
+const chunk = fc.record({
+  length: fc.oneof(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 7000 })),
+  refuse: fc.oneof({ weight: 9, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 3 })),
+  wait: fc.boolean(),
+});
+
+describe('a peer over TCP', { timeout: 120_000 }, () => {
+  it('whose frames are cut anywhere, for a card that refuses now and then: all arrive, whole and in order', async () => {
+    const lengths = fc.array(
+      fc.oneof(fc.nat(13), fc.constant(69_632), { weight: 8, arbitrary: fc.integer({ min: 14, max: 1614 }) }),
+      { minLength: 50, maxLength: 50 },
+    );
+    const runs = fc.sample(fc.tuple(lengths, fc.array(chunk, { minLength: 30, maxLength: 60 })), 8);
+    for (const [sizes, chunks] of runs) {
+      const link = await listening();
+      const peer = await link.peer();
+      const frames = sizes.map((length, n) =>
+        Uint8Array.from({ length }, (_, at) => (at < 6 ? 0xff : at === 6 ? 2 : (at * 7 + n) & 0xff)),
+      );
+      const all = Buffer.concat(frames.map(prefixed));
+      const { card } = link;
+      for (let at = 0, n = 0; at < all.length; n++) {
+        const { length, refuse, wait } = chunks[n % chunks.length] ?? { length: 1, refuse: 0, wait: false };
+        peer.sendWrong(all.subarray(at, at + length));
+        at += length;
+        if (refuse > 0) {
+          card.room = 0;
+          setTimeout(() => card.allow(Number.POSITIVE_INFINITY), refuse);
+        }
+        if (wait) await new Promise(setImmediate);
+      }
+      // what is shorter than an Ethernet header is no frame
+      const expected = frames.filter(({ length }) => length >= 14).map(hex);
+      await poll(() => card.received.length).toBeGreaterThanOrEqual(expected.length);
+      expect(card.received).toEqual(expected);
+      peer.cut();
+    }
+  });
+
+  it('300 that say a length that no frame has, half of them gone at once: the next one is served', async () => {
+    const names: Record<string, number> = {};
+    const backend = await StreamBackend.listen({
+      port: 0,
+      onEvent: ({ name }) => {
+        names[name] = (names[name] ?? 0) + 1;
+      },
+    });
+    open.push(() => backend.close());
+    const card = new FakeCard(backend);
+    for (const [gone, pause] of fc.sample(fc.tuple(fc.boolean(), fc.nat(9)), 300)) {
+      const socket = net.connect(backend.address?.port ?? 0, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write(Uint8Array.of(0, 1, 0x10, 1));
+      open.push(() => socket.destroy());
+      if (gone) socket.destroy();
+      if (pause === 0) await new Promise(setImmediate);
+    }
+    // some are still on their way, and a second peer is refused while there is a first
+    await poll(async () => {
+      const peer = await dialled(backend.address?.port ?? 0);
+      const before = card.received.length;
+      const there = mark(++marks);
+      peer.send(there);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      peer.cut();
+      return card.received.slice(before).includes(hex(there));
+    }).toBe(true);
+    expect(new Set(card.received.map((text) => text.length))).toEqual(new Set([200]));
+    expect(names['up'] ?? 0).toBeGreaterThan(0);
+    await poll(() => (names['down'] ?? 0) + (backend.up ? 1 : 0)).toBe(names['up']);
+  });
+
+  it('30 at a switch that send to all while others go: who stays gets whole frames, each once', async () => {
+    const lan = new NetSwitch();
+    const server = await StreamServer.listen(lan, { port: 0 });
+    open.push(() => server.close());
+    const peers: Peer[] = [];
+    for (let n = 0; n < 30; n++) peers.push(await dialled(server.address.port ?? 0));
+    await poll(() => server.links.length).toBe(30);
+    const here = new Set(peers);
+    const sent: string[] = [];
+    const plan = fc.sample(fc.tuple(fc.nat(29), fc.nat(29), fc.boolean()), 200);
+    for (const [n, [from, leaver, wait]] of plan.entries()) {
+      const sender = peers[from];
+      if (sender !== undefined && here.has(sender)) {
+        const bytes = mark(10_000 + n);
+        sender.send(bytes);
+        sent.push(hex(bytes));
+      }
+      const leaving = peers[leaver];
+      if (n % 10 === 9 && leaving !== undefined && here.size > 5) {
+        leaving.cut();
+        here.delete(leaving);
+      }
+      if (wait) await new Promise(setImmediate);
+    }
+    await poll(() => server.links.length).toBe(here.size);
+    for (const peer of here) {
+      expect(new Set(peer.received).size).toBe(peer.received.length);
+      expect(peer.received.filter((text) => !sent.includes(text))).toEqual([]);
+    }
+    // and those who are left hear each other
+    const [first, ...others] = [...here];
+    const last = mark(10_220);
+    first?.send(last);
+    for (const peer of others) await poll(() => peer.received.includes(hex(last))).toBe(true);
+  });
+});

@@ -44,8 +44,24 @@ function packet4(
   protocol: number,
   rest: number[],
   fragment = 0,
+  options: readonly number[] = [],
 ): Uint8Array {
-  const ip = [0x45, 0, 0, 0, 0, 0, ...port(fragment), 64, protocol, 0, 0, ...source, ...destination];
+  const ip = [
+    0x45 + options.length / 4,
+    0,
+    0,
+    0,
+    0,
+    0,
+    ...port(fragment),
+    64,
+    protocol,
+    0,
+    0,
+    ...source,
+    ...destination,
+    ...options,
+  ];
   return Uint8Array.from([...ETH, 8, 0, ...ip, ...rest, ...Array<number>(20).fill(0)]);
 }
 
@@ -77,6 +93,62 @@ describe("Microsoft's vectors", () => {
     expect([rss.report, rss.hash]).toEqual([HASH_REPORT.IPv4, plain]);
     rss.process(packet4(v4(source), v4(destination), 6, tail, 1));
     expect([rss.report, rss.hash]).toEqual([HASH_REPORT.IPv4, plain]);
+  });
+
+  it.each(V4)(
+    '%s:%i to %s:%i, behind IPv4 options of any length',
+    (source, from, destination, to, plain, ports) => {
+      const tail = [...port(from), ...port(to)];
+      for (let words = 1; words <= 10; words++) {
+        // a record of the route, with what looks like ports
+        const options = [7, 4 * words - 1, 4, ...Array<number>(4 * words - 3).fill(0x50)];
+        for (const [protocol, report] of [
+          [6, HASH_REPORT.TCPv4],
+          [17, HASH_REPORT.UDPv4],
+        ] as const) {
+          const rss = rssWith(0x1ff);
+          rss.process(packet4(v4(source), v4(destination), protocol, tail, 0, options));
+          expect([rss.report, rss.hash]).toEqual([report, ports]);
+          const addresses = rssWith(HASH_TYPE.IPv4);
+          addresses.process(packet4(v4(source), v4(destination), protocol, tail, 0, options));
+          expect([addresses.report, addresses.hash]).toEqual([HASH_REPORT.IPv4, plain]);
+        }
+      }
+    },
+  );
+
+  it.each(V6)('%s:%i to %s:%i, behind extension headers', (source, from, destination, to, plain, ports) => {
+    const tail = [...port(from), ...port(to)];
+    // hop-by-hop, and destination options of 8 and 24 bytes: padding
+    for (const [kind, units] of [
+      [0, 0],
+      [60, 0],
+      [0, 2],
+      [60, 2],
+    ] as const) {
+      const header = (next: number): number[] => [
+        next,
+        units,
+        1,
+        4 + 8 * units,
+        ...Array<number>(4 + 8 * units).fill(0),
+      ];
+      for (const [next, plainReport, extendedReport] of [
+        [6, HASH_REPORT.TCPv6, HASH_REPORT.TCPv6_EX],
+        [17, HASH_REPORT.UDPv6, HASH_REPORT.UDPv6_EX],
+      ] as const) {
+        const frame = packet6(v6(source), v6(destination), kind, [...header(next), ...tail]);
+        const rss = rssWith(HASH_TYPE.IPv6 | HASH_TYPE.TCPv6 | HASH_TYPE.UDPv6);
+        rss.process(frame);
+        expect([rss.report, rss.hash]).toEqual([plainReport, ports]);
+        const extended = rssWith(0x1ff);
+        extended.process(frame);
+        expect([extended.report, extended.hash]).toEqual([extendedReport, ports]);
+        const addresses = rssWith(HASH_TYPE.IPv6);
+        addresses.process(frame);
+        expect([addresses.report, addresses.hash]).toEqual([HASH_REPORT.IPv6, plain]);
+      }
+    }
   });
 
   it.each(V6)('%s:%i to %s:%i', (source, from, destination, to, plain, ports) => {
