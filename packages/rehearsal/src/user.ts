@@ -1,0 +1,72 @@
+// What a user of the packages has: a folder with a program, and npm.
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Registry } from './registry.ts';
+import { run } from './run.ts';
+
+const GUEST = fileURLToPath(new URL('../guest/', import.meta.url));
+const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
+const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+
+/** A folder with a `package.json`, the guest program, and what npm has installed. */
+export class User {
+  readonly folder: string;
+  readonly #registry: Registry;
+
+  private constructor(folder: string, registry: Registry) {
+    this.folder = folder;
+    this.#registry = registry;
+  }
+
+  /** Makes `folder`, which is not there yet. Nothing is installed in it. */
+  static async create(folder: string, registry: Registry): Promise<User> {
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
+    await cp(GUEST, folder, { recursive: true });
+    return new User(folder, registry);
+  }
+
+  /** `npm install PACKAGES`: names, or names with a version. */
+  install(...packages: readonly string[]): Promise<string> {
+    return this.#npm('install', ...packages);
+  }
+
+  /** `npm update`: whatever the ranges in `package.json` allow. */
+  update(): Promise<string> {
+    return this.#npm('update');
+  }
+
+  /** Compiles the program under `strict`, declarations of the packages included. */
+  async compile(compiler: string = typescript): Promise<void> {
+    await run(process.execPath, [join(compiler, 'bin/tsc'), '-p', '.'], this.folder);
+  }
+
+  /** Runs the compiled program; answers what it printed. */
+  run(): Promise<string> {
+    return run(process.execPath, ['out/program.js'], this.folder);
+  }
+
+  /** Versions of a package that are installed, at the top and nested, by the path of their folder. */
+  async copies(name: string): Promise<Record<string, string>> {
+    const found: Record<string, string> = {};
+    const entries = await readdir(join(this.folder, 'node_modules'), { recursive: true });
+    for (const entry of entries.filter((path) => path.endsWith('package.json')).sort()) {
+      const manifest = JSON.parse(await readFile(join(this.folder, 'node_modules', entry), 'utf8'));
+      if (manifest.name === name) found[dirname(entry).replaceAll('\\', '/')] = manifest.version;
+    }
+    return found;
+  }
+
+  /** npm with a cache of its own and this registry: nothing comes from elsewhere. */
+  #npm(command: string, ...args: readonly string[]): Promise<string> {
+    const quiet = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+    const from = [`--registry=${this.#registry.url}`, `--cache=${join(this.folder, '..', 'cache')}`];
+    return run(
+      npm,
+      [command, ...args, ...quiet, ...from, `--userconfig=${join(this.folder, '.npmrc')}`],
+      this.folder,
+    );
+  }
+}
