@@ -29,9 +29,6 @@ export function empty(
   };
 }
 
-/** virtio-rng: Virtio 1.3 §5.4. */
-export const rng = empty('virtio-rng', 4, {});
-
 /** virtio-scsi: Virtio 1.3 §5.6. Requests in flight are saved with the SCSI devices on its bus. */
 export const scsi = empty(
   'virtio-scsi',

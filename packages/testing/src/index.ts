@@ -3,7 +3,7 @@
  * run on, and suites that any transport and any device type can be put through.
  *
  * You bring:  a transport (`@virtkit/transport-*`, or your own) and a device type (`@virtkit/device-*`, or your own).
- * You get:    drivers for virtio-blk and virtio-net that speak through registers or channel programs, on split and packed
+ * You get:    drivers for virtio-blk, virtio-net and virtio-rng that speak through registers or channel programs, on split and packed
  *             rings; a PCI bus, an MMIO slot, a channel machine; cases for every test runner: bring-up, I/O, resets,
  *             interrupts, moves at any moment, states that must be refused; a hostile guest.
  * Not here:   the devices themselves; a test runner.
@@ -20,6 +20,7 @@ export { NetDriver, type NetDriverOptions, netFeatures, type Received, type Sent
 export { CTRL, type CtrlRequest } from './driver/net-ctrl.ts';
 export { NET_DRIVER_FEATURES, NET_F } from './driver/net-features.ts';
 export type { NetHeader } from './driver/net-header.ts';
+export { RNG_BLANK, RngDriver, type RngDriverOptions, type RngRequest } from './driver/rng.ts';
 export { type DriverEvents, type DriverSetup, type RingWishes, VirtioDriver } from './driver/virtio.ts';
 export { ChannelMachine, type ChannelSubsystemLike } from './host/channel-machine.ts';
 export { MmioSlot, type MmioWindow } from './host/mmio-slot.ts';
@@ -67,6 +68,14 @@ export {
 export { refuseCases } from './suite/refuse.ts';
 export { Rig, type RigOptions } from './suite/rig.ts';
 export { RING_MODES, type RingMode } from './suite/rings.ts';
+export {
+  type EntropyTiming,
+  EntropyWorld,
+  type RngBenchOptions,
+  RngWork,
+  rngBench,
+  type TestRngBackend,
+} from './suite/rng-bench.ts';
 export { CcwDriver, type CcwDriverOptions } from './transport/ccw.ts';
 export type { ChannelInstructions } from './transport/channel-instructions.ts';
 export {

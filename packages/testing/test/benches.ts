@@ -1,6 +1,7 @@
 import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
+import { RngDevice, type RngState, rng } from '@virtkit/device-rng';
 import { CcwDevice, type CcwParts, type ChannelDevice, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
 import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
 import { PciFunction, type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
@@ -12,6 +13,7 @@ import { PciBus } from '../src/host/pci-bus.ts';
 import type { DeviceBench, TransportBench } from '../src/suite/bench.ts';
 import { blkBench } from '../src/suite/blk-bench.ts';
 import { netBench } from '../src/suite/net-bench.ts';
+import { type EntropyTiming, rngBench } from '../src/suite/rng-bench.ts';
 import { CcwDriver, type CcwDriverOptions } from '../src/transport/ccw.ts';
 import { MmioLegacyDriver, MmioModernDriver } from '../src/transport/mmio.ts';
 import { PciLegacyDriver } from '../src/transport/pci-legacy.ts';
@@ -145,6 +147,15 @@ export function card(
   });
 }
 
+export function entropy(timing: EntropyTiming, segment?: number): DeviceBench<RngState> {
+  return rngBench({
+    layer: rng,
+    make: (backend) => new RngDevice({ backend }),
+    timing,
+    driver: { ...(segment !== undefined && { segment }) },
+  });
+}
+
 /** Every device type, fast and slow. */
 export const DEVICES = {
   disk: disk('sync'),
@@ -152,4 +163,6 @@ export const DEVICES = {
   joinedDisk: disk('async', 1, { joined: true, segment: 700 }),
   card: card('sync'),
   busyCard: card('busy', 3, { rxBuffers: 6, rxBytes: 300 }),
+  entropy: entropy('sync'),
+  slowEntropy: entropy('async', 300),
 } as const;

@@ -2,6 +2,7 @@
 import { MappedMemory, type TransportParts, type VirtioState } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { type NetBackend, NetDevice, type NetPort } from '@virtkit/device-net';
+import { RngDevice } from '@virtkit/device-rng';
 import type { CcwParts } from '@virtkit/transport-ccw';
 import { VirtioDriver } from '../src/driver/virtio.ts';
 import type { PciBus, PciBusFunction } from '../src/host/pci-bus.ts';
@@ -145,7 +146,10 @@ interface Work {
   readonly features: bigint;
   readonly queue: number;
   readonly chain: (view: DataView, little: boolean, headerBytes: number) => Buffer[];
-  readonly make: () => { readonly model: BlkDevice | NetDevice; readonly after: (count: number) => void };
+  readonly make: () => {
+    readonly model: BlkDevice | NetDevice | RngDevice;
+    readonly after: (count: number) => void;
+  };
 }
 
 function blkWork(name: string, type: number, bytes: number): Work {
@@ -204,6 +208,19 @@ function netWork(name: string, queue: 0 | 1, bytes: number): Work {
   };
 }
 
+function rngWork(bytes: number): Work {
+  const backend = { fill: (target: Uint8Array) => target.length };
+  return {
+    name: `random ${bytes} B`,
+    virtioId: 4,
+    queues: 1,
+    features: 0n,
+    queue: 0,
+    make: () => ({ model: new RngDevice({ backend }), after: () => undefined }),
+    chain: () => [{ at: BUFFERS, length: bytes, flags: WRITE }],
+  };
+}
+
 const WORKS: readonly Work[] = [
   blkWork('read 512 B', 0, 512),
   blkWork('read 4096 B', 0, 4096),
@@ -212,6 +229,7 @@ const WORKS: readonly Work[] = [
   netWork('send 1514 B', 1, 1514),
   netWork('receive 60 B', 0, 60),
   netWork('receive 1514 B', 0, 1514),
+  rngWork(64),
 ];
 
 /** How the driver kicks, and takes the interrupt, without making an object. */
@@ -359,7 +377,7 @@ const CHOSEN = [
 ];
 
 const SAMPLE_RINGS = ['split', 'packed, event index'];
-const SAMPLE_WORKS = ['read 512 B', 'write 4096 B', 'send 1514 B', 'receive 60 B'];
+const SAMPLE_WORKS = ['read 512 B', 'write 4096 B', 'send 1514 B', 'receive 60 B', 'random 64 B'];
 
 export const HEAP_CASES: readonly HeapCase[] = WAYS.flatMap((one) =>
   RING_MODES.filter(({ name, modern }) => CHOSEN.includes(name) && (one.bench.modern || !modern)).flatMap(

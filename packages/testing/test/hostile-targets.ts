@@ -1,6 +1,7 @@
 import { MappedMemory, type TransportParts } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
+import { RngDevice, type RngState, rng } from '@virtkit/device-rng';
 import { BLK_DRIVER_FEATURES } from '../src/driver/blk.ts';
 import { NET_F } from '../src/driver/net-features.ts';
 import { ChangingMemory } from '../src/hostile/changing-memory.ts';
@@ -16,6 +17,7 @@ import { Random } from '../src/suite/case.ts';
 import { netBench } from '../src/suite/net-bench.ts';
 import type { TestNetBackend } from '../src/suite/net-world.ts';
 import { RING_MODES, type RingMode } from '../src/suite/rings.ts';
+import { rngBench } from '../src/suite/rng-bench.ts';
 import { type CssMachine, card, disk, pciBench, SLOT, TRANSPORTS } from './benches.ts';
 
 interface RunOptions {
@@ -52,6 +54,9 @@ const counted = (bytes: number): void => {
 
 /** Longest packet, header and all. QEMU: `NET_BUFSIZE`. */
 const PACKET_MAX = 4096 + 65536;
+
+/** Bytes that a source of entropy is asked for at most. */
+const ENTROPY_MAX = 65_536;
 
 const ROM = 0x10_0000;
 const ROM_BYTES = 0x4000;
@@ -181,6 +186,29 @@ const fullCard: DeviceBench<NetState> = netBench({
       rxQueueSize: 256,
     }),
 });
+/** A source of entropy that now and then fails, or has nothing, or little. */
+const flakyEntropy: DeviceBench<RngState> = rngBench({
+  layer: rng,
+  timing: 'async',
+  make: (backend) => {
+    let turn = 0;
+    return new RngDevice({
+      backend: {
+        fill: (target) => {
+          counted(target.length);
+          judge('random bytes', 0, target.length, ENTROPY_MAX);
+          turn++;
+          if (turn % 7 === 0) throw new Error('no entropy');
+          if (turn % 5 === 0) return 0;
+          return turn % 3 === 0 ? 1 : backend.fill(target);
+        },
+      },
+      maxBytes: 1 << 20,
+      after: (_milliseconds, run) => queueMicrotask(run),
+    });
+  },
+});
+
 const NET_EVERYTHING = bits(...Object.values(NET_F));
 
 const [split, , , , , splitEverything] = RING_MODES as [RingMode, ...RingMode[]];
@@ -216,6 +244,7 @@ function targets<H, T extends TransportParts>(
     add(rings, 'disk with everything', flakyDisk, BLK_DRIVER_FEATURES);
     add(rings, 'card', card('busy', 2));
     add(rings, 'card with everything', fullCard, NET_EVERYTHING);
+    add(rings, 'entropy', flakyEntropy);
   }
   return list;
 }

@@ -3,7 +3,7 @@ import { HOSTILE, strays } from './hostile-targets.ts';
 
 /** Each; hostile-run.ts does as many as one has time for. */
 const OPERATIONS = 4000;
-const CHANGING_OPERATIONS = 500;
+const CHANGING_OPERATIONS = 1000;
 
 /** Accesses to guest memory and bytes to back ends that a single operation may take: a ring of requests for the whole disk. */
 const STEPS_MAX = 2 ** 25;

@@ -27,13 +27,16 @@ export function streamNames(): string[] {
   );
 }
 
-/** The disks and network cards of a stream, with its machine. */
-export function devicesOf(name: string): { machine: string; endian: Endian; devices: DecodedVirtio[] } {
+/** The devices of a stream that are of known types, disks and network cards by default, with its machine. */
+export function devicesOf(
+  name: string,
+  known: Registry = registry,
+): { machine: string; endian: Endian; devices: DecodedVirtio[] } {
   const read = (suffix: string): Buffer => readFileSync(new URL(`${name}${suffix}`, corpus));
   const stream = parseStream(gunzipSync(read('.mig.gz')));
   const info = JSON.parse(read('.json').toString()) as { machine: string; arch: string };
   const devices = stream.sections.flatMap((section) => {
-    const device = findVirtio(section, registry);
+    const device = findVirtio(section, known);
     return device?.known === true ? [decodeVirtio(device)] : [];
   });
   const endian = /^(ppc64|m68k|s390)/.test(info.arch) ? 'big' : 'little';

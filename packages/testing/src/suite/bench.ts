@@ -87,6 +87,8 @@ export interface World<D> {
 export interface DeviceBench<D> {
   readonly name: string;
   readonly layer: DeviceLayer<D>;
+  /** Bytes of the configuration space that every device of this type has, a multiple of 4; default 8. */
+  readonly configBytes?: number;
   /** @param seed the same world and work for the same number */
   world(seed: number): World<D>;
   /** @param world what {@link world} made */

@@ -1,0 +1,13 @@
+/**
+ * virtio-rng: the live device, and its part of a virtio device's saved state.
+ *
+ * You bring:  a transport (`@virtkit/transport-*`), `LiveDevice` or `virtioDevice` of `@virtkit/core`, and where random bytes come from:
+ *             {@link webCrypto}, or your own {@link RngBackend}.
+ * You get:    an entropy device that can be stopped and moved at any moment, with QEMU's limit of bytes in a period.
+ * Not here:   a random number generator.
+ * @packageDocumentation
+ */
+export { type RngState, rng } from './layer.ts';
+export { type RandomValues, type RngBackend, webCrypto } from './live/backend.ts';
+export { RngDevice } from './live/device.ts';
+export type { RngOptions } from './live/options.ts';

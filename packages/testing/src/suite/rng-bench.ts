@@ -1,0 +1,158 @@
+import type { DeviceLayer, DeviceModel } from '@virtkit/core';
+import { RngDriver, type RngDriverOptions, type RngRequest } from '../driver/rng.ts';
+import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
+import type { DeviceBench, Workload, World } from './bench.ts';
+import { ensure, Random } from './case.ts';
+
+/** What an entropy device is given: the back end of `@virtkit/device-rng`, as far as this needs it. */
+export interface TestRngBackend {
+  fill(target: Uint8Array): number | Promise<number>;
+}
+
+/** Whether bytes are there at once, or later and fewer than were asked for. */
+export type EntropyTiming = 'sync' | 'async';
+
+/** How the bench makes an entropy device. */
+export interface RngBenchOptions<D> {
+  readonly layer: DeviceLayer<D>;
+  readonly make: (backend: TestRngBackend) => DeviceModel<D>;
+  readonly timing?: EntropyTiming;
+  readonly driver?: RngDriverOptions;
+}
+
+/** Any virtio-rng. */
+export function rngBench<D>({ layer, make, timing = 'sync', driver }: RngBenchOptions<D>): DeviceBench<D> {
+  return {
+    name: `rng (${timing})`,
+    layer,
+    configBytes: 0,
+    world: () => new EntropyWorld(make, timing),
+    workload: (setup, _world, seed) => new RngWork(setup, driver, timing, seed),
+  };
+}
+
+/** Byte `i` of each answer of the back end: what a guest finds anywhere else was not meant for it. */
+const byteAt = (i: number): number => 0x80 | ((i * 31) & 0x7f);
+
+/** What a slow back end gives of what it is asked for. */
+const part = (length: number): number => (length > 100 ? length - Math.floor(length / 3) : length);
+
+/** A source of bytes that are not random, so that a guest can tell that they are the right ones. */
+export class EntropyWorld<D> implements World<D> {
+  readonly #make: (backend: TestRngBackend) => DeviceModel<D>;
+  readonly #timing: EntropyTiming;
+  /** The answer that a device waits for. */
+  #waiting: { readonly target: Uint8Array; readonly resolve: (count: number) => void } | undefined;
+
+  constructor(make: (backend: TestRngBackend) => DeviceModel<D>, timing: EntropyTiming) {
+    this.#make = make;
+    this.#timing = timing;
+  }
+
+  connect(): DeviceModel<D> {
+    this.#waiting = undefined;
+    return this.#make({ fill: (target) => this.#fill(target) });
+  }
+
+  tick(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    this.#waiting = undefined;
+    waiting.resolve(give(waiting.target, part(waiting.target.length)));
+  }
+
+  /** Nothing: bytes are all alike. */
+  seen(): unknown {
+    return [];
+  }
+
+  #fill(target: Uint8Array): number | Promise<number> {
+    if (this.#timing === 'sync') return give(target, target.length);
+    ensure(this.#waiting === undefined, 'the device asks for bytes while it waits for some');
+    return new Promise((resolve) => {
+      this.#waiting = { target, resolve };
+    });
+  }
+}
+
+function give(target: Uint8Array, count: number): number {
+  for (let i = 0; i < count; i++) target[i] = byteAt(i);
+  return count;
+}
+
+/** Requests for bytes, of a few lengths. */
+export class RngWork implements Workload {
+  readonly driver: RngDriver;
+  readonly #timing: EntropyTiming;
+  readonly #seed: number;
+  readonly #open = new Map<number, RngRequest>();
+  readonly #results = new Map<number, number>();
+
+  constructor(
+    setup: DriverSetup,
+    options: RngDriverOptions | undefined,
+    timing: EntropyTiming,
+    seed: number,
+  ) {
+    this.driver = new RngDriver(setup, options);
+    this.#timing = timing;
+    this.#seed = seed;
+  }
+
+  get virtio(): VirtioDriver {
+    return this.driver.virtio;
+  }
+
+  get pending(): number {
+    return this.#open.size;
+  }
+
+  start(): void {
+    if (this.driver.virtio.id === 0) this.driver.probe();
+    this.driver.start();
+    const again = [...this.#open.keys()];
+    this.#open.clear();
+    for (const index of again) this.step(index);
+  }
+
+  step(index: number): void {
+    const random = new Random(this.#seed * 100_043 + index);
+    this.#open.set(index, this.driver.read(random.pick([1, 4, 16, 64, 97, 128, 512, 1000])));
+    this.#finish();
+  }
+
+  resetQueue(): void {
+    const lost = new Set(this.driver.resetQueue());
+    for (const [index, request] of [...this.#open]) {
+      if (!lost.has(request)) continue;
+      this.#open.delete(index);
+      this.step(index);
+    }
+  }
+
+  service(): number {
+    const count = this.driver.service();
+    this.#finish();
+    return count;
+  }
+
+  /** How many bytes came for each step. */
+  seen(): unknown {
+    return [...this.#results].sort(([a], [b]) => a - b);
+  }
+
+  #finish(): void {
+    for (const [index, { length, data }] of this.#open) {
+      if (data === undefined) continue;
+      const expected = this.#timing === 'sync' ? length : part(length);
+      ensure(data.length === expected, `step ${index}: ${data.length} bytes of ${expected}`);
+      ensure(
+        data.every((byte, i) => byte === byteAt(i)),
+        `step ${index}: other bytes than the back end gave`,
+      );
+      this.#open.delete(index);
+      ensure(!this.#results.has(index), `step ${index} came back twice`);
+      this.#results.set(index, data.length);
+    }
+  }
+}
