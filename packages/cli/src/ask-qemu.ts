@@ -10,6 +10,7 @@ const PATIENCE_MS = 60_000;
 /** Of what it prints, at most. */
 const OUTPUT_BYTES = 32 * 2 ** 20;
 const ERROR_BYTES = 2 ** 16;
+const LINE_FEED = 10;
 
 const QUESTIONS: readonly { readonly execute: string; readonly arguments?: object }[] = [
   { execute: 'qmp_capabilities' },
@@ -73,6 +74,8 @@ function answers(binary: string, options: readonly string[], directory: string):
         return;
       }
       output += chunk.toString();
+      // a line that is long is not looked through again with each piece of it
+      if (!chunk.includes(LINE_FEED)) return;
       const lines = output.split('\n');
       output = lines.pop() ?? '';
       for (const line of lines) take(line, found, fail);

@@ -57,4 +57,19 @@ describe('the answer of check and convert, by exit code and JSON', () => {
     expect(found).toMatchObject({ status: 4, written: true, answer: 'unknown' });
     expect(readFileSync(out).equals(stream)).toBe(true);
   });
+
+  test('a file that -readconfig names is read if it has at most 1 MiB', () => {
+    const config = join(command.home(), 'more.cfg');
+    const own: readonly string[] = JSON.parse(
+      readFileSync(new URL('../../lab/streams/7.2.22/q72-pc-reset.json', import.meta.url), 'utf8'),
+    ).command_line;
+    const answerFor = (bytes: number): unknown => {
+      // a machine that is another one, and a comment
+      writeFileSync(config, '[machine]\n  type = "q35"\n# '.padEnd(bytes, 'x'));
+      const words = JSON.stringify([...own, '-readconfig', config]);
+      return ask(['check', saved(), '--target', 'qemu-7.2', '--args', words], 'check')['answer'];
+    };
+    expect(answerFor(1 << 20)).toBe('refused');
+    expect(answerFor((1 << 20) + 1)).toBe('unknown');
+  });
 });

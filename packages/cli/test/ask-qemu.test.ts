@@ -1,8 +1,9 @@
 // `check --qemu` asks a real QEMU what it makes of a command line, and that QEMU touches nothing.
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findQemu } from '@virtkit/lab';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { askQemu } from '../src/ask-qemu.ts';
 import { root, useCommand } from './command.ts';
 
 const { virtkit, home, shell } = useCommand();
@@ -103,4 +104,47 @@ test('--start takes a number', () => {
   const { stderr, status } = virtkit(['check', STREAM, ...TARGET, '--start', '0', '--args', '-M pc']);
   expect(status).toBe(2);
   expect(stderr).toContain('--start 0');
+});
+
+describe('a program that is asked, and is no QEMU', () => {
+  function program(script: string): string {
+    const path = join(home(), 'no-qemu');
+    writeFileSync(path, `#!/bin/sh\n${script}\n`);
+    chmodSync(path, 0o755);
+    return path;
+  }
+
+  test('says nothing: given up after 60 s', async () => {
+    const real = globalThis.setTimeout;
+    const asked: number[] = [];
+    const hasty = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((run: () => void, ms = 0) => {
+      asked.push(ms);
+      return real(run, ms === 60_000 ? 100 : ms);
+    }) as typeof setTimeout);
+    try {
+      await expect(askQemu(program('exec sleep 1000'), [])).rejects.toThrow('no answer in time');
+      expect(asked).toContain(60_000);
+    } finally {
+      hasty.mockRestore();
+    }
+  });
+
+  test('says more than 32 MiB, in one line or in many: not read on', async () => {
+    const line = '{"event": "X"}';
+    await expect(askQemu(program(`exec yes '${line}'`), [])).rejects.toThrow(
+      'more than 33554432 bytes of answers',
+    );
+    await expect(askQemu(program("exec tr '\\000' x </dev/zero"), [])).rejects.toThrow(
+      'more than 33554432 bytes of answers',
+    );
+  });
+
+  test('complains without end: 64 KiB are shown, and the piece that came with them', async () => {
+    const complaint = askQemu(program("head -c 4000000 /dev/zero | tr '\\000' x >&2"), []);
+    const error: unknown = await complaint.catch((thrown: unknown) => thrown);
+    const text = error instanceof Error ? error.message : '';
+    expect(text).toContain('it did not start with this command line: xxx');
+    expect(text.length).toBeGreaterThan(2 ** 16);
+    expect(text.length).toBeLessThan(2 * 2 ** 16 + 1000);
+  });
 });

@@ -199,3 +199,63 @@ describe.skipIf(!runnable)('snapshots in qcow2 images', { timeout: 120_000 }, ()
     });
   });
 });
+
+describe('an image that says more than any has', () => {
+  const CLUSTER = 512;
+
+  /** A header, and one snapshot with a table. */
+  function image(change: (view: DataView, snapshot: number) => void): string {
+    const bytes = new Uint8Array(16 * CLUSTER);
+    const view = new DataView(bytes.buffer);
+    bytes.set(Buffer.from('QFI\xfb', 'latin1'));
+    view.setUint32(4, 3);
+    view.setUint32(20, 9);
+    view.setUint32(60, 1);
+    view.setBigUint64(64, BigInt(CLUSTER));
+    view.setUint32(100, 104);
+    // its table, how long that is, and how large the state
+    view.setBigUint64(CLUSTER, BigInt(2 * CLUSTER));
+    view.setUint32(CLUSTER + 8, 1);
+    view.setUint32(CLUSTER + 32, CLUSTER);
+    change(view, CLUSTER);
+    const path = join(home(), 'many.qcow2');
+    writeFileSync(path, bytes);
+    return path;
+  }
+
+  function refusal(path: string): string {
+    const file = openSync(path, 'r');
+    try {
+      for (const _chunk of snapshotStream(file, undefined));
+      return 'read';
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      return error.message;
+    } finally {
+      closeSync(file);
+    }
+  }
+
+  test.each<[string, (view: DataView, snapshot: number) => void, string]>([
+    ['65536 snapshots', (view) => view.setUint32(60, 65_536), 'snapshot 1'],
+    ['more than 65536 snapshots', (view) => view.setUint32(60, 65_537), 'at most 65536 believed'],
+    [
+      '1024 extra bytes',
+      (view, at) => {
+        view.setUint32(at + 36, 1024);
+        // the first are the size of the state
+        view.setBigUint64(at + 40, 512n);
+      },
+      'has no clusters from 0 on',
+    ],
+    ['more than 1024 extra bytes', (view, at) => view.setUint32(at + 36, 1025), 'with 1025 extra bytes'],
+    ['a table of 32 MiB', (view, at) => view.setUint32(at + 8, 4 << 20), 'the table of snapshot'],
+    [
+      'a table of more than 32 MiB',
+      (view, at) => view.setUint32(at + 8, (4 << 20) + 1),
+      'has 4194305 entries',
+    ],
+  ])('%s', (_what, change, message) => {
+    expect(refusal(image(change))).toContain(message);
+  });
+});

@@ -1,5 +1,5 @@
-import type { Step } from '@virtkit/core';
-import { isStateError, leaves, nodeAt, Trace } from '@virtkit/vmstate';
+import { opaqueDevice, type Step } from '@virtkit/core';
+import { isStateError, leaves, nodeAt, Reader, Trace } from '@virtkit/vmstate';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import { lampOnBus, lampState1 as state, told } from './foreign.ts';
 
@@ -135,5 +135,26 @@ describe('a transport and a device type from outside', () => {
       'device truncated',
       'transport truncated',
     ]);
+  });
+});
+
+describe('a device that nobody knows', () => {
+  const name = Buffer.from('virtio/started', 'latin1');
+  /** What core's subsection would look like, written by a guest as often as it likes. */
+  const place = Buffer.concat([Uint8Array.of(0x05, name.length), name, Uint8Array.of(0, 0, 0, 1, 1)]);
+
+  it("is looked at in 64 places that look like core's subsections, and no more", () => {
+    for (const [count, expected] of [
+      [0, 0],
+      [1, 1],
+      [64, 64],
+      [65, 64],
+      [5000, 64],
+    ] as const) {
+      const body = new Uint8Array(Buffer.concat(Array.from({ length: count }, () => place)));
+      const tries = [...opaqueDevice('kettle').loadDevice(state, new Reader(body))];
+      // and all of the rest, at last
+      expect(tries).toHaveLength(expected + 1);
+    }
   });
 });

@@ -3,7 +3,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { HostError } from '@virtkit/core';
 import { type HttpDisk, type HttpDiskOptions, httpDisk } from '@virtkit/device-blk/http';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { ArraySpans } from '../src/disk/array-spans.ts';
 import { pattern } from './machine.ts';
 
@@ -190,6 +190,26 @@ describe('an image on a web server', () => {
     expect(await read(disk, 8192, 512)).toEqual(CONTENT.subarray(8192, 8704));
     const never = await serve(({ response }) => response.writeHead(500).end());
     await expect(httpDisk(never, { ...options, retries: 1 })).rejects.toThrow('status 500');
+  });
+
+  test('pauses between tries become longer, up to 5 s', async () => {
+    const real = globalThis.setTimeout;
+    const pauses: number[] = [];
+    const hasty = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((run: () => void, ms = 0) => {
+      if (ms < 60_000) pauses.push(ms);
+      return real(run, ms < 60_000 ? 0 : ms);
+    }) as typeof setTimeout);
+    try {
+      const never = await serve(({ response }) => response.writeHead(503).end());
+      const disk = httpDisk(never, { ...options, retries: 10, timeoutMs: 60_000 });
+      await expect(disk).rejects.toThrow('status 503');
+    } finally {
+      hasty.mockRestore();
+    }
+    // others are the platform's own
+    const expected = [200, 400, 800, 1600, 3200, 5000, 5000, 5000, 5000, 5000];
+    expect(pauses.filter((ms) => expected.includes(ms))).toEqual(expected);
+    expect(Math.max(...pauses)).toBe(5000);
   });
 
   test('no answer: an error after the time that was given; close ends what waits', async () => {

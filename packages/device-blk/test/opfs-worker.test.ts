@@ -196,6 +196,7 @@ describe('a worker that is told anything', () => {
         { op: 'read' },
         { op: 'read', position: -1, length: 512 },
         { op: 'read', position: 0, length: 2 ** 40 },
+        { op: 'read', position: 0, length: 2 ** 26 + 1 },
       ],
       ...[
         { op: 'write', position: 0 },
@@ -286,5 +287,24 @@ test('a long read is asked for in pieces of 1 MiB, many of them no more than 16 
   await Promise.all([...reads, disk.read(0, new ArraySpans(one), 0, size)]);
   expect(one.every((byte) => byte === 0)).toBe(true);
   expect(most).toBe(16 << 20);
+  await disk.close();
+});
+
+test('zeros are asked for in pieces of 16 MiB', async () => {
+  const size = 40 << 20;
+  const disk = await connectOpfsDisk(page, 'zeros.img', { size });
+  const asked: (readonly [number, number])[] = [];
+  page.filter = (message) => {
+    const { request } = message as { request: { op: string; position: number; length: number } };
+    if (request.op === 'writeZeroes') asked.push([request.position, request.length]);
+    return [message];
+  };
+  await disk.writeZeroes?.(512, 39 << 20, true);
+  const most = 16 << 20;
+  expect(asked).toEqual([
+    [512, most],
+    [512 + most, most],
+    [512 + 2 * most, 7 << 20],
+  ]);
   await disk.close();
 });

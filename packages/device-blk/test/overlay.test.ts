@@ -215,3 +215,13 @@ describe('an overlay', () => {
     expect(base.bytes).toEqual(CONTENT);
   });
 });
+
+test('an overlay has 4294967296 clusters at most', () => {
+  const base = (size: number): BlkBackend => ({ size, read: () => {}, write: () => {} });
+  const overlay = overlayDisk(base(2 ** 41), { clusterSize: 512 });
+  expect(overlay.size).toBe(2 ** 41);
+  expect(() => overlayDisk(base(2 ** 41 + 512), { clusterSize: 512 })).toThrow(HostError);
+  expect(() => overlayDisk(base(2 ** 41 + 512), { clusterSize: 512 })).toThrow(
+    'clusterSize 512 is too small',
+  );
+});

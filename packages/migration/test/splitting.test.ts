@@ -248,3 +248,35 @@ describe('bytes of a guest', () => {
     expect(said).toBeLessThan(listed ? 150 : 350);
   });
 });
+
+describe('of many findings a few are kept', () => {
+  test('16 about one vmdesc', () => {
+    // a name of the vmdesc in front of each section that the stream does not have
+    const count = 40;
+    const sections = Array.from({ length: count }, (_, n) => full(10 + n, `kettle${n}`, Uint8Array.of(1)));
+    const entries = Array.from({ length: count }, (_, n) => [
+      described(`pot${n}`, 1),
+      described(`kettle${n}`, 1),
+    ]).flat();
+    const stream = parseStream(join(preamble(), ram(), ...sections, vmdescOf(...entries)), parserOptions);
+    expect(stream.sections).toHaveLength(count);
+    const missing = (stream.findings ?? []).filter(({ code }) => code === 'vmdesc-missing');
+    expect(missing).toHaveLength(16);
+    expect(missing[0]?.reason).toContain('first "pot0" 0');
+  });
+
+  test('64 about one stream', () => {
+    const collector = new StreamCollector();
+    for (let n = 0; n < 1000; n++)
+      collector.finding({
+        code: 'trailing',
+        severity: 'error',
+        layer: 'stream',
+        path: `${n}`,
+        reason: '',
+        facts: {},
+      });
+    expect(collector.partial().findings).toHaveLength(64);
+    expect(collector.partial().findings?.at(-1)?.path).toBe('63');
+  });
+});

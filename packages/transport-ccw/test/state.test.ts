@@ -360,3 +360,19 @@ describe('a ring that does not fit into memory', () => {
     expect([guest.ccw.device.broken, guest.ccw.device.status]).toEqual([false, 0]);
   });
 });
+
+describe('lists of the channel subsystem', () => {
+  const empty = new Guest().css.captureCss();
+
+  test.each([65_536, 65_537])('%i channel reports: 65536 are read, and no more', (count) => {
+    const out = new Writer();
+    s390Css.encode(out, empty, undefined);
+    // an element: there is one, flags, rsid
+    const list = Buffer.alloc(5 * count);
+    for (let at = 0; at < list.length; at += 5) list[at] = 1;
+    const body = new Uint8Array(Buffer.concat([list, out.finish()]));
+    const read = (): number => s390Css.decode(new Reader(body), undefined).pendingCrws.length;
+    if (count === 65_536) expect(read()).toBe(count);
+    else expect(read).toThrow(/65536/);
+  });
+});

@@ -116,6 +116,24 @@ describe('a data channel as a connection', () => {
     await expect(reading).rejects.toThrow('the channel failed');
   });
 
+  test('a text of more than 256 characters is not read: it is no word of a migration', async () => {
+    for (const [length, isRead] of [
+      [256, true],
+      [257, false],
+    ] as const) {
+      const { near, a, b } = await connected();
+      // said again, with blanks
+      const greeting = near.heard.find((each) => typeof each === 'string');
+      if (typeof greeting !== 'string') throw new Error('no word was said');
+      near.emit('message', { data: greeting.padEnd(length) });
+      const written = a.write(Uint8Array.of(2));
+      if (isRead) {
+        await written;
+        expect(await b.read()).toEqual(Uint8Array.of(2));
+      } else await expect(written).rejects.toThrow('a message that is no part of a migration');
+    }
+  });
+
   test('empty messages and very small ones hold no more than their bytes', async () => {
     const { near, a } = await connected(1 << 20);
     const before = held();

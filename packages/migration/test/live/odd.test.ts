@@ -363,3 +363,39 @@ test.each(['source', 'destination', 'both'])('memory that moves while it is move
   expectSame(destination.bytes, source.bytes);
   expect([source.runs, destination.runs]).toEqual([false, true]);
 });
+
+describe('names and bytes of a host', () => {
+  const options = { name: 'kettle', version: 1, save: () => new Uint8Array(0), load: () => () => {} };
+
+  test('a machine with a name of more than 1024 bytes is not sent', async () => {
+    const sent = (length: number): ReturnType<typeof sendLive> => {
+      const { source, pipe } = new Travel();
+      const { ram, sections } = source;
+      const machine: LiveMachine = {
+        name: 'n'.repeat(length),
+        ram,
+        sections,
+        pause: () => source.pause(),
+        resume: () => source.resume(),
+      };
+      return sendLive(pipe.a, machine, { ...TIMES, signal: AbortSignal.abort() });
+    };
+    await expect(sent(1025)).rejects.toThrow(HostError);
+    await expect(sent(1025)).rejects.toThrow('1024');
+    expect((await sent(1024)).result).toBe('stayed');
+  });
+
+  test("a section of the host's own with more than 16 MiB is refused, or with more than was said", () => {
+    const counted = (count: number, length: number): Uint8Array => {
+      const bytes = new Uint8Array(4 + length);
+      new DataView(bytes.buffer).setUint32(0, count);
+      return bytes;
+    };
+    const load = (section: LiveSection, body: Uint8Array): unknown => section.load(body, section.versionId);
+    const most = 16 << 20;
+    expect(load(opaqueSection(options), counted(most, most))).toBeTypeOf('function');
+    expect(() => load(opaqueSection(options), counted(most + 1, most + 1))).toThrow(`${most}`);
+    expect(load(opaqueSection({ ...options, maxBytes: 3 }), counted(3, 3))).toBeTypeOf('function');
+    expect(() => load(opaqueSection({ ...options, maxBytes: 3 }), counted(4, 4))).toThrow('3');
+  });
+});

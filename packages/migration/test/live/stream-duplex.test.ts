@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { PassThrough } from 'node:stream';
-import { afterEach, describe, expect, test } from 'vitest';
+import { Duplex, PassThrough } from 'node:stream';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { streamDuplex } from '../../src/node.ts';
 
 const open: (Socket | Server)[] = [];
@@ -77,6 +77,23 @@ describe('a socket as a connection', () => {
     expect(await reading).toBeUndefined();
     await expect(a.write(Uint8Array.of(1))).rejects.toThrow('closed');
     a.close();
+  });
+
+  test('closing does not wait for more than 5 seconds for who takes nothing', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      // what is written never goes out
+      const stream = new Duplex({ read: () => {}, write: () => {} });
+      const a = streamDuplex(stream);
+      stream.write(Uint8Array.of(1));
+      a.close();
+      vi.advanceTimersByTime(4999);
+      expect(stream.destroyed).toBe(false);
+      vi.advanceTimersByTime(1);
+      expect(stream.destroyed).toBe(true);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('closing twice is closing', async () => {
