@@ -38,6 +38,13 @@ export interface Chain {
   readonly out: Spans;
   /** What the device writes: "in" to the driver. */
   readonly in: Spans;
+  /**
+   * The pieces as a list, for loops that feel the calls of {@link Spans}: those of {@link out}, and behind them those of
+   * {@link in}. Piece `n` begins `pieces[2 * n]` bytes into its array ({@link Spans.bytes}) and has `pieces[2 * n + 1]` bytes;
+   * both are unsigned 32-bit numbers (`>>> 0`). What stands behind the last piece means nothing. The next chain may bring
+   * another list.
+   */
+  readonly pieces: Int32Array;
   /** The chain as saved state has it: addresses and lengths of the descriptors' buffers. */
   element(): VirtQueueElement;
 }

@@ -8,12 +8,12 @@ import type { MappedMemory } from './memory.ts';
 /** Most pieces of a chain, both directions together. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 export const PIECES_MAX = 1024;
 
-/** One direction of a chain. Its pieces lie in the chain's list. */
+/** One direction of a chain: a run of the chain's pieces. */
 export class Pieces implements Spans {
   count = 0;
-  /** The first piece of this direction in the chain. */
+  /** Piece 0 of this direction is piece `first` of the chain. */
   first = 0;
-  /** {@link total}, if it was worth counting at once; -1: it is not known. */
+  /** {@link total}, if it was counted while the chain was collected, else -1. */
   known = -1;
   // `declare`: see RingBase
   declare private readonly chain: RingChain;
@@ -44,11 +44,11 @@ export class Pieces implements Spans {
   }
 
   offset(i: number): number {
-    return (this.chain.list[(this.first + i) << 1] as number) >>> 0;
+    return (this.chain.pieces[(this.first + i) << 1] as number) >>> 0;
   }
 
   length(i: number): number {
-    return (this.chain.list[((this.first + i) << 1) + 1] as number) >>> 0;
+    return (this.chain.pieces[((this.first + i) << 1) + 1] as number) >>> 0;
   }
 
   mapping(i: number): Mapping {
@@ -154,9 +154,11 @@ export class Pieces implements Spans {
   }
 }
 
-/** Where a chain is: 0, free. The device has it: */
+/** State of a chain that nobody has. */
+export const FREE = 0;
+/** State of a chain that the device has. */
 export const TAKEN = 1;
-/** Filled, and not yet flushed: */
+/** State of a chain that the device has given back by `fill`, with IN_ORDER, until the driver can see it. */
 export const FILLED = 2;
 
 /** A chain of either ring format. Reused: the pool of its queue owns it. */
@@ -166,19 +168,21 @@ export class RingChain implements Chain {
   ndescs = 1;
   declare readonly out: Pieces;
   declare readonly in: Pieces;
-  /** Pieces of both directions, out first: offset in the region and length of each, 32 bits without sign. */
-  list: Int32Array = new Int32Array(2 * 8);
+  pieces: Int32Array = new Int32Array(2 * 8);
+  /** Numbers that {@link pieces} has room for, as an integer that the engine need not look up. */
+  room = 2 * 8;
   /** Region of the first piece. */
   region = 0;
   /** From which piece on there is another region, and which: usually nowhere. */
   private readonly cuts: number[] = [];
   private cutCount = 0;
-  /** 0, {@link TAKEN} or {@link FILLED}. */
-  state = 0;
-  /** Among the chains of its queue; and the next free one. */
+  /** {@link FREE}, {@link TAKEN} or {@link FILLED}. */
+  state: number = FREE;
+  /** Its place among the chains of its queue. */
   declare readonly number: number;
+  /** Number of the next free chain while it is free itself; -1: there is none. */
   nextFree = -1;
-  /** Bytes written, of a filled chain. */
+  /** Bytes that the device has written, of a {@link FILLED} chain. */
   written = 0;
   declare readonly memory: MappedMemory;
 
@@ -196,9 +200,10 @@ export class RingChain implements Chain {
 
   /** Room for twice as many pieces. */
   grow(): void {
-    const list = new Int32Array(Math.min(2 * this.list.length, 2 * PIECES_MAX));
-    list.set(this.list);
-    this.list = list;
+    const { pieces } = this;
+    this.room = Math.min(2 * pieces.length, 2 * PIECES_MAX);
+    this.pieces = new Int32Array(this.room);
+    this.pieces.set(pieces);
   }
 
   /** The region of a piece. */
@@ -235,13 +240,28 @@ export class RingChain implements Chain {
     this.cutCount++;
   }
 
-  /** How many pieces are for the device to read, how many there are, and bytes of all; -1: not known. */
-  split(outCount: number, count: number, bytes: number): void {
+  /**
+   * Says which of the pieces are for the device to read.
+   *
+   * @param outCount so many of the first ones
+   * @param count of all
+   */
+  split(outCount: number, count: number): void {
+    const { out, in: into } = this;
+    out.count = outCount;
+    out.known = -1;
+    into.first = outCount;
+    into.count = count - outCount;
+    into.known = -1;
+  }
+
+  /** The same when the bytes were counted: those of all pieces, and before in {@link out} those to read. */
+  splitKnown(outCount: number, count: number, bytes: number): void {
     const { out, in: into } = this;
     out.count = outCount;
     into.first = outCount;
-    into.count = count - outCount;
-    into.known = bytes < 0 ? -1 : bytes - out.known;
+    into.count = (count - outCount) | 0;
+    into.known = (bytes - out.known) | 0;
   }
 
   /**
@@ -254,14 +274,14 @@ export class RingChain implements Chain {
     let at = gpa;
     for (let left = length; left > 0; count++) {
       if (count === PIECES_MAX) return this.#fail('virtio: too many write descriptors in indirect table');
-      if (2 * count === this.list.length) this.grow();
+      if (2 * count === this.room) this.grow();
       const mapping = this.memory.at(at);
       if (mapping === undefined || (writable && mapping.readonly)) {
         return this.#fail('virtio: bogus descriptor or out of resources');
       }
       const piece = Math.min(left, mapping.end - at);
-      this.list[2 * count] = at - mapping.gpa;
-      this.list[2 * count + 1] = piece;
+      this.pieces[2 * count] = at - mapping.gpa;
+      this.pieces[2 * count + 1] = piece;
       const before = count === 0 ? -1 : this.mapping(count - 1).index;
       if (before !== mapping.index) this.cut(count, mapping.index);
       left -= piece;

@@ -1,10 +1,11 @@
 import { hex } from '@virtkit/vmstate';
 import type { RequestInFlight } from '../contract/device-model.ts';
 import type { Report } from '../contract/finding.ts';
+import { DESC_INDIRECT, DESC_NEXT } from './descriptor-cursor.ts';
 import { mappedMemory } from './memory.ts';
+import { PackedCursor } from './packed-cursor.ts';
 import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';
-import { DESC_INDIRECT, DESC_NEXT } from './ring-base.ts';
 import { SplitRing } from './split-ring.ts';
 
 /** Heads of the chains that were taken last, oldest first, as the avail ring still has them. */
@@ -15,13 +16,14 @@ export function headsTaken(ring: SplitRing, lastAvail: number, count: number): n
 /** Ids of the chains in so many slots from `usedIdx` on, as their descriptors still have them. */
 export function idsTaken(ring: PackedRing, usedIdx: number, inuse: number): number[] {
   const { size } = ring;
+  const cursor = new PackedCursor(ring);
   const ids: number[] = [];
   for (let done = 0; done < inuse && done < size; ) {
-    ring.readDesc(ring.desc, (usedIdx + done) % size);
-    const indirect = (ring.flags & DESC_INDIRECT) !== 0;
-    for (done++; !indirect && (ring.flags & DESC_NEXT) !== 0 && done < inuse; done++)
-      ring.readDesc(ring.desc, (usedIdx + done) % size);
-    ids.push(ring.id);
+    cursor.readSlot((usedIdx + done) % size);
+    const indirect = (cursor.flags & DESC_INDIRECT) !== 0;
+    for (done++; !indirect && (cursor.flags & DESC_NEXT) !== 0 && done < inuse; done++)
+      cursor.readSlot((usedIdx + done) % size);
+    ids.push(cursor.id);
   }
   return ids;
 }

@@ -1,32 +1,25 @@
 import type { VirtQueueElement } from '../contract/element.ts';
 import type { Chain } from '../contract/queue.ts';
-import { packedAvailBytes } from './avail-bytes.ts';
-import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
 import { idsTaken } from './in-flight.ts';
 import { EVENT_DESC, EVENT_DISABLE, EVENT_ENABLE, NOT_AVAIL } from './packed-ring.ts';
 import { PackedWalk } from './packed-walk.ts';
-import type { QueueSetup, Ring, RingIndices } from './ring.ts';
+import type { QueueSetup, RingIndices } from './ring.ts';
 
 /** A packed virtqueue, Virtio 1.3 §2.8. What is written to the ring, and when, is what QEMU writes. */
-export class PackedQueue extends PackedWalk implements Ring {
+export class PackedQueue extends PackedWalk {
   readonly format = 'packed';
   declare private readonly eventIdx: boolean;
-  /** EVENT_IDX, and kicks are wanted. */
-  private eventWanted = false;
-  /** Slots, too. */
+  /** EVENT_IDX, and kicks are wanted: the driver's next one is for a certain slot. */
+  declare private eventWanted: boolean;
+  /** The slot of the next used descriptor to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
+  /** Its wrap counter. */
   declare private usedWrap: 0 | 1;
-  /** `usedIdx` at the last decision about an interrupt; -1: the next one looks at no offset. */
-  private signalled = -1;
-  /** Filled elements, by how far they are ahead. */
+  // buffer id, bytes written and slots of what was filled, by its place
   declare private readonly usedId: Uint16Array;
   declare private readonly usedLength: Uint32Array;
   declare private readonly usedSlots: Uint16Array;
-
-  // What the short way of pop and push needs.
-  /** Memory's epoch that all this is good for; -1: the long way. */
-  private epoch = -1;
 
   constructor(setup: QueueSetup) {
     super(setup);
@@ -34,28 +27,16 @@ export class PackedQueue extends PackedWalk implements Ring {
     this.eventIdx = setup.eventIdx;
     this.usedIdx = indices.usedIdx % size;
     this.usedWrap = indices.usedWrap ? 1 : 0;
-    this.signalled = indices.signalled ?? -1;
     this.usedId = new Uint16Array(size);
     this.usedLength = new Uint32Array(size);
     this.usedSlots = new Uint16Array(size);
-    this.look();
+    this.look(this.ring);
     // what was asked for before a save lasts
     this.eventWanted = setup.eventIdx && this.ring.eventFlags() === EVENT_DESC;
     if (this.eventWanted) this.following = 1;
     if (this.order === undefined) return;
     // chains that were in flight at a save go back in ring order; their descriptors are still there
     for (const id of idsTaken(this.ring, this.usedIdx, this.inuse)) this.order.expect(id);
-  }
-
-  /** Looks where the ring is now, and whether the short way may be taken. */
-  private look(): void {
-    const { ring, memory } = this;
-    ring.refresh();
-    const plain = memory.log === undefined && this.order === undefined && this.filled === 0;
-    const short = ring.fast && !ring.shared && plain;
-    this.epoch = short ? memory.epoch : -1;
-    this.words = ring.words;
-    this.descBase = ring.descBase;
   }
 
   get inFlight(): number {
@@ -65,9 +46,10 @@ export class PackedQueue extends PackedWalk implements Ring {
   pop(): Chain | undefined {
     if (!this.owner.live) return undefined;
     if (this.epoch !== this.memory.epoch) return this.popLong();
-    const at = this.descBase + (this.lastAvail << 2);
+    const { ring } = this;
+    const at = (ring.descBase + (this.lastAvail << 2)) | 0;
     // Virtio 1.3 §2.8.12 MUST: in the order of the ring. §2.8.1: AVAIL is the wrap counter, USED is not; bits 23, 31 here
-    const tail = this.words[at + 3] as number;
+    const tail = ring.words[(at + 3) | 0] as number;
     const bits = tail & (0x8080 << 16);
     if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
     if (this.inuse >= this.size) return this.popLong();
@@ -77,7 +59,7 @@ export class PackedQueue extends PackedWalk implements Ring {
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
-    this.look();
+    this.look(this.ring);
     const tail = ring.availTail(lastAvail, this.lastWrap !== 0);
     if (tail === NOT_AVAIL) return undefined;
     if (this.inuse >= size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
@@ -107,34 +89,36 @@ export class PackedQueue extends PackedWalk implements Ring {
   private forget(chain: RingChain): void {
     this.inuse -= chain.ndescs;
     this.flying--;
-    this.give(chain);
+    this.pool.give(chain);
   }
 
   push(chain: Chain, written: number): void {
     const ours = chain as RingChain;
-    const foreign = ours.queue !== this || ours.state !== 1;
+    // a constant of a module is a variable to the engine; this one is a constant
+    const TAKEN = 1;
+    const foreign = ours.queue !== this || ours.state !== TAKEN;
     if (foreign || !this.owner.live || this.epoch !== this.memory.epoch) {
       this.fill(chain, written, 0);
       this.flush(1);
       return;
     }
-    const { words, usedIdx } = this;
+    const { words, descBase } = this.ring;
     // Virtio 1.3 §2.8.12 MUST: used descriptors are written in the order of completion, with IN_ORDER in that of the ring
-    const at = this.descBase + (usedIdx << 2);
+    const at = (descBase + (this.usedIdx << 2)) | 0;
     // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last
-    words[at + 2] = written | 0;
-    words[at + 3] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? 0x8080 << 16 : 0);
+    words[(at + 2) | 0] = written;
+    words[(at + 3) | 0] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? 0x8080 << 16 : 0);
     this.used(ours.ndescs);
-    this.flying--;
-    this.give(ours);
+    this.flying = (this.flying - 1) | 0;
+    this.pool.give(ours);
   }
 
-  /** So many slots went back. */
+  /** Moves on behind slots that went back to the driver. */
   private used(slots: number): void {
-    this.inuse -= slots;
-    this.usedIdx += slots;
+    this.inuse = (this.inuse - slots) | 0;
+    this.usedIdx = (this.usedIdx + slots) | 0;
     if (this.usedIdx >= this.size) {
-      this.usedIdx -= this.size;
+      this.usedIdx = (this.usedIdx - this.size) | 0;
       this.usedWrap = this.usedWrap !== 0 ? 0 : 1;
       // the next completion interrupts whatever the driver's event offset says. QEMU: `virtqueue_packed_flush`
       this.signalled = -1;
@@ -143,7 +127,7 @@ export class PackedQueue extends PackedWalk implements Ring {
 
   fill(chain: Chain, written: number, ahead: number): void {
     const ours = this.own(chain);
-    const place = this.fillPlace(ahead);
+    const place = this.places.fill(ahead);
     // push must not overtake what is filled and not shown
     this.epoch = -1;
     if (this.memory.log !== undefined) ours.in.markDirty(written);
@@ -153,7 +137,7 @@ export class PackedQueue extends PackedWalk implements Ring {
       return;
     }
     this.note(place, ours, written);
-    this.give(ours);
+    this.pool.give(ours);
   }
 
   private note(place: number, chain: RingChain, written: number): void {
@@ -163,9 +147,9 @@ export class PackedQueue extends PackedWalk implements Ring {
   }
 
   flush(count: number): void {
-    const first = this.nextPlace;
-    this.showPlaces(count);
-    if (this.filled === 0) this.look();
+    const first = this.places.next;
+    this.places.show(count);
+    if (this.places.filled === 0) this.look(this.ring);
     const published = this.order === undefined ? count : this.finished(first, count);
     if (published === 0) return;
     this.flying -= published;
@@ -182,7 +166,7 @@ export class PackedQueue extends PackedWalk implements Ring {
       // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
       this.note((first + finished++) % size, chain, chain.written);
       order.shift();
-      this.give(chain);
+      this.pool.give(chain);
     }
     return finished;
   }
@@ -224,7 +208,7 @@ export class PackedQueue extends PackedWalk implements Ring {
 
   /** QEMU: `virtio_packed_should_notify`. */
   private shouldNotify(): boolean {
-    if (this.epoch !== this.memory.epoch) this.look();
+    if (this.epoch !== this.memory.epoch) this.look(this.ring);
     const event = this.ring.event();
     const flags = event >>> 16;
     const { usedIdx, signalled } = this;
@@ -263,29 +247,20 @@ export class PackedQueue extends PackedWalk implements Ring {
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live) return false;
-    const { ring, memory, size } = this;
-    ring.refresh();
-    this.memo ??= new AvailMemo(size);
-    const position = this.laps * size + this.lastAvail;
-    const wrap = this.lastWrap !== 0;
-    const answer = packedAvailBytes(ring, memory, this.memo, position, wrap, inBytes, outBytes);
-    if (ring.shadow >= 0) {
-      this.shadow = ring.shadow;
+    const { cursor } = this;
+    this.ring.refresh();
+    cursor.start(this.laps * this.size + this.lastAvail, this.lastWrap !== 0);
+    const answer = this.scan(cursor, inBytes, outBytes);
+    if (cursor.end >= 0) {
+      this.shadow = cursor.end;
       this.following = 1;
     }
-    if (typeof answer === 'string') this.fail(answer);
-    return answer === true;
+    return answer;
   }
 
   adopt(element: VirtQueueElement, ndescs: number): Chain | undefined {
-    if (ndescs < 1 || ndescs > this.size) return undefined;
-    const chain = this.mapElement(element, ndescs);
-    if (chain === undefined) return undefined;
-    if (this.order !== undefined && !this.order.adopt(chain)) {
-      this.give(chain);
-      return undefined;
-    }
-    this.flying++;
+    const chain = ndescs >= 1 && ndescs <= this.size ? this.mapElement(element, ndescs) : undefined;
+    if (chain !== undefined) this.flying++;
     return chain;
   }
 
@@ -298,9 +273,5 @@ export class PackedQueue extends PackedWalk implements Ring {
       inuse: this.inuse,
       signalled: this.signalled,
     };
-  }
-
-  forgetSignalled(): void {
-    this.signalled = -1;
   }
 }

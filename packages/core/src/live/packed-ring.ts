@@ -1,6 +1,8 @@
 import type { Gpa } from '../contract/memory.ts';
+import type { DescriptorTable } from './descriptor-cursor.ts';
 import type { MappedMemory } from './memory.ts';
 import type { QueueSetup } from './ring.ts';
+import type { RingViews } from './ring-base.ts';
 import { fence } from './split-ring.ts';
 
 /** Descriptor flags of packed rings, Virtio 1.3 §2.8.1. */
@@ -19,25 +21,22 @@ export const NOT_AVAIL = 0;
  * If the descriptors are aligned, in RAM and in the host's byte order, they are read through words (`fast`); else number
  * by number. What is not there reads as 0 and takes no writes, as in QEMU.
  */
-export class PackedRing {
+export class PackedRing implements RingViews, DescriptorTable {
+  /** There are views. */
   fast = false;
-  shared = false;
+  /** A part lies on a SharedArrayBuffer: the driver may write at the same time. */
+  private shared = false;
   declare readonly size: number;
   declare readonly desc: Gpa;
   /** Driver and device event suppression structures. */
   declare readonly driverEvent: Gpa;
   declare readonly deviceEvent: Gpa;
+  /** The region of the descriptors, and where in it they begin, in words. */
   words: Int32Array = new Int32Array(0);
   descBase = 0;
-  /** Where {@link packedAvailBytes} has looked to, with the wrap counter as bit 15; -1: it stopped before the end. */
-  shadow = -1;
-  /** The descriptor that {@link readDesc} read. */
-  addr = 0;
-  length = 0;
-  id = 0;
-  flags = 0;
-  declare private readonly memory: MappedMemory;
-  declare private readonly little: boolean;
+  declare readonly memory: MappedMemory;
+  declare readonly littleEndian: boolean;
+  /** The memory epoch that the views are of. */
   private epoch = -1;
   private eventWords: Int32Array = new Int32Array(0);
   /** Word of the driver's event structure; -1: number by number. */
@@ -48,18 +47,21 @@ export class PackedRing {
     this.desc = desc;
     this.driverEvent = avail;
     this.deviceEvent = used;
-    this.little = littleEndian;
+    this.littleEndian = littleEndian;
     this.memory = memory;
     this.refresh();
   }
 
-  /** Makes the views anew if memory has moved. */
+  get plain(): boolean {
+    return this.fast && !this.shared && this.memory.log === undefined;
+  }
+
   refresh(): void {
     if (this.epoch !== this.memory.epoch) this.look();
   }
 
   private look(): void {
-    const { memory, little } = this;
+    const { memory, littleEndian: little } = this;
     this.epoch = memory.epoch;
     const desc = memory.find(this.desc, 16 * this.size);
     const event = memory.find(this.driverEvent, 4);
@@ -97,38 +99,11 @@ export class PackedRing {
     return (flags << 16) | this.read16(this.desc, 16 * slot + 12);
   }
 
-  /** Reads descriptor `i` of a table into the fields. */
-  readDesc(table: Gpa, i: number): void {
-    this.readBuffer(table, i);
-    this.readEnd(table, i);
-  }
-
-  /** Reads the descriptor in a slot whose last word was read already. */
-  readHead(slot: number, tail: number): void {
-    this.readBuffer(this.desc, slot);
-    this.id = tail & 0xffff;
-    this.flags = tail >>> 16;
-  }
-
-  private readEnd(table: Gpa, i: number): void {
-    this.flags = this.read16(table, 16 * i + 14);
-    this.id = this.read16(table, 16 * i + 12);
-  }
-
-  private readBuffer(table: Gpa, i: number): void {
-    const { memory, little } = this;
-    const at = table + 16 * i;
-    const first = Math.max(0, memory.readU32(at as Gpa, little));
-    const second = Math.max(0, memory.readU32((at + 4) as Gpa, little));
-    this.addr = little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
-    this.length = Math.max(0, memory.readU32((at + 8) as Gpa, little));
-  }
-
   /** Makes the descriptor in this slot a used one. */
   setUsed(slot: number, id: number, length: number, wrap: boolean): void {
     const flags = wrap ? DESC_AVAIL | DESC_USED : 0;
     if (!this.fast) {
-      const { memory, little } = this;
+      const { memory, littleEndian: little } = this;
       const at = this.desc + 16 * slot;
       memory.writeU16((at + 12) as Gpa, id, little);
       memory.writeU32((at + 8) as Gpa, length, little);
@@ -166,13 +141,18 @@ export class PackedRing {
   }
 
   private read16(base: Gpa, offset: number): number {
-    if (this.shared) fence();
-    return Math.max(0, this.memory.readU16((base + offset) as Gpa, this.little));
+    const { memory, littleEndian, shared } = this;
+    if (!shared) return Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
+    fence();
+    const value = Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
+    // what the value shows to be there is read after it
+    fence();
+    return value;
   }
 
   private write16(base: Gpa, offset: number, value: number): void {
     if (this.shared) fence();
-    this.memory.writeU16((base + offset) as Gpa, value, this.little);
+    this.memory.writeU16((base + offset) as Gpa, value, this.littleEndian);
     if (this.shared) fence();
   }
 }

@@ -1,164 +1,200 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { VirtQueueElement } from '../contract/element.ts';
-import type { Chain, Virtqueue } from '../contract/queue.ts';
-import type { AvailMemo } from './avail-memo.ts';
-import { RingChain, TAKEN } from './chain.ts';
+import type { Chain } from '../contract/queue.ts';
+import { type AvailableChains, availBytes } from './avail-bytes.ts';
+import { AvailMemo } from './avail-memo.ts';
+import { type RingChain, TAKEN } from './chain.ts';
+import { ChainPool } from './chain-pool.ts';
 import { HostError } from './errors.ts';
 import { InOrder } from './in-order.ts';
 import { Mapping } from './mapping.ts';
 import { type MappedMemory, mappedMemory } from './memory.ts';
-import type { QueueOwner, QueueSetup } from './ring.ts';
+import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';
+import { UsedPlaces } from './used-places.ts';
 
-/** Descriptor flags, Virtio 1.3 §2.7.5, §2.8.1. */
-export const DESC_NEXT = 1;
-export const DESC_WRITE = 2;
-export const DESC_INDIRECT = 4;
+/** Views of the parts of a ring in guest memory, as far as {@link RingBase} asks for them. */
+export interface RingViews {
+  /** The views may be used without further question: no other thread writes to them, and no log wants to hear of writes. */
+  readonly plain: boolean;
+  /** Makes the views anew if the bytes behind guest memory have moved. */
+  refresh(): void;
+}
 
-/** What both ring formats have: chains that are used again and again, the device they belong to, order if it is asked for. */
-export abstract class RingBase {
+/** What both ring formats have. */
+export abstract class RingBase implements Ring {
   // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
   declare readonly index: number;
   declare readonly size: number;
+  abstract readonly format: 'split' | 'packed';
   declare protected readonly memory: MappedMemory;
   declare protected readonly owner: QueueOwner;
-  /** Region of the last buffer; never ROM. */
-  declare protected hit: Mapping;
-  /** Filled, not flushed. */
-  protected filled = 0;
-  /** Which places are filled, a ring of flags, and the place that {@link Virtqueue.flush} shows next. */
-  declare private readonly places: Uint8Array;
-  protected nextPlace = 0;
-  /** What {@link Virtqueue.availBytes} has walked; made when it is first asked. */
-  protected memo: AvailMemo | undefined;
+  declare protected readonly pool: ChainPool;
+  declare protected readonly places: UsedPlaces;
+  /** With IN_ORDER: the chains in the order in which they were taken. */
   declare protected readonly order: InOrder | undefined;
-  /** All chains there are; the free ones are linked by their numbers, so that nothing is stored that a collector must see. */
-  private readonly chains: RingChain[] = [];
-  private firstFree = -1;
+  /** The region of guest memory that the last buffer was in, where the next one is looked for first; never ROM. */
+  declare protected region: Mapping;
+  /**
+   * The memory epoch whose views `pop`, `push` and `notify` may use directly; -1 if they must go the long way: with a ring that
+   * has no views or is on shared memory, with a dirty log, with IN_ORDER, and while something is filled and not flushed.
+   */
+  protected epoch = -1;
+  /** Times that the index of the next available entry has begun anew. */
+  protected laps = 0;
+  /** `usedIdx` at the last decision about an interrupt; -1: the next completion interrupts. QEMU: `signalled_used`. */
+  declare protected signalled: number;
+  /** What {@link availBytes} has walked; made when it is first asked. */
+  private memo: AvailMemo | undefined;
 
   constructor(setup: QueueSetup) {
     this.index = setup.index;
     this.size = setup.size;
     this.memory = mappedMemory(setup.memory);
     this.owner = setup.owner;
-    this.hit =
+    this.pool = new ChainPool(this, this.memory);
+    this.places = new UsedPlaces(setup.index, setup.size);
+    this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
+    this.signalled = setup.indices.signalled ?? -1;
+    this.region =
       this.memory.mappings.find((mapping) => !mapping.readonly) ??
       new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
-    this.places = new Uint8Array(setup.size);
-    this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
   }
 
-  /** Chains that were pushed and wait for one that was taken before them. */
+  abstract readonly inFlight: number;
+  abstract pop(): Chain | undefined;
+  abstract unpop(chain: Chain): void;
+  abstract push(chain: Chain, written: number): void;
+  abstract fill(chain: Chain, written: number, ahead: number): void;
+  abstract flush(count: number): void;
+  abstract detach(chain: Chain): void;
+  abstract notify(): void;
+  abstract setNotification(wanted: boolean): void;
+  abstract isEmpty(): boolean;
+  abstract availBytes(inBytes: number, outBytes: number): boolean;
+  abstract adopt(element: VirtQueueElement, ndescs: number): Chain | undefined;
+  abstract indices(): RingIndices;
+
   held(): Chain[] {
     return this.order?.held() ?? [];
   }
 
-  /** A chain to fill in. */
-  protected take(): RingChain {
-    const { firstFree } = this;
-    if (firstFree < 0) return this.another();
-    const chain = this.chains[firstFree] as RingChain;
-    this.firstFree = chain.nextFree;
-    return chain;
+  forgetSignalled(): void {
+    this.signalled = -1;
   }
 
-  private another(): RingChain {
-    const chain = new RingChain(this as unknown as Virtqueue, this.memory, this.chains.length);
-    this.chains.push(chain);
-    return chain;
-  }
-
-  /** The chain may be used again. */
-  protected give(chain: RingChain): undefined {
-    chain.state = 0;
-    chain.nextFree = this.firstFree;
-    this.firstFree = chain.number;
-    return undefined;
+  /** Looks where the ring is now, and whether the short way may be taken. */
+  protected look(views: RingViews): void {
+    views.refresh();
+    const short = views.plain && this.order === undefined && this.places.filled === 0;
+    this.epoch = short ? this.memory.epoch : -1;
   }
 
   /** A chain that a device gives back must be one that it has. */
   protected own(chain: Chain): RingChain {
     const ours = chain as RingChain;
-    if (ours.queue !== (this as unknown as Virtqueue)) {
-      throw new HostError(`queue ${this.index}: this chain is not of this queue`);
-    }
+    if (ours.queue !== this) throw new HostError(`queue ${this.index}: this chain is not of this queue`);
     if (ours.state !== TAKEN) throw new HostError(`queue ${this.index}: this chain is not in flight`);
     return ours;
   }
 
-  /** The region of a buffer, if it is as the fast path wants it: RAM, whole, not too far from the region's begin. */
+  /** The region of a buffer, if it is as the short way wants it: RAM, whole, not too far from the region's begin. */
   protected locate(low: number, high: number, length: number): Mapping | undefined {
     const mapping = this.memory.at((high >>> 0) * 2 ** 32 + (low >>> 0));
     if (mapping === undefined || mapping.readonly || !mapping.holds(low, high, length)) return undefined;
-    this.hit = mapping;
+    this.region = mapping;
     return mapping;
   }
 
   /**
-   * Where an indirect table begins, in words of its region, which is {@link hit} then; -1 if it is not as the fast path
+   * Where an indirect table begins, in words of its region, which is {@link region} then; -1 if it is not as the short way
    * wants it.
    */
   protected table(low: number, high: number, length: number): number {
-    const { hit } = this;
-    const region = hit.holds(low, high, length) ? hit : this.locate(low, high, length);
+    const region = this.region.holds(low, high, length) ? this.region : this.locate(low, high, length);
     if (region === undefined || (length & 15) !== 0 || region.words.length === 0) return -1;
-    const offset = (low - region.lo) >>> 0;
-    return (offset & 3) === 0 ? offset >>> 2 : -1;
+    const offset = (low - region.lo) | 0;
+    return (offset & 3) === 0 ? offset >> 2 : -1;
   }
 
-  /** The place of an element that is filled so far ahead of the next one that is shown; it must be free. */
-  protected fillPlace(ahead: number): number {
-    const { size, places } = this;
-    if (!(ahead >= 0 && ahead < size))
-      throw new HostError(`queue ${this.index}: filled ${ahead} ahead, in a ring of ${size}`);
-    const place = (this.nextPlace + ahead) % size;
-    if (places[place] !== 0) throw new HostError(`queue ${this.index}: filled twice, ${ahead} ahead`);
-    places[place] = 1;
-    this.filled++;
-    return place;
-  }
-
-  /** The next places are shown: all of them must be filled. */
-  protected showPlaces(count: number): void {
-    const { size, places, filled, nextPlace } = this;
-    if (count > filled) throw new HostError(`queue ${this.index}: ${count} flushed, ${filled} filled`);
-    for (let i = 0; i < count; i++) {
-      if (places[(nextPlace + i) % size] === 0)
-        throw new HostError(`queue ${this.index}: ${count} flushed, and nothing was filled ${i} ahead`);
-    }
-    for (let i = 0; i < count; i++) places[(nextPlace + i) % size] = 0;
-    this.nextPlace = (nextPlace + count) % size;
-    this.filled -= count;
-  }
-
-  /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */
-  protected mapElement(element: VirtQueueElement, ndescs: number): RingChain | undefined {
-    const chain = this.take();
-    chain.begin(0);
+  /**
+   * Collects the buffers of a chain with QEMU's checks in QEMU's order, whatever the ring and the memory are like. Answers how
+   * many descriptors of the ring the chain takes; 0 if they made no sense, and the device is broken then. QEMU:
+   * `virtqueue_split_pop`, `virtqueue_packed_pop`.
+   *
+   * @param cursor at the first descriptor
+   */
+  protected collect(cursor: AvailableChains, chain: RingChain): number {
+    if (!cursor.enter(this.size))
+      return this.bad(cursor.problem, { addr: cursor.addr, bytes: cursor.length });
     let count = 0;
-    for (const [list, writable] of [
-      [element.out, false],
-      [element.in, true],
-    ] as const) {
-      for (const { addr, len } of list) {
-        count = len > 0xffffffffn ? -1 : chain.map(count, Number(addr), Number(len), writable);
-        if (count < 0) {
-          this.give(chain);
-          return undefined;
-        }
-      }
-      if (!writable) chain.out.count = count;
-    }
-    chain.out.known = -1;
-    chain.split(chain.out.count, count, -1);
-    chain.index = element.index;
-    chain.ndescs = ndescs;
-    chain.state = TAKEN;
-    return chain;
+    let out = 0;
+    let entries = 0;
+    chain.begin(0);
+    do {
+      const { writable } = cursor;
+      // Virtio 1.3 §2.7.4.2, §2.8.17: what the device writes comes behind what it reads
+      if (!writable && count > out) return this.bad('Incorrect order for descriptors');
+      count = chain.map(count, cursor.addr, cursor.length, writable);
+      if (count < 0) return this.bad(chain.problem, { addr: cursor.addr, length: cursor.length });
+      if (!writable) out = count;
+      if (++entries > cursor.entries) return this.bad('Looped descriptor');
+    } while (cursor.next());
+    if (cursor.problem !== '') return this.bad(cursor.problem);
+    chain.split(out, count);
+    return cursor.indirect ? 1 : entries;
+  }
+
+  private bad(reason: string, facts: Facts = {}): 0 {
+    this.fail(reason, facts);
+    return 0;
   }
 
   /** Breaks the device: the guest's ring makes no sense. Once; then it is not live, and nothing is taken. */
   protected fail(reason: string, facts: Facts = {}): undefined {
     this.owner.fault(reason, { queue: this.index, ...facts });
     return undefined;
+  }
+
+  /** {@link availBytes} from the chain on that the cursor was started at. */
+  protected scan(cursor: AvailableChains, inBytes: number, outBytes: number): boolean {
+    const answer = availBytes(cursor, this.availMemo(), this.size, inBytes, outBytes);
+    if (typeof answer === 'string') this.fail(answer);
+    return answer === true;
+  }
+
+  private availMemo(): AvailMemo {
+    this.memo ??= new AvailMemo(this.size);
+    return this.memo;
+  }
+
+  /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */
+  protected mapElement(element: VirtQueueElement, ndescs: number): RingChain | undefined {
+    const chain = this.pool.take();
+    chain.begin(0);
+    const out = this.mapSegments(chain, 0, element.out, false);
+    const count = out < 0 ? out : this.mapSegments(chain, out, element.in, true);
+    chain.split(out, count);
+    chain.index = element.index;
+    chain.ndescs = ndescs;
+    const fits = count >= 0 && (this.order === undefined || this.order.adopt(chain));
+    if (fits) return chain;
+    this.pool.give(chain);
+    return undefined;
+  }
+
+  /** Adds segments behind the first `count` pieces; answers how many there are then, or -1. */
+  private mapSegments(
+    chain: RingChain,
+    count: number,
+    segments: VirtQueueElement['out'],
+    writable: boolean,
+  ): number {
+    let pieces = count;
+    for (const { addr, len } of segments) {
+      if (len > 0xffffffffn) return -1;
+      pieces = chain.map(pieces, Number(addr), Number(len), writable);
+      if (pieces < 0) return -1;
+    }
+    return pieces;
   }
 }

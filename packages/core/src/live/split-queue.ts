@@ -1,10 +1,8 @@
 import type { VirtQueueElement } from '../contract/element.ts';
 import type { Chain } from '../contract/queue.ts';
-import { splitAvailBytes } from './avail-bytes.ts';
-import { AvailMemo } from './avail-memo.ts';
 import { FILLED, type RingChain } from './chain.ts';
 import { headsTaken } from './in-flight.ts';
-import type { QueueSetup, Ring, RingIndices } from './ring.ts';
+import type { QueueSetup, RingIndices } from './ring.ts';
 import { SplitWalk } from './split-walk.ts';
 
 const NO_INTERRUPT = 1;
@@ -18,30 +16,23 @@ const NO_INTERRUPT = 1;
  *   └── unpop(), detach()
  * ```
  */
-export class SplitQueue extends SplitWalk implements Ring {
+export class SplitQueue extends SplitWalk {
   readonly format = 'split';
   declare private readonly notifyOnEmpty: boolean;
   declare private readonly eventIdx: boolean;
-  /** Free-running, 16 bits, all of these. */
+  /** Free-running 16-bit index of the next avail entry to take. QEMU: `last_avail_idx`. */
   declare private lastAvail: number;
-  /** How often {@link lastAvail} has begun anew. */
-  private laps = 0;
+  /** The avail index as it was read last, so that a batch of chains costs one look. QEMU: `shadow_avail_idx`. */
   declare private shadowAvail: number;
+  /** Free-running 16-bit index of the next used element to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
-  /** `usedIdx` at the last decision about an interrupt; -1: the next one is sent in any case. */
-  private signalled = -1;
-
-  // What the short way of pop, push and notify needs. A number for a boolean, since its test is one instruction.
-  /** Memory's epoch that all this is good for; -1: the long way. */
-  private epoch = -1;
-  /** EVENT_IDX, and kicks are wanted. */
-  private eventWanted: 0 | 1 = 0;
-  /** The driver's event index alone decides about interrupts. */
+  // numbers for booleans in what pop and notify ask: the test of a number is one instruction
+  /** 1: EVENT_IDX, and kicks are wanted, so that avail_event follows {@link lastAvail}. */
+  declare private eventWanted: 0 | 1;
+  /** 1: the driver's event index alone decides about interrupts. */
   declare private readonly eventDecides: 0 | 1;
+  /** Turns a free-running index into a slot of a ring whose size is a power of two; others go the long way. */
   declare private readonly mask: number;
-  declare private avail: Uint16Array;
-  declare private usedHalves: Uint16Array;
-  declare private usedWords: Int32Array;
 
   constructor(setup: QueueSetup) {
     super(setup);
@@ -51,72 +42,62 @@ export class SplitQueue extends SplitWalk implements Ring {
     this.lastAvail = lastAvailIdx & 0xffff;
     this.shadowAvail = this.lastAvail;
     this.usedIdx = usedIdx & 0xffff;
-    this.signalled = setup.indices.signalled ?? -1;
+    this.lost = (this.lastAvail - this.usedIdx - inuse) & 0xffff;
     this.eventWanted = setup.eventIdx ? 1 : 0;
     this.eventDecides = setup.eventIdx && !setup.notifyOnEmpty ? 1 : 0;
     this.mask = this.size - 1;
-    this.avail = this.ring.availHalves;
-    this.usedHalves = this.ring.usedHalves;
-    this.usedWords = this.ring.usedWords;
-    this.look();
+    this.look(this.ring);
     if (this.order === undefined) return;
     // chains that were in flight at a save go back in the order of the avail ring
     for (const head of headsTaken(this.ring, this.lastAvail, inuse)) this.order.expect(head);
   }
 
   get inFlight(): number {
-    return this.inuse;
+    return (this.lastAvail - this.usedIdx - this.lost) & 0xffff;
   }
 
   pop(): Chain | undefined {
     if (!this.owner.live) return undefined;
     if (this.epoch !== this.memory.epoch) return this.popLong();
-    const { avail, lastAvail } = this;
+    const { ring, lastAvail } = this;
+    const { availHalves } = ring;
     if (this.shadowAvail === lastAvail) {
-      this.shadowAvail = avail[1] as number;
+      this.shadowAvail = availHalves[1] as number;
       if (this.shadowAvail === lastAvail) return undefined;
     }
-    const head = avail[2 + (lastAvail & this.mask)] as number;
-    if (this.inuse >= this.size || head >= this.size) return this.popLong();
-    this.lastAvail = (lastAvail + 1) & 0xffff;
-    if (this.lastAvail === 0) this.laps++;
+    const head = availHalves[2 + (lastAvail & this.mask)] as number;
+    if (((lastAvail - this.usedIdx - this.lost) & 0xffff) >= this.size || head >= this.size)
+      return this.popLong();
+    const now = (lastAvail + 1) & 0xffff;
+    this.lastAvail = now;
+    if (now === 0) this.laps++;
     // Virtio 1.3 §2.7.10: avail_event follows the index as long as kicks are wanted
-    if (this.eventWanted !== 0) this.usedHalves[2 + 4 * this.size] = this.lastAvail;
+    if (this.eventWanted !== 0) ring.usedHalves[(2 + (this.size << 2)) | 0] = now;
     return this.walk(head);
   }
 
   /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
   private popLong(): Chain | undefined {
     const { ring } = this;
-    this.look();
+    this.look(this.ring);
     const last = this.lastAvail;
     if (this.shadowAvail === last) {
       this.shadowAvail = ring.availIdx();
       if (this.shadowAvail === last) return undefined;
     }
-    if (this.inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
+    const inuse = this.inFlight;
+    if (inuse >= this.size) return this.fail('Virtqueue size exceeded', { inuse });
     const head = ring.availEntry(last);
     this.lastAvail = (last + 1) & 0xffff;
     if (this.lastAvail === 0) this.laps++;
-    if (head >= this.size) return this.fail(`Guest says index ${head} is available`, { head });
+    if (head >= this.size) {
+      this.lost++;
+      return this.fail(`Guest says index ${head} is available`, { head });
+    }
     if (this.eventWanted !== 0) ring.setAvailEvent(this.lastAvail);
     const chain = ring.fast ? this.walk(head) : this.walkLong(head);
     if (chain !== undefined && this.order !== undefined) this.order.append(chain);
     return chain;
-  }
-
-  /** Looks where the ring is now, and whether the short way may be taken. */
-  private look(): void {
-    const { ring, memory } = this;
-    ring.refresh();
-    const plain = memory.log === undefined && this.order === undefined && this.filled === 0;
-    const short = ring.fast && !ring.shared && plain;
-    this.epoch = short ? memory.epoch : -1;
-    this.words = ring.words;
-    this.descBase = ring.descBase;
-    this.avail = ring.availHalves;
-    this.usedHalves = ring.usedHalves;
-    this.usedWords = ring.usedWords;
   }
 
   unpop(chain: Chain): void {
@@ -124,41 +105,42 @@ export class SplitQueue extends SplitWalk implements Ring {
     this.order?.unpop(ours);
     if (this.lastAvail === 0) this.laps--;
     this.lastAvail = (this.lastAvail - 1) & 0xffff;
-    this.inuse--;
-    this.give(ours);
+    this.pool.give(ours);
   }
 
   detach(chain: Chain): void {
     const ours = this.own(chain);
     this.order?.remove(ours);
-    this.inuse--;
-    this.give(ours);
+    this.lost++;
+    this.pool.give(ours);
   }
 
   push(chain: Chain, written: number): void {
     const ours = chain as RingChain;
-    const foreign = ours.queue !== this || ours.state !== 1;
+    // a constant of a module is a variable to the engine; this one is a constant
+    const TAKEN = 1;
+    const foreign = ours.queue !== this || ours.state !== TAKEN;
     if (foreign || !this.owner.live || this.epoch !== this.memory.epoch) {
       this.fill(chain, written, 0);
       this.flush(1);
       return;
     }
-    const { usedWords, usedIdx } = this;
-    const at = 1 + ((usedIdx & this.mask) << 1);
+    const { ring, usedIdx } = this;
+    const { usedWords } = ring;
+    const at = (1 + ((usedIdx & this.mask) << 1)) | 0;
     usedWords[at] = ours.index;
-    usedWords[at + 1] = written | 0;
+    usedWords[(at + 1) | 0] = written;
     // Virtio 1.3 §2.7.8.2 MUST: the used element's length is set before the index
     const now = (usedIdx + 1) & 0xffff;
-    this.usedHalves[1] = now;
+    ring.usedHalves[1] = now;
     this.usedIdx = now;
-    this.inuse--;
     if (((now - this.signalled) << 16) >> 16 < 1) this.signalled = -1;
-    this.give(ours);
+    this.pool.give(ours);
   }
 
   fill(chain: Chain, written: number, ahead: number): void {
     const ours = this.own(chain);
-    this.fillPlace(ahead);
+    this.places.fill(ahead);
     // push must not overtake what is filled and not shown
     this.epoch = -1;
     if (this.memory.log !== undefined) ours.in.markDirty(written);
@@ -171,15 +153,15 @@ export class SplitQueue extends SplitWalk implements Ring {
       this.ring.refresh();
       this.ring.setUsed((this.usedIdx + ahead) & 0xffff, ours.index, written);
     }
-    this.give(ours);
+    this.pool.give(ours);
   }
 
   flush(count: number): void {
-    this.showPlaces(count);
-    if (this.filled === 0) this.look();
+    this.places.show(count);
+    if (this.places.filled === 0) this.look(this.ring);
     const dead = this.owner.broken || this.owner.disabled;
     const published = this.order === undefined ? count : this.publishInOrder(count, dead);
-    this.inuse -= published;
+    if (dead) this.lost += published;
     if (dead || published === 0) return;
     const now = (this.usedIdx + published) & 0xffff;
     this.usedIdx = now;
@@ -200,7 +182,7 @@ export class SplitQueue extends SplitWalk implements Ring {
       // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
       if (!dead) this.ring.setUsed((this.usedIdx + published) & 0xffff, chain.index, chain.written);
       order.shift();
-      this.give(chain);
+      this.pool.give(chain);
       published++;
     }
     return published;
@@ -212,7 +194,7 @@ export class SplitQueue extends SplitWalk implements Ring {
       return;
     }
     const { usedIdx, signalled } = this;
-    const past = (usedIdx - (this.avail[2 + this.size] as number) - 1) & 0xffff;
+    const past = (usedIdx - (this.ring.availHalves[(2 + this.size) | 0] as number) - 1) & 0xffff;
     this.signalled = usedIdx;
     // Virtio 1.3 §2.7.7.2 MUST: with EVENT_IDX used_event decides, and the flag is ignored
     // Virtio 1.3 §2.7.7.2 MUST: one if the index has passed used_event
@@ -223,7 +205,7 @@ export class SplitQueue extends SplitWalk implements Ring {
   private shouldNotify(): boolean {
     const { ring, usedIdx, signalled } = this;
     ring.refresh();
-    if (this.notifyOnEmpty && this.inuse === 0 && this.isEmpty()) return true;
+    if (this.notifyOnEmpty && this.inFlight === 0 && this.isEmpty()) return true;
     // Virtio 1.3 §2.7.7.2 MUST: without EVENT_IDX the flag of the avail ring decides
     if (!this.eventIdx) return (ring.availFlags() & NO_INTERRUPT) === 0;
     this.signalled = usedIdx;
@@ -252,29 +234,17 @@ export class SplitQueue extends SplitWalk implements Ring {
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live) return false;
-    const { ring } = this;
-    ring.refresh();
-    this.memo ??= new AvailMemo(this.size);
-    const position = this.laps * 0x10000 + this.lastAvail;
-    const answer = splitAvailBytes(ring, this.memory, this.memo, position, inBytes, outBytes);
-    if (typeof answer === 'string') this.fail(answer);
-    return answer === true;
+    this.ring.refresh();
+    this.cursor.start(this.laps * 0x10000 + this.lastAvail);
+    return this.scan(this.cursor, inBytes, outBytes);
   }
 
   adopt(element: VirtQueueElement, _ndescs: number): Chain | undefined {
-    if (element.index >= this.size) return undefined;
-    const chain = this.mapElement(element, 1);
-    if (chain === undefined || this.order === undefined || this.order.adopt(chain)) return chain;
-    this.give(chain);
-    return undefined;
+    return element.index < this.size ? this.mapElement(element, 1) : undefined;
   }
 
   indices(): RingIndices {
-    const { lastAvail, usedIdx, inuse, signalled } = this;
+    const { lastAvail, usedIdx, inFlight: inuse, signalled } = this;
     return { lastAvailIdx: lastAvail, lastAvailWrap: true, usedIdx, usedWrap: true, inuse, signalled };
-  }
-
-  forgetSignalled(): void {
-    this.signalled = -1;
   }
 }

@@ -1,7 +1,9 @@
 import type { Gpa } from '../contract/memory.ts';
+import type { DescriptorTable } from './descriptor-cursor.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 import type { QueueSetup } from './ring.ts';
+import type { RingViews } from './ring-base.ts';
 
 const NO_NOTIFY = 1;
 
@@ -13,8 +15,8 @@ const NO_NOTIFY = 1;
  *
  * Virtio 1.3 §2.7.5.1 MUST NOT: nothing here writes to the descriptor table.
  */
-export class SplitRing {
-  /** Views can be used. */
+export class SplitRing implements RingViews, DescriptorTable {
+  /** There are views. */
   fast = false;
   declare readonly desc: Gpa;
   declare readonly avail: Gpa;
@@ -22,20 +24,20 @@ export class SplitRing {
   /** The region of the descriptor table, and where in it the table begins, in words. */
   words: Int32Array = new Int32Array(0);
   descBase = 0;
-  /** The descriptor that {@link readDesc} read. */
-  addr = 0;
-  length = 0;
-  flags = 0;
-  next = 0;
   declare readonly size: number;
   /** Ring slots - 1 if they are a power of two, else -1. */
   declare private readonly mask: number;
-  declare private readonly memory: MappedMemory;
-  declare private readonly little: boolean;
+  declare readonly memory: MappedMemory;
+  declare readonly littleEndian: boolean;
+  /** The memory epoch that the views are of. */
   private epoch = -1;
-  shared = false;
+  /** A part lies on a SharedArrayBuffer: the driver may write at the same time. */
+  private shared = false;
+  /** The driver's part: flags, index, ring, event index. */
   availHalves: Uint16Array = new Uint16Array(0);
+  /** The device's part: flags and index in the first halves, the event index in the last one. */
   usedHalves: Uint16Array = new Uint16Array(0);
+  /** The device's part: the words behind the first one are id and length of each element. */
   usedWords: Int32Array = new Int32Array(0);
 
   constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
@@ -44,12 +46,15 @@ export class SplitRing {
     this.desc = desc;
     this.avail = avail;
     this.used = used;
-    this.little = littleEndian;
+    this.littleEndian = littleEndian;
     this.memory = memory;
     this.refresh();
   }
 
-  /** Makes the views anew if memory has moved. */
+  get plain(): boolean {
+    return this.fast && !this.shared && this.memory.log === undefined;
+  }
+
   refresh(): void {
     if (this.epoch !== this.memory.epoch) this.look();
   }
@@ -63,7 +68,13 @@ export class SplitRing {
     this.fast = false;
     this.shared = desc?.shared === true || avail?.shared === true || used?.shared === true;
     if (this.mask < 0) return;
-    if (desc === undefined || avail === undefined || used === undefined || used.readonly || !this.little)
+    if (
+      desc === undefined ||
+      avail === undefined ||
+      used === undefined ||
+      used.readonly ||
+      !this.littleEndian
+    )
       return;
     if ([desc, avail, used].some(({ words }) => words.length === 0)) return;
     const at = this.desc - desc.gpa;
@@ -115,8 +126,8 @@ export class SplitRing {
   setUsed(index: number, id: number, length: number): void {
     const slot = this.slot(index);
     if (!this.fast) {
-      this.memory.writeU32((this.used + 4 + 8 * slot) as Gpa, id, this.little);
-      this.memory.writeU32((this.used + 8 + 8 * slot) as Gpa, length, this.little);
+      this.memory.writeU32((this.used + 4 + 8 * slot) as Gpa, id, this.littleEndian);
+      this.memory.writeU32((this.used + 8 + 8 * slot) as Gpa, length, this.littleEndian);
       return;
     }
     this.usedWords[1 + 2 * slot] = id;
@@ -135,30 +146,23 @@ export class SplitRing {
   /** `used.flags`: kicks are not wanted. Other bits stay. */
   setNoNotify(on: boolean): void {
     // Virtio 1.3 §2.7.10.2 MUST: without EVENT_IDX flags are 0 or 1, as long as the driver has put nothing else there
-    const flags = Math.max(0, this.memory.readU16(this.used, this.little));
+    const flags = Math.max(0, this.memory.readU16(this.used, this.littleEndian));
     this.write16(this.used, 0, on ? flags | NO_NOTIFY : flags & ~NO_NOTIFY);
   }
 
-  /** Reads descriptor `i` of a table into the fields. */
-  readDesc(table: Gpa, i: number): void {
-    const { memory, little } = this;
-    const at = table + 16 * i;
-    const first = Math.max(0, memory.readU32(at as Gpa, little));
-    const second = Math.max(0, memory.readU32((at + 4) as Gpa, little));
-    this.addr = little ? second * 2 ** 32 + first : first * 2 ** 32 + second;
-    this.length = Math.max(0, memory.readU32((at + 8) as Gpa, little));
-    this.flags = this.read16(table, 16 * i + 12);
-    this.next = this.read16(table, 16 * i + 14);
-  }
-
   private read16(base: Gpa, offset: number): number {
-    if (this.shared) fence();
-    return Math.max(0, this.memory.readU16((base + offset) as Gpa, this.little));
+    const { memory, littleEndian, shared } = this;
+    if (!shared) return Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
+    fence();
+    const value = Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
+    // what the value shows to be there is read after it
+    fence();
+    return value;
   }
 
   private write16(base: Gpa, offset: number, value: number): void {
     if (this.shared) fence();
-    this.memory.writeU16((base + offset) as Gpa, value, this.little);
+    this.memory.writeU16((base + offset) as Gpa, value, this.littleEndian);
     if (this.shared) fence();
   }
 

@@ -44,7 +44,7 @@ describe('a buffer becomes a piece a region', () => {
               from += size;
             }
           }
-          chain.split(0, count, -1);
+          chain.split(0, count);
           expect(Array.from({ length: count }, (_, i) => chain.in.mapping(i).index)).toEqual(
             expected.map(([region]) => region),
           );
@@ -80,11 +80,11 @@ describe('a buffer becomes a piece a region', () => {
       -1,
       'virtio: too many write descriptors in indirect table',
     ]);
-    chain.split(0, count, -1);
+    chain.split(0, count);
     expect(pieces(chain.in).map(([offset]) => offset)).toEqual(
       Array.from({ length: PIECES_MAX }, (_, i) => i),
     );
-    expect(chain.list).toHaveLength(2 * PIECES_MAX);
+    expect(chain.pieces).toHaveLength(2 * PIECES_MAX);
   });
 });
 
