@@ -1,1 +1,3 @@
-export { library as default } from '../../tsup.base.ts';
+import { library } from '../../tsup.base.ts';
+
+export default { ...library, entry: ['src/index.ts', 'src/qemu.ts'] };

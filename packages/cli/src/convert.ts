@@ -1,6 +1,6 @@
 import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/compat';
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
-import { type Changes, StreamRewriter } from '@virtkit/visit';
+import { type Changes, StreamRewriter } from '@virtkit/migration/rewrite';
 import { type TargetWords, targetOf } from './check.ts';
 import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';

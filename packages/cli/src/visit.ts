@@ -1,5 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
+import { connect } from '@virtkit/core/qemu';
 import { type FileDisk, fileDisk, ImageInUseError } from '@virtkit/device-blk/node';
+import { blkType } from '@virtkit/device-blk/type';
+import { netType } from '@virtkit/device-net/type';
 import {
   acceptVirtio,
   parseRamMap,
@@ -8,14 +11,8 @@ import {
   StreamParser,
   TeeSink,
 } from '@virtkit/migration';
-import {
-  changedPages,
-  type LiveStream,
-  openStream,
-  StreamRewriter,
-  type Visited,
-  visitBlocks,
-} from '@virtkit/visit';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
+import { changedPages, executeRequests, type LiveStream, openStream, type Visited } from '@virtkit/visit';
 import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
@@ -76,14 +73,20 @@ async function visitInto(file: PartFile, input: string, options: VisitOptions): 
   let visited: Visited[];
   try {
     opened = openStream(collector.partial(), ram, registry, {
-      disk: (title, readOnly) => disks.open(title, readOnly),
-      // frames that wait in the rings are left to QEMU
-      network: () => ({ send: () => false }),
-      // what fails here may succeed there: the guest does not hear of it
-      blk: { rerror: 'stop', werror: 'stop' },
+      types: [
+        connect(blkType).to((title, inferred) => ({
+          ...inferred,
+          backend: disks.open(title, inferred.readOnly === true),
+          // what fails here may succeed there: the guest does not hear of it
+          rerror: 'stop',
+          werror: 'stop',
+        })),
+        // frames that wait in the rings are left to QEMU
+        connect(netType).to((_title, inferred) => ({ ...inferred, backend: { send: () => false } })),
+      ],
       ...(options.ramMap !== undefined && { ramMap: parseRamMap(options.ramMap) }),
     });
-    visited = await visitBlocks(opened, { largerDisks: options.force === true });
+    visited = await executeRequests(opened, { largerDisks: options.force === true });
     // before a stream without these requests can be found
     await disks.flush();
   } finally {

@@ -4,7 +4,7 @@ import { gunzipSync } from 'node:zlib';
 import { isModern, negotiated, type VirtioState } from '@virtkit/core';
 import { findQemus, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import { acceptVirtio, decodeVirtio, findVirtio, parseStream, StreamParser } from '@virtkit/migration';
-import { StreamRewriter } from '@virtkit/visit';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
 import { describe, expect, test } from 'vitest';
 import { registry } from '../src/registry.ts';
 import { useCommand } from './command.ts';

@@ -4,7 +4,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { delay } from '@virtkit/lab';
 import { acceptVirtio, parseStream, StreamParser } from '@virtkit/migration';
-import { StreamRewriter } from '@virtkit/visit';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
 import { describe, expect, test } from 'vitest';
 import { registry } from '../src/registry.ts';
 import { binary, ended, listening, migrate, runs, useMigrating } from './migrating.ts';

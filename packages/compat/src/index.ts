@@ -7,31 +7,25 @@
  * @packageDocumentation
  */
 
-export { checkStream } from './check.ts';
-export {
-  bitsOf,
-  type DeviceKind,
-  type FeatureControl,
-  type FeatureKind,
-  featureControl,
-  guessDevice,
-  isFeatureKind,
-} from './control.ts';
-export { type Converted, convertState } from './convert.ts';
-export { type AskedQemu, askedDestination } from './destination/asked.ts';
-export { askingCommand, type CommandLineOptions } from './destination/command-line.ts';
-export type { Destination, DestinationDevice } from './destination/destination.ts';
-export { type Difference, diffStreams, showJson, type Weight } from './diff.ts';
-export { type ExplainedFeature, type Explanation, explain, type LogContext } from './explain.ts';
-export { type PciByte, pciByte } from './pci-byte.ts';
-export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
-export { unreadable } from './unreadable.ts';
-export { type Answer, answerOf, type Verdict } from './verdict.ts';
-export { type QemuVersion, VERSIONS, versionRow } from './versions.ts';
+export type { Explanation, LogContext, Verdict, Weight } from '@virtkit/core/qemu';
+export { VERSIONS } from '@virtkit/core/qemu';
+export { type Answer, answerOf } from './answer.ts';
+export { checkStream } from './check/check-stream.ts';
 export {
   type ConvertedStream,
   convertStream,
   saveFor,
   stateFor,
   type WriteOptions,
-} from './write-for.ts';
+} from './convert/write-for.ts';
+export { type AskedQemu, askedDestination } from './destination/asked.ts';
+export { askingCommand, type CommandLineOptions } from './destination/command-line.ts';
+export type { Destination } from './destination/destination.ts';
+export { deviceTypes } from './device-types.ts';
+export { diffStreams, showJson } from './diff/diff-streams.ts';
+export type { Difference } from './diff/difference.ts';
+export { explain } from './explain/explain.ts';
+export { bitsOf, featureControl, guessDevice } from './features/feature-control.ts';
+export { type PciByte, pciByte } from './pci-byte.ts';
+export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
+export { unreadable } from './unreadable.ts';

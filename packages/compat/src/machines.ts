@@ -1,34 +1,10 @@
-/** Machine types by their names: QEMU's own with a version, its own without one, and others. */
-import { compareVersion, type QemuVersion } from './versions.ts';
-
-/** Families of QEMU's machine types that have a version in their names. */
-export type MachineFamily = keyof QemuVersion['machines'] | 'virt' | 'pseries';
-
-/** A machine type with a version. */
-export interface VersionedMachine {
-  readonly family: MachineFamily;
-  /** `7.2` */
-  readonly version: string;
-}
-
-const FAMILIES: Readonly<Record<string, MachineFamily>> = {
-  'pc-q35': 'q35',
-  'pc-i440fx': 'pc',
-  's390-ccw-virtio': 's390x',
-  virt: 'virt',
-  pseries: 'pseries',
-};
-
-/**
- * `pc-q35-7.2` → family and version; undefined for machines without versions, and for names that are not QEMU's own, such as
- * the ones that distributions give (`pc-q35-rhel9.6.0`).
- */
-export function machineVersion(machine: string): VersionedMachine | undefined {
-  // the third number and the word were of single machines: pc-q35-4.0.1, pseries-2.12-sxxm
-  const [, name = '', version] = /^([a-z0-9-]+?)-(\d+\.\d+)(?:\.\d+|-sxxm)?$/.exec(machine) ?? [];
-  const family = Object.hasOwn(FAMILIES, name) ? FAMILIES[name] : undefined;
-  return family === undefined || version === undefined ? undefined : { family, version };
-}
+import {
+  compareVersion,
+  type MachineFamily,
+  machineVersion,
+  type QemuVersion,
+  type VersionedMachine,
+} from '@virtkit/core/qemu';
 
 /** Is this the name of a machine type of QEMU's own, of any version and architecture? */
 export function isQemuMachine(machine: string): boolean {

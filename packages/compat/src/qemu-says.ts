@@ -1,5 +1,5 @@
+import { compareVersion, type QemuVersion } from '@virtkit/core/qemu';
 import { hex } from '@virtkit/vmstate';
-import { compareVersion, type QemuVersion } from './versions.ts';
 
 /** QEMU's messages, where their words depend on its version. */
 
@@ -25,6 +25,11 @@ export function featuresUnsupported(
 /** The line with which a QEMU from 11.1 on refuses a queue that is larger than its own, or that it does not have. */
 export function ringTooLarge(queue: number, entries: number, limit: number): string {
   return `VQ ${queue} vring.num ${entries} exceeds allocated max ${limit}`;
+}
+
+/** The line with which a QEMU refuses a block of RAM of another size, in bytes. */
+export function sizeMismatch(block: string, received: number, local: number): string {
+  return `Size mismatch: ${block}: ${hex(received)} != ${hex(local)}: Invalid argument`;
 }
 
 /** The property that keeps a function conventional behind a PCI Express port went with 10.2. */

@@ -1,8 +1,8 @@
+import { type QemuVersion, versionRow } from '@virtkit/core/qemu';
 import { StateError } from '@virtkit/vmstate';
 import { parseCommandLine } from './destination/command-line.ts';
 import type { Destination } from './destination/destination.ts';
 import { optionWords } from './destination/words.ts';
-import { type QemuVersion, versionRow } from './versions.ts';
 
 /** A QEMU that is to load a stream. */
 export interface Target {

@@ -1,5 +1,5 @@
+import type { Verdict } from '@virtkit/core/qemu';
 import type { StateError } from '@virtkit/vmstate';
-import type { Verdict } from './verdict.ts';
 
 /** What QEMU says of a stream that cannot be read, by code and path, where it is certain. */
 const SAYS: Readonly<Record<string, string>> = {

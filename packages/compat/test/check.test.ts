@@ -8,7 +8,7 @@ import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { pci } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';
-import { checkRoms } from '../src/destination/check-destination.ts';
+import { checkRoms } from '../src/check/check-destination.ts';
 import { checkStream, parseTarget } from '../src/index.ts';
 
 const registry = { transports: [pci, ccw, mmio], devices: [net, blk, ...otherDevices] };

@@ -1,6 +1,9 @@
 import { type LiveDevice, MappedMemory, type VirtioState, virtioDevice } from '@virtkit/core';
+import { connect } from '@virtkit/core/qemu';
 import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
+import { blkType } from '@virtkit/device-blk/type';
 import { NET_FEATURE, NetDevice, type NetState, net } from '@virtkit/device-net';
+import { netType } from '@virtkit/device-net/type';
 import { findQemus, type LoadResult, type QemuBinary, type QemuOptions, withQemu } from '@virtkit/lab';
 import {
   acceptVirtio,
@@ -10,8 +13,9 @@ import {
   StreamParser,
   type VirtioDevice,
 } from '@virtkit/migration';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
 import { PciFunction, pci } from '@virtkit/transport-pci';
-import { freshDevice, type Made, StreamRewriter, type Surroundings } from '@virtkit/visit';
+import { freshDevice, type Surroundings } from '@virtkit/visit';
 import { StateError } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
 import { saveFor, stateFor } from '../src/index.ts';
@@ -143,10 +147,18 @@ const binaries = [...findQemus('x86_64').values()];
 if (binaries.length === 0) console.warn('SKIPPED: no qemu-system-x86_64');
 
 /** Devices as a newer program, or one with other defaults, makes them: what an older one cannot read, or a newer one refuses. */
-const NEWER: Made = {
-  net: (inferred) => ({ ...inferred, offloads: { csum: true, tso: true, udpTunnel: true } }),
-  blk: (inferred) => ({ ...inferred, queueSize: 1024 }),
-};
+const NEWER = [
+  connect(netType).to((_title, inferred) => ({
+    ...inferred,
+    backend: network,
+    offloads: { csum: true, tso: true, udpTunnel: true },
+  })),
+  connect(blkType).to((_title, inferred) => ({
+    ...inferred,
+    backend: memoryDisk(64 << 20),
+    queueSize: 1024,
+  })),
+];
 
 const MACHINE = 'pc-q35-5.2';
 const OPTIONS: Omit<QemuOptions, 'binary'> = {
@@ -168,8 +180,6 @@ function throughLiveDevices(stream: Uint8Array, save: (live: LiveDevice) => Uint
     memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(64 << 20) }]),
     machine: MACHINE,
     targetEndian: 'little',
-    disk: () => memoryDisk(64 << 20),
-    network: () => network,
   };
   const bodies = new Map<string, Uint8Array>();
   for (const section of parseStream(stream).sections) {
@@ -190,7 +200,9 @@ function throughLiveDevices(stream: Uint8Array, save: (live: LiveDevice) => Uint
 /** The device as the newer program has it, before a driver has touched it; all but the device's own comes from the stream. */
 function newer(device: VirtioDevice, around: Surroundings): LiveDevice {
   const { state } = decodeVirtio(device);
-  const live = freshDevice(device, state, around, NEWER);
+  const model = NEWER.find(({ name }) => name === device.name)?.make(device.name, state);
+  if (model === undefined) throw new Error(`${device.name}: not expected`);
+  const live = freshDevice(device, state, model, around);
   const fresh = live.capture();
   live.restore({
     ...state,

@@ -4,8 +4,11 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { VirtioState } from '@virtkit/core';
 import { MappedMemory } from '@virtkit/core';
+import { connect } from '@virtkit/core/qemu';
 import { blk, memoryDisk } from '@virtkit/device-blk';
+import { blkType } from '@virtkit/device-blk/type';
 import { net } from '@virtkit/device-net';
+import { netType } from '@virtkit/device-net/type';
 import { decodeVirtio, findVirtio, machineEndian, parseStream, titleOf } from '@virtkit/migration';
 import { ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
@@ -15,6 +18,10 @@ import { liveDevice } from '@virtkit/visit';
 const ROUNDS = 15;
 const BATCH = 200;
 const registry = { transports: [pci, ccw, mmio], devices: [blk, net] };
+const TYPES = [
+  connect(blkType).to((_title, inferred) => ({ ...inferred, backend: memoryDisk(1 << 20) })),
+  connect(netType).to((_title, inferred) => ({ ...inferred, backend: { send: () => true } })),
+];
 
 function micros(run: () => void): number {
   const before = process.cpuUsage();
@@ -39,13 +46,7 @@ for (const name of ['7.2.22/q72-q35-52-io', '7.2.22/q72-s390-idle']) {
       ...state,
       queues: state.queues.map((queue) => ({ ...queue, lastAvailIdx: 0 })),
     } as VirtioState;
-    const live = liveDevice(device, idle, {
-      memory,
-      machine,
-      targetEndian: machineEndian(machine),
-      disk: () => memoryDisk(1 << 20),
-      network: () => ({ send: () => true }),
-    });
+    const live = liveDevice(device, idle, TYPES, { memory, machine, targetEndian: machineEndian(machine) });
     const { codec } = device;
     const body = codec.encode(live.capture());
     const copy = new Uint8Array(body.length);

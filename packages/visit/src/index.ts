@@ -6,10 +6,10 @@
  * Not here:   the rest of the machine: CPUs, timers, other devices stay bytes.
  * @packageDocumentation
  */
-export { type Backends, inferDevice } from './infer-device.ts';
+
+export { changedPages } from './changed-pages.ts';
+export { type ExecuteOptions, executeRequests, type Visited } from './execute-requests.ts';
 export { inferPci } from './infer-pci.ts';
 export { freshDevice, liveDevice, type Surroundings } from './live.ts';
-export type { Made } from './made.ts';
-export { type ChangedPage, type Changes, StreamRewriter } from './rewrite.ts';
+export type { InferredPci, Made } from './made.ts';
 export { type LiveStream, type OpenOptions, openStream, type StreamDevice } from './stream-live.ts';
-export { changedPages, type Visited, type VisitOptions, visitBlocks } from './visit.ts';

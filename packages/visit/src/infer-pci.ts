@@ -1,6 +1,7 @@
 import type { VirtioState } from '@virtkit/core';
-import { hasFeature, negotiated } from '@virtkit/core';
-import { capabilities, type PciMode, type PciOptions, type PciParts } from '@virtkit/transport-pci';
+import { FEATURE, hasFeature, negotiated } from '@virtkit/core';
+import { capabilities, type PciMode, type PciParts } from '@virtkit/transport-pci';
+import type { InferredPci } from './made.ts';
 
 const BAR2 = 0x18;
 const BAR4 = 0x20;
@@ -13,7 +14,7 @@ const NOTIFY = 2;
 const PAGE = 0x1000;
 
 /** How the PCI function was made that wrote this state: all of it is in configuration space. */
-export function inferPci(state: VirtioState<PciParts>, machine: string): Omit<PciOptions, 'memory'> {
+export function inferPci(state: VirtioState<PciParts>, machine: string): InferredPci {
   const { config, msixTable } = state.transport;
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
   const express = config.length === EXPRESS_BYTES;
@@ -30,7 +31,7 @@ export function inferPci(state: VirtioState<PciParts>, machine: string): Omit<Pc
     ...(notify !== undefined && { pagePerVq: view.getUint32(notify.at + 16, true) === PAGE }),
     aer: extended.has(EXTENDED.AER),
     ats: extended.has(EXTENDED.ATS),
-    accessPlatform: hasFeature(negotiated(state), 33),
+    accessPlatform: hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM),
     ids: {
       vendor: view.getUint16(0x00, true),
       device: view.getUint16(0x02, true),

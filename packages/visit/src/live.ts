@@ -1,62 +1,85 @@
-import type {
-  DeviceEvent,
-  Endian,
-  GuestMemory,
-  LiveDevice,
-  LiveOptions,
-  TransportParts,
-  VirtioState,
+import {
+  type DeviceEvent,
+  type DeviceModel,
+  type Endian,
+  FEATURE,
+  type GuestMemory,
+  hasFeature,
+  type LiveDevice,
+  type LiveOptions,
+  negotiated,
+  type RingFeatures,
+  STATUS,
+  type TransportParts,
+  type VirtioState,
 } from '@virtkit/core';
+import type { ConnectedType } from '@virtkit/core/qemu';
 import { titleOf, type VirtioDevice } from '@virtkit/migration';
 import { CcwDevice, type CcwParts, type ChannelHost } from '@virtkit/transport-ccw';
 import { MmioDevice, type MmioParts } from '@virtkit/transport-mmio';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { StateError } from '@virtkit/vmstate';
-import { type Backends, inferDevice, inferRings } from './infer-device.ts';
 import { inferPci } from './infer-pci.ts';
 import type { Made } from './made.ts';
 
 /** The machine around a device that is made from its state. */
-export interface Surroundings extends Backends {
+export interface Surroundings {
   readonly memory: GuestMemory;
-  /** Machine type of the stream. */
+  /** Machine type of the stream: `pc-q35-7.2`; empty where it is not known. */
   readonly machine: string;
   /** Byte order of the guest's CPU. */
   readonly targetEndian: Endian;
   /** MSI-X messages; default: they are lost. */
   sendMsi?(address: number, data: number): void;
-  /** Interrupt lines of PCI and MMIO. */
+  /** Interrupt lines of PCI and MMIO, by the device's title; default: nobody looks at them. */
   setLine?(title: string, level: boolean): void;
-  /** Interrupts of channel I/O. */
+  /** Interrupts of channel I/O; default: they are lost. */
   readonly channelHost?: ChannelHost;
+  /** Told what the device tells its host. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
 /**
  * A live device, made as the one was that wrote this state, and holding it. It is paused: `resume()` sets it going.
  *
- * @throws StateError what speaks against it; HostError for a back end that does not fit
+ * @param types the device types that can be live, with what their devices are connected to
+ * @throws StateError what speaks against it, `device-type` for types that are not in `types`; HostError for a back end that does not fit
  */
-export function liveDevice(device: VirtioDevice, state: VirtioState, around: Surroundings): LiveDevice {
-  const live = freshDevice(device, state, around);
+export function liveDevice(
+  device: VirtioDevice,
+  state: VirtioState,
+  types: readonly ConnectedType[],
+  around: Surroundings,
+): LiveDevice {
+  const type = types.find(({ name }) => name === device.name);
+  const title = titleOf(device);
+  if (type === undefined) {
+    throw new StateError(
+      'device-type',
+      `${title}: there is no live device of this type`,
+      { name: device.name },
+      { layer: 'device' },
+    );
+  }
+  const live = freshDevice(device, state, type.make(title, state), around);
   live.restore(state);
   return live;
 }
 
 /**
- * The live device without its state: as the one was made that wrote it, or differently as `made` says. Its `check` tells
- * what speaks against the state there.
+ * The transport that wrote this state, made anew around a device and without the state: as the one was made that wrote it, or
+ * differently where `made` says so. Its `check` tells what speaks against the state there.
  *
- * @throws HostError for options that contradict each other
+ * @throws HostError for options that contradict each other; StateError for transports that virtkit has no live one of
  */
 export function freshDevice(
   device: VirtioDevice,
   state: VirtioState,
+  model: DeviceModel,
   around: Surroundings,
   made: Made = {},
 ): LiveDevice {
   const title = titleOf(device);
-  const model = made.model ?? inferDevice(device.name, title, state, around, made);
   const { memory, targetEndian, onEvent } = around;
   const version1 = made.version1 ?? state.subsections.virtqueues !== undefined;
   const common: Omit<LiveOptions, 'version1'> = {
@@ -101,10 +124,24 @@ export function freshDevice(
   }
 }
 
+/** A host that does not hear of interrupts. */
 const SILENT: ChannelHost = { ioInterrupt: () => {}, adapterInterrupt: () => {} };
 
+/** Ring features that were offered: those that left a trace in the state, and QEMU's defaults. */
+function inferRings(state: VirtioState): RingFeatures {
+  const features = negotiated(state);
+  const { subsections } = state;
+  return {
+    packed: subsections.packedVirtqueues !== undefined,
+    inOrder: hasFeature(features, FEATURE.IN_ORDER),
+    notificationData: hasFeature(features, FEATURE.NOTIFICATION_DATA),
+    // the subsection of the upper features is there if one of them is offered; on a legacy device this is the only one
+    ringReset: subsections.features64 !== undefined,
+  };
+}
+
 function makeCcw(
-  model: ConstructorParameters<typeof CcwDevice<unknown>>[0],
+  model: DeviceModel,
   state: VirtioState<CcwParts>,
   around: Surroundings,
   common: Omit<LiveOptions, 'version1'>,
@@ -124,8 +161,8 @@ function makeCcw(
   }).device as LiveDevice;
 }
 
-/** Machines up to 4.0 have no `started` beside DRIVER_OK. */
+/** Has the device a "started" beside DRIVER_OK? Machines before `use-started` (4.1) have none, and it shows where they differ. */
 function usesStarted({ status, subsections }: VirtioState<TransportParts>): boolean {
-  const driverOk = (status & 4) !== 0;
+  const driverOk = (status & STATUS.DRIVER_OK) !== 0;
   return subsections.started === true || !driverOk;
 }

@@ -1,5 +1,4 @@
 import {
-  type DeviceEvent,
   FEATURE,
   hasFeature,
   type LiveDevice,
@@ -7,6 +6,7 @@ import {
   negotiated,
   type VirtioState,
 } from '@virtkit/core';
+import type { ConnectedType } from '@virtkit/core/qemu';
 import {
   decodeVirtio,
   findVirtio,
@@ -20,7 +20,6 @@ import {
   type VirtioDevice,
 } from '@virtkit/migration';
 import { StateError } from '@virtkit/vmstate';
-import type { Backends } from './infer-device.ts';
 import { liveDevice, type Surroundings } from './live.ts';
 
 /** A device of a stream, live. */
@@ -29,31 +28,32 @@ export interface StreamDevice {
   /** As the stream has it. */
   readonly state: VirtioState;
   readonly live: LiveDevice;
+  /** The device type, with what its devices are connected to. */
+  readonly type: ConnectedType;
   /** The section's body from the live device as it is now. */
   save(): Uint8Array;
 }
 
-/** The disks and network cards of a stream, live over its memory. */
+/** The devices of a stream that can be live, live over its memory. */
 export interface LiveStream {
   readonly memory: MappedMemory;
   readonly placements: readonly RamPlacement[];
   readonly devices: readonly StreamDevice[];
 }
 
-/** Device types that can be live. Others may be in the registry, for their names. */
-const LIVE: ReadonlySet<string> = new Set(['virtio-blk', 'virtio-net']);
-/** Sections of IOMMUs: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
+/** Names of the sections of IOMMUs contain this: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
 const IOMMU = /iommu|smmu/;
 
 /** How {@link openStream} connects devices. */
-export interface OpenOptions extends Backends, Pick<Surroundings, 'sendMsi' | 'setLine' | 'channelHost'> {
+export interface OpenOptions extends Pick<Surroundings, 'sendMsi' | 'setLine' | 'channelHost' | 'onEvent'> {
+  /** The device types that become live, with what their devices are connected to. Others stay bytes. */
+  readonly types: readonly ConnectedType[];
   /** Overrides the table of machines: where RAM lies. */
   readonly ramMap?: readonly RamPlacement[];
-  readonly onEvent?: (event: DeviceEvent) => void;
 }
 
 /**
- * Makes live devices of all disks and network cards in a stream, over the guest memory that came with it.
+ * Makes live devices of those in a stream whose types are connected to something, over the guest memory that came with it.
  *
  * @param ram filled by the same pass over the stream
  * @throws StateError for states that a device does not take, streams without RAM, machines whose layout is not known, devices
@@ -92,14 +92,16 @@ export function openStream(
     }),
   );
   const targetEndian = machineEndian(machine, ram.announced);
-  const around: Surroundings = { ...options, memory, machine, targetEndian };
+  const { types, ramMap: _ramMap, ...host } = options;
+  const around: Surroundings = { ...host, memory, machine, targetEndian };
   const devices = stream.sections.flatMap((section): StreamDevice[] => {
     const device = findVirtio(section, registry);
-    if (device?.known !== true || !LIVE.has(device.name)) return [];
+    const type = types.find(({ name }) => name === device?.name);
+    if (device?.known !== true || type === undefined) return [];
     const { state } = decodeVirtio(device);
     refuseIommu(device, state, stream);
-    const live = liveDevice(device, state, around);
-    return [{ device, state, live, save: () => device.codec.encode(live.capture()) }];
+    const live = liveDevice(device, state, types, around);
+    return [{ device, state, live, type, save: () => device.codec.encode(live.capture()) }];
   });
   return { memory, placements, devices };
 }

@@ -1,8 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { type Endian, type Gpa, isModern, MappedMemory, negotiated, type VirtioState } from '@virtkit/core';
-import { type BlkState, blk } from '@virtkit/device-blk';
-import { net } from '@virtkit/device-net';
+import { type ConnectedType, connect } from '@virtkit/core/qemu';
+import { type BlkBackend, type BlkOptions, type BlkState, blk } from '@virtkit/device-blk';
+import { blkType } from '@virtkit/device-blk/type';
+import { type NetBackend, net } from '@virtkit/device-net';
+import { netType } from '@virtkit/device-net/type';
 import { pageRuns } from '@virtkit/lab';
 import { type DecodedVirtio, decodeVirtio, findVirtio, parseStream, type Registry } from '@virtkit/migration';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
@@ -14,6 +17,18 @@ export const registry: Registry = {
   devices: [net, blk],
   sections: { s390_css: s390Css },
 };
+
+/** Disks and cards, with what is behind them. */
+export function connected(
+  disk: (title: string) => BlkBackend,
+  network: (title: string) => NetBackend = () => ({ send: () => true }),
+  options: Partial<BlkOptions> = {},
+): readonly ConnectedType[] {
+  return [
+    connect(blkType).to((title, inferred) => ({ ...inferred, backend: disk(title), ...options })),
+    connect(netType).to((title, inferred) => ({ ...inferred, backend: network(title) })),
+  ];
+}
 
 const corpus = new URL('../../lab/streams/', import.meta.url);
 const RAM_BYTES = 512 << 20;

@@ -1,32 +1,30 @@
 // Disks of many kinds under a visit: slow ones, failing ones, and those of another size.
-import { type BlkBackend, memoryDisk } from '@virtkit/device-blk';
+import { type BlkBackend, type BlkOptions, memoryDisk } from '@virtkit/device-blk';
 import { acceptVirtio, RamImage, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { describe, expect, test } from 'vitest';
-import {
-  type LiveStream,
-  type OpenOptions,
-  openStream,
-  type VisitOptions,
-  visitBlocks,
-} from '../src/index.ts';
-import { registry } from './corpus.ts';
+import { type ExecuteOptions, executeRequests, type LiveStream, openStream } from '../src/index.ts';
+import { connected, registry } from './corpus.ts';
 import { parkedStream } from './parked.ts';
 
 const DISK_BYTES = 1 << 20;
 const WRITES = Array.from({ length: 12 }, (_, index) => ({ sector: 100 * index, byte: index + 1 }));
 
-function opened(disk: BlkBackend, options: Partial<OpenOptions> = {}): LiveStream {
+function opened(disk: BlkBackend, options: Partial<BlkOptions> = {}): LiveStream {
   const [collector, ram] = [new StreamCollector(), new RamImage()];
   const parser = new StreamParser(new TeeSink(collector, ram), { accepts: acceptVirtio(registry) });
   parser.push(parkedStream({ diskBytes: DISK_BYTES, writes: WRITES }));
   parser.end();
-  const around = { disk: () => disk, network: () => ({ send: () => false }) };
-  return openStream(collector.partial(), ram, registry, { ...around, ...options });
+  const types = connected(
+    () => disk,
+    () => ({ send: () => false }),
+    options,
+  );
+  return openStream(collector.partial(), ram, registry, { types });
 }
 
-const visited = async (disk: BlkBackend, options: Partial<OpenOptions & VisitOptions> = {}) =>
-  (await visitBlocks(opened(disk, options), options))[0];
+const visited = async (disk: BlkBackend, options: Partial<BlkOptions> & ExecuteOptions = {}) =>
+  (await executeRequests(opened(disk, options), options))[0];
 
 /** A disk with other writes. */
 function writing(disk: BlkBackend, write: BlkBackend['write']): BlkBackend {
@@ -63,7 +61,7 @@ describe('a visit', () => {
     ['report', 'EIO'],
   ] as const)('counts what fails apart: policy %s, %s', async (werror, code) => {
     const disk = memoryDisk(DISK_BYTES);
-    const opts = { blk: { rerror: werror, werror } } as const;
+    const opts = { rerror: werror, werror } as const;
     const result = await visited(failing(disk, 512 * 600, code), opts);
     // six of them lie there, and one of all is left alone: the first of the list, which is the last that was issued
     expect(result).toMatchObject({ found: 12, executed: 6, failed: 5, left: 1 });

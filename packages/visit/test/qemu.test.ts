@@ -1,9 +1,10 @@
 import { memoryDisk } from '@virtkit/device-blk';
 import { captureRunningGuest, delay, findLab, type GuestArch, type Qemu, withQemu } from '@virtkit/lab';
 import { acceptVirtio, RamImage, StreamCollector, StreamParser, TeeSink, titleOf } from '@virtkit/migration';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
 import { describe, expect, test } from 'vitest';
-import { openStream, StreamRewriter } from '../src/index.ts';
-import { registry } from './corpus.ts';
+import { openStream } from '../src/index.ts';
+import { connected, registry } from './corpus.ts';
 
 const TIMEOUT_MS = 300_000;
 /** So long the guest works after it came back. */
@@ -112,8 +113,7 @@ function throughLiveDevices(stream: Uint8Array): { sections: string[]; written: 
   first.push(stream);
   first.end();
   const opened = openStream(collector.partial(), ram, registry, {
-    disk: () => memoryDisk(64 << 20),
-    network: () => ({ send: () => true }),
+    types: connected(() => memoryDisk(64 << 20)),
   });
   const bodies = new Map<string, Uint8Array>();
   for (const { device, save } of opened.devices) {

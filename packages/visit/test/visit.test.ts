@@ -21,16 +21,10 @@ import {
   StreamParser,
   TeeSink,
 } from '@virtkit/migration';
+import { StreamRewriter } from '@virtkit/migration/rewrite';
 import { describe, expect, test } from 'vitest';
-import {
-  changedPages,
-  type LiveStream,
-  openStream,
-  StreamRewriter,
-  type Visited,
-  visitBlocks,
-} from '../src/index.ts';
-import { registry } from './corpus.ts';
+import { changedPages, executeRequests, type LiveStream, openStream, type Visited } from '../src/index.ts';
+import { connected, registry } from './corpus.ts';
 
 const TIMEOUT_MS = 300_000;
 
@@ -109,10 +103,12 @@ async function throughVisit(
   first.push(stream);
   first.end();
   const opened = openStream(collector.partial(), ram, registry, {
-    disk: () => fileDisk(image),
-    network: () => ({ send: () => false }),
+    types: connected(
+      () => fileDisk(image),
+      () => ({ send: () => false }),
+    ),
   });
-  const visited = await visitBlocks(opened);
+  const visited = await executeRequests(opened);
   const bodies = new Map(visited.map(({ idstr, body }) => [idstr, body]));
   const chunks: Uint8Array[] = [];
   const rewriter = new StreamRewriter((bytes, start, end) => chunks.push(bytes.slice(start, end)), {
@@ -138,7 +134,7 @@ function openWithoutRam(name: string): LiveStream {
   const ram = new RamImage();
   ram.ramBlock({ name: 'pc.ram', length: 4096 });
   const ramMap = [{ gpa: 0, block: 'pc.ram', offset: 0, length: 4096 }];
-  return openStream({ ...stream, configuration }, ram, withOthers, { disk: none, network: none, ramMap });
+  return openStream({ ...stream, configuration }, ram, withOthers, { types: connected(none, none), ramMap });
 }
 
 test.each([

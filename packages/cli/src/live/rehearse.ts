@@ -1,8 +1,6 @@
 // The guest stands still while its devices are read. What a program does for the first time takes it ten times as long, so it is
 // done before: with a stream of devices that no guest has seen.
 import { MappedMemory, type TransportParts, virtioDevice } from '@virtkit/core';
-import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
-import { NetDevice } from '@virtkit/device-net';
 import { acceptVirtio, RAM, StreamParser, StreamWriter } from '@virtkit/migration';
 import { PciFunction } from '@virtkit/transport-pci';
 import { checkDevices } from '../device.ts';
@@ -78,10 +76,9 @@ function writeRam(out: StreamWriter): void {
 
 function bodies(): { name: string; version: number; body: Uint8Array }[] {
   const around = { memory: new MappedMemory([]), setIntx: () => {}, sendMsi: () => {} };
-  const functions = [
-    new PciFunction(new BlkDevice({ backend: memoryDisk(512) }), around),
-    new PciFunction(new NetDevice({ backend: { send: () => true }, mac: '52:54:00:00:00:01' }), around),
-  ];
+  const functions = registry.types.flatMap(({ live }) =>
+    live === undefined ? [] : [new PciFunction(live.make(live.unconnected()), around)],
+  );
   return functions.map(({ device }) => {
     const { layer } = device.model;
     const codec = virtioDevice<TransportParts, unknown>(device.transport.layer, layer);

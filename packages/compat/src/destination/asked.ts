@@ -1,6 +1,7 @@
-import type { Destination, DestinationDevice } from './destination.ts';
-import { busKind } from './device-types.ts';
-import { isLookedAt } from './properties.ts';
+import type { QemuDevice } from '@virtkit/core/qemu';
+import type { Destination } from './destination.ts';
+import { isLookedAt } from './known-properties.ts';
+import { busKind } from './qemu-types.ts';
 
 /** What a QEMU says of itself, started with a command line and stopped. */
 export interface AskedQemu {
@@ -79,7 +80,7 @@ function plain(value: string): string {
 /** Values that say that nothing is said. */
 const UNSAID = new Set(['', '<null>', '<unset>', '-1', '4294967295']);
 
-function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): DestinationDevice | undefined {
+function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): QemuDevice | undefined {
   if (node.kind !== 'dev') return undefined;
   const kind = busKind(node.name);
   const place = placeOf(node, nodes);

@@ -1,7 +1,7 @@
 import type { Destination } from './destination.ts';
-import { busKind, typeOf } from './device-types.ts';
 import { type ReadConfig, sectionsOf } from './options.ts';
 import { optionName, takesValue } from './qemu-options.ts';
+import { busKind, typeOf } from './qemu-types.ts';
 import { optionWords } from './words.ts';
 
 /** Options that decide what a machine has, and touch nothing outside of it. Files that they name are only read. */

@@ -1,4 +1,4 @@
-import { typeOf } from './device-types.ts';
+import { typeOf } from './qemu-types.ts';
 
 /** What a bus is in QEMU: the name of its class decides which devices look for it. */
 export type BusClass = 'System' | 'PCI' | 'PCIE' | 'virtio-bus' | 'virtio-serial-bus' | 'virtual-css-bus';

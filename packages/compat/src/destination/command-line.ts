@@ -1,16 +1,15 @@
+import { compareVersion, numberOf } from '@virtkit/core/qemu';
 import { StateError } from '@virtkit/vmstate';
-import { compareVersion } from '../versions.ts';
 import { askingWords } from './asking.ts';
 import { boardDevices, boardWords, machineName } from './board.ts';
 import type { Destination } from './destination.ts';
-import { typeOf } from './device-types.ts';
 import { driveDevices, readOnlyDrives } from './drives.ts';
 import { propertiesOf } from './globals.ts';
 import { memoryOf } from './memory.ts';
 import { type Network, networksOf, nicDevices } from './network.ts';
-import { numberOf } from './numbers.ts';
 import { CommandOptions, type Opts, type Parsed, type ReadConfig } from './options.ts';
 import { placeDevices, type Unplaced } from './place.ts';
+import { typeOf } from './qemu-types.ts';
 import { type Command, programIndex, qemuCommands } from './shell.ts';
 
 /** Machines whose addresses virtkit can tell. */

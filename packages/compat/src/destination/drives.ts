@@ -1,7 +1,7 @@
-import { typeOf } from './device-types.ts';
-import { numberOf, switchOf } from './numbers.ts';
+import { numberOf, switchOf } from '@virtkit/core/qemu';
 import type { Opts, Parsed } from './options.ts';
 import type { Unplaced } from './place.ts';
+import { driverOfOption, typeOf } from './qemu-types.ts';
 
 interface Drive {
   /** `virtio`, `none`, `ide` … */
@@ -14,7 +14,10 @@ interface Drive {
 export function driveDevices(parsed: Parsed, machine: string): Unplaced[] {
   return drivesOf(parsed, machine)
     .filter((drive) => drive.interface === 'virtio')
-    .map(({ id }) => ({ driver: typeOf('virtio-blk', parsed.arch), properties: new Map([['drive', id]]) }));
+    .map(({ id }) => ({
+      driver: typeOf(driverOfOption('drive'), parsed.arch),
+      properties: new Map([['drive', id]]),
+    }));
 }
 
 /** Names by which devices know the drives that are read-only. */

@@ -1,5 +1,5 @@
-import { lineageOf } from './device-types.ts';
 import type { Unplaced } from './place.ts';
+import { lineageOf } from './qemu-types.ts';
 
 /**
  * Properties of a device: those that `-global` gives to one of its types, in their order, then its own. A proxy has the virtio

@@ -1,6 +1,5 @@
-import { compareVersion } from '../versions.ts';
+import { bytesOf, compareVersion, numberOf, switchOf } from '@virtkit/core/qemu';
 import type { Destination } from './destination.ts';
-import { bytesOf, numberOf, switchOf } from './numbers.ts';
 import type { CommandOptions, Opts } from './options.ts';
 
 const MIB = 2 ** 20;

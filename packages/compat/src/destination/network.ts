@@ -1,10 +1,10 @@
-import type { DestinationDevice } from './destination.ts';
-import { numberOf, switchOf } from './numbers.ts';
+import { numberOf, type QemuDevice, switchOf } from '@virtkit/core/qemu';
 import type { CommandOptions, Opts, Parsed } from './options.ts';
 import type { Unplaced } from './place.ts';
+import { driverOfOption } from './qemu-types.ts';
 import { set } from './words.ts';
 
-export type Network = NonNullable<DestinationDevice['network']>;
+export type Network = NonNullable<QemuDevice['network']>;
 
 /** Back ends that hand packets over with a virtio header, and what they do of it is the host kernel's to say. */
 const VNET_HEADER = /^(tap|bridge|vhost-user|vhost-vdpa)$/;
@@ -80,12 +80,12 @@ function propertiesOf({ values }: Opts): Map<string, string> {
 
 /** A card by its model; undefined: the machine's own. */
 function cardOf(model: string | undefined, arch: string): string | undefined {
-  return model === 'virtio' ? `virtio-net-${arch === 's390x' ? 'ccw' : 'pci'}` : model;
+  return model === 'virtio' ? `${driverOfOption('nic')}-${arch === 's390x' ? 'ccw' : 'pci'}` : model;
 }
 
 /** The card of a machine for which none is named. */
 function ownCard(machine: string): string {
-  if (machine.startsWith('s390')) return 'virtio-net-ccw';
-  if (machine.startsWith('virt')) return 'virtio-net-pci';
+  if (machine.startsWith('s390')) return `${driverOfOption('nic')}-ccw`;
+  if (machine.startsWith('virt')) return `${driverOfOption('nic')}-pci`;
   return machine.includes('q35') ? 'e1000e' : 'e1000';
 }

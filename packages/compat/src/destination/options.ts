@@ -1,4 +1,5 @@
 import { isHarmless, optionName, takesValue } from './qemu-options.ts';
+import { driverOfOption } from './qemu-types.ts';
 import { optionWords, set } from './words.ts';
 
 /** One option of a group, as QEMU keeps it: `-set` and `-readconfig` reach it by its id. */
@@ -168,7 +169,7 @@ export class CommandOptions {
       }
       case 'virtfs':
       case 'virtfs_synth':
-        this.#push('device', { values: new Map([['driver', 'virtio-9p-pci']]) });
+        this.#push('device', { values: new Map([['driver', `${driverOfOption('virtfs')}-pci`]]) });
         return;
       case 'watchdog':
         this.#push('device', { values: new Map([['driver', text]]) });

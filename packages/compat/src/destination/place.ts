@@ -1,11 +1,10 @@
-import { compareVersion } from '../versions.ts';
+import { compareVersion, numberOf, type QemuDevice, switchOf } from '@virtkit/core/qemu';
 import { type Bus, BusTree, type TreeDevice } from './bus-tree.ts';
-import type { DestinationDevice } from './destination.ts';
-import { type BusKind, busKind } from './device-types.ts';
-import { numberOf, pciAddress, pciAddressText, switchOf } from './numbers.ts';
+import { pciAddress, pciAddressText } from './pci-address.ts';
+import { type BusKind, busKind } from './qemu-types.ts';
 
 /** A device as the command line has it, before it has a place. */
-export interface Unplaced extends DestinationDevice {
+export interface Unplaced extends QemuDevice {
   readonly id?: string;
 }
 
@@ -22,7 +21,7 @@ export interface Board {
 
 /** Devices with their addresses, and which of them are nowhere. */
 export interface Placed {
-  readonly devices: readonly DestinationDevice[];
+  readonly devices: readonly QemuDevice[];
   readonly unknown: readonly string[];
 }
 
@@ -50,7 +49,7 @@ class Places {
     furnish(this.#tree, board);
   }
 
-  place(device: Unplaced): DestinationDevice {
+  place(device: Unplaced): QemuDevice {
     const kind = busKind(device.driver);
     if (kind === undefined) {
       this.unknown.push(
@@ -90,7 +89,7 @@ class Places {
     return this.#tree.default(classes[kind]);
   }
 
-  #onPci(device: Unplaced, bus: Bus): DestinationDevice {
+  #onPci(device: Unplaced, bus: Bus): QemuDevice {
     const { driver, properties } = device;
     const text = properties.get('addr');
     const address = text === undefined ? freeSlot(bus) : pciAddress(text);
@@ -144,19 +143,19 @@ class Places {
     return [{ class: 'virtio-serial-bus', prefix: place, ...(id !== undefined && { name: `${id}.0` }) }];
   }
 
-  #onCcw(device: Unplaced, bus: Bus): DestinationDevice {
+  #onCcw(device: Unplaced, bus: Bus): QemuDevice {
     const place = this.#ccw.place(device.properties.get('devno'));
     this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, place));
     return { ...device, place };
   }
 
-  #onMmio(device: Unplaced, bus: Bus): DestinationDevice {
+  #onMmio(device: Unplaced, bus: Bus): QemuDevice {
     this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, bus.prefix));
     return { ...device, place: bus.prefix };
   }
 
   /** A port is on the bus of its console. */
-  #port(device: Unplaced, bus: Bus): DestinationDevice {
+  #port(device: Unplaced, bus: Bus): QemuDevice {
     this.#tree.add(bus, device.driver, device.id);
     return { ...device, within: bus.prefix };
   }

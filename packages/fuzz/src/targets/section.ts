@@ -1,6 +1,6 @@
 // The saved state of one device: each codec there is, and the live device that takes it.
 import { MappedMemory, virtioDevice } from '@virtkit/core';
-import { memoryDisk } from '@virtkit/device-blk';
+import type { ConnectedType } from '@virtkit/core/qemu';
 import { findVirtio, type VirtioDevice } from '@virtkit/migration';
 import { liveDevice } from '@virtkit/visit';
 import type { Json } from '@virtkit/vmstate';
@@ -11,32 +11,38 @@ import { realSections } from './corpus-streams.ts';
 const codecs = registry.transports.flatMap((transport) =>
   registry.devices.map((device) => virtioDevice(transport, device)),
 );
-const LIVE = new Set(['virtio-net', 'virtio-blk']);
+/** Every type that can be live, with something behind it that holds nothing. */
+const types: readonly ConnectedType[] = registry.types.flatMap(({ layer, live, requests }) =>
+  live === undefined
+    ? []
+    : [
+        {
+          name: layer.name,
+          requests,
+          make: (_title, state) => live.make(live.unconnected(live.infer(state))),
+        },
+      ],
+);
 const MEMORY_BYTES = 1 << 20;
 const memory = new Uint8Array(MEMORY_BYTES);
-const DISK_BYTES = 1 << 16;
 
 /** A device that restores the state must save the same bytes, now and after it has gone on. */
 function restore(device: VirtioDevice, state: ReturnType<VirtioDevice['codec']['decode']>): void {
   memory.fill(0);
   const live = unlessRefused(() =>
-    liveDevice(device, state, {
+    liveDevice(device, state, types, {
       memory: new MappedMemory([{ gpa: 0, bytes: memory }]),
       machine: 'pc-i440fx-7.2',
       targetEndian: 'little',
-      disk: () => memoryDisk(DISK_BYTES),
-      network: () => ({ attach: () => {}, rxReady: () => {}, send: () => true }),
     }),
   );
   if (live === undefined) return;
   const saved = device.codec.encode(live.capture());
   const again = unlessRefused(() =>
-    liveDevice(device, device.codec.decode(saved), {
+    liveDevice(device, device.codec.decode(saved), types, {
       memory: new MappedMemory([{ gpa: 0, bytes: memory }]),
       machine: 'pc-i440fx-7.2',
       targetEndian: 'little',
-      disk: () => memoryDisk(DISK_BYTES),
-      network: () => ({ attach: () => {}, rxReady: () => {}, send: () => true }),
     }),
   );
   demand(again !== undefined, 'a device refuses what one like it has saved');
@@ -60,7 +66,8 @@ function run(input: Uint8Array): void {
   const json = JSON.parse(JSON.stringify(codec.toJSON(state))) as Json;
   sameBytes(codec.encode(codec.fromJSON(json)), codec.encode(state), `${codec.device.name} by way of JSON`);
   const findings = codec.check(state);
-  if (!LIVE.has(codec.device.name) || findings.some(({ severity }) => severity === 'error')) return;
+  const isLive = types.some((type) => type.name === codec.device.name);
+  if (!isLive || findings.some(({ severity }) => severity === 'error')) return;
   const name = codec.device.name;
   const header = {
     kind: 'full',

@@ -1,0 +1,213 @@
+import {
+  compareVersion,
+  type DeviceType,
+  type QemuDevice,
+  typeNamed,
+  type Verdict,
+} from '@virtkit/core/qemu';
+import { type MigrationStream, splitIdstr } from '@virtkit/migration';
+import { hex } from '@virtkit/vmstate';
+import type { Destination } from '../destination/destination.ts';
+import { sectionName } from '../destination/qemu-types.ts';
+import type { Target } from '../target.ts';
+
+/** Names of the block that is the machine's memory, unless the command line gives it a back end. */
+const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram|ram)$/;
+
+type Block = { readonly name: string; readonly bytes: number };
+
+/** Every block of RAM must be there, in its size; those that can be resized, in no larger one. */
+export function checkBlocks(
+  { ram }: MigrationStream,
+  there: NonNullable<Destination['ramBlocks']>,
+): Verdict[] {
+  return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
+    const block = there.get(name);
+    if (block !== undefined && (length === block.used || (block.most > block.used && length <= block.most)))
+      return [];
+    return [
+      {
+        code: block === undefined ? 'ramblock' : 'ramblock-size',
+        severity: 'refused',
+        path: `ram / ${name}`,
+        reason:
+          block === undefined
+            ? `the target has no block of RAM "${name}"; it has ${[...there.keys()].join(', ')}`
+            : `${hex(length)} bytes in the stream, and ${hex(block.used)} at the target`,
+        qemuSays:
+          block === undefined
+            ? `Unknown ramblock "${name}", cannot accept migration`
+            : `Size mismatch: ${name}: ${hex(length)} != ${hex(block.used)}: Invalid argument`,
+        advice: 'give the target the memory, the firmware and the devices that the source had',
+      },
+    ];
+  });
+}
+
+/** Guest memory: its size, and the names of its blocks. */
+export function checkMemory({ ram }: MigrationStream, { memory }: Destination): Verdict[] {
+  if (memory === undefined || ram === undefined) return [];
+  const here = new Map(ram.blocks.map(({ name, length }) => [name, length]));
+  const main = ram.blocks.find(({ name }) => MAIN_RAM.test(name));
+  if (memory.blocks === undefined) {
+    if (main !== undefined) return sizeVerdict(main.name, main.length, memory.bytes);
+    // memory of a back end, where the target has the machine's own
+    const backend = ram.blocks.find(({ name, length }) => length === memory.bytes && !/\.|^\//.test(name));
+    return backend === undefined ? [] : [nameVerdict(backend.name, undefined)];
+  }
+  const missing = memory.blocks.filter(({ name }) => !here.has(name));
+  const found = missing.length === 0 ? undefined : whereItIs(ram.blocks, main?.name, missing);
+  if (found !== undefined) return [nameVerdict(found, missing[0]?.name)];
+  return memory.blocks.flatMap(({ name, bytes }) => {
+    const length = here.get(name);
+    return length === undefined ? [] : sizeVerdict(name, length, bytes);
+  });
+}
+
+/** The block of the stream that is the guest's memory, where the target's names are none of its. */
+function whereItIs(
+  blocks: readonly { readonly name: string; readonly length: number }[],
+  main: string | undefined,
+  missing: readonly Block[],
+): string | undefined {
+  return main ?? blocks.find(({ length }) => missing.some(({ bytes }) => bytes === length))?.name;
+}
+
+function nameVerdict(found: string, there: string | undefined): Verdict {
+  return {
+    code: 'ramblock',
+    severity: 'refused',
+    path: `ram / ${found}`,
+    reason: `guest memory is the block "${found}" in the stream, and ${there === undefined ? "the machine's own" : `"${there}"`} at the target`,
+    qemuSays: `Unknown ramblock "${found}", cannot accept migration`,
+    property: 'memory-backend (of the machine)',
+    advice:
+      there === undefined || MAIN_RAM.test(found)
+        ? 'give the target the same memory back end, or none, as the source had'
+        : `give the target's memory back end the id "${found.replace('/objects/', '')}"`,
+  };
+}
+
+function sizeVerdict(name: string, here: number, there: number): Verdict[] {
+  if (here === there) return [];
+  return [
+    {
+      code: 'ram-size',
+      severity: 'refused',
+      path: `ram / ${name}`,
+      reason: `the guest has ${here / 2 ** 20} MiB of memory, and the target ${there / 2 ** 20}`,
+      qemuSays: `Size mismatch: ${name}: ${hex(here)} != ${hex(there)}: Invalid argument`,
+      property: '-m',
+      advice: `start the target with -m ${here / 2 ** 20}M`,
+    },
+  ];
+}
+
+/** Every virtio device of the stream must be at the destination, in the same place. Others may be there besides. */
+export function checkPlaces(
+  stream: MigrationStream,
+  destination: Destination,
+  { qemu }: Target,
+  types: readonly DeviceType[],
+): Verdict[] {
+  const sections = new Map<string, string>();
+  for (const { place, driver } of destination.devices)
+    if (place !== undefined) sections.set(place, sectionName(driver) ?? driver);
+  // a machine whose buses are not known, or a command line without devices: then each is taken to be where it was
+  if (sections.size === 0 && destination.devices.length > 0) return [];
+  return stream.sections.flatMap(({ header: { idstr, instanceId } }): Verdict[] => {
+    const { path, name } = splitIdstr(idstr);
+    const there = sections.get(path);
+    if (path === '' || (there !== undefined && name.startsWith(there))) return [];
+    // a device inside of another one has a section of its own, such as a GPU with VGA beside it
+    if (there !== undefined && typeNamed(types, name)?.qemu.enclosedBy?.includes(there)) return [];
+    // other devices' sections have names of their own, and not all of them are known here
+    const virtio = name.startsWith('virt') || (there?.startsWith('virtio-') ?? false);
+    if (!virtio) return [];
+    const elsewhere = [...sections].filter(([, each]) => each === name).map(([place]) => place);
+    const words = compareVersion(qemu.name, '11.0') >= 0 ? 'Unknown section' : 'Unknown savevm section';
+    return [
+      {
+        code: 'no-device',
+        severity: 'refused',
+        path: idstr,
+        reason:
+          there === undefined
+            ? `the target has no device at ${path}${elsewhere.length > 0 ? `; it has ${name} at ${elsewhere.join(', ')}` : ''}`
+            : `the target has ${there} at ${path}`,
+        qemuSays: `${words} or instance '${idstr}' ${instanceId}. Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices`,
+        property: path.startsWith('/') ? 'devno' : path.startsWith('virtio-mmio') ? 'bus' : 'addr, bus',
+        advice: `give the target a ${name} at ${path}`,
+      },
+    ];
+  });
+}
+
+const ROM_BLOCK = /^(.+)\/([\w-]+)\.rom$/;
+
+/**
+ * The option ROM of a device is a block of RAM, named for the device's place and type. One that the target's device does not
+ * have is refused; one that only the target has is not missed.
+ */
+export function checkRoms({ ram }: MigrationStream, { devices }: Destination): Verdict[] {
+  return (ram?.blocks ?? []).flatMap(({ name }): Verdict[] => {
+    const [, place, type] = ROM_BLOCK.exec(name) ?? [];
+    const device = devices.find((each) => each.place !== undefined && each.place === place);
+    if (device === undefined || place === undefined || type === undefined) return [];
+    const reason = whyNoRom(device, type);
+    if (reason === undefined) return [];
+    return [
+      {
+        code: 'ramblock',
+        severity: 'refused',
+        path: `ram / ${name}`,
+        reason: `the stream has the option ROM of ${type} at ${place}, and ${reason}`,
+        qemuSays: `Unknown ramblock "${name}", cannot accept migration`,
+        property: 'romfile, rombar',
+        advice: 'give the device at the target the same romfile and rombar as at the source',
+      },
+    ];
+  });
+}
+
+/** A ROM is named for the device's vmsd, where it has one of its own, and else for its type. Read from QEMU 7.2 and 11.1. */
+const ROM_NAMES: Readonly<Record<string, string>> = {
+  VGA: 'vga',
+  'cirrus-vga': 'cirrus_vga',
+  'qxl-vga': 'qxl',
+  'vmware-svga': 'vmware_vga',
+  'virtio-vga': 'virtio-vga',
+  ne2k_pci: 'ne2000',
+};
+
+function romName(driver: string): string {
+  if (/^e1000-/.test(driver)) return 'e1000';
+  // `virtio-net` is another name of `virtio-net-pci`
+  return ROM_NAMES[driver] ?? (/^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver);
+}
+
+function whyNoRom({ driver, properties }: QemuDevice, type: string): string | undefined {
+  if (romName(driver) !== type) return `the target has ${driver} there`;
+  if (properties.get('romfile') === '') return 'the target has none (romfile=)';
+  return /^(0|off|no|false)$/.test(properties.get('rombar') ?? '')
+    ? 'the target has none (rombar=0)'
+    : undefined;
+}
+
+/** Capabilities of migration are switched on by QMP, not by the command line. */
+export function checkCapabilities({ configuration }: MigrationStream, { capabilities }: Target): Verdict[] {
+  return (configuration?.capabilities ?? []).flatMap((name): Verdict[] => {
+    if (capabilities?.has(name) === true) return [];
+    const said = capabilities !== undefined;
+    return [
+      {
+        code: 'capability',
+        severity: said ? 'refused' : 'depends',
+        path: `configuration / capabilities / ${name}`,
+        reason: `the source had the migration capability ${name} on${said ? ', and the target has it off' : '; the target needs it too'}`,
+        qemuSays: `Capability ${name} is off, but received capability is on`,
+        advice: `migrate_set_capability ${name} on, at the target`,
+      },
+    ];
+  });
+}

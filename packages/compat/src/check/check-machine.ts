@@ -1,0 +1,152 @@
+import {
+  machineVersion,
+  type QemuVersion,
+  refusal,
+  switchOf,
+  type Verdict,
+  whyUnknown,
+} from '@virtkit/core/qemu';
+import { COMMAND, type MigrationStream } from '@virtkit/migration';
+import { hex } from '@virtkit/vmstate';
+import type { BoardWords } from '../destination/destination.ts';
+import { hasMachine, isQemuMachine, machineRange } from '../machines.ts';
+import { sizeMismatch } from '../qemu-says.ts';
+import type { Target } from '../target.ts';
+
+/** Where verdicts about the machine type point to. */
+const MACHINE_PATH = 'configuration / machine';
+
+/** Nothing certain can be said of a QEMU that virtkit does not know. */
+export function checkVersion({ qemu }: Target): Verdict[] {
+  const reason = whyUnknown(qemu.name);
+  if (reason === undefined) return [];
+  return [
+    {
+      code: 'version',
+      severity: 'unknown',
+      path: 'target / version',
+      reason,
+      advice: 'use a virtkit that knows this version, or start that QEMU with -incoming and the stream',
+    },
+  ];
+}
+
+/** Is the stream of the machine type that the target runs, and does this QEMU have it? */
+export function checkMachine({ configuration, version }: MigrationStream, target: Target): Verdict[] {
+  const { qemu, machine } = target;
+  const name = configuration?.name;
+  if (name === undefined) {
+    // nothing was read at all
+    if (version === 0) return [];
+    return [
+      {
+        code: 'machine',
+        severity: 'depends',
+        path: 'configuration',
+        reason: 'the stream does not tell its machine type: 2.3 or older',
+        advice: 'start the target with the same machine type',
+      },
+      ...unknownMachine(machine),
+    ];
+  }
+  const found = [...new Set([name, machine])].flatMap((each) => unknownMachine(each));
+  if (machine !== undefined && machine !== name) {
+    // QEMU compares as many characters as it received
+    const prefix = machine.startsWith(name);
+    const other = refusal(
+      'machine',
+      MACHINE_PATH,
+      `the stream is of machine type ${name}, the target runs ${machine}`,
+      {
+        qemuSays: `Machine type received is '${name}' and local is '${machine}'`,
+        advice: `start the target with -machine ${name}`,
+      },
+    );
+    found.push(prefix ? { ...other, severity: 'note' } : other);
+  }
+  const versioned = machineVersion(name);
+  if (versioned === undefined || hasMachine(qemu, versioned)) return found;
+  const [oldest, newest] = machineRange(qemu, versioned.family);
+  const range = oldest === '0.0' ? `up to ${newest}` : `from ${oldest} to ${newest}`;
+  found.push(
+    refusal(
+      'no-machine',
+      MACHINE_PATH,
+      `QEMU ${qemu.name} has no machine type ${name}: its versions reach ${range}`,
+      {
+        qemuSays: 'unsupported machine type',
+        advice: `run the source with a machine version ${range}`,
+      },
+    ),
+  );
+  return found;
+}
+
+/** What a machine type of a distribution switches on, and whether the target has it, is not known. */
+function unknownMachine(name: string | undefined): Verdict[] {
+  if (name === undefined || isQemuMachine(name)) return [];
+  return [
+    {
+      code: 'machine',
+      severity: 'unknown',
+      path: MACHINE_PATH,
+      reason: `"${name}" is none of the machine types that QEMU itself has, perhaps one of a distribution: what it switches on, and whether the target has it, is not known to virtkit. It is taken for the newest`,
+      advice:
+        "see the list of the target's -machine help; start it with -incoming and the stream to be certain",
+    },
+  ];
+}
+
+/** Has the firmware in the stream the size of the one that this QEMU ships? */
+export function checkFirmware(
+  { configuration, ram }: MigrationStream,
+  { qemu, destination }: Target,
+): Verdict[] {
+  const machine = configuration?.name ?? '';
+  const sizes = firmwareSizes(qemu, machine, destination?.board);
+  return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
+    const local = sizes[name];
+    if (local === undefined || local === length) return [];
+    return [
+      refusal(
+        'ramblock-size',
+        `ram / ${name}`,
+        `${hex(length)} bytes of firmware in the stream, and the one that QEMU ${qemu.name} ships has ${hex(local)}`,
+        {
+          qemuSays: sizeMismatch(name, length, local),
+          advice: "give the target the source's firmware file (-bios)",
+        },
+      ),
+    ];
+  });
+}
+
+/** Bytes of the RAM blocks with the program's own firmware. Without ACPI, microvm has the small one in every version. */
+function firmwareSizes(
+  { firmware }: QemuVersion,
+  machine: string,
+  board: BoardWords | undefined,
+): Readonly<Record<string, number>> {
+  if (board?.ownFirmware === true) return {};
+  if (machine === 'microvm' && switchOf(board?.options.get('acpi')) === false) return { 'pc.bios': 0x10000 };
+  return firmware[machine] ?? {};
+}
+
+/** Does this QEMU know the commands in the stream? */
+export function checkCommands({ commands }: MigrationStream, { qemu }: Target): Verdict[] {
+  if (qemu.switchoverStart || !commands.some(({ command }) => command === COMMAND.SWITCHOVER_START))
+    return [];
+  return [
+    refusal(
+      'command',
+      'commands / SWITCHOVER_START',
+      `QEMU ${qemu.name} does not know the command; it came with 10.0`,
+      {
+        qemuSays: 'MIG_CMD 0xb unknown (len 0x0)',
+        property: 'send-switchover-start',
+        machine: '10.0',
+        convertible: true,
+      },
+    ),
+  ];
+}

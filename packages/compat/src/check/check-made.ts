@@ -1,0 +1,93 @@
+import { type Finding, isHostError, type LiveDevice, MappedMemory, negotiated } from '@virtkit/core';
+import { type DeviceType, type LiveSide, type Making, switchOf, type Verdict } from '@virtkit/core/qemu';
+import { titleOf } from '@virtkit/migration';
+import { freshDevice } from '@virtkit/visit';
+import { bitsOf, featureControl } from '../features/feature-control.ts';
+import { featuresUnsupported } from '../qemu-says.ts';
+import { featureVerdict } from './check-features.ts';
+import { destined, type Section } from './destined.ts';
+import { impossible, isNote, verdictOf } from './findings.ts';
+import { madeTransport } from './made-transport.ts';
+
+/** Guest memory of a device that is only asked. */
+const MEMORY_BYTES = 4096;
+/** In QEMU's order: what the transport loads, what the device type loads, and then the features. */
+const ORDER: Readonly<Record<string, number>> = { transport: 0, device: 1, core: 2 };
+const DEVICE = 1;
+/** Findings that are told elsewhere: guest memory is not at hand here, and features are told bit by bit. */
+const ELSEWHERE = new Set(['queue-index', 'request-memory', 'features']);
+
+/** What speaks against a state in the device that the destination makes: a live one is made, and asked. */
+export function checkMade(
+  section: Section,
+  live: LiveSide<unknown, unknown, unknown>,
+  making: Making,
+): Verdict[] {
+  const { device, type, state } = section;
+  const title = titleOf(device);
+  let made: LiveDevice;
+  try {
+    made = deviceOf(section, live, making);
+  } catch (error) {
+    if (!isHostError(error)) throw error;
+    return [impossible(title, error.message, making)];
+  }
+  const own = type.check?.(state, destined(section, making, made.model)) ?? [];
+  const told = new Set(own.map(({ code }) => code));
+  const verdicts = made
+    .check(state)
+    .filter((finding) => counts(finding, making) && !told.has(type.findings?.[finding.code]?.toldBy ?? ''))
+    .map((finding): [number, Verdict] => [
+      ORDER[finding.layer ?? 'core'] ?? 2,
+      verdictOf(title, finding, type, state, making),
+    ]);
+  verdicts.push(...own.map((verdict): [number, Verdict] => [DEVICE, verdict]));
+  verdicts.sort(([a], [b]) => a - b);
+  return [...verdicts.map(([, verdict]) => verdict), ...checkOffered(section, made, making)];
+}
+
+function counts({ code, severity }: Finding, { qemu }: Making): boolean {
+  if (isNote(code)) return true;
+  if (ELSEWHERE.has(code) || severity !== 'error') return false;
+  // before 11.1, more queues than the device has are loaded all the same
+  return code !== 'queue-count' || qemu.checksRingSize;
+}
+
+function deviceOf(
+  { device, type, state }: Section,
+  live: LiveSide<unknown, unknown, unknown>,
+  making: Making,
+): LiveDevice {
+  const inferred = live.infer(state);
+  const options = type.qemu.options?.(inferred, making, state) ?? inferred;
+  const model = live.make(live.unconnected(options));
+  const around = {
+    memory: new MappedMemory([{ gpa: 0, bytes: new Uint8Array(MEMORY_BYTES) }]),
+    machine: making.machine,
+    targetEndian: making.endian,
+  };
+  return freshDevice(device, state, model, around, madeTransport(making, type, state));
+}
+
+/** Features that are negotiated, and that the device does not offer. */
+function checkOffered({ device, type, state }: Section, live: LiveDevice, making: Making): Verdict[] {
+  const { machine, qemu } = making;
+  const features = negotiated(state);
+  const allowed = live.hostFeatures & ~switchedOff(type, live.hostFeatures, making.device.properties);
+  const qemuSays = featuresUnsupported(qemu, features, features & ~allowed, allowed);
+  return bitsOf(features & ~allowed).map((bit) => {
+    const control = featureControl(bit, type);
+    const reason = `${control.name} is negotiated, and the target's ${making.device.driver} (machine ${machine}, QEMU ${qemu.name}) does not offer it`;
+    return featureVerdict(titleOf(device), control, qemuSays, reason);
+  });
+}
+
+/** Features that a property of their own switches off, and with which virtkit's devices have no option. */
+function switchedOff(type: DeviceType, offered: bigint, properties: ReadonlyMap<string, string>): bigint {
+  return bitsOf(offered).reduce((off, bit) => {
+    const names = featureControl(bit, type).property?.split(', ') ?? [];
+    // a property that decides over several features, or several over one: those are the device's own to decide
+    const own = names.length === 1 && names.some((name) => switchOf(properties.get(name)) === false);
+    return own ? off | (1n << BigInt(bit)) : off;
+  }, 0n);
+}

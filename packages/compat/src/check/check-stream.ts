@@ -1,0 +1,87 @@
+import { type DeviceType, refusal, type Verdict } from '@virtkit/core/qemu';
+import {
+  findVirtio,
+  judgeStream,
+  type MigrationStream,
+  machineEndian,
+  type Registry,
+  titleOf,
+} from '@virtkit/migration';
+import { isStateError } from '@virtkit/vmstate';
+import { deviceTypes } from '../device-types.ts';
+import { isQemuMachine } from '../machines.ts';
+import type { Target } from '../target.ts';
+import { checkBoard, checkMigratable, checkUnderstood } from './check-board.ts';
+import { checkBlocks, checkCapabilities, checkMemory, checkPlaces, checkRoms } from './check-destination.ts';
+import { checkCommands, checkFirmware, checkMachine, checkVersion } from './check-machine.ts';
+import { checkVirtio, doubted } from './check-virtio.ts';
+
+/** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
+export function checkStream(
+  stream: MigrationStream,
+  target: Target,
+  registry: Registry,
+  types: readonly DeviceType[] = deviceTypes,
+): Verdict[] {
+  const { destination } = target;
+  const machine = target.machine ?? destination?.machine;
+  const type = machine ?? stream.configuration?.name ?? '';
+  const found = [
+    ...checkVersion(target),
+    ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
+    ...checkCapabilities(stream, target),
+    ...(destination === undefined
+      ? []
+      : [
+          ...checkUnderstood(destination),
+          ...checkMigratable(destination, target),
+          ...(destination.ramBlocks === undefined
+            ? [
+                ...checkMemory(stream, destination).map((verdict) =>
+                  verdict.code === 'ramblock' && !isQemuMachine(type) ? doubted(verdict) : verdict,
+                ),
+                ...checkRoms(stream, destination),
+              ]
+            : checkBlocks(stream, destination.ramBlocks)),
+          ...checkBoard(stream, destination, target),
+        ]),
+    ...(destination?.ramBlocks === undefined ? checkFirmware(stream, target) : []),
+    ...checkCommands(stream, target),
+    ...checkSplitting(stream, registry),
+  ];
+  const misplaced = new Map(
+    (destination === undefined ? [] : checkPlaces(stream, destination, target, types)).map(
+      (verdict) => [verdict.path, verdict] as const,
+    ),
+  );
+  const endian = machineEndian(type, stream.ram?.blocks);
+  for (const section of stream.sections) {
+    const place = misplaced.get(section.header.idstr);
+    if (place !== undefined) {
+      found.push(place);
+      continue;
+    }
+    const device = findVirtio(section, registry);
+    if (device === undefined) continue;
+    try {
+      found.push(...checkVirtio(device, target, { stream, types, machine: type, endian }));
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      found.push(refusal(error.code, titleOf(device), error.message));
+    }
+  }
+  return found;
+}
+
+/** What a vmdesc may say against the bytes: they are read all the same. */
+const HARMLESS: ReadonlySet<string> = new Set(['vmdesc-size', 'vmdesc-type', 'vmdesc-missing']);
+
+/** Where two readers could see different sections, what one of them sees says nothing of the other. QEMU does not read the vmdesc. */
+function checkSplitting(stream: MigrationStream, registry: Registry): Verdict[] {
+  return judgeStream(stream, registry).map(({ code, path, reason }) => ({
+    code,
+    severity: HARMLESS.has(code) ? 'note' : 'unknown',
+    path: path === '' ? 'stream' : path,
+    reason,
+  }));
+}

@@ -1,0 +1,109 @@
+import type { Endian, Finding, VirtioState } from '@virtkit/core';
+import { type DeviceType, type Making, typeNamed, type Verdict } from '@virtkit/core/qemu';
+import { decodeVirtio, type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
+import type { PciParts } from '@virtkit/transport-pci';
+import { convertState } from '../convert/convert-state.ts';
+import { isQemuMachine } from '../machines.ts';
+import type { Target } from '../target.ts';
+import { checkFeatures } from './check-features.ts';
+import { checkMade } from './check-made.ts';
+import { checkUnmade } from './check-unmade.ts';
+import { makingOf } from './making.ts';
+import { checkClass, checkProperties } from './properties.ts';
+
+/** What a device's section stands in. */
+export interface Around {
+  readonly stream: MigrationStream;
+  readonly types: readonly DeviceType[];
+  /** Machine type of the target, else of the stream. */
+  readonly machine: string;
+  /** Byte order of the guest's CPU. */
+  readonly endian: Endian;
+}
+
+/** The device that was made has answered for its properties. */
+const NO_PROPERTIES: ReadonlyMap<string, string> = new Map();
+
+/** What speaks against a virtio device's section in the device that the target has in its place. @throws StateError if it cannot be read */
+export function checkVirtio(device: VirtioDevice, target: Target, around: Around): Verdict[] {
+  const { machine, endian, types } = around;
+  const title = titleOf(device);
+  const { state } = decodeVirtio(device);
+  const type = typeNamed(types, device.name);
+  const making = makingOf(device, target, machine, endian);
+  const own = [
+    ...checkFindings(title, device.codec.check(state)),
+    ...(making === undefined ? [] : checkWords(title, device, type, state, making, around, target)),
+  ];
+  const there = checkThere(device, type, state, target, making, around);
+  // what nobody said is the default of a machine that is not known
+  const guessed = making?.complete === true && !isQemuMachine(machine);
+  return [...own, ...(guessed ? there.map(doubted) : there)];
+}
+
+/** The verdict as it is where it rests on a guess: then it is no refusal. */
+export function doubted(verdict: Verdict): Verdict {
+  return verdict.severity === 'refused' ? { ...verdict, severity: 'unknown' } : verdict;
+}
+
+/** What speaks against a state in the device that the target has in its place. */
+function checkThere(
+  device: VirtioDevice,
+  type: DeviceType | undefined,
+  state: VirtioState,
+  target: Target,
+  making: Making | undefined,
+  around: Around,
+): Verdict[] {
+  const title = titleOf(device);
+  const special = making === undefined ? target : { ...target, properties: making.device.properties };
+  if (type === undefined) return checkFeatures(title, undefined, state, special);
+  // a registry without the device type: its own part is bytes
+  if (!device.known) return checkFeatures(title, type, state, special, making);
+  const { qemu, properties } = special;
+  const converted = convertState(title, type, state, { qemu, properties, machine: around.machine }).verdicts;
+  if (making === undefined) return [...converted, ...checkFeatures(title, type, state, target)];
+  const section = { device, type, state, stream: around.stream, destination: target.destination };
+  if (type.live === undefined)
+    return [
+      ...converted,
+      ...checkUnmade(section, making),
+      ...checkFeatures(title, type, state, special, making),
+    ];
+  const made = checkMade(section, type.live, making);
+  const told = new Set(made.map(({ feature }) => feature));
+  return [
+    ...converted,
+    ...made.filter(({ code }) => !converted.some((verdict) => verdict.code === code)),
+    ...checkFeatures(title, type, state, { ...target, properties: NO_PROPERTIES }).filter(
+      ({ feature }) => !told.has(feature),
+    ),
+  ];
+}
+
+/** What the fields promise each other and do not keep: no QEMU loads that in peace. */
+function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
+  return findings.map(({ code, severity, path, reason }) => ({
+    code,
+    severity: severity === 'error' ? 'refused' : 'note',
+    path: `${title} / ${path}`,
+    reason,
+  }));
+}
+
+/** What a device's properties say beside what it is made with. */
+function checkWords(
+  title: string,
+  { codec }: VirtioDevice,
+  type: DeviceType | undefined,
+  state: VirtioState,
+  making: Making,
+  { types }: Around,
+  target: Target,
+): Verdict[] {
+  const pci = codec.transport.name === 'pci' ? (state as VirtioState<PciParts>) : undefined;
+  return [
+    ...checkProperties(title, type, types, making, target),
+    ...(pci === undefined ? [] : checkClass(title, pci.transport.config, making)),
+  ];
+}

@@ -1,0 +1,30 @@
+import type { DeviceModel, VirtioState } from '@virtkit/core';
+import type { Destined, DeviceType, Making } from '@virtkit/core/qemu';
+import { type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
+import type { Destination } from '../destination/destination.ts';
+
+/** A virtio device of a stream that is to be loaded. */
+export interface Section {
+  readonly device: VirtioDevice;
+  readonly type: DeviceType;
+  readonly state: VirtioState;
+  readonly stream: MigrationStream;
+  /** The whole destination, where it is known. */
+  readonly destination: Destination | undefined;
+}
+
+/** The section, as the check of its device type sees it. */
+export function destined(section: Section, making: Making, model?: DeviceModel): Destined {
+  const { device, state, stream, destination } = section;
+  const { place } = making.device;
+  return {
+    title: titleOf(device),
+    section: device.section.header.idstr,
+    making,
+    model,
+    inside: destination?.devices.filter(({ within }) => within !== undefined && within === place),
+    rest: state.rest === undefined ? undefined : device.codec.device.describeRest?.(state.rest),
+    sectionOf: (name) =>
+      stream.sections.find(({ header }) => header.idstr === `${device.path}/${name}`)?.body,
+  };
+}

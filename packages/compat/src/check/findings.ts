@@ -1,0 +1,118 @@
+import type { Finding, VirtioState } from '@virtkit/core';
+import { type DeviceType, type FindingWords, type Making, refusal, type Verdict } from '@virtkit/core/qemu';
+import { hex } from '@virtkit/vmstate';
+import { hasDisablePcie, ringTooLarge } from '../qemu-says.ts';
+
+/** What QEMU loads, and the guest may notice. */
+const NOTES = new Set(['config-length', 'interface', 'control-unit-model', 'modern-state', 'revision']);
+
+/** Does a finding of this code keep no QEMU from loading the state? */
+export function isNote(code: string): boolean {
+  return NOTES.has(code);
+}
+
+/** Of a device with `iommu_platform` that also has the legacy interface. */
+const NO_PLATFORM = {
+  qemuSays: 'VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device',
+  feature: 'VIRTIO_F_ACCESS_PLATFORM',
+  property: 'iommu_platform',
+  spec: 'Virtio 1.3 §6',
+  advice: 'switch iommu_platform off, as at the source',
+} as const;
+
+/** The verdict over a device with which QEMU does not start. */
+export function impossible(title: string, message: string, { device }: Making): Verdict {
+  return refusal(
+    'no-such-device',
+    title,
+    `the target cannot make this ${device.driver}: ${message}`,
+    message.startsWith('accessPlatform') ? NO_PLATFORM : {},
+  );
+}
+
+/** QEMU's words for findings about the transports. */
+const ABOUT: Readonly<Record<string, FindingWords>> = {
+  revision: { property: 'max_revision', spec: 'Virtio 1.3 §4.3.2.1' },
+  interface: { property: 'force-legacy', spec: 'Virtio 1.3 §4.2.4' },
+};
+
+/** Findings about which QEMU's versions have other words. */
+function aboutVersion(
+  code: string,
+  facts: Finding['facts'],
+  { queues }: VirtioState,
+  { qemu }: Making,
+): FindingWords | undefined {
+  switch (code) {
+    case 'queue-count': {
+      const limit = Number(facts['limit']);
+      return {
+        says: () => ringTooLarge(limit, queues[limit]?.num ?? 0, 0),
+        property: 'num-queues',
+        spec: 'Virtio 1.3 §5.2.2',
+      };
+    }
+    case 'config-space-size':
+      return {
+        says: () => 'Failed to load PCIDevice:config',
+        property: hasDisablePcie(qemu) ? 'bus, x-disable-pcie' : 'bus',
+        spec: 'Virtio 1.3 §4.1',
+      };
+    default:
+      return undefined;
+  }
+}
+
+/** The verdict over something that a live device finds in a state. */
+export function verdictOf(
+  title: string,
+  { code, path, reason, facts }: Finding,
+  type: DeviceType,
+  state: VirtioState,
+  making: Making,
+): Verdict {
+  const about =
+    code === 'config-space'
+      ? aboutConfig(Number(facts['offset'] ?? 0), String(facts['name'] ?? ''))
+      : (aboutVersion(code, facts, state, making) ?? type.findings?.[code] ?? ABOUT[code]);
+  const says =
+    code === 'config-space'
+      ? `get_pci_config_device: ${reason
+          .replace(/ \(.*\)$/, '')
+          .replaceAll('0x', '')
+          .replace('i=', 'i=0x')
+          .replace(/w1cmask: /, 'w1cmask:')}`
+      : about?.says?.(facts);
+  return {
+    code,
+    severity: isNote(code) ? 'note' : 'refused',
+    path: `${title} / ${path}`,
+    reason: code === 'config-space' ? configReason(facts, making) : reason,
+    ...(says !== undefined && { qemuSays: says }),
+    ...(about?.property !== undefined && { property: about.property }),
+    ...(about?.spec !== undefined && { spec: about.spec }),
+    advice: 'make the device at the target as the one at the source was made',
+  };
+}
+
+function configReason(facts: Finding['facts'], { device }: Making): string {
+  const { name, read, device: there } = facts;
+  return `${String(name)} of the PCI configuration space is ${hex(Number(read))} in the stream, and ${hex(Number(there))} in this ${device.driver}`;
+}
+
+/** Which property stands behind a difference in configuration space. */
+function aboutConfig(at: number, name: string): FindingWords {
+  if (/MSI-X/i.test(name) && at !== 0x34)
+    return {
+      property: 'vectors (its default follows num-queues, or queues of -netdev)',
+      spec: 'Virtio 1.3 §4.1.5.1.2',
+    };
+  if (at >= 0x100) return { property: 'aer, ats', spec: 'PCI Express' };
+  if (at < 0x04 || at === 0x08 || (at >= 0x2c && at < 0x30))
+    return { property: 'disable-legacy, disable-modern', spec: 'Virtio 1.3 §4.1.2' };
+  if (at === 0x0e) return { property: 'multifunction', spec: 'PCI' };
+  if (at === 0x34) return { property: 'vectors, disable-modern', spec: 'Virtio 1.3 §4.1.4' };
+  if (at >= 0x18 && at < 0x1c) return { property: 'modern-pio-notify', spec: 'Virtio 1.3 §4.1.4.4' };
+  if (at >= 0x20 && at < 0x28) return { property: 'page-per-vq', spec: 'Virtio 1.3 §4.1.4.4' };
+  return { property: 'disable-legacy, disable-modern, vectors, page-per-vq', spec: 'Virtio 1.3 §4.1.4' };
+}

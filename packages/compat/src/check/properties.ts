@@ -1,0 +1,56 @@
+import { type DeviceType, type Making, numberOf, refusal, type Verdict } from '@virtkit/core/qemu';
+import { hex } from '@virtkit/vmstate';
+import { isLookedAtIn } from '../destination/known-properties.ts';
+import type { Target } from '../target.ts';
+
+/** Properties of the target's device that nothing looks at: with one of them, there is no yes. */
+export function checkProperties(
+  title: string,
+  type: DeviceType | undefined,
+  types: readonly DeviceType[],
+  { device }: Making,
+  asked: Target,
+): Verdict[] {
+  const { driver, properties } = device;
+  // what is said of the whole target may be meant for others
+  const own = [...properties.keys()].filter((property) => !asked.properties.has(property));
+  return own
+    .filter((property) => !isLookedAtIn(type, types, property))
+    .map((property) => ({
+      code: 'property',
+      severity: 'unknown',
+      path: title,
+      reason: `the target's ${driver} has ${property}=${properties.get(property)}, and virtkit does not know what that means for a load`,
+      property,
+      advice:
+        'give the target the value that the source had, or ask QEMU itself (virtkit check --qemu BINARY)',
+    }));
+}
+
+/** The class code of the function, where the command line sets it. */
+export function checkClass(
+  title: string,
+  config: Uint8Array,
+  { device: { driver, properties } }: Making,
+): Verdict[] {
+  const said = numberOf(properties.get('class'));
+  const here = (config[CLASS + 1] ?? 0) | ((config[CLASS + 2] ?? 0) << 8);
+  if (said === undefined || said === 0 || said === here) return [];
+  const at = (said & 0xff) === (here & 0xff) ? CLASS + 2 : CLASS + 1;
+  const byte = (word: number): string => ((word >> (8 * (at - CLASS - 1))) & 0xff).toString(16);
+  return [
+    refusal(
+      'config-space',
+      `${title} / transport.config[${hex(at)}]`,
+      `class ${hex(here)} in the stream, and ${hex(said)} in the target's ${driver}`,
+      {
+        qemuSays: `get_pci_config_device: Bad config data: i=${hex(at)} read: ${byte(here)} device: ${byte(said)} cmask: ff wmask: 0 w1cmask:0`,
+        property: 'class',
+        advice: 'give the target the class that the source had',
+      },
+    ),
+  ];
+}
+
+/** Offset of the class code in configuration space: interface, then the two bytes of the class. */
+const CLASS = 0x09;

@@ -1,0 +1,37 @@
+/** Something that speaks for or against a QEMU loading a state. */
+export interface Verdict {
+  /** Short name of the kind of verdict, for programs; it does not change: `ring-size`. */
+  readonly code: string;
+  /**
+   * `refused`: the target does not load the stream. `unknown`: something about the target is not known here, so that no
+   * answer can be given. `depends`: it does not load, unless something holds that the stream does not tell. `note`: it
+   * loads, and something is worth knowing.
+   */
+  readonly severity: 'refused' | 'unknown' | 'depends' | 'note';
+  /** The device's title and the field: `virtio-blk@0000:00:02.0 / queues[0].num`. */
+  readonly path: string;
+  /** What is the matter, in a sentence, with the values. */
+  readonly reason: string;
+  /** The line that QEMU prints then. */
+  readonly qemuSays?: string;
+  /** The specification's name of the feature that is concerned: `VIRTIO_NET_F_RSS`. */
+  readonly feature?: string;
+  /** The property of QEMU that decides: `rss`. */
+  readonly property?: string;
+  /** The machine version with which the property's default changed: `8.2`. */
+  readonly machine?: string;
+  /** The place in the specification: `Virtio 1.3 §5.1.3`. */
+  readonly spec?: string;
+  /** What the operator can do, in a sentence. */
+  readonly advice?: string;
+  /** The command `virtkit convert` makes the state load. */
+  readonly convertible?: boolean;
+}
+
+/** The parts of a {@link Verdict} that not every one has. */
+export type VerdictDetails = Omit<Verdict, 'code' | 'severity' | 'path' | 'reason'>;
+
+/** A verdict that the target does not load the state. */
+export function refusal(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
+  return { code, severity: 'refused', path, reason, ...details };
+}

@@ -1,0 +1,41 @@
+/**
+ * The device types whose saved state is in this package, as types: what QEMU's versions and options make of them.
+ *
+ * You bring:  a registry (`registryOf` of `@virtkit/core/qemu`).
+ * You get:    {@link otherTypes}, with which streams with such devices are checked, converted, explained and compared.
+ * @packageDocumentation
+ */
+import type { DeviceType } from '@virtkit/core/qemu';
+import { balloonType } from './types/balloon.ts';
+import { consoleType } from './types/console.ts';
+import { gpuType } from './types/gpu.ts';
+import { memType } from './types/mem.ts';
+import { scsiType } from './types/scsi.ts';
+import { inputType, iommuType, ninepType, rngType, vsockType } from './types/small.ts';
+
+export {
+  balloonType,
+  consoleType,
+  gpuType,
+  inputType,
+  iommuType,
+  memType,
+  ninepType,
+  rngType,
+  scsiType,
+  vsockType,
+};
+
+/** All of them, for a registry. */
+export const otherTypes: readonly DeviceType[] = [
+  consoleType,
+  balloonType,
+  rngType,
+  scsiType,
+  ninepType,
+  inputType,
+  vsockType,
+  gpuType,
+  iommuType,
+  memType,
+];
