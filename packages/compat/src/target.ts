@@ -2,6 +2,7 @@ import { type QemuVersion, versionRow } from '@virtkit/core/qemu';
 import { StateError } from '@virtkit/vmstate';
 import { parseCommandLine } from './destination/command-line.ts';
 import type { Destination } from './destination/destination.ts';
+import { driverOfOption } from './destination/qemu-types.ts';
 import { optionWords } from './destination/words.ts';
 
 /** A QEMU that is to load a stream. */
@@ -84,7 +85,7 @@ function parseOverride(text: string): Override {
   if (first === '' || values.size === 0)
     throw new StateError(
       'target',
-      `"${text}": a device with properties expected, such as virtio-blk-pci,num-queues=1`,
+      `"${text}": a device with properties expected, such as ${driverOfOption('drive')}-pci,num-queues=1`,
       {
         target: text,
       },
