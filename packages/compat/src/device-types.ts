@@ -1,10 +1,11 @@
 import type { DeviceType } from '@virtkit/core/qemu';
 import { blkType } from '@virtkit/device-blk/type';
 import { netType } from '@virtkit/device-net/type';
+import { rngType } from '@virtkit/device-rng/type';
 import { otherTypes } from '@virtkit/device-states/types';
 
 /**
  * All device types that virtkit knows. A new one needs its place in this list, and nothing else in this package, in `@virtkit/visit` or
  * in `@virtkit/cli`.
  */
-export const deviceTypes: readonly DeviceType[] = [netType, blkType, ...otherTypes];
+export const deviceTypes: readonly DeviceType[] = [netType, blkType, rngType, ...otherTypes];

@@ -11,26 +11,14 @@ import { consoleType } from './types/console.ts';
 import { gpuType } from './types/gpu.ts';
 import { memType } from './types/mem.ts';
 import { scsiType } from './types/scsi.ts';
-import { inputType, iommuType, ninepType, rngType, vsockType } from './types/small.ts';
+import { inputType, iommuType, ninepType, vsockType } from './types/small.ts';
 
-export {
-  balloonType,
-  consoleType,
-  gpuType,
-  inputType,
-  iommuType,
-  memType,
-  ninepType,
-  rngType,
-  scsiType,
-  vsockType,
-};
+export { balloonType, consoleType, gpuType, inputType, iommuType, memType, ninepType, scsiType, vsockType };
 
 /** All of them, for a registry. */
 export const otherTypes: readonly DeviceType[] = [
   consoleType,
   balloonType,
-  rngType,
   scsiType,
   ninepType,
   inputType,

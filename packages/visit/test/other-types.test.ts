@@ -21,10 +21,8 @@ describe('every entropy device that a QEMU saved becomes a live device, and save
           memory: memoryFor(state, endian),
           machine,
           targetEndian: endian,
-          disk: () => ({ size: 0, read: () => undefined, write: () => undefined }),
-          network: () => ({ send: () => true }),
         };
-        const live = freshDevice(device, state, around, { model: model(state) });
+        const live = freshDevice(device, state, model(state), around);
         live.restore(state);
         expect(Buffer.compare(device.codec.encode(live.capture()), device.section.body)).toBe(0);
       });

@@ -1,6 +1,6 @@
 // Device types about which QEMU's versions have little to say.
-import { ALWAYS_OFFERED, type DeviceType, isSince, type PciSide, propertyNames } from '@virtkit/core/qemu';
-import { type EmptyState, input, ninep, rng, vsock } from '../empty.ts';
+import { ALWAYS_OFFERED, type DeviceType, type PciSide, propertyNames } from '@virtkit/core/qemu';
+import { type EmptyState, input, ninep, vsock } from '../empty.ts';
 import { type IommuState, iommu } from '../iommu.ts';
 
 const IOMMU = 'Virtio 1.3 §5.13.3';
@@ -11,19 +11,6 @@ const vectors =
   (count: number): NonNullable<PciSide['vectors']> =>
   ({ complete }, before) =>
     complete ? count : before;
-
-/** virtio-rng. */
-export const rngType: DeviceType<EmptyState> = {
-  layer: rng,
-  features: {},
-  qemu: {
-    harmless: propertyNames('rng max-bytes period'),
-    queueSize: () => 8,
-    pci: {
-      vectors: (making, before) => (making.complete ? (isSince(making, '7.2') ? 2 : 0) : before),
-    },
-  },
-};
 
 /** virtio-9p. */
 export const ninepType: DeviceType<EmptyState> = {
