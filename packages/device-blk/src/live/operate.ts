@@ -1,11 +1,11 @@
 import type { GuestMemory } from '@virtkit/core';
+import { ArraySpans } from '../disk/array-spans.ts';
 import type { BlkBackend, Pending } from './backend.ts';
 import type { Settings } from './options.ts';
 import type { Request } from './request.ts';
-import { HostSpans } from './spans.ts';
 import { HEADER_BYTES } from './wire.ts';
 
-const ZEROS = new HostSpans(new Uint8Array(65536));
+const ZEROS = new ArraySpans(new Uint8Array(65536));
 
 /**
  * Asks the back end for what a request wants. Throws what the back end throws.

@@ -1,8 +1,8 @@
 import { type Endian, HostError, later } from '@virtkit/core';
+import { ArraySpans } from '../disk/array-spans.ts';
 import { type BlkBackend, errorCode } from './backend.ts';
 import { type Geometry, guessGeometry } from './geometry.ts';
 import type { BlkStop, ErrorPolicy } from './policy.ts';
-import { HostSpans } from './spans.ts';
 import { ID_BYTES, REQUEST_SECTORS_MAX } from './wire.ts';
 
 /** Limits of DISCARD, WRITE_ZEROES or SECURE_ERASE. */
@@ -248,7 +248,7 @@ function readFirst(backend: BlkBackend): Uint8Array | undefined {
   if (backend.size < 512) return undefined;
   const sector = new Uint8Array(512);
   try {
-    const pending = backend.read(0, new HostSpans(sector), 0, 512);
+    const pending = backend.read(0, new ArraySpans(sector), 0, 512);
     if (pending === undefined) return sector;
     pending.then(undefined, errorCode);
   } catch {
