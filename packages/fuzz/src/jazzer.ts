@@ -48,6 +48,18 @@ function node(): [string, ...string[]] {
   return [loader, '--library-path', folders.join(':'), process.execPath];
 }
 
+/** Why the fuzzer cannot run on this system; undefined if it can. */
+export function whyNot(): string | undefined {
+  const [program, ...first] = node();
+  const { status, stderr, error } = spawnSync(program, [...first, '-e', "require('@jazzer.js/core')"], {
+    cwd: HERE,
+    encoding: 'utf8',
+  });
+  if (status === 0) return undefined;
+  const said = stderr?.split('\n').find((line) => /Error: /.test(line));
+  return said ?? error?.message ?? `it ends with status ${status}`;
+}
+
 /** libFuzzer's dictionary: a quoted word a line. */
 function dictionary(target: FuzzTarget): string[] {
   const { words = [], name } = target;

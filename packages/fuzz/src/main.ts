@@ -9,18 +9,16 @@
  * Without a target, all of them. Jazzer.js needs glibc 2.38: where the system's is older, VIRTKIT_FUZZ_ROOT names the root
  * directory of a newer system (`debootstrap --variant=minbase trixie DIR`), whose libraries are then used.
  */
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { readdirSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Random } from '@virtkit/testing';
 import { readCorpus, writeCorpus } from './corpus.ts';
-import { bundle, fuzzTarget } from './jazzer.ts';
+import { bundle, fuzzTarget, whyNot } from './jazzer.ts';
 import { minimise } from './minimise.ts';
 import { playRing } from './ring-guest.ts';
 import type { FuzzTarget } from './target.ts';
 import { TARGETS } from './targets.ts';
-
-const WORK = fileURLToPath(new URL('../.fuzz/', import.meta.url));
+import { seedFolder, workFolder } from './work-folder.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -40,30 +38,17 @@ function named(name: string): FuzzTarget {
   return target;
 }
 
-/** The folder that the fuzzer works in: seeds and kept inputs are put there. */
-function workFolder(target: FuzzTarget): string {
-  const folder = `${WORK}${target.name}/`;
-  mkdirSync(folder, { recursive: true });
-  const put = (kind: string, inputs: Iterable<Uint8Array>): void => {
-    let n = 0;
-    for (const input of inputs)
-      if (input.length <= target.lengthMax) writeFileSync(`${folder}${kind}-${n++}`, input);
-  };
-  put('seed', target.seeds());
-  put('kept', readCorpus(target.name));
-  return folder;
-}
-
 function found(target: FuzzTarget): Uint8Array[] {
-  const folder = `${WORK}${target.name}/`;
-  mkdirSync(folder, { recursive: true });
+  const folder = workFolder(target);
   return readdirSync(folder).map((name) => new Uint8Array(readFileSync(`${folder}${name}`)));
 }
 
 async function run(seconds: number): Promise<void> {
+  const reason = whyNot();
+  if (reason !== undefined) throw new Error(`the fuzzer does not run here: ${reason}`);
   await bundle();
   for (const target of chosen) {
-    const report = await fuzzTarget(target, workFolder(target), seconds);
+    const report = await fuzzTarget(target, seedFolder(target), seconds);
     console.log(
       [
         target.name,
