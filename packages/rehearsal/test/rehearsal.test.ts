@@ -1,6 +1,6 @@
 // A release before it is one: built, versioned, published to a registry of the test's own, installed by a stranger, updated,
 // run. Nothing is fetched from anywhere else. `pnpm rehearse` runs this file.
-import { appendFile, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { access, appendFile, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as core from '@virtkit/core';
@@ -98,7 +98,19 @@ const exports = Object.fromEntries(Object.entries(modules).map(([name, module]) 
         name,
       ).toEqual([]);
       const manifest = await readFile(join(user.folder, 'node_modules', name, 'package.json'), 'utf8');
-      expect(manifest, name).not.toMatch(/@virtkit\/source|workspace:/);
+      expect(manifest, name).not.toMatch(/workspace:/);
+    }
+  });
+
+  test('all that their exports name is there', async () => {
+    for (const name of names) {
+      const folder = join(user.folder, 'node_modules', name);
+      const { exports } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+      const conditions = Object.values<string | Record<string, string>>(exports);
+      const paths = conditions.flatMap((entry) =>
+        typeof entry === 'string' ? [entry] : Object.values(entry),
+      );
+      for (const path of paths) await access(join(folder, path));
     }
   });
 

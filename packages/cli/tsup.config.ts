@@ -1,3 +1,0 @@
-import { program } from '../../tsup.base.ts';
-
-export default program({ cli: 'src/main.ts' });
