@@ -8,7 +8,7 @@ import * as deviceBlk from '@virtkit/device-blk';
 import * as transportPci from '@virtkit/transport-pci';
 import * as vmstate from '@virtkit/vmstate';
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Registry, startRegistry } from '../src/registry.ts';
 import { run } from '../src/run.ts';
 import { User } from '../src/user.ts';
@@ -18,6 +18,9 @@ import { type Bump, buildAll, members, repository, Workspace } from '../src/work
 const CORE = '@virtkit/core';
 const VMSTATE = '@virtkit/vmstate';
 const IMPORTED = [CORE, '@virtkit/device-blk', '@virtkit/testing', '@virtkit/transport-pci'];
+
+// Builds, installations and compilers of a busy machine take their time.
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 
 let home = '';
 let registry: Registry;
@@ -53,7 +56,7 @@ beforeAll(async () => {
   await workspace.version();
   await workspace.publish(registry);
   released = await workspace.versions();
-}, 400_000);
+});
 
 afterAll(async () => {
   await registry?.close();
