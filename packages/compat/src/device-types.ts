@@ -1,5 +1,6 @@
 import type { DeviceType } from '@virtkit/core/qemu';
 import { blkType } from '@virtkit/device-blk/type';
+import { consoleType } from '@virtkit/device-console/type';
 import { netType } from '@virtkit/device-net/type';
 import { rngType } from '@virtkit/device-rng/type';
 import { otherTypes } from '@virtkit/device-states/types';
@@ -8,4 +9,4 @@ import { otherTypes } from '@virtkit/device-states/types';
  * All device types that virtkit knows. A new one needs its place in this list, and nothing else in this package, in `@virtkit/visit` or
  * in `@virtkit/cli`.
  */
-export const deviceTypes: readonly DeviceType[] = [netType, blkType, rngType, ...otherTypes];
+export const deviceTypes: readonly DeviceType[] = [netType, blkType, rngType, consoleType, ...otherTypes];

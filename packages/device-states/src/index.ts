@@ -8,22 +8,27 @@
  * @packageDocumentation
  */
 import type { DeviceLayer } from '@virtkit/core';
+import { virtioConsole } from '@virtkit/device-console';
 import { rng } from '@virtkit/device-rng';
 import { balloon } from './balloon.ts';
-import { virtioConsole } from './console.ts';
 import { input, ninep, scsi, vsock } from './empty.ts';
 import { gpu } from './gpu.ts';
 import { iommu } from './iommu.ts';
 import { mem } from './mem.ts';
 
+export {
+  type ConsolePort,
+  type ConsoleState,
+  type NdescsPlace,
+  type PortBuffer,
+  virtioConsole,
+} from '@virtkit/device-console';
 export { rng } from '@virtkit/device-rng';
 export { type BalloonState, balloon, balloonState } from './balloon.ts';
-export { type ConsolePort, type ConsoleState, virtioConsole } from './console.ts';
 export { type EmptyState, input, ninep, scsi, vsock } from './empty.ts';
 export { gpu } from './gpu.ts';
 export { type IommuLayout, type IommuState, iommu, iommuState } from './iommu.ts';
 export { type MemLayout, type MemState, mem, memEarlyState, memState } from './mem.ts';
-export type { NdescsPlace, PortBuffer } from './port-buffer.ts';
 
 /** All of them, for a registry. */
 export const otherDevices: readonly DeviceLayer[] = [

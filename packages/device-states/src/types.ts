@@ -7,17 +7,15 @@
  */
 import type { DeviceType } from '@virtkit/core/qemu';
 import { balloonType } from './types/balloon.ts';
-import { consoleType } from './types/console.ts';
 import { gpuType } from './types/gpu.ts';
 import { memType } from './types/mem.ts';
 import { scsiType } from './types/scsi.ts';
 import { inputType, iommuType, ninepType, vsockType } from './types/small.ts';
 
-export { balloonType, consoleType, gpuType, inputType, iommuType, memType, ninepType, scsiType, vsockType };
+export { balloonType, gpuType, inputType, iommuType, memType, ninepType, scsiType, vsockType };
 
 /** All of them, for a registry. */
 export const otherTypes: readonly DeviceType[] = [
-  consoleType,
   balloonType,
   scsiType,
   ninepType,

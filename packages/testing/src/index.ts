@@ -3,7 +3,7 @@
  * run on, and suites that any transport and any device type can be put through.
  *
  * You bring:  a transport (`@virtkit/transport-*`, or your own) and a device type (`@virtkit/device-*`, or your own).
- * You get:    drivers for virtio-blk, virtio-net and virtio-rng that speak through registers or channel programs, on split and packed
+ * You get:    drivers for virtio-blk, virtio-net, virtio-rng and virtio-console that speak through registers or channel programs, on split and packed
  *             rings; a PCI bus, an MMIO slot, a channel machine; cases for every test runner: bring-up, I/O, resets,
  *             interrupts, moves at any moment, states that must be refused; a hostile guest.
  * Not here:   the devices themselves; a test runner.
@@ -16,6 +16,17 @@ export {
   type BlkRequest,
   SECTOR,
 } from './driver/blk.ts';
+export {
+  CONSOLE_DRIVER_FEATURES,
+  CONSOLE_EVENT,
+  CONSOLE_F,
+  ConsoleDriver,
+  type ConsoleDriverOptions,
+  type ControlMessage,
+  consoleQueues,
+  type DriverPort,
+  type Written,
+} from './driver/console.ts';
 export { NetDriver, type NetDriverOptions, netFeatures, type Received, type Sent } from './driver/net.ts';
 export { CTRL, type CtrlRequest } from './driver/net-ctrl.ts';
 export { NET_DRIVER_FEATURES, NET_F } from './driver/net-features.ts';
@@ -53,6 +64,15 @@ export { type DiskTiming, DiskWorld, type TestDiskBackend } from './suite/blk-wo
 export { bringUpCases } from './suite/bring-up.ts';
 export { type Case, checksum, Failure, Random, type Runner, register } from './suite/case.ts';
 export { configCases } from './suite/config.ts';
+export {
+  type ConsoleBenchOptions,
+  ConsoleWork,
+  consoleBench,
+  LinesWorld,
+  type LineTiming,
+  type TestGuestPort,
+  type TestPortBackend,
+} from './suite/console-bench.ts';
 export type { Context } from './suite/context.ts';
 export { interruptCases, pass } from './suite/interrupts.ts';
 export { ioCases } from './suite/io.ts';

@@ -1,5 +1,6 @@
 import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
+import { ConsoleDevice, type ConsoleState, virtioConsole } from '@virtkit/device-console';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
 import { RngDevice, type RngState, rng } from '@virtkit/device-rng';
 import { CcwDevice, type CcwParts, type ChannelDevice, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
@@ -12,6 +13,7 @@ import { MmioSlot } from '../src/host/mmio-slot.ts';
 import { PciBus } from '../src/host/pci-bus.ts';
 import type { DeviceBench, TransportBench } from '../src/suite/bench.ts';
 import { blkBench } from '../src/suite/blk-bench.ts';
+import { consoleBench, type LineTiming } from '../src/suite/console-bench.ts';
 import { netBench } from '../src/suite/net-bench.ts';
 import { type EntropyTiming, rngBench } from '../src/suite/rng-bench.ts';
 import { CcwDriver, type CcwDriverOptions } from '../src/transport/ccw.ts';
@@ -156,6 +158,25 @@ export function entropy(timing: EntropyTiming, segment?: number): DeviceBench<Rn
   });
 }
 
+export function lines(timing: LineTiming, ports = 3, segment?: number): DeviceBench<ConsoleState> {
+  return consoleBench({
+    layer: virtioConsole,
+    make: (backends) =>
+      new ConsoleDevice({
+        maxPorts: ports,
+        ports: backends.map((backend, id) => ({
+          id,
+          backend,
+          console: id === 0,
+          ...(id === 1 && { name: 'org.example.agent' }),
+        })),
+      }),
+    timing,
+    ports,
+    driver: { ...(segment !== undefined && { segment }) },
+  });
+}
+
 /** Every device type, fast and slow. */
 export const DEVICES = {
   disk: disk('sync'),
@@ -165,4 +186,6 @@ export const DEVICES = {
   busyCard: card('busy', 3, { rxBuffers: 6, rxBytes: 300 }),
   entropy: entropy('sync'),
   slowEntropy: entropy('async', 300),
+  console: lines('sync', 1),
+  busyConsole: lines('busy', 3, 70),
 } as const;

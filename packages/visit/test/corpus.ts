@@ -4,6 +4,7 @@ import { type Endian, type Gpa, isModern, MappedMemory, negotiated, type VirtioS
 import { type ConnectedType, connect } from '@virtkit/core/qemu';
 import { type BlkBackend, type BlkOptions, type BlkState, blk } from '@virtkit/device-blk';
 import { blkType } from '@virtkit/device-blk/type';
+import type { ConsoleState } from '@virtkit/device-console';
 import { type NetBackend, net } from '@virtkit/device-net';
 import { netType } from '@virtkit/device-net/type';
 import { pageRuns } from '@virtkit/lab';
@@ -87,10 +88,14 @@ export function memoryFor(state: VirtioState, endian: Endian): MappedMemory {
     })),
   ]);
   const { requests } = state.device as Partial<BlkState>;
+  const { ports } = state.device as Partial<ConsoleState>;
   places.forEach(({ desc, avail, used }, index) => {
     if (desc === 0n) return;
     const taken = state.queues[index]?.lastAvailIdx ?? 0;
-    const inFlight = (requests ?? []).filter(({ queue = 0 }) => queue === index).length;
+    const halfWritten = (ports ?? []).filter(
+      ({ id, buffer }) => buffer !== null && index === (id === 0 ? 1 : 2 * id + 3),
+    );
+    const inFlight = halfWritten.length + (requests ?? []).filter(({ queue = 0 }) => queue === index).length;
     memory.writeU16((Number(avail) + 2) as Gpa, taken, little);
     memory.writeU16((Number(used) + 2) as Gpa, (taken - inFlight) & 0xffff, little);
   });

@@ -130,8 +130,8 @@ export function moveCases<H, T extends TransportParts, D>(context: Context<H, T,
 /** Puts a buffer that is nowhere into the ring in which the driver sends, and kicks. */
 export function breakQueue<H, T extends TransportParts, D>(rig: Rig<H, T, D>): void {
   const { virtio } = rig.work;
-  // a queue that the device takes from at once: the only one of a disk, the first transmit queue of a card
-  const queue = virtio.rings.has(1) && virtio.id === 1 ? 1 : 0;
+  // a queue that the device takes from at once: the only one of a disk, the first transmit queue of a card or a console
+  const queue = virtio.rings.has(1) && (virtio.id === 1 || virtio.id === 3) ? 1 : 0;
   const nowhere = 2 ** 40;
   virtio.ring(queue).add([{ address: nowhere, length: 16, writable: false }], undefined);
   virtio.ring(queue).publish();

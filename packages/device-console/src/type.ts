@@ -1,46 +1,71 @@
+/**
+ * The console device as a type: what QEMU's versions and options make of it, beside the device itself.
+ *
+ * You bring:  a registry (`registryOf` of `@virtkit/core/qemu`).
+ * You get:    {@link consoleType}, with which streams with consoles are checked, converted, explained, compared, and opened.
+ * @packageDocumentation
+ */
 import type { TransportParts, VirtioState } from '@virtkit/core';
 import {
+  chosen,
   compareVersion,
   type Destined,
-  type DeviceType,
+  defined,
+  isSince,
+  type LiveDeviceType,
   type Making,
   numberOf,
   propertyNames,
   type QemuDevice,
   type Rewritten,
   refusal,
+  switchOf,
   type Verdict,
 } from '@virtkit/core/qemu';
-import { type ConsoleState, virtioConsole } from '../console.ts';
+import { CONFIG_BYTES } from './config-space.ts';
+import { type ConsoleState, PORTS_MAX, virtioConsole } from './layer.ts';
+import { ConsoleDevice } from './live/device.ts';
+import type { ConsoleOptions, PortOptions } from './live/options.ts';
+
+/** How a port is made, but for what it is connected to. */
+export type PortShape = Omit<PortOptions, 'backend'>;
+
+/** How a console device is made, but for what its ports are connected to. */
+export type ConsoleShape = Omit<ConsoleOptions, 'ports'> & { readonly ports?: readonly PortShape[] };
 
 const SPEC = 'Virtio 1.3 §5.3.3';
-/** `max_ports` of QEMU's console device, without port 0. */
+/** `max_ports` of QEMU's console device. */
 const DEFAULT_PORTS = 31;
-/** Ring sizes of port 0 and of the control queues; each further port has two queues of {@link PORT_RING}. */
-const FIRST_RINGS = [128, 128, 32, 32];
-const PORT_RING = 128;
+/** Machine version with which there are emergency writes by default. QEMU: `hw_compat_2_7` */
+const EMERGENCY_SINCE = '2.8';
 const BITS_OF_WORD = 32;
 
 /** virtio-console. */
-export const consoleType: DeviceType<ConsoleState> = {
+export const consoleType: LiveDeviceType<ConsoleState, ConsoleShape, ConsoleOptions> = {
   layer: virtioConsole,
   features: {
     1: { property: 'max_ports', needs: 'more than 1', spec: SPEC },
-    2: { property: 'emergency-write', machine: '2.8', spec: SPEC },
+    2: { property: 'emergency-write', machine: EMERGENCY_SINCE, spec: SPEC },
+  },
+  live: {
+    infer: inferConsole,
+    make: (options) => new ConsoleDevice(options),
+    unconnected: ({ ports = [], ...options } = {}) => ({
+      ...options,
+      // what is written is taken, and nobody sends anything
+      ports: ports.map((port) => ({ ...port, backend: { write: (_bytes, start, end) => end - start } })),
+    }),
   },
   qemu: {
     drivers: ['virtio-serial'],
     properties: propertyNames('max_ports emergency-write'),
-    queueSize: (index) => FIRST_RINGS[index] ?? PORT_RING,
-    queues: ({ device, complete }) => {
-      const ports = numberOf(device.properties.get('max_ports')) ?? (complete ? DEFAULT_PORTS : undefined);
-      if (ports === undefined) return undefined;
-      return [...FIRST_RINGS, ...new Array<number>(Math.max(2 * (ports - 1), 0)).fill(PORT_RING)];
-    },
+    queueSize: (index) => (index === 2 || index === 3 ? 32 : 128),
     pci: { vectors: ({ complete }, before) => (complete ? 2 : before) },
+    options: consoleMadeBy,
   },
   conversions: [{ convert: slotsBehind }],
   check: checkPorts,
+  findings: { ports: { toldBy: 'console-ports' }, 'port-unknown': { toldBy: 'console-ports' } },
   messages: [
     {
       // QEMU says nothing but where it stopped, and QEMU 11 not even that it was a console
@@ -63,6 +88,39 @@ export const consoleType: DeviceType<ConsoleState> = {
     },
   ],
 };
+
+/** How the console was made that has this state. Names and sizes leave no trace, nor does it which ports are terminals. */
+function inferConsole({ device, queues, config }: VirtioState<TransportParts, ConsoleState>): ConsoleShape {
+  const { ports } = device;
+  const layouts = ports.flatMap(({ buffer }) => (buffer === null ? [] : [buffer]));
+  const [layout] = layouts;
+  return {
+    maxPorts: Math.min(Math.max(queues.length / 2 - 1, 1), PORTS_MAX),
+    // the configuration is as long as its last field reaches
+    emergencyWrite: config.length > CONFIG_BYTES,
+    ports: ports.map(({ id, hostConnected }) => ({ id, console: id === 0, open: hostConnected !== 0 })),
+    ...(layout !== undefined && {
+      ndescs: layout.ndescsPlace === 'before' ? 'before' : 'after',
+      hostEndian: layout.byteOrder,
+    }),
+  };
+}
+
+/** How a QEMU makes the console that takes the state of one with these options. Its ports are judged by themselves. */
+function consoleMadeBy(inferred: ConsoleShape, making: Making): ConsoleShape {
+  const { properties } = making.device;
+  const given = defined({
+    maxPorts: chosen(making, numberOf(properties.get('max_ports')), DEFAULT_PORTS),
+    emergencyWrite: chosen(
+      making,
+      switchOf(properties.get('emergency-write')),
+      isSince(making, EMERGENCY_SINCE),
+    ),
+  });
+  const { maxPorts = DEFAULT_PORTS } = { ...inferred, ...given };
+  const ports = (inferred.ports ?? []).filter(({ id = 0 }) => id < maxPorts);
+  return { ...inferred, ...given, ports };
+}
 
 /** The ports must be the same, at the same numbers: QEMU compares the maps, and says nothing but where it stopped. */
 function checkPorts(

@@ -1,10 +1,11 @@
 import type { DeviceLayer, EarlyState, Report, TransportParts, VirtioState } from '@virtkit/core';
 import { type Field, type Reader, u8, u16, u32, type ValueOf, vmstate } from '@virtkit/vmstate';
-import { configSpace, featureNames } from './config-space.ts';
+import { describeConsoleConfig } from './config-space.ts';
+import { consoleFeatures } from './features.ts';
 import { type NdescsPlace, portBuffer } from './port-buffer.ts';
 
-/** QEMU's `VIRTIO_QUEUE_MAX` of 1024 queues, two for each port and two for control. */
-const PORTS_MAX = 511;
+/** Most ports of a device. QEMU's `VIRTIO_QUEUE_MAX` of 1024 queues, two for each port and two for control. */
+export const PORTS_MAX = 511;
 
 function portField(place: NdescsPlace | undefined) {
   return vmstate('port', 1).fields({
@@ -46,16 +47,11 @@ export const virtioConsole: DeviceLayer<ConsoleState> = {
   virtioId: 3,
   version: 3,
   minimum: 3,
-  features: featureNames('CONSOLE', ['SIZE', 'MULTIPORT', 'EMERG_WRITE']),
+  features: consoleFeatures,
   loadDevice,
   saveDevice: ({ portsMap }) => stateField(portsMap.length),
   check,
-  describeConfig: configSpace([
-    ['cols', 'u16'],
-    ['rows', 'u16'],
-    ['maxNrPorts', 'u32'],
-    ['emergWr', 'u32'],
-  ]),
+  describeConfig: describeConsoleConfig,
 };
 
 /** The map is as long as the most ports ask for; their number, in a byte order nobody knows, is told by the queues, too. */
@@ -88,11 +84,19 @@ function check(state: VirtioState<TransportParts, ConsoleState>, report: Report)
       complain('port-unknown', 'id', `port ${id} is not in the map of ports`);
     if (seen.has(id)) complain('port-twice', 'id', `port ${id} comes twice`);
     seen.add(id);
-    if (buffer !== null && buffer.iovIdx >= buffer.element.out.length)
+    if (buffer === null) return;
+    const segment = buffer.element.out[buffer.iovIdx];
+    if (segment === undefined)
       complain(
         'port-buffer',
         'buffer.iovIdx',
         `goes on in segment ${buffer.iovIdx} of ${buffer.element.out.length}`,
+      );
+    else if (buffer.iovOffset >= segment.len)
+      complain(
+        'port-buffer',
+        'buffer.iovOffset',
+        `goes on at byte ${buffer.iovOffset} of a segment of ${segment.len}`,
       );
   });
 }

@@ -1,0 +1,16 @@
+/**
+ * virtio-console: the live device with all its ports, and its part of a virtio device's saved state.
+ *
+ * You bring:  a transport (`@virtkit/transport-*`), `LiveDevice` or `virtioDevice` of `@virtkit/core`, and what the ports are connected
+ *             to: a terminal, streams, or your own {@link PortBackend}.
+ * You get:    consoles and serial ports that can be plugged, resized, throttled, and moved at any moment, half-written buffers too.
+ * Not here:   a terminal emulator.
+ * @packageDocumentation
+ */
+export { describeConsoleConfig } from './config-space.ts';
+export { CONSOLE_FEATURE, consoleFeatures } from './features.ts';
+export { type ConsolePort, type ConsoleState, virtioConsole } from './layer.ts';
+export type { GuestPort, PortBackend } from './live/backend.ts';
+export { ConsoleDevice } from './live/device.ts';
+export type { ConsoleOptions, ConsoleSize, PortOptions } from './live/options.ts';
+export type { NdescsPlace, PortBuffer } from './port-buffer.ts';
