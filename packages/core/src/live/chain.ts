@@ -255,13 +255,13 @@ export class RingChain implements Chain {
     into.known = -1;
   }
 
-  /** The same when the bytes were counted: those of all pieces, and before in {@link out} those to read. */
-  splitKnown(outCount: number, count: number, bytes: number): void {
+  /** The same when the bytes to write were counted, and those to read noted in {@link out} before. */
+  splitKnown(outCount: number, count: number, inBytes: number): void {
     const { out, in: into } = this;
     out.count = outCount;
     into.first = outCount;
     into.count = (count - outCount) | 0;
-    into.known = (bytes - out.known) | 0;
+    into.known = inBytes;
   }
 
   /**

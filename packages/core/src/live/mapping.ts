@@ -81,8 +81,8 @@ export class Mapping {
 
   /** The question of the fast path: do so many bytes, not 0, lie here from an address in two words? */
   holds(low: number, high: number, length: number): boolean {
-    const offset = (low - this.lo) >>> 0;
-    return high === this.hi && offset < this.span && (length - 1) >>> 0 < this.span - offset;
+    const offset = (low - this.lo) | 0;
+    return high === this.hi && offset >= 0 && length > 0 && offset <= ((this.span - length) | 0);
   }
 
   private place(bytes: Uint8Array): void {

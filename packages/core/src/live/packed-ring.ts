@@ -1,5 +1,6 @@
 import type { Gpa } from '../contract/memory.ts';
 import type { DescriptorTable } from './descriptor-cursor.ts';
+import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 import type { QueueSetup } from './ring.ts';
 import type { RingViews } from './ring-base.ts';
@@ -38,9 +39,14 @@ export class PackedRing implements RingViews, DescriptorTable {
   declare readonly littleEndian: boolean;
   /** The memory epoch that the views are of. */
   private epoch = -1;
+  /** The region of the driver's event structure. */
   private eventWords: Int32Array = new Int32Array(0);
-  /** Word of the driver's event structure; -1: number by number. */
+  /** Word of the driver's event structure in its region; -1: it is read number by number. */
   private eventAt = -1;
+  /** The region of the device's event structure. */
+  private deviceHalves: Uint16Array = new Uint16Array(0);
+  /** Half-word of the device's event structure in its region; -1: it is written number by number. */
+  private deviceAt = -1;
 
   constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
     this.size = size;
@@ -64,19 +70,24 @@ export class PackedRing implements RingViews, DescriptorTable {
     const { memory, littleEndian: little } = this;
     this.epoch = memory.epoch;
     const desc = memory.find(this.desc, 16 * this.size);
-    const event = memory.find(this.driverEvent, 4);
-    const at = desc === undefined ? -1 : this.desc - desc.gpa;
-    this.shared = desc?.shared === true || event?.shared === true;
-    this.fast = little && desc !== undefined && !desc.readonly && desc.words.length > 0 && at % 4 === 0;
-    if (this.fast && desc !== undefined) {
+    const driver = memory.find(this.driverEvent, 4);
+    const device = memory.find(this.deviceEvent, 4);
+    this.shared = [desc, driver, device].some((region) => region?.shared === true);
+    this.fast = little && desc !== undefined && !desc.readonly && isAligned(desc, this.desc, 4);
+    if (desc !== undefined && this.fast) {
       this.words = desc.words;
-      this.descBase = at / 4;
+      this.descBase = (this.desc - desc.gpa) / 4;
     }
-    const eventOffset = event === undefined ? -1 : this.driverEvent - event.gpa;
     this.eventAt = -1;
-    if (!little || event === undefined || event.words.length === 0 || eventOffset % 4 !== 0) return;
-    this.eventWords = event.words;
-    this.eventAt = eventOffset / 4;
+    if (little && driver !== undefined && isAligned(driver, this.driverEvent, 4)) {
+      this.eventWords = driver.words;
+      this.eventAt = (this.driverEvent - driver.gpa) / 4;
+    }
+    this.deviceAt = -1;
+    if (little && device !== undefined && !device.readonly && isAligned(device, this.deviceEvent, 2)) {
+      this.deviceHalves = device.halves;
+      this.deviceAt = (this.deviceEvent - device.gpa) / 2;
+    }
   }
 
   /**
@@ -127,8 +138,16 @@ export class PackedRing implements RingViews, DescriptorTable {
     return this.read16(this.driverEvent, 0) | (flags << 16);
   }
 
+  /** Asks for a kick when the driver makes this slot available; the wrap counter is bit 15. */
   setEventOffset(offWrap: number): void {
-    this.write16(this.deviceEvent, 0, offWrap);
+    const { deviceAt } = this;
+    if (deviceAt < 0) {
+      this.write16(this.deviceEvent, 0, offWrap);
+      return;
+    }
+    if (this.shared) Atomics.store(this.deviceHalves, deviceAt, offWrap);
+    else this.deviceHalves[deviceAt] = offWrap;
+    if (this.memory.log !== undefined) this.memory.markDirty(this.deviceEvent, 2);
   }
 
   /** What the device has asked for. */
@@ -155,4 +174,9 @@ export class PackedRing implements RingViews, DescriptorTable {
     this.memory.writeU16((base + offset) as Gpa, value, this.littleEndian);
     if (this.shared) fence();
   }
+}
+
+/** Has the region views, and does this address lie so that they can be used? */
+function isAligned(region: Mapping, gpa: Gpa, bytes: 2 | 4): boolean {
+  return region.words.length > 0 && (gpa - region.gpa) % bytes === 0;
 }

@@ -89,6 +89,7 @@ export abstract class PackedWalk extends RingBase {
         if (outEnd < 0) {
           outEnd = filled;
           chain.out.known = sum;
+          sum = 0;
         }
       } else if (outEnd >= 0) break;
       sum = (sum + length) | 0;
@@ -102,6 +103,7 @@ export abstract class PackedWalk extends RingBase {
         if (outEnd < 0) {
           outEnd = filled;
           chain.out.known = sum;
+          sum = 0;
         }
         // more pieces than the ring has descriptors: the driver changes them meanwhile
         if (filled >> 1 > (end - begin) >> 2) break;

@@ -70,6 +70,7 @@ export abstract class SplitWalk extends RingBase {
         if (outEnd < 0) {
           outEnd = end;
           chain.out.known = sum;
+          sum = 0;
         }
       } else if (outEnd >= 0) break;
       sum = (sum + length) | 0;
@@ -81,6 +82,7 @@ export abstract class SplitWalk extends RingBase {
         if (outEnd < 0) {
           outEnd = end;
           chain.out.known = sum;
+          sum = 0;
         }
         // more pieces than the table has descriptors: the driver changes them meanwhile
         if (end >> 1 > max) break;
