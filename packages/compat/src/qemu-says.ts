@@ -27,6 +27,22 @@ export function ringTooLarge(queue: number, entries: number, limit: number): str
   return `VQ ${queue} vring.num ${entries} exceeds allocated max ${limit}`;
 }
 
+/** The line with which a QEMU refuses a block of RAM that it does not have. */
+export function unknownBlock(block: string): string {
+  return `Unknown ramblock "${block}", cannot accept migration`;
+}
+
+/** The line with which a QEMU refuses a section that it does not have. */
+export function unknownSection(qemu: QemuVersion, idstr: string, instanceId: number): string {
+  const words = compareVersion(qemu.name, '11.0') >= 0 ? 'Unknown section' : 'Unknown savevm section';
+  return `${words} or instance '${idstr}' ${instanceId}. Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices`;
+}
+
+/** The line with which a QEMU refuses a byte of configuration space that no driver can change. */
+export function badConfig(at: number, stream: string, device: string): string {
+  return `get_pci_config_device: Bad config data: i=${hex(at)} read: ${stream} device: ${device} cmask: ff wmask: 0 w1cmask:0`;
+}
+
 /** The line with which a QEMU refuses a block of RAM of another size, in bytes. */
 export function sizeMismatch(block: string, received: number, local: number): string {
   return `Size mismatch: ${block}: ${hex(received)} != ${hex(local)}: Invalid argument`;

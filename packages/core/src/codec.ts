@@ -138,7 +138,7 @@ function stateFromJson<T extends TransportParts, D>(json: Json, layers: Layers<T
   };
 }
 
-/** The JSON says what it holds, whatever the layout: the first form that takes it. */
+/** The device's part from JSON, by the first of the forms that its layer names. */
 function deviceFromJson<D>(
   device: DeviceLayer<D>,
   early: Parameters<DeviceLayer<D>['loadDevice']>[0],

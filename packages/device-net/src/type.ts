@@ -6,7 +6,7 @@
  * @packageDocumentation
  */
 import { hasFeature } from '@virtkit/core';
-import { isSince, type LiveDeviceType, propertyNames } from '@virtkit/core/qemu';
+import { type LiveDeviceType, propertyNames } from '@virtkit/core/qemu';
 import { NET_FEATURE } from './features.ts';
 import { net } from './layer.ts';
 import { NetDevice } from './live/device.ts';
@@ -22,9 +22,6 @@ export type { NetShape };
 
 /** Entries of the control queue's ring. */
 const CONTROL_RING = 64;
-
-/** Machine version with which a card has vectors for all its queues; older machines have a fixed number. */
-const VECTORS_FOR_ALL = '6.0';
 
 /** virtio-net. */
 export const netType: LiveDeviceType<NetState, NetShape, NetOptions> = {
@@ -59,10 +56,7 @@ export const netType: LiveDeviceType<NetState, NetShape, NetOptions> = {
     sizeProperty: (index, count) =>
       index === count - 1 ? undefined : index % 2 === 0 ? 'rx_queue_size' : 'tx_queue_size',
     pci: {
-      vectors: (making, before) => {
-        if (!making.complete) return before;
-        return isSince(making, VECTORS_FOR_ALL) ? 2 * (making.device.network?.queues ?? 1) + 2 : undefined;
-      },
+      vectors: ({ complete }, before) => (complete ? undefined : before),
     },
     options: netMadeBy,
   },

@@ -1,7 +1,8 @@
-import { compareVersion, type QemuDevice, switchOf, type Verdict } from '@virtkit/core/qemu';
+import { compareVersion, type QemuDevice, refusal, switchOf, type Verdict } from '@virtkit/core/qemu';
 import { type MigrationStream, type StreamSection, splitIdstr } from '@virtkit/migration';
 import type { BoardWords, Destination } from '../destination/destination.ts';
 import { sectionName } from '../destination/qemu-types.ts';
+import { unknownBlock, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 import { checkBridge } from './check-bridge.ts';
 
@@ -52,19 +53,15 @@ function missingPart(
   { header: { idstr, instanceId } }: StreamSection,
   destination: Destination,
   board: BoardWords,
-  target: Target,
+  { qemu }: Target,
 ): Verdict[] {
   const { path, name } = splitIdstr(idstr);
   const missing = (reason: string, property: string): Verdict[] => [
-    {
-      code: 'no-device',
-      severity: 'refused',
-      path: idstr,
-      reason,
-      qemuSays: unknownSection(target, idstr, instanceId),
+    refusal('no-device', idstr, reason, {
+      qemuSays: unknownSection(qemu, idstr, instanceId),
       property,
       advice: 'start the target with what the source had',
-    },
+    }),
   ];
   const pc = /^pc-/.test(destination.machine ?? '');
   if (idstr === 'slirp' && instanceId >= board.userNetworks)
@@ -108,24 +105,15 @@ const SECTIONS: Readonly<Record<string, string>> = {
   e1000e: 'e1000e',
 };
 
-function unknownSection({ qemu }: Target, idstr: string, instanceId: number): string {
-  const words = compareVersion(qemu.name, '11.0') >= 0 ? 'Unknown section' : 'Unknown savevm section';
-  return `${words} or instance '${idstr}' ${instanceId}. Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices`;
-}
-
 function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Verdict[] {
   const block = ram?.blocks.find(({ name }) => name === '/rom@etc/acpi/tables');
   if (block === undefined || switchOf(options.get('acpi')) !== false) return [];
   return [
-    {
-      code: 'ramblock',
-      severity: 'refused',
-      path: `ram / ${block.name}`,
-      reason: 'the source had ACPI, and the target does not',
-      qemuSays: `Unknown ramblock "${block.name}", cannot accept migration`,
+    refusal('ramblock', `ram / ${block.name}`, 'the source had ACPI, and the target does not', {
+      qemuSays: unknownBlock(block.name),
       property: 'acpi (of the machine)',
       advice: 'start the target with acpi as at the source',
-    },
+    }),
   ];
 }
 
@@ -157,14 +145,15 @@ export function checkMigratable({ devices, machine }: Destination, { qemu }: Tar
     if (found === undefined && !zpci) return [];
     const name = found === undefined ? 'zpci' : `${place ?? ''}/${found[1]}`;
     return [
-      {
-        code: 'non-migratable',
-        severity: 'refused',
-        path: 'command line',
-        reason: `the target has ${driver}, which cannot be migrated: with it, QEMU loads nothing`,
-        qemuSays: `State blocked by non-migratable device '${name}'`,
-        advice: 'start the target without it, and add it later',
-      },
+      refusal(
+        'non-migratable',
+        'command line',
+        `the target has ${driver}, which cannot be migrated: with it, QEMU loads nothing`,
+        {
+          qemuSays: `State blocked by non-migratable device '${name}'`,
+          advice: 'start the target without it, and add it later',
+        },
+      ),
     ];
   });
 }

@@ -1,4 +1,4 @@
-import { numberOf, switchOf, type Verdict } from '@virtkit/core/qemu';
+import { numberOf, refusal, switchOf, type Verdict } from '@virtkit/core/qemu';
 import { type StreamSection, splitIdstr } from '@virtkit/migration';
 import { capabilities } from '@virtkit/transport-pci';
 import { hex } from '@virtkit/vmstate';
@@ -47,15 +47,18 @@ export function checkBridge({ header: { idstr }, body }: StreamSection, { device
   ];
   return compared
     .filter(({ here, there }) => here !== there)
-    .map(({ property, here, there, at }) => ({
-      code: 'config-space',
-      severity: 'refused',
-      path: `${idstr} / config[${hex(at)}]`,
-      reason: `${property} of the ${device.driver} is ${here} in the stream, and ${there} at the target`,
-      qemuSays: `get_pci_config_device: Bad config data: i=${hex(at)} read:`,
-      property,
-      advice: `give the target's ${device.driver} the same ${property} as at the source`,
-    }));
+    .map(({ property, here, there, at }) =>
+      refusal(
+        'config-space',
+        `${idstr} / config[${hex(at)}]`,
+        `${property} of the ${device.driver} is ${here} in the stream, and ${there} at the target`,
+        {
+          qemuSays: `get_pci_config_device: Bad config data: i=${hex(at)} read:`,
+          property,
+          advice: `give the target's ${device.driver} the same ${property} as at the source`,
+        },
+      ),
+    );
 }
 
 function portWords(config: Uint8Array, said: (property: string) => string | undefined): Compared[] {

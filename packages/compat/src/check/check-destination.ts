@@ -1,14 +1,9 @@
-import {
-  compareVersion,
-  type DeviceType,
-  type QemuDevice,
-  typeNamed,
-  type Verdict,
-} from '@virtkit/core/qemu';
+import { type DeviceType, type QemuDevice, refusal, typeNamed, type Verdict } from '@virtkit/core/qemu';
 import { type MigrationStream, splitIdstr } from '@virtkit/migration';
 import { hex } from '@virtkit/vmstate';
 import type { Destination } from '../destination/destination.ts';
 import { sectionName } from '../destination/qemu-types.ts';
+import { sizeMismatch, unknownBlock, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
 /** Names of the block that is the machine's memory, unless the command line gives it a back end. */
@@ -26,20 +21,17 @@ export function checkBlocks(
     if (block !== undefined && (length === block.used || (block.most > block.used && length <= block.most)))
       return [];
     return [
-      {
-        code: block === undefined ? 'ramblock' : 'ramblock-size',
-        severity: 'refused',
-        path: `ram / ${name}`,
-        reason:
-          block === undefined
-            ? `the target has no block of RAM "${name}"; it has ${[...there.keys()].join(', ')}`
-            : `${hex(length)} bytes in the stream, and ${hex(block.used)} at the target`,
-        qemuSays:
-          block === undefined
-            ? `Unknown ramblock "${name}", cannot accept migration`
-            : `Size mismatch: ${name}: ${hex(length)} != ${hex(block.used)}: Invalid argument`,
-        advice: 'give the target the memory, the firmware and the devices that the source had',
-      },
+      refusal(
+        block === undefined ? 'ramblock' : 'ramblock-size',
+        `ram / ${name}`,
+        block === undefined
+          ? `the target has no block of RAM "${name}"; it has ${[...there.keys()].join(', ')}`
+          : `${hex(length)} bytes in the stream, and ${hex(block.used)} at the target`,
+        {
+          qemuSays: block === undefined ? unknownBlock(name) : sizeMismatch(name, length, block.used),
+          advice: 'give the target the memory, the firmware and the devices that the source had',
+        },
+      ),
     ];
   });
 }
@@ -74,32 +66,34 @@ function whereItIs(
 }
 
 function nameVerdict(found: string, there: string | undefined): Verdict {
-  return {
-    code: 'ramblock',
-    severity: 'refused',
-    path: `ram / ${found}`,
-    reason: `guest memory is the block "${found}" in the stream, and ${there === undefined ? "the machine's own" : `"${there}"`} at the target`,
-    qemuSays: `Unknown ramblock "${found}", cannot accept migration`,
-    property: 'memory-backend (of the machine)',
-    advice:
-      there === undefined || MAIN_RAM.test(found)
-        ? 'give the target the same memory back end, or none, as the source had'
-        : `give the target's memory back end the id "${found.replace('/objects/', '')}"`,
-  };
+  return refusal(
+    'ramblock',
+    `ram / ${found}`,
+    `guest memory is the block "${found}" in the stream, and ${there === undefined ? "the machine's own" : `"${there}"`} at the target`,
+    {
+      qemuSays: unknownBlock(found),
+      property: 'memory-backend (of the machine)',
+      advice:
+        there === undefined || MAIN_RAM.test(found)
+          ? 'give the target the same memory back end, or none, as the source had'
+          : `give the target's memory back end the id "${found.replace('/objects/', '')}"`,
+    },
+  );
 }
 
 function sizeVerdict(name: string, here: number, there: number): Verdict[] {
   if (here === there) return [];
   return [
-    {
-      code: 'ram-size',
-      severity: 'refused',
-      path: `ram / ${name}`,
-      reason: `the guest has ${here / 2 ** 20} MiB of memory, and the target ${there / 2 ** 20}`,
-      qemuSays: `Size mismatch: ${name}: ${hex(here)} != ${hex(there)}: Invalid argument`,
-      property: '-m',
-      advice: `start the target with -m ${here / 2 ** 20}M`,
-    },
+    refusal(
+      'ram-size',
+      `ram / ${name}`,
+      `the guest has ${here / 2 ** 20} MiB of memory, and the target ${there / 2 ** 20}`,
+      {
+        qemuSays: sizeMismatch(name, here, there),
+        property: '-m',
+        advice: `start the target with -m ${here / 2 ** 20}M`,
+      },
+    ),
   ];
 }
 
@@ -125,20 +119,19 @@ export function checkPlaces(
     const virtio = name.startsWith('virt') || (there?.startsWith('virtio-') ?? false);
     if (!virtio) return [];
     const elsewhere = [...sections].filter(([, each]) => each === name).map(([place]) => place);
-    const words = compareVersion(qemu.name, '11.0') >= 0 ? 'Unknown section' : 'Unknown savevm section';
     return [
-      {
-        code: 'no-device',
-        severity: 'refused',
-        path: idstr,
-        reason:
-          there === undefined
-            ? `the target has no device at ${path}${elsewhere.length > 0 ? `; it has ${name} at ${elsewhere.join(', ')}` : ''}`
-            : `the target has ${there} at ${path}`,
-        qemuSays: `${words} or instance '${idstr}' ${instanceId}. Make sure that your current VM setup matches your saved VM setup, including any hotplugged devices`,
-        property: path.startsWith('/') ? 'devno' : path.startsWith('virtio-mmio') ? 'bus' : 'addr, bus',
-        advice: `give the target a ${name} at ${path}`,
-      },
+      refusal(
+        'no-device',
+        idstr,
+        there === undefined
+          ? `the target has no device at ${path}${elsewhere.length > 0 ? `; it has ${name} at ${elsewhere.join(', ')}` : ''}`
+          : `the target has ${there} at ${path}`,
+        {
+          qemuSays: unknownSection(qemu, idstr, instanceId),
+          property: path.startsWith('/') ? 'devno' : path.startsWith('virtio-mmio') ? 'bus' : 'addr, bus',
+          advice: `give the target a ${name} at ${path}`,
+        },
+      ),
     ];
   });
 }
@@ -157,15 +150,16 @@ export function checkRoms({ ram }: MigrationStream, { devices }: Destination): V
     const reason = whyNoRom(device, type);
     if (reason === undefined) return [];
     return [
-      {
-        code: 'ramblock',
-        severity: 'refused',
-        path: `ram / ${name}`,
-        reason: `the stream has the option ROM of ${type} at ${place}, and ${reason}`,
-        qemuSays: `Unknown ramblock "${name}", cannot accept migration`,
-        property: 'romfile, rombar',
-        advice: 'give the device at the target the same romfile and rombar as at the source',
-      },
+      refusal(
+        'ramblock',
+        `ram / ${name}`,
+        `the stream has the option ROM of ${type} at ${place}, and ${reason}`,
+        {
+          qemuSays: unknownBlock(name),
+          property: 'romfile, rombar',
+          advice: 'give the device at the target the same romfile and rombar as at the source',
+        },
+      ),
     ];
   });
 }

@@ -1,6 +1,7 @@
 import { type DeviceType, type Making, numberOf, refusal, type Verdict } from '@virtkit/core/qemu';
 import { hex } from '@virtkit/vmstate';
 import { isLookedAtIn } from '../destination/known-properties.ts';
+import { badConfig } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
 /** Properties of the target's device that nothing looks at: with one of them, there is no yes. */
@@ -44,7 +45,7 @@ export function checkClass(
       `${title} / transport.config[${hex(at)}]`,
       `class ${hex(here)} in the stream, and ${hex(said)} in the target's ${driver}`,
       {
-        qemuSays: `get_pci_config_device: Bad config data: i=${hex(at)} read: ${byte(here)} device: ${byte(said)} cmask: ff wmask: 0 w1cmask:0`,
+        qemuSays: badConfig(at, byte(here), byte(said)),
         property: 'class',
         advice: 'give the target the class that the source had',
       },

@@ -39,7 +39,7 @@ export interface RingFeatures {
   readonly inOrder?: boolean;
   /** NOTIFICATION_DATA; default false. */
   readonly notificationData?: boolean;
-  /** RING_RESET; default true, as machines since 7.2. */
+  /** RING_RESET; default true, as QEMU's newest machines (property `queue_reset`). */
   readonly ringReset?: boolean;
   /** NOTIFY_ON_EMPTY, of legacy drivers; default true. */
   readonly notifyOnEmpty?: boolean;

@@ -1,39 +1,44 @@
 import { HostError } from '@virtkit/core';
+import { compareVersion, DEFAULT_CHANGED } from '@virtkit/core/qemu';
 
 /**
  * What QEMU's machine types set for virtio over PCI, so that an old guest finds the device that it knows. Each property
  * is visible to the guest or in the saved state; a stream can only be loaded where all of them are the same.
  */
 export interface MachineProperties {
-  /** `x-pcie-err-unc-mask`: AER has a mask of uncorrectable errors. Since 8.0. */
+  /** `x-pcie-err-unc-mask`: AER has a mask of uncorrectable errors. */
   readonly errUncMask: boolean;
-  /** `x-pcie-ext-tag`: PCIe extended tags. Since 9.2. */
+  /** `x-pcie-ext-tag`: PCIe extended tags. */
   readonly extTag: boolean;
-  /** `queue_reset`: RING_RESET is offered. Since 7.2. */
+  /** `queue_reset`: RING_RESET is offered. */
   readonly ringReset: boolean;
-  /** `x-ats-page-aligned`. Since 5.2. */
+  /** `x-ats-page-aligned`. */
   readonly atsPageAligned: boolean;
-  /** `use-disabled-flag`: without bus mastering the device does nothing. Since 5.0. */
+  /** `use-disabled-flag`: without bus mastering the device does nothing. */
   readonly useDisabled: boolean;
-  /** `x-pcie-flr-init`: function level reset. Since 4.2. */
+  /** `x-pcie-flr-init`: function level reset. */
   readonly flr: boolean;
-  /** `use-started`: "started" is a flag beside DRIVER_OK. Since 4.1. */
+  /** `use-started`: "started" is a flag beside DRIVER_OK. */
   readonly useStarted: boolean;
-  /** `x-pcie-deverr-init`, `-lnkctl-init`, `-pm-init`, `-extcap-init`: writable PCIe control registers. Since 2.9. */
+  /** `x-pcie-deverr-init`, `-lnkctl-init`, `-pm-init`, `-extcap-init`: writable PCIe control registers. */
   readonly pcieControls: boolean;
-  /** `page-per-vq`: a page of notification addresses for each queue. Up to 2.7. */
+  /** `page-per-vq`: a page of notification addresses for each queue. */
   readonly pagePerVq: boolean;
-  /** `disable-modern`: legacy only. Up to 2.6. */
+  /** `disable-modern`: legacy only. */
   readonly legacyOnly: boolean;
-  /** `migrate-extra`: the modern registers are in the saved state. Since 2.5. */
+  /** `migrate-extra`: the modern registers are in the saved state. */
   readonly migrateExtra: boolean;
-  /** `x-disable-pcie` off: may be a PCI Express function. Since 2.5. */
+  /** `x-disable-pcie` off: may be a PCI Express function. */
   readonly express: boolean;
-  /** Device types for which `any_layout` is off: ANY_LAYOUT is not offered. Up to 2.3. */
+  /** Device types for which `any_layout` is off: ANY_LAYOUT is not offered. */
   readonly withoutAnyLayout: readonly number[];
   /** MSI-X vectors of a device type, where the machine fixes them. */
   readonly vectors: Readonly<Record<number, number>>;
 }
+
+/** Machine versions with which cards and disks have as many vectors as queues: those before fix the number. */
+const CARD_VECTORS_SINCE = '6.0';
+const DISK_VECTORS_SINCE = '2.12';
 
 const NETWORK_CARD = 1;
 const BLOCK_DEVICE = 2;
@@ -51,25 +56,27 @@ export function machineProperties(machine = '7.2'): MachineProperties {
   const match = /(?:^|-)(\d+)\.(\d+)$/.exec(machine);
   if (match === null)
     throw new HostError(`machine '${machine}': a version such as '7.2' expected at the end`);
-  const version = 1000 * Number(match[1]) + Number(match[2]);
-  const since = (major: number, minor: number): boolean => version >= 1000 * major + minor;
+  const version = `${match[1]}.${match[2]}`;
+  const since = (changed: string): boolean => compareVersion(version, changed) >= 0;
   return {
-    extTag: since(9, 2),
-    errUncMask: since(8, 0),
-    ringReset: since(7, 2),
-    atsPageAligned: since(5, 2),
-    useDisabled: since(5, 0),
-    flr: since(4, 2),
-    useStarted: since(4, 1),
-    pcieControls: since(2, 9),
-    pagePerVq: !since(2, 8),
-    legacyOnly: !since(2, 7),
-    migrateExtra: since(2, 5),
-    express: since(2, 5),
-    withoutAnyLayout: since(2, 4) ? [] : [BLOCK_DEVICE, CONSOLE, ENTROPY_SOURCE, BALLOON, TRANSPORT_9P],
+    extTag: since(DEFAULT_CHANGED['x-pcie-ext-tag']),
+    errUncMask: since(DEFAULT_CHANGED['x-pcie-err-unc-mask']),
+    ringReset: since(DEFAULT_CHANGED.queue_reset),
+    atsPageAligned: since(DEFAULT_CHANGED['x-ats-page-aligned']),
+    useDisabled: since(DEFAULT_CHANGED['use-disabled-flag']),
+    flr: since(DEFAULT_CHANGED['x-pcie-flr-init']),
+    useStarted: since(DEFAULT_CHANGED['use-started']),
+    pcieControls: since(DEFAULT_CHANGED['x-pcie-deverr-init']),
+    pagePerVq: !since(DEFAULT_CHANGED['page-per-vq']),
+    legacyOnly: !since(DEFAULT_CHANGED['disable-modern']),
+    migrateExtra: since(DEFAULT_CHANGED['migrate-extra']),
+    express: since(DEFAULT_CHANGED['x-disable-pcie']),
+    withoutAnyLayout: since(DEFAULT_CHANGED.any_layout)
+      ? []
+      : [BLOCK_DEVICE, CONSOLE, ENTROPY_SOURCE, BALLOON, TRANSPORT_9P],
     vectors: {
-      ...(!since(6, 0) && { [NETWORK_CARD]: 3 }),
-      ...(!since(2, 12) && { [BLOCK_DEVICE]: 2 }),
+      ...(!since(CARD_VECTORS_SINCE) && { [NETWORK_CARD]: 3 }),
+      ...(!since(DISK_VECTORS_SINCE) && { [BLOCK_DEVICE]: 2 }),
     },
   };
 }
