@@ -128,6 +128,7 @@ const RANGES: ReadonlySet<string> = new Set([
   'device-blk/src/live/geometry.ts CYLINDERS_MAX',
   'device-blk/src/live/parse.ts REQUEST_BYTES_MAX',
   'device-blk/src/live/wire.ts REQUEST_SECTORS_MAX',
+  'device-blk/src/qemu/options.ts AUTO_QUEUES_MAX',
   'core/src/live/mapping.ts REGION_MAX',
   'core/src/state/element.ts ELEMENT_SEGMENTS_MAX',
   'device-net/src/layer.ts PAIRS_MAX',

@@ -77,12 +77,12 @@ function parse(entry: unknown): Saved[] {
   const [version, ...items] = entry as unknown[];
   if (version !== VERSION)
     throw new StateError('v86-version', `virtkit entry of version ${String(version)}, ${VERSION} is known`);
-  const saved: Saved[] = [];
+  const saved = new Map<number, Saved>();
   for (let i = 0; i < items.length; i += 3) {
     const [slot, name, bytes] = items.slice(i, i + 3);
     if (typeof slot !== 'number' || typeof name !== 'string' || !(bytes instanceof Uint8Array))
       throw new StateError('v86-entry', `device ${i / 3} of the snapshot: slot, name and bytes expected`);
-    const other = saved.find((one) => one.slot === slot);
+    const other = saved.get(slot);
     if (other !== undefined) {
       throw new StateError(
         'v86-entry',
@@ -90,7 +90,7 @@ function parse(entry: unknown): Saved[] {
         { slot, first: other.name, second: name },
       );
     }
-    saved.push({ slot, name, bytes });
+    saved.set(slot, { slot, name, bytes });
   }
-  return saved;
+  return [...saved.values()];
 }
