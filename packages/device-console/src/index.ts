@@ -14,3 +14,5 @@ export type { GuestPort, PortBackend } from './live/backend.ts';
 export { ConsoleDevice } from './live/device.ts';
 export type { ConsoleOptions, ConsoleSize, PortOptions } from './live/options.ts';
 export type { NdescsPlace, PortBuffer } from './port-buffer.ts';
+export { type ConnectedPort, type Terminal, terminalPort } from './ports/terminal.ts';
+export { type ByteSink, type ByteSource, streamPort } from './ports/web-streams.ts';

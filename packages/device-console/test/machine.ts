@@ -146,4 +146,4 @@ export class Line implements PortBackend {
 }
 
 export const ascii = (words: string): Uint8Array => Uint8Array.from(words, (c) => c.charCodeAt(0));
-export const text = (bytes: Iterable<number>): string => String.fromCharCode(...bytes);
+export const text = (bytes: Iterable<number>): string => Buffer.from([...bytes]).toString('latin1');

@@ -1,6 +1,7 @@
 // Requests whose driver allocates nothing: what grows the heap is the device's.
 import { MappedMemory, type TransportParts, type VirtioState } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { ConsoleDevice, type GuestPort } from '@virtkit/device-console';
 import { type NetBackend, NetDevice, type NetPort } from '@virtkit/device-net';
 import { RngDevice } from '@virtkit/device-rng';
 import type { CcwParts } from '@virtkit/transport-ccw';
@@ -147,7 +148,7 @@ interface Work {
   readonly queue: number;
   readonly chain: (view: DataView, little: boolean, headerBytes: number) => Buffer[];
   readonly make: () => {
-    readonly model: BlkDevice | NetDevice | RngDevice;
+    readonly model: BlkDevice | NetDevice | RngDevice | ConsoleDevice;
     readonly after: (count: number) => void;
   };
 }
@@ -221,6 +222,31 @@ function rngWork(bytes: number): Work {
   };
 }
 
+function consoleWork(name: string, queue: 0 | 1, bytes: number): Work {
+  const keys = new Uint8Array(bytes);
+  return {
+    name,
+    virtioId: 3,
+    queues: 2,
+    features: 0n,
+    queue,
+    make: () => {
+      let port: GuestPort | undefined;
+      const backend = {
+        attach: (given: GuestPort) => {
+          port = given;
+        },
+        write: (_bytes: Uint8Array, start: number, end: number) => end - start,
+      };
+      const after = (count: number): void => {
+        if (queue === 0) for (let i = 0; i < count; i++) port?.send(keys);
+      };
+      return { model: new ConsoleDevice({ maxPorts: 1, ports: [{ console: true, backend }] }), after };
+    },
+    chain: () => [{ at: BUFFERS, length: bytes, flags: queue === 0 ? WRITE : 0 }],
+  };
+}
+
 const WORKS: readonly Work[] = [
   blkWork('read 512 B', 0, 512),
   blkWork('read 4096 B', 0, 4096),
@@ -230,6 +256,8 @@ const WORKS: readonly Work[] = [
   netWork('receive 60 B', 0, 60),
   netWork('receive 1514 B', 0, 1514),
   rngWork(64),
+  consoleWork('write 80 B', 1, 80),
+  consoleWork('type 1 B', 0, 1),
 ];
 
 /** How the driver kicks, and takes the interrupt, without making an object. */
@@ -377,7 +405,15 @@ const CHOSEN = [
 ];
 
 const SAMPLE_RINGS = ['split', 'packed, event index'];
-const SAMPLE_WORKS = ['read 512 B', 'write 4096 B', 'send 1514 B', 'receive 60 B', 'random 64 B'];
+const SAMPLE_WORKS = [
+  'read 512 B',
+  'write 4096 B',
+  'send 1514 B',
+  'receive 60 B',
+  'random 64 B',
+  'write 80 B',
+  'type 1 B',
+];
 
 export const HEAP_CASES: readonly HeapCase[] = WAYS.flatMap((one) =>
   RING_MODES.filter(({ name, modern }) => CHOSEN.includes(name) && (one.bench.modern || !modern)).flatMap(

@@ -1,5 +1,6 @@
 import { MappedMemory, type TransportParts } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk } from '@virtkit/device-blk';
+import { ConsoleDevice, type ConsoleState, virtioConsole } from '@virtkit/device-console';
 import { NetDevice, type NetState, net } from '@virtkit/device-net';
 import { RngDevice, type RngState, rng } from '@virtkit/device-rng';
 import { BLK_DRIVER_FEATURES } from '../src/driver/blk.ts';
@@ -14,6 +15,7 @@ import type { DeviceBench, TransportBench } from '../src/suite/bench.ts';
 import { blkBench } from '../src/suite/blk-bench.ts';
 import { DiskWorld, type TestDiskBackend } from '../src/suite/blk-world.ts';
 import { Random } from '../src/suite/case.ts';
+import { consoleBench } from '../src/suite/console-bench.ts';
 import { netBench } from '../src/suite/net-bench.ts';
 import type { TestNetBackend } from '../src/suite/net-world.ts';
 import { RING_MODES, type RingMode } from '../src/suite/rings.ts';
@@ -57,6 +59,8 @@ const PACKET_MAX = 4096 + 65536;
 
 /** Bytes that a source of entropy is asked for at most. */
 const ENTROPY_MAX = 65_536;
+/** Bytes of a port that a back end is given at most. */
+const PORT_CHUNK_MAX = 65_536;
 
 const ROM = 0x10_0000;
 const ROM_BYTES = 0x4000;
@@ -209,6 +213,46 @@ const flakyEntropy: DeviceBench<RngState> = rngBench({
   },
 });
 
+/** A console whose ports take what they like, come and go, and are opened, closed and resized, each time that one is written to. */
+const fullConsole: DeviceBench<ConsoleState> = consoleBench({
+  layer: virtioConsole,
+  timing: 'busy',
+  ports: 3,
+  make: (backends) => {
+    let turn = 0;
+    const console = new ConsoleDevice({
+      maxPorts: 4,
+      sizes: true,
+      ports: backends.map((backend, id) => ({
+        id,
+        console: id === 0,
+        ...(id === 1 && { name: 'org.example.agent' }),
+        backend: {
+          ...backend,
+          write: (bytes, start, end) => {
+            counted(end - start);
+            judge('bytes of a port', 0, end - start, PORT_CHUNK_MAX);
+            disturb(turn++, id);
+            return backend.write(bytes, start, end);
+          },
+        },
+      })),
+    });
+    const disturb = (now: number, id: number): void => {
+      const port = console.port(id);
+      if (now % 11 === 3) console.port(0).resize(now & 0xff, 25);
+      if (now % 13 === 5) port.close();
+      if (now % 13 === 9) port.open();
+      const [, , , fourth] = console.ports;
+      if (now % 17 === 8 && fourth === undefined)
+        console.plug({ backend: { write: (_bytes, start, end) => (end - start) >> 1 } });
+      if (now % 17 === 15 && fourth !== undefined) console.unplug(fourth.id);
+      for (const each of console.ports) each.send(Uint8Array.of(now));
+    };
+    return console;
+  },
+});
+
 const NET_EVERYTHING = bits(...Object.values(NET_F));
 
 const [split, , , , , splitEverything] = RING_MODES as [RingMode, ...RingMode[]];
@@ -245,6 +289,7 @@ function targets<H, T extends TransportParts>(
     add(rings, 'card', card('busy', 2));
     add(rings, 'card with everything', fullCard, NET_EVERYTHING);
     add(rings, 'entropy', flakyEntropy);
+    add(rings, 'console', fullConsole);
   }
   return list;
 }

@@ -1,0 +1,87 @@
+import type { GuestPort, PortBackend } from '../live/backend.ts';
+import { Outgoing } from './outgoing.ts';
+
+declare const TextEncoder: new () => { encode(text: string): Uint8Array };
+
+/** A subscription. */
+interface Disposable {
+  dispose(): void;
+}
+
+/** A terminal emulator, as far as a port needs it: xterm.js is one as it stands. */
+export interface Terminal {
+  readonly cols?: number;
+  readonly rows?: number;
+  /** Keys and pastes, as text. */
+  onData(listener: (text: string) => void): Disposable;
+  /** Reports that are no UTF-8, a character for each byte. */
+  onBinary?(listener: (bytes: string) => void): Disposable;
+  onResize?(listener: (size: { readonly cols: number; readonly rows: number }) => void): Disposable;
+  /** Shows bytes. Calls back when it has. */
+  write(bytes: Uint8Array, shown?: () => void): void;
+}
+
+/** A port's back end that lets go of what it is connected to. */
+export interface ConnectedPort extends PortBackend {
+  /** Lets go: nothing comes from there any more. For a device that is gone, where its state was moved to another. */
+  disconnect(): void;
+}
+
+/** Bytes that a terminal has and has not shown; with more the guest waits. */
+const SHOWING_MAX = 1 << 17;
+
+/**
+ * A terminal at a console port.
+ *
+ * ```ts
+ * const serial = new ConsoleDevice({ ports: [{ console: true, backend: terminalPort(terminal) }] });
+ * ```
+ *
+ * The guest waits while the terminal has 128 KiB to show. Keys wait while the guest has no room, 1 MiB at most: what is pasted beyond that is
+ * lost. Its size goes to the guest if the device offers sizes (`sizes: true`).
+ */
+export function terminalPort(terminal: Terminal): ConnectedPort {
+  const outgoing = new Outgoing();
+  const encoder = new TextEncoder();
+  let showing = 0;
+  let refused = false;
+  let gone = false;
+  let port: GuestPort | undefined;
+  const resize = (columns: number | undefined, rows: number | undefined): void => {
+    if (columns !== undefined && rows !== undefined) port?.resize(columns, rows);
+  };
+  const listeners = [
+    terminal.onData((text) => outgoing.send(encoder.encode(text))),
+    terminal.onBinary?.((bytes) => outgoing.send(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))),
+    terminal.onResize?.(({ cols, rows }) => resize(cols, rows)),
+  ];
+  return {
+    attach: (given) => {
+      port = given;
+      outgoing.attach(given);
+      resize(terminal.cols, terminal.rows);
+    },
+    write: (bytes, start, end) => {
+      if (gone) return end - start;
+      const taken = Math.min(end - start, SHOWING_MAX - showing);
+      refused = taken < end - start;
+      if (taken === 0) return 0;
+      showing += taken;
+      terminal.write(bytes.slice(start, start + taken), () => {
+        showing -= taken;
+        if (!refused || gone) return;
+        refused = false;
+        port?.ready();
+      });
+      return taken;
+    },
+    guestWritable: () => outgoing.flush(),
+    guestConnected: (open) => {
+      if (open) outgoing.flush();
+    },
+    disconnect: () => {
+      gone = true;
+      for (const listener of listeners) listener?.dispose();
+    },
+  };
+}
