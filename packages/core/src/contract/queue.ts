@@ -5,38 +5,67 @@ import type { VirtQueueElement } from './element.ts';
  * the chain is pushed. A descriptor that crosses a region gives two pieces.
  */
 export interface Spans {
-  /** Pieces. */
+  /** Number of pieces. */
   readonly count: number;
-  /** Bytes of all pieces. */
+  /** Bytes of all pieces together. */
   readonly total: number;
-  /** The array that piece `i` lies in; ask again after anything asynchronous, for memory may have grown. */
+  /**
+   * The array that piece `i` lies in. It is good until the device returns: after anything asynchronous, memory may have grown
+   * and the bytes may lie in another array.
+   *
+   * @param i 0 to {@link count} - 1
+   */
   bytes(i: number): Uint8Array;
-  /** Where in {@link bytes} piece `i` begins. */
+  /** Byte of the array {@link bytes} that piece `i` begins with; `i` from 0 to {@link count} - 1. */
   offset(i: number): number;
-  /** Bytes of piece `i`. */
+  /** Number of bytes of piece `i`, at least 1; `i` from 0 to {@link count} - 1. */
   length(i: number): number;
-  /** Copies bytes `[from, from + length)` of this direction to `target`; answers how many there were. */
+  /**
+   * Copies bytes of this direction, counted over all its pieces, to an array of the device.
+   *
+   * @param from the first byte to copy; behind the end there is nothing
+   * @param at where in `target` they go; 0 if absent
+   * @param length the most to copy; as many as `target` has room for if absent
+   * @returns how many bytes there were
+   */
   copyTo(from: number, target: Uint8Array, at?: number, length?: number): number;
-  /** Copies `source` over the bytes from `from`; answers how many had a place. Only for what the device may write. */
+  /**
+   * Copies bytes of an array of the device over those of this direction.
+   *
+   * @param from the first byte that is written
+   * @param at where in `source` they begin; 0 if absent
+   * @param length the most to copy; all that `source` has behind `at` if absent
+   * @returns how many bytes had a place
+   * @throws HostError if this is the direction that the device reads
+   */
   copyFrom(from: number, source: Uint8Array, at?: number, length?: number): number;
-  /** Fills bytes `[from, from + length)` with one value; answers how many there were. */
+  /**
+   * Fills bytes `[from, from + length)` of this direction with one value.
+   *
+   * @param value 0 to 255
+   * @returns how many bytes there were
+   * @throws HostError if this is the direction that the device reads
+   */
   fill(from: number, length: number, value: number): number;
-  /** A byte, or -1 behind the end. */
+  /** The byte at a place of this direction, or -1 if the place is behind the end. */
   u8(at: number): number;
+  /** The unsigned 16-bit number at a place of this direction, or -1 if not all of it is there. */
   u16(at: number, littleEndian: boolean): number;
+  /** The unsigned 32-bit number at a place of this direction, or -1 if not all of it is there. */
   u32(at: number, littleEndian: boolean): number;
 }
 
 /** A descriptor chain taken from a ring. Objects are reused: a chain is the device's until it is pushed or put back. */
 export interface Chain {
+  /** The queue that the chain was taken from; only this one takes it back. */
   readonly queue: Virtqueue;
-  /** Split: head descriptor. Packed: buffer id. */
+  /** Index of the head descriptor in a split ring, 0 to its size - 1; the 16-bit buffer id in a packed ring. */
   readonly index: number;
-  /** Ring slots that it takes (packed); 1 for split rings. */
+  /** Number of slots that the chain takes in a packed ring; 1 in a split ring. QEMU: `ndescs`. */
   readonly ndescs: number;
-  /** What the device reads: "out" of the driver. */
+  /** The buffers that the device reads: "out" of the driver, as QEMU's `out_sg`. */
   readonly out: Spans;
-  /** What the device writes: "in" to the driver. */
+  /** The buffers that the device writes: "in" to the driver, as QEMU's `in_sg`. */
   readonly in: Spans;
   /**
    * The pieces as a list, for loops that feel the calls of {@link Spans}: those of {@link out}, and behind them those of
@@ -55,8 +84,9 @@ export interface Chain {
  * Virtio 1.3 §2.6
  */
 export interface Virtqueue {
+  /** The queue's number in its device, from 0 on. */
   readonly index: number;
-  /** Entries of the ring. */
+  /** Number of entries of the ring. */
   readonly size: number;
   readonly format: 'split' | 'packed';
   /** Chains that were taken and neither pushed nor put back. QEMU: `inuse` (split). */

@@ -8,22 +8,26 @@ import { PIECES_MAX } from './chain.ts';
  * A chain is known by its position: how many entries of the ring were before it, all laps counted. No position comes twice.
  */
 export class AvailMemo {
-  /** Wanted. */
+  /** Bytes that somebody asks for, to write and to read. */
   private inWanted = 0;
   private outWanted = 0;
-  /** Counted since {@link begin}. */
+  /** Bytes of the chains that were counted since {@link begin}. */
   private inTotal = 0;
   private outTotal = 0;
-  /** Ring slots of the chains counted, the last one's not before it is kept. Split: descriptors of the table. */
+  /**
+   * Descriptors of the ring that the chains take which were counted since {@link begin}. Those of a chain are added when it is
+   * counted to its end.
+   */
   slots = 0;
-  /** The chain being counted: does it lie in a table of its own, is it enough already, what it has. */
+  /** The chain that is being counted lies in an indirect table. */
   indirect = false;
-  /** No more of this chain need be counted: there is enough, or it is longer than any that is taken. */
+  /** The rest of this chain need not be counted: there is enough, or the chain is longer than any that may be taken. */
   cut = false;
+  // buffers of the chain that is being counted, and their bytes
   private pieces = 0;
   private inChain = 0;
   private outChain = 0;
-  /** By slot: position of the chain that was walked there, -1 for none; its bytes, its slots. */
+  // by slot of the ring: position of the chain that was walked there, -1 for none; its bytes; the descriptors that it takes
   private readonly positions: Float64Array;
   private readonly inBytes: Float64Array;
   private readonly outBytes: Float64Array;
@@ -36,6 +40,7 @@ export class AvailMemo {
     this.lengths = new Uint32Array(size);
   }
 
+  /** Begins to add up, until there is as much as is wanted. */
   begin(inWanted: number, outWanted: number): void {
     this.inWanted = inWanted;
     this.outWanted = outWanted;
@@ -52,6 +57,7 @@ export class AvailMemo {
     this.outChain = 0;
   }
 
+  /** Is there as much as is wanted? */
   enough(): boolean {
     return this.inTotal >= this.inWanted && this.outTotal >= this.outWanted;
   }

@@ -5,7 +5,7 @@ import { HostError } from './errors.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 
-/** Most pieces of a chain, both directions together. QEMU: `VIRTQUEUE_MAX_SIZE`. */
+/** The most pieces that a chain may have, both directions together. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 export const PIECES_MAX = 1024;
 
 /** One direction of a chain: a run of the chain's pieces. */
@@ -15,7 +15,7 @@ export class Pieces implements Spans {
   first = 0;
   /** {@link total}, if it was counted while the chain was collected, else -1. */
   known = -1;
-  // `declare`: see RingBase
+  // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
   declare private readonly chain: RingChain;
   declare private readonly writable: boolean;
 
@@ -134,7 +134,7 @@ export class Pieces implements Spans {
     return (littleEndian ? first | (second << 16) : (first << 16) | second) >>> 0;
   }
 
-  /** Tells the dirty log of the first `written` bytes. QEMU: `virtqueue_unmap_sg`. */
+  /** Tells the dirty log, if there is one, of the first `written` bytes. QEMU: `virtqueue_unmap_sg`. */
   markDirty(written: number): void {
     const { log } = this.chain.memory;
     if (log === undefined) return;
@@ -161,7 +161,7 @@ export const TAKEN = 1;
 /** State of a chain that the device has given back by `fill`, with IN_ORDER, until the driver can see it. */
 export const FILLED = 2;
 
-/** A chain of either ring format. Reused: the pool of its queue owns it. */
+/** A chain of either ring format. The pool of its queue owns it and uses it again. */
 export class RingChain implements Chain {
   declare readonly queue: Virtqueue;
   index = 0;
@@ -169,14 +169,14 @@ export class RingChain implements Chain {
   declare readonly out: Pieces;
   declare readonly in: Pieces;
   pieces: Int32Array = new Int32Array(2 * 8);
-  /** Numbers that {@link pieces} has room for, as an integer that the engine need not look up. */
+  /** Length of {@link pieces}. A field of its own costs less to read than the length of an array. */
   room = 2 * 8;
-  /** Region of the first piece. */
+  /** Index of the region that the first piece lies in. */
   region = 0;
-  /** From which piece on there is another region, and which: usually nowhere. */
+  /** Pairs of a piece and a region: from this piece on, pieces lie in this region. Usually there are none. */
   private readonly cuts: number[] = [];
   private cutCount = 0;
-  /** {@link FREE}, {@link TAKEN} or {@link FILLED}. */
+  /** Who has the chain: {@link FREE}, {@link TAKEN} or {@link FILLED}. */
   state: number = FREE;
   /** Its place among the chains of its queue. */
   declare readonly number: number;
@@ -198,7 +198,7 @@ export class RingChain implements Chain {
     return { index: this.index, out: this.out.segments(), in: this.in.segments() };
   }
 
-  /** Room for twice as many pieces. */
+  /** Makes room for twice as many pieces. */
   grow(): void {
     const { pieces } = this;
     this.room = Math.min(2 * pieces.length, 2 * PIECES_MAX);
@@ -206,12 +206,12 @@ export class RingChain implements Chain {
     this.pieces.set(pieces);
   }
 
-  /** The region of a piece. */
+  /** The region that a piece lies in. */
   mapping(piece: number): Mapping {
     return this.memory.mappings[this.cutCount === 0 ? this.region : this.search(piece)] as Mapping;
   }
 
-  /** The region of the last cut at or before a piece. */
+  /** The index of the region of a piece: that of the last cut at or before it. */
   private search(piece: number): number {
     let low = 0;
     let high = this.cutCount;
@@ -223,13 +223,13 @@ export class RingChain implements Chain {
     return low === 0 ? this.region : (this.cuts[2 * low - 1] as number);
   }
 
-  /** The chain begins in this region. */
+  /** Begins to collect a chain whose first piece lies in this region. */
   begin(region: number): void {
     this.region = region;
     this.cutCount = 0;
   }
 
-  /** From this piece on it is another one. */
+  /** Notes that pieces lie in another region from this one on. */
   cut(piece: number, region: number): void {
     if (piece === 0) {
       this.region = region;
@@ -255,7 +255,7 @@ export class RingChain implements Chain {
     into.known = -1;
   }
 
-  /** The same when the bytes to write were counted, and those to read noted in {@link out} before. */
+  /** Does what {@link split} does, where the bytes to write were counted, and those to read noted in {@link out} before. */
   splitKnown(outCount: number, count: number, inBytes: number): void {
     const { out, in: into } = this;
     out.count = outCount;

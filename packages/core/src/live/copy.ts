@@ -1,19 +1,19 @@
 import type { Mapping } from './mapping.ts';
 import { ViewCache } from './views.ts';
 
-/** Up to so many bytes a loop over bytes is fastest, whatever the alignment. */
+/** The most bytes for which a loop over bytes is fastest, whatever the alignment. */
 const BYTE_LOOP = 24;
-/** Up to so many, a loop over words is as fast as `set` of a view that is there already, and faster than making one. */
+/** The most bytes for which a loop over words is as fast as `set` with a view that exists, and faster than to make the view. */
 const WORD_LOOP = 64;
 
-/** An array of a device: its words and views are made once, not at each copy. */
+/** An array of a device with its words and views, which are made once and not at each copy. */
 interface Known {
   bytes: Uint8Array;
   words: Int32Array | undefined;
   views: ViewCache | undefined;
 }
 
-/** Arrays known at a time: a few devices take turns, and more of them would keep more memory from being freed. */
+/** How many arrays are known at a time: a few devices take turns, and each known array is kept from being freed. */
 const KNOWN = 4;
 const known: readonly Known[] = Array.from({ length: KNOWN }, () => ({
   bytes: new Uint8Array(0),
@@ -23,7 +23,7 @@ const known: readonly Known[] = Array.from({ length: KNOWN }, () => ({
 let last = known[0] as Known;
 let oldest = 0;
 
-/** Makes an array the {@link last} one. False: it was not known before. */
+/** Makes an array the {@link last} one. Answers whether it was known before. */
 function recall(bytes: Uint8Array): boolean {
   for (let i = 0; i < KNOWN; i++) {
     const one = known[i] as Known;
@@ -46,7 +46,7 @@ function wordsOf(bytes: Uint8Array): Int32Array {
   return last.words;
 }
 
-/** A part of an array of the device. */
+/** A view of a part of an array of the device. */
 function viewOf(bytes: Uint8Array, start: number, length: number): Uint8Array {
   // an array that is copied whole needs no view
   if (start === 0 && length === bytes.length) return bytes;
@@ -61,7 +61,7 @@ function aligned(region: Mapping, from: number, bytes: Uint8Array, at: number): 
   return ((from | at | bytes.byteOffset) & 3) === 0 && region.words.length > 0;
 }
 
-/** Eight at a time: twice as fast as one by one. */
+/** Copies words eight at a time, which is twice as fast as one by one. */
 function copyWords(source: Int32Array, from: number, target: Int32Array, to: number, count: number): void {
   let i = 0;
   for (; i + 8 <= count; i += 8) {
@@ -79,7 +79,7 @@ function copyWords(source: Int32Array, from: number, target: Int32Array, to: num
   for (; i < count; i++) target[to + i] = source[from + i] as number;
 }
 
-/** Copies guest memory out. No object is made for small copies. */
+/** Copies bytes of guest memory to an array of the device. A small copy makes no object. */
 export function copyOut(region: Mapping, from: number, target: Uint8Array, at: number, length: number): void {
   const { bytes } = region;
   let done = 0;
@@ -94,7 +94,7 @@ export function copyOut(region: Mapping, from: number, target: Uint8Array, at: n
   for (; done < length; done++) target[at + done] = bytes[from + done] as number;
 }
 
-/** Copies into guest memory. */
+/** Copies bytes of an array of the device into guest memory. A small copy makes no object. */
 export function copyIn(region: Mapping, to: number, source: Uint8Array, at: number, length: number): void {
   const { bytes } = region;
   let done = 0;

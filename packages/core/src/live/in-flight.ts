@@ -13,7 +13,7 @@ export function headsTaken(ring: SplitRing, lastAvail: number, count: number): n
   return Array.from({ length: count }, (_, i) => ring.availEntry((lastAvail - count + i) & 0xffff));
 }
 
-/** Ids of the chains in so many slots from `usedIdx` on, as their descriptors still have them. */
+/** Buffer ids of the chains in `inuse` slots from `usedIdx` on, oldest first, as their descriptors still have them. */
 export function idsTaken(ring: PackedRing, usedIdx: number, inuse: number): number[] {
   const { size } = ring;
   const cursor = new PackedCursor(ring);
@@ -28,7 +28,7 @@ export function idsTaken(ring: PackedRing, usedIdx: number, inuse: number): numb
   return ids;
 }
 
-/** Most heads that a message names. */
+/** The most heads that a message names. */
 const HEADS_SHOWN = 16;
 
 function shown(heads: readonly number[]): string {

@@ -3,15 +3,17 @@ import { FILLED, type RingChain } from './chain.ts';
 import { HostError } from './errors.ts';
 
 /**
- * Chains in the order in which they were taken. With IN_ORDER they go back in this order, so one that is finished early is
- * held here. Virtio 1.3 §2.7.9, §2.8.8
+ * Chains in the order in which they were taken. With IN_ORDER they go back to the driver in this order, so that a chain which
+ * the device finishes early is held here until those before it are finished. Virtio 1.3 §2.7.9, §2.8.8
  */
 export class InOrder {
-  /** Flushed by the device and not yet published. */
+  /** Number of chains that the device has flushed and that the driver cannot see yet. */
   credit = 0;
-  /** Undefined: taken before a load and not adopted yet, or a place where no chain is. */
+  /** A ring of the chains; undefined for a chain that was taken before a load and is not adopted yet, and where there is none. */
   readonly #chains: (RingChain | undefined)[];
+  /** Index (split) or buffer id (packed) of each chain. */
   readonly #ids: Int32Array;
+  /** Place of the oldest chain in the ring. */
   #first = 0;
   #count = 0;
 
@@ -20,16 +22,17 @@ export class InOrder {
     this.#ids = new Int32Array(size);
   }
 
+  /** Adds a chain that was taken. */
   append(chain: RingChain): void {
     this.#place(this.#count++, chain.index, chain);
   }
 
-  /** A chain that was in flight at the save, next in order. */
+  /** Adds a chain that was in flight when the state was saved, and that {@link adopt} will bring. */
   expect(id: number): void {
     if (this.#count < this.#ids.length) this.#place(this.#count++, id, undefined);
   }
 
-  /** The chain of an {@link expect}ed id came back. */
+  /** Puts a chain into the place that was kept for its id. Answers whether there was one. */
   adopt(chain: RingChain): boolean {
     for (let i = 0; i < this.#count; i++) {
       const at = this.#at(i);
@@ -40,13 +43,14 @@ export class InOrder {
     return false;
   }
 
-  /** The chain that may be published next, if it is finished. */
+  /** The oldest chain, if it may be shown to the driver: it is finished, and as many chains were flushed. */
   ready(): RingChain | undefined {
     if (this.credit === 0) return undefined;
     const chain = this.#chains[this.#first];
     return chain?.state === FILLED ? chain : undefined;
   }
 
+  /** Takes out the oldest chain, which was shown to the driver. */
   shift(): void {
     this.#chains[this.#first] = undefined;
     this.#first = this.#at(1);
@@ -63,7 +67,7 @@ export class InOrder {
     this.#count--;
   }
 
-  /** Takes a chain out; what is behind it moves up. */
+  /** Takes out a chain from any place; those behind it move up. */
   remove(chain: RingChain): void {
     const count = this.#count;
     this.#count = 0;
@@ -75,6 +79,7 @@ export class InOrder {
     }
   }
 
+  /** Chains that are finished and that the driver cannot see yet, oldest first. */
   held(): Chain[] {
     const held: Chain[] = [];
     for (let i = 0; i < this.#count; i++) {

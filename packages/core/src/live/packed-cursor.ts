@@ -8,7 +8,7 @@ export class PackedCursor extends DescriptorCursor implements AvailableChains {
   position = 0;
   /** Buffer id of the descriptor. */
   id = 0;
-  /** Where {@link available} found nothing more, with the wrap counter as bit 15; -1: it has not come so far. */
+  /** The slot where {@link available} found nothing more, with the wrap counter as bit 15; -1 while it has not come so far. */
   end = -1;
   private wrap = false;
   private tail = 0;

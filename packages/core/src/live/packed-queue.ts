@@ -10,11 +10,11 @@ import type { QueueSetup, RingIndices } from './ring.ts';
 export class PackedQueue extends PackedWalk {
   readonly format = 'packed';
   declare private readonly eventIdx: boolean;
-  /** EVENT_IDX, and kicks are wanted: the driver's next one is for a certain slot. */
+  /** EVENT_IDX was negotiated and kicks are wanted: the driver kicks when it makes a certain slot available. */
   declare private eventWanted: boolean;
   /** The slot of the next used descriptor to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
-  /** Its wrap counter. */
+  /** The wrap counter of {@link usedIdx}. */
   declare private usedWrap: 0 | 1;
   // buffer id, bytes written and slots of what was filled, by its place
   declare private readonly usedId: Uint16Array;
@@ -56,7 +56,10 @@ export class PackedQueue extends PackedWalk {
     return this.walk(at, tail);
   }
 
-  /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
+  /**
+   * Does what {@link pop} does for every ring: those without views or on shared memory, with a dirty log or IN_ORDER, and those
+   * that make no sense.
+   */
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
     this.look(this.ring);
@@ -156,7 +159,7 @@ export class PackedQueue extends PackedWalk {
     this.publish(first, published, this.owner.broken || this.owner.disabled);
   }
 
-  /** IN_ORDER: notes the chains that are finished, from the oldest on; answers how many. */
+  /** With IN_ORDER: notes the chains that are finished, from the oldest one on. Answers how many. */
   private finished(first: number, count: number): number {
     const { order, size } = this;
     if (order === undefined) return 0;
@@ -171,7 +174,12 @@ export class PackedQueue extends PackedWalk {
     return finished;
   }
 
-  /** Writes used descriptors, the first one last: it makes all of them visible. QEMU: `virtqueue_packed_flush`. */
+  /**
+   * Writes the used descriptors of `count` places from `first` on. The first one is written last, since it makes all of them
+   * visible. QEMU: `virtqueue_packed_flush`.
+   *
+   * @param dead the device is broken or disabled, so that they are forgotten instead
+   */
   private publish(first: number, count: number, dead: boolean): void {
     const { size } = this;
     this.ring.refresh();
@@ -206,7 +214,7 @@ export class PackedQueue extends PackedWalk {
     if (this.shouldNotify()) this.owner.interrupt(this.index);
   }
 
-  /** QEMU: `virtio_packed_should_notify`. */
+  /** Decides whether the driver wants to hear of what was made visible. QEMU: `virtio_packed_should_notify`. */
   private shouldNotify(): boolean {
     if (this.epoch !== this.memory.epoch) this.look(this.ring);
     const event = this.ring.event();

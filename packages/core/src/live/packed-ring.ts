@@ -13,7 +13,7 @@ export const DESC_USED = 1 << 15;
 export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
 export const EVENT_DESC = 2;
-/** No last word of an available descriptor: the one that is has AVAIL other than USED. */
+/** Stands for "not available" where the last word of a descriptor is expected: in one that is available, AVAIL differs from USED. */
 export const NOT_AVAIL = 0;
 
 /**
@@ -23,27 +23,28 @@ export const NOT_AVAIL = 0;
  * by number. What is not there reads as 0 and takes no writes, as in QEMU.
  */
 export class PackedRing implements RingViews, DescriptorTable {
-  /** There are views. */
+  /** The descriptors can be read and written through {@link words}. */
   fast = false;
-  /** A part lies on a SharedArrayBuffer: the driver may write at the same time. */
+  /** A part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
   private shared = false;
   declare readonly size: number;
   declare readonly desc: Gpa;
-  /** Driver and device event suppression structures. */
+  /** Addresses of the driver's and the device's event suppression structure. */
   declare readonly driverEvent: Gpa;
   declare readonly deviceEvent: Gpa;
-  /** The region of the descriptors, and where in it they begin, in words. */
+  /** All words of the region that the descriptors lie in. */
   words: Int32Array = new Int32Array(0);
+  /** The word that the first descriptor begins with. */
   descBase = 0;
   declare readonly memory: MappedMemory;
   declare readonly littleEndian: boolean;
   /** The memory epoch that the views are of. */
   private epoch = -1;
-  /** The region of the driver's event structure. */
+  /** All words of the region that the driver's event structure lies in. */
   private eventWords: Int32Array = new Int32Array(0);
   /** Word of the driver's event structure in its region; -1: it is read number by number. */
   private eventAt = -1;
-  /** The region of the device's event structure. */
+  /** All half-words of the region that the device's event structure lies in. */
   private deviceHalves: Uint16Array = new Uint16Array(0);
   /** Half-word of the device's event structure in its region; -1: it is written number by number. */
   private deviceAt = -1;
@@ -150,7 +151,7 @@ export class PackedRing implements RingViews, DescriptorTable {
     if (this.memory.log !== undefined) this.memory.markDirty(this.deviceEvent, 2);
   }
 
-  /** What the device has asked for. */
+  /** The flags of the device's event structure: what the device has asked for. */
   eventFlags(): number {
     return this.read16(this.deviceEvent, 2);
   }
@@ -176,7 +177,7 @@ export class PackedRing implements RingViews, DescriptorTable {
   }
 }
 
-/** Has the region views, and does this address lie so that they can be used? */
+/** Does an address of a region lie so that its words or half-words can be used? */
 function isAligned(region: Mapping, gpa: Gpa, bytes: 2 | 4): boolean {
   return region.words.length > 0 && (gpa - region.gpa) % bytes === 0;
 }

@@ -4,24 +4,24 @@ import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';
 import { RingBase } from './ring-base.ts';
 
-/** From a slot of a packed ring to a chain. */
+/** The part of a packed virtqueue that takes chains from the ring. */
 export abstract class PackedWalk extends RingBase {
   declare protected readonly ring: PackedRing;
   declare protected readonly cursor: PackedCursor;
   /** The slot of the next chain to take. */
   declare protected lastAvail: number;
-  /** Its wrap counter, as a number: the test of a number is one instruction. */
+  /** The wrap counter of {@link lastAvail}. It is a number since the test of a number is one instruction. */
   declare protected lastWrap: 0 | 1;
   /**
    * The slot behind the chains that {@link availBytes} counted, with the wrap counter as bit 15: kicks are asked for what is
    * made available there. -1: it is {@link lastAvail}. QEMU: `shadow_avail_idx`.
    */
   protected shadow = -1;
-  /** 1: {@link follow} must be called when a chain was taken. */
+  /** 1 if {@link follow} must be called when a chain was taken; else 0. */
   protected following: 0 | 1 = 0;
-  /** Slots of the ring that chains in flight take. QEMU: `inuse`. */
+  /** Number of slots of the ring that the chains in flight take. QEMU: `inuse`. */
   declare protected inuse: number;
-  /** Chains in flight. */
+  /** Number of chains in flight. */
   protected flying = 0;
 
   constructor(setup: QueueSetup) {
@@ -119,7 +119,7 @@ export abstract class PackedWalk extends RingBase {
     return this.walkLong(head, chain);
   }
 
-  /** The same for any ring and any memory. */
+  /** Collects a chain's buffers from any ring and any memory; undefined if the device broke. */
   protected walkLong(head: number, chain: RingChain = this.pool.take()): RingChain | undefined {
     const { cursor } = this;
     cursor.begin(this.lastAvail, head);
@@ -134,7 +134,7 @@ export abstract class PackedWalk extends RingBase {
     return this.taken(chain, slots);
   }
 
-  /** The device has a chain that takes so many slots of the ring. */
+  /** Notes that the device has a chain which takes so many slots of the ring. */
   private taken(chain: RingChain, slots: number): RingChain {
     chain.ndescs = slots;
     this.flying = (this.flying + 1) | 0;
@@ -149,6 +149,6 @@ export abstract class PackedWalk extends RingBase {
     return chain;
   }
 
-  /** {@link lastAvail} has moved on: what kicks are asked for moves with it. */
+  /** Moves the slot that kicks are asked for, when {@link lastAvail} has moved on. */
   protected abstract follow(): void;
 }

@@ -20,7 +20,7 @@ export interface RingViews {
   refresh(): void;
 }
 
-/** What both ring formats have. */
+/** The part of a virtqueue that is the same in both ring formats. */
 export abstract class RingBase implements Ring {
   // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
   declare readonly index: number;
@@ -30,7 +30,7 @@ export abstract class RingBase implements Ring {
   declare protected readonly owner: QueueOwner;
   declare protected readonly pool: ChainPool;
   declare protected readonly places: UsedPlaces;
-  /** With IN_ORDER: the chains in the order in which they were taken. */
+  /** The chains in the order in which they were taken, with IN_ORDER; else undefined. */
   declare protected readonly order: InOrder | undefined;
   /** The region of guest memory that the last buffer was in, where the next one is looked for first; never ROM. */
   declare protected region: Mapping;
@@ -39,11 +39,11 @@ export abstract class RingBase implements Ring {
    * has no views or is on shared memory, with a dirty log, with IN_ORDER, and while something is filled and not flushed.
    */
   protected epoch = -1;
-  /** Times that the index of the next available entry has begun anew. */
+  /** How often the index of the next available entry has begun anew. */
   protected laps = 0;
   /** `usedIdx` at the last decision about an interrupt; -1: the next completion interrupts. QEMU: `signalled_used`. */
   declare protected signalled: number;
-  /** What {@link availBytes} has walked; made when it is first asked. */
+  /** The chains that {@link availBytes} has counted; made when it is first asked. */
   private memo: AvailMemo | undefined;
 
   constructor(setup: QueueSetup) {
@@ -82,14 +82,18 @@ export abstract class RingBase implements Ring {
     this.signalled = -1;
   }
 
-  /** Looks where the ring is now, and whether the short way may be taken. */
+  /** Looks where the ring is now, and sets {@link epoch} accordingly. */
   protected look(views: RingViews): void {
     views.refresh();
     const short = views.plain && this.order === undefined && this.places.filled === 0;
     this.epoch = short ? this.memory.epoch : -1;
   }
 
-  /** A chain that a device gives back must be one that it has. */
+  /**
+   * The chain that a device gives back.
+   *
+   * @throws HostError if the device does not have it
+   */
   protected own(chain: Chain): RingChain {
     const ours = chain as RingChain;
     if (ours.queue !== this) throw new HostError(`queue ${this.index}: this chain is not of this queue`);
@@ -97,7 +101,10 @@ export abstract class RingBase implements Ring {
     return ours;
   }
 
-  /** The region of a buffer, if it is as the short way wants it: RAM, whole, not too far from the region's begin. */
+  /**
+   * The region of a buffer, if the buffer can be collected through views: it is in RAM, in one region, and less than 2 GiB from
+   * the region's begin.
+   */
   protected locate(low: number, high: number, length: number): Mapping | undefined {
     const mapping = this.memory.at((high >>> 0) * 2 ** 32 + (low >>> 0));
     if (mapping === undefined || mapping.readonly || !mapping.holds(low, high, length)) return undefined;
@@ -106,8 +113,8 @@ export abstract class RingBase implements Ring {
   }
 
   /**
-   * Where an indirect table begins, in words of its region, which is {@link region} then; -1 if it is not as the short way
-   * wants it.
+   * The word of its region that an indirect table begins with; the region is {@link region} then. Answers -1 if the table cannot
+   * be read through views.
    */
   protected table(low: number, high: number, length: number): number {
     const region = this.region.holds(low, high, length) ? this.region : this.locate(low, high, length);
@@ -149,13 +156,13 @@ export abstract class RingBase implements Ring {
     return 0;
   }
 
-  /** Breaks the device: the guest's ring makes no sense. Once; then it is not live, and nothing is taken. */
+  /** Breaks the device, since the guest's ring makes no sense: it is not live any more, and nothing is taken. */
   protected fail(reason: string, facts: Facts = {}): undefined {
     this.owner.fault(reason, { queue: this.index, ...facts });
     return undefined;
   }
 
-  /** {@link availBytes} from the chain on that the cursor was started at. */
+  /** Answers {@link availBytes} for the chains from the one on that the cursor was started at. */
   protected scan(cursor: AvailableChains, inBytes: number, outBytes: number): boolean {
     const answer = availBytes(cursor, this.availMemo(), this.size, inBytes, outBytes);
     if (typeof answer === 'string') this.fail(answer);
@@ -167,7 +174,7 @@ export abstract class RingBase implements Ring {
     return this.memo;
   }
 
-  /** Takes an element of a saved state as a chain; pieces as {@link pop} would have made them. */
+  /** Takes an element of a saved state as a chain, with the pieces that {@link pop} would have made. */
   protected mapElement(element: VirtQueueElement, ndescs: number): RingChain | undefined {
     const chain = this.pool.take();
     chain.begin(0);

@@ -4,14 +4,17 @@ import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import { mappedMemory } from './memory.ts';
 import type { QueueSetup, RingIndices } from './ring.ts';
 
-/** What a ring's three parts look like in guest memory. */
+/** How the three parts of a ring lie in guest memory. */
 export type Mapping =
-  /** Each in one region, or nowhere: what is not there reads as 0 and takes no writes, as ROM does. No error in QEMU either. */
+  /**
+   * Each part lies in one region, or nowhere: what is not there reads as 0 and takes no writes, as ROM does. QEMU says nothing
+   * either.
+   */
   | { readonly kind: 'mapped' }
-  /** Begins in a region and does not end in it: breaks the device. */
+  /** A part begins in a region and does not end in it, which breaks the device. */
   | { readonly kind: 'cut'; readonly part: 'desc' | 'avail' | 'used' };
 
-/** Are the parts of a ring in guest memory? QEMU: `virtio_init_region_cache`. */
+/** Looks how the parts of a ring lie in guest memory. QEMU: `virtio_init_region_cache`. */
 export function mapRing(setup: QueueSetup, packed: boolean): Mapping {
   const { size, desc, avail, used } = setup;
   const memory = mappedMemory(setup.memory);
@@ -29,20 +32,20 @@ export function mapRing(setup: QueueSetup, packed: boolean): Mapping {
   return { kind: 'mapped' };
 }
 
-/** A split ring whose indices make no sense. */
+/** Why the indices of a split ring make no sense. */
 export interface IndexFinding {
-  /** QEMU refuses the load; otherwise it loads and the device is broken. */
+  /** QEMU refuses to load such a state; if false, it loads it and the device is broken. */
   readonly fatal: boolean;
   readonly reason: string;
   readonly facts: Facts;
 }
 
-/** avail.idx and used.idx of a split ring. 0 where there is no memory. */
+/** Reads the index of the driver's or the device's part of a split ring; 0 where there is no memory. */
 function ringIndex(memory: GuestMemory, gpa: Gpa, littleEndian: boolean): number {
   return Math.max(0, memory.readU16((gpa + 2) as Gpa, littleEndian));
 }
 
-/** Split ring: does the saved index fit what guest memory says? QEMU: `virtio_load`, "Guest index inconsistent". */
+/** Does the saved index of a split ring fit what guest memory says? QEMU: `virtio_load`, "Guest index inconsistent". */
 export function checkSplitIndices(setup: QueueSetup, lastAvailIdx: number): IndexFinding | undefined {
   const { memory, size, littleEndian, index } = setup;
   const mapping = mapRing(setup, false);
@@ -73,7 +76,7 @@ export function checkSplitIndices(setup: QueueSetup, lastAvailIdx: number): Inde
   };
 }
 
-/** Split ring: used_idx and inuse as guest memory tells them. They are never on the wire. */
+/** The indices of a split ring with `usedIdx` and `inuse` as guest memory tells them, since they are never on the wire. */
 export function splitIndices(setup: QueueSetup, saved: RingIndices): RingIndices {
   const usedIdx = ringIndex(setup.memory, setup.used, setup.littleEndian);
   return { ...saved, usedIdx, inuse: (saved.lastAvailIdx - usedIdx) & 0xffff };

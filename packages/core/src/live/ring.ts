@@ -2,17 +2,25 @@ import type { Facts } from '@virtkit/vmstate';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import type { Virtqueue } from '../contract/queue.ts';
 
-/** Where a queue stands in its ring. What a save keeps, and what a ring set up anew goes on from. */
+/** Where a queue stands in its ring: what a save keeps, and from where a ring that is set up anew goes on. */
 export interface RingIndices {
-  /** Split: free-running index of the next avail entry to take. Packed: slot. QEMU: `last_avail_idx`. */
+  /**
+   * The next available entry to take: its free-running 16-bit index in a split ring, its slot in a packed ring. QEMU:
+   * `last_avail_idx`.
+   */
   lastAvailIdx: number;
+  /** Wrap counter of `lastAvailIdx` in a packed ring. QEMU: `last_avail_wrap_counter`. */
   lastAvailWrap: boolean;
-  /** Split: free-running index of the next used entry to write. Packed: slot. QEMU: `used_idx`. */
+  /** The next used entry to write: its free-running 16-bit index in a split ring, its slot in a packed ring. QEMU: `used_idx`. */
   usedIdx: number;
+  /** Wrap counter of `usedIdx` in a packed ring. QEMU: `used_wrap_counter`. */
   usedWrap: boolean;
-  /** Split: chains, packed: ring slots, taken and not given back. QEMU: `inuse`. */
+  /** What was taken and not given back: chains of a split ring, slots of a packed ring. QEMU: `inuse`. */
   inuse: number;
-  /** `usedIdx` at the last decision about an interrupt; absent or -1: the next completion interrupts. Never saved. */
+  /**
+   * `usedIdx` at the last decision about an interrupt. If it is absent or -1, the next completion interrupts whatever the driver's
+   * event index says. It is never saved. QEMU: `signalled_used`.
+   */
   signalled?: number;
 }
 
@@ -23,27 +31,30 @@ export interface QueueOwner {
   /** While one of these is set, what devices give back is forgotten instead of written. QEMU: `virtio_device_disabled`. */
   readonly broken: boolean;
   readonly disabled: boolean;
-  /** Breaks the device; told once, however often it is called. */
+  /** Breaks the device: the guest's ring makes no sense. The host hears of it once, however often this is called. */
   fault(reason: string, facts?: Facts): void;
-  /** `isr` and an interrupt for this queue. */
+  /** Sets the interrupt status and interrupts the driver for a queue. */
   interrupt(queue: number): void;
 }
 
-/** A configured queue: what turns into a running one. */
+/** A queue as the driver has configured it: what a running queue is made from. */
 export interface QueueSetup {
   readonly index: number;
-  /** Entries; not 0. A split ring's is whatever the driver set, not always a power of two. */
+  /** Number of entries, at least 1. In a split ring it is what the driver has set, not always a power of two. */
   readonly size: number;
   readonly desc: Gpa;
   readonly avail: Gpa;
   readonly used: Gpa;
   readonly memory: GuestMemory;
-  /** Byte order of the ring: little with VERSION_1, else the guest's. */
+  /** Byte order of the ring: little-endian with VERSION_1, else the guest's own. */
   readonly littleEndian: boolean;
-  /** INDIRECT_DESC, EVENT_IDX, IN_ORDER, NOTIFY_ON_EMPTY negotiated. */
+  /** INDIRECT_DESC was negotiated. Indirect tables are followed without it, too, as in QEMU. */
   readonly indirect: boolean;
+  /** EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;
+  /** IN_ORDER was negotiated. */
   readonly inOrder: boolean;
+  /** NOTIFY_ON_EMPTY was negotiated. */
   readonly notifyOnEmpty: boolean;
   readonly indices: RingIndices;
   readonly owner: QueueOwner;
@@ -51,13 +62,13 @@ export interface QueueSetup {
 
 /** A running ring, as LiveDevice has it. `SplitQueue` and `PackedQueue` are made from a {@link QueueSetup}. */
 export interface Ring extends Virtqueue {
-  /** A copy of where it stands now. */
+  /** A copy of where the ring stands now. */
   indices(): RingIndices;
-  /** The first completion interrupts whatever the driver's event index says. After a load. QEMU: `signalled_used_valid`. */
+  /** After a load: lets the next completion interrupt, whatever the driver's event index says. QEMU: `signalled_used_valid`. */
   forgetSignalled(): void;
 }
 
-/** How a ring of these indices would look after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */
+/** The indices of a ring after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */
 export function freshIndices(): RingIndices {
   return { lastAvailIdx: 0, lastAvailWrap: true, usedIdx: 0, usedWrap: true, inuse: 0 };
 }

@@ -27,9 +27,9 @@ export class SplitQueue extends SplitWalk {
   /** Free-running 16-bit index of the next used element to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
   // numbers for booleans in what pop and notify ask: the test of a number is one instruction
-  /** 1: EVENT_IDX, and kicks are wanted, so that avail_event follows {@link lastAvail}. */
+  /** 1 if EVENT_IDX was negotiated and kicks are wanted, so that avail_event follows {@link lastAvail}; else 0. */
   declare private eventWanted: 0 | 1;
-  /** 1: the driver's event index alone decides about interrupts. */
+  /** 1 if the driver's event index alone decides about interrupts; else 0. */
   declare private readonly eventDecides: 0 | 1;
   /** Turns a free-running index into a slot of a ring whose size is a power of two; others go the long way. */
   declare private readonly mask: number;
@@ -76,7 +76,10 @@ export class SplitQueue extends SplitWalk {
     return this.walk(head);
   }
 
-  /** {@link pop} for everything: rings without views or on shared memory, a dirty log, IN_ORDER, and what breaks. */
+  /**
+   * Does what {@link pop} does for every ring: those without views or on shared memory, with a dirty log or IN_ORDER, and those
+   * that make no sense.
+   */
   private popLong(): Chain | undefined {
     const { ring } = this;
     this.look(this.ring);
@@ -171,7 +174,11 @@ export class SplitQueue extends SplitWalk {
     if (((now - this.signalled) << 16) >> 16 < published) this.signalled = -1;
   }
 
-  /** Writes used elements for as many chains as are finished, from the oldest on. */
+  /**
+   * With IN_ORDER: writes used elements for the chains that are finished, from the oldest one on. Answers how many.
+   *
+   * @param dead the device is broken or disabled, so that they are forgotten instead
+   */
   private publishInOrder(count: number, dead: boolean): number {
     const order = this.order;
     if (order === undefined) return 0;
@@ -201,7 +208,7 @@ export class SplitQueue extends SplitWalk {
     if (signalled < 0 || past < ((usedIdx - signalled) & 0xffff)) this.owner.interrupt(this.index);
   }
 
-  /** QEMU: `virtio_split_should_notify`. */
+  /** Decides whether the driver wants to hear of what was made visible. QEMU: `virtio_split_should_notify`. */
   private shouldNotify(): boolean {
     const { ring, usedIdx, signalled } = this;
     ring.refresh();

@@ -16,28 +16,29 @@ const NO_NOTIFY = 1;
  * Virtio 1.3 §2.7.5.1 MUST NOT: nothing here writes to the descriptor table.
  */
 export class SplitRing implements RingViews, DescriptorTable {
-  /** There are views. */
+  /** The three parts can be read and written through the views below. */
   fast = false;
   declare readonly desc: Gpa;
   declare readonly avail: Gpa;
   declare readonly used: Gpa;
-  /** The region of the descriptor table, and where in it the table begins, in words. */
+  /** All words of the region that the descriptor table lies in. */
   words: Int32Array = new Int32Array(0);
+  /** The word that the table begins with. */
   descBase = 0;
   declare readonly size: number;
-  /** Ring slots - 1 if they are a power of two, else -1. */
+  /** The number of ring slots less 1 if the number is a power of two, else -1. */
   declare private readonly mask: number;
   declare readonly memory: MappedMemory;
   declare readonly littleEndian: boolean;
   /** The memory epoch that the views are of. */
   private epoch = -1;
-  /** A part lies on a SharedArrayBuffer: the driver may write at the same time. */
+  /** A part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
   private shared = false;
-  /** The driver's part: flags, index, ring, event index. */
+  /** Half-words of the driver's part: flags, index, the entries of the ring, event index. */
   availHalves: Uint16Array = new Uint16Array(0);
-  /** The device's part: flags and index in the first halves, the event index in the last one. */
+  /** Half-words of the device's part: flags and index are the first two, the event index is the last one. */
   usedHalves: Uint16Array = new Uint16Array(0);
-  /** The device's part: the words behind the first one are id and length of each element. */
+  /** Words of the device's part: behind the first one they are id and length of each element. */
   usedWords: Int32Array = new Int32Array(0);
 
   constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
@@ -102,7 +103,7 @@ export class SplitRing implements RingViews, DescriptorTable {
     return this.shared ? Atomics.load(this.availHalves, 1) : (this.availHalves[1] as number);
   }
 
-  /** The head at a free-running index. */
+  /** The head descriptor that the driver has put at a free-running index. */
   availEntry(index: number): number {
     const slot = this.slot(index);
     return this.fast ? (this.availHalves[2 + slot] as number) : this.read16(this.avail, 4 + 2 * slot);
@@ -122,7 +123,7 @@ export class SplitRing implements RingViews, DescriptorTable {
     if (this.fast) this.written(2 * at, 2);
   }
 
-  /** Used element at a free-running index. */
+  /** Writes the used element at a free-running index. */
   setUsed(index: number, id: number, length: number): void {
     const slot = this.slot(index);
     if (!this.fast) {
@@ -143,7 +144,7 @@ export class SplitRing implements RingViews, DescriptorTable {
     if (this.fast) this.written(2, 2);
   }
 
-  /** `used.flags`: kicks are not wanted. Other bits stay. */
+  /** Says in `used.flags` whether kicks are not wanted. The other bits stay as they are. */
   setNoNotify(on: boolean): void {
     // Virtio 1.3 §2.7.10.2 MUST: without EVENT_IDX flags are 0 or 1, as long as the driver has put nothing else there
     const flags = Math.max(0, this.memory.readU16(this.used, this.littleEndian));
@@ -166,13 +167,13 @@ export class SplitRing implements RingViews, DescriptorTable {
     if (this.shared) fence();
   }
 
-  /** Tells the dirty log, if there is one, of bytes of the used ring. */
+  /** Tells the dirty log, if there is one, of bytes of the used ring that were written through a view. */
   written(offset: number, length: number): void {
     if (this.memory.log !== undefined) this.memory.markDirty((this.used + offset) as Gpa, length);
   }
 }
 
-/** A view of a ring's part; shorter if the region ends in front of the event index. */
+/** A view of a part of a ring. It is shorter if the region ends in front of the event index. */
 function halves(region: Mapping, start: Gpa, length: number): Uint16Array {
   const first = (start - region.gpa) / 2;
   return region.halves.subarray(first, first + length);

@@ -4,7 +4,7 @@ import { RingBase } from './ring-base.ts';
 import { SplitCursor } from './split-cursor.ts';
 import { SplitRing } from './split-ring.ts';
 
-/** From a head in a split ring to a chain. */
+/** The part of a split virtqueue that takes chains from the ring. */
 export abstract class SplitWalk extends RingBase {
   declare protected readonly ring: SplitRing;
   declare protected readonly cursor: SplitCursor;
@@ -97,7 +97,7 @@ export abstract class SplitWalk extends RingBase {
     return this.walkLong(head, chain);
   }
 
-  /** The same for any ring and any memory. */
+  /** Collects a chain's buffers from any ring and any memory; undefined if the device broke. */
   protected walkLong(head: number, chain: RingChain = this.pool.take()): RingChain | undefined {
     this.cursor.begin(head);
     chain.index = head;

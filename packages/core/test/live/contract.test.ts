@@ -1,9 +1,10 @@
 // What the two ring formats promise devices, case by case; queue-sequences.test.ts has the same with random sequences.
 import { describe, expect, test } from 'vitest';
 import { HostError } from '../../src/live/errors.ts';
+import { MappedMemory } from '../../src/live/memory.ts';
 import { mapRing } from '../../src/live/ring-map.ts';
 import { type Driver, PackedDriver, SplitDriver } from './driver.ts';
-import { NEXT, popped, Rig, type RigOptions } from './rig.ts';
+import { NEXT, pieces, popped, Rig, type RigOptions } from './rig.ts';
 
 const formats = {
   split: (rig: Rig): Driver => new SplitDriver(rig),
@@ -92,6 +93,92 @@ describe.each(Object.entries(formats))('%s', (_format, make) => {
       queue.flush(1);
       expect(lengths(driver)).toEqual([2]);
     });
+  });
+});
+
+describe.each(Object.entries(formats))('%s: the pieces as a list', (_format, make) => {
+  test.each(kinds)(
+    '%s: those to read, and behind them those to write, as the two directions have them',
+    (_kind, options) => {
+      const memory = new MappedMemory([
+        { gpa: 0, bytes: new Uint8Array(0x18000) },
+        { gpa: 0x18000, bytes: new Uint8Array(0x8000) },
+      ]);
+      const driver = make(new Rig({ ...options, memory, size: 64 }));
+      // more pieces than a new chain has room for; the third buffer crosses from region to region
+      const buffers = Array.from({ length: 20 }, (_, i) => ({
+        addr: i === 2 ? 0x17ff0 : 0x10000 + 0x100 * i,
+        length: 0x20 + i,
+        write: i >= 5,
+      }));
+      for (let round = 0; round < 3; round++) {
+        const used = round === 1 ? buffers.slice(4, 6) : buffers;
+        driver.add(used, false);
+        const chain = popped(driver.queue);
+        const all = [...pieces(chain.out), ...pieces(chain.in)];
+        expect(all).toHaveLength(round === 1 ? 2 : 21);
+        expect(chain.out.count).toBe(round === 1 ? 1 : 6);
+        expect(
+          all.map((_, n) => [(chain.pieces[2 * n] ?? -1) >>> 0, (chain.pieces[2 * n + 1] ?? -1) >>> 0]),
+        ).toEqual(all);
+        expect(chain.out.total + chain.in.total).toBe(used.reduce((sum, { length }) => sum + length, 0));
+        driver.queue.push(chain, 0);
+        driver.take();
+      }
+    },
+  );
+});
+
+describe('packed: the device says in its event structure what it has taken', () => {
+  const BUFFER = [{ addr: 0x10000, length: 1, write: false }];
+  const offset = (rig: Rig): number => rig.get16(0x3000);
+
+  test.each([
+    ['aligned', 0x3000, true],
+    ['at an odd address', 0x3001, true],
+    ['at an address that is no multiple of four', 0x3002, true],
+    ['big-endian', 0x3000, false],
+  ])('%s: after each chain the slot behind it', (_, used, littleEndian) => {
+    const rig = new Rig({ used, littleEndian, eventIdx: true });
+    const driver = new PackedDriver(rig);
+    driver.queue.setNotification(true);
+    for (let i = 1; i < 6; i++) {
+      driver.add(BUFFER, false);
+      driver.queue.push(popped(driver.queue), 0);
+      driver.take();
+      expect(rig.get16(used)).toBe(i | 0x8000);
+    }
+  });
+
+  test('in ROM nothing is written', () => {
+    const rom = { gpa: 0x3000, bytes: new Uint8Array(0x1000).fill(7), readonly: true };
+    const regions = [
+      { gpa: 0, bytes: new Uint8Array(0x3000) },
+      rom,
+      { gpa: 0x4000, bytes: new Uint8Array(0x20000) },
+    ];
+    const rig = new Rig({ memory: new MappedMemory(regions), eventIdx: true });
+    const driver = new PackedDriver(rig);
+    driver.queue.setNotification(true);
+    driver.add(BUFFER, false);
+    popped(driver.queue);
+    expect(offset(rig)).toBe(0x0707);
+  });
+
+  test('the dirty log hears of it', () => {
+    const writes: number[] = [];
+    const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(0x20000) }], {
+      onWrite: (gpa, length) => writes.push(gpa, length),
+    });
+    const rig = new Rig({ memory, eventIdx: true });
+    const driver = new PackedDriver(rig);
+    driver.queue.setNotification(true);
+    const { queue } = driver;
+    driver.add(BUFFER, false);
+    writes.length = 0;
+    popped(queue);
+    expect(offset(rig)).toBe(0x8001);
+    expect(writes).toEqual([0x3000, 2]);
   });
 });
 
