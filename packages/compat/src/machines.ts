@@ -11,7 +11,7 @@ export function isQemuMachine(machine: string): boolean {
   return machineVersion(machine) !== undefined || WITHOUT_VERSION.has(machine);
 }
 
-/** The machine versions that a QEMU has of a family; the oldest of some is not known. */
+/** The oldest and the newest machine version that a QEMU has of a family; `0.0` where the oldest is not known. */
 export function machineRange(
   { machines, name }: QemuVersion,
   family: MachineFamily,

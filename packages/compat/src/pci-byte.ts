@@ -1,4 +1,4 @@
-/** A byte range of configuration space and who decides over it. */
+/** A byte range of configuration space, first and last byte, and who decides over it. */
 interface PciRange {
   readonly from: number;
   readonly to: number;

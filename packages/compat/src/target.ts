@@ -5,12 +5,12 @@ import type { Destination } from './destination/destination.ts';
 import { driverOfOption } from './destination/qemu-types.ts';
 import { optionWords } from './destination/words.ts';
 
-/** A QEMU that is to load a stream. */
+/** The QEMU that is to load a stream. */
 export interface Target {
   readonly qemu: QemuVersion;
   /** Machine type; default: that of the stream. */
   readonly machine?: string;
-  /** Features that the devices offer there: a set for all devices of a kind. */
+  /** The features that the devices of one kind offer there, where the caller knows them; the kind is told by the set itself. */
   readonly features?: bigint;
   /** Device properties that are not as at the source: `guest_uso4` → `off`, `num-queues` → `1`. */
   readonly properties: ReadonlyMap<string, string>;
@@ -18,7 +18,7 @@ export interface Target {
   readonly capabilities?: ReadonlySet<string>;
   /** Devices that are not as at the source, each for those that fit its driver and address. */
   readonly overrides?: readonly Override[];
-  /** All of it, from a command line. */
+  /** The whole destination, where its command line is known. */
   readonly destination?: Destination;
 }
 
@@ -28,9 +28,9 @@ export interface Override {
   readonly properties: ReadonlyMap<string, string>;
 }
 
-/** What says more of a target than its version. */
+/** What is known of a target beyond its version. */
 export interface TargetOptions {
-  /** QEMU's own words: `virtio-blk-pci,num-queues=1`, `virtio-net-pci,addr=3,mq=off`. */
+  /** Devices in QEMU's own words: `virtio-blk-pci,num-queues=1`, `virtio-net-pci,addr=3,mq=off`. */
   readonly devices?: readonly string[];
   /** The destination's whole command line. */
   readonly commandLine?: string | readonly string[];

@@ -1,13 +1,13 @@
 import type { Verdict } from '@virtkit/core/qemu';
 import type { StateError } from '@virtkit/vmstate';
 
-/** What QEMU says of a stream that cannot be read, by code and path, where it is certain. */
+/** QEMU's line for a stream that cannot be read, by code and path of the error, where it is certain. */
 const SAYS: Readonly<Record<string, string>> = {
   'magic@stream': 'Not a migration stream',
   'version@version': 'Unsupported migration stream version',
 };
 
-/** Files that are no stream, or hold one packed: the reason says what to do. */
+/** Codes of errors for files that are no stream, or hold one packed: the reason says what to do. */
 const OTHER_FILES: ReadonlySet<string> = new Set(['format', 'memory-dump', 'libvirt-compressed']);
 
 /** The verdict over a stream that ends in this error of the parser. */

@@ -6,20 +6,20 @@ import type { LiveStream, StreamDevice } from './stream-live.ts';
 
 /** What was done to one device. `found` is `executed`, `failed` and `left` together. */
 export interface Visited {
-  /** `virtio-blk@0000:00:02.0` */
+  /** The device: `virtio-blk@0000:00:02.0`. */
   readonly title: string;
-  /** Section that it came from. */
+  /** Name of the section that the device came from. */
   readonly idstr: string;
-  /** Requests that were in flight. */
+  /** Number of requests that were in flight. */
   readonly found: number;
-  /** Executed on the disk, and given back to the driver in its rings. */
+  /** Number of requests that were executed on the disk and given back to the driver in its rings. */
   readonly executed: number;
   /**
-   * Tried, and not executed: the disk failed and the request is still in flight, for QEMU (error policy `stop`); or the driver
-   * is told of an I/O error.
+   * Number of requests that were tried and not executed: the disk failed, and the request is still in flight for QEMU (error
+   * policy `stop`), or the driver is told of an I/O error.
    */
   readonly failed: number;
-  /** Not tried, and in flight, for QEMU: one a queue, whose interrupt tells the driver of all. */
+  /** Number of requests that were not tried and stay in flight for QEMU: one of each queue, whose interrupt tells the driver of all. */
   readonly left: number;
   /** The section's body now; undefined: nothing changed. */
   readonly body: Uint8Array | undefined;
@@ -147,7 +147,7 @@ function oneOfEach(requests: readonly RequestInFlight[]): ReadonlySet<number> {
   return new Set(byQueue.values());
 }
 
-/** Channel I/O: a summary byte that is set already would keep QEMU from interrupting. */
+/** Guest addresses of the summary indicators of channel I/O: a byte that is set already would keep QEMU from interrupting. */
 function indicatorSummaries({ transport }: VirtioState): number[] {
   const { summaryIndicator } = transport as {
     readonly summaryIndicator?: { readonly len: number; readonly addr: bigint };

@@ -35,7 +35,7 @@ export interface Surroundings {
   setLine?(title: string, level: boolean): void;
   /** Interrupts of channel I/O; default: they are lost. */
   readonly channelHost?: ChannelHost;
-  /** Told what the device tells its host. */
+  /** Is called with what the device tells its host program. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
@@ -161,7 +161,7 @@ function makeCcw(
   }).device as LiveDevice;
 }
 
-/** Has the device a "started" beside DRIVER_OK? Machines before `use-started` (4.1) have none, and it shows where they differ. */
+/** Is "started" a flag beside DRIVER_OK (QEMU's `use-started`)? It is taken to be, unless the driver runs and the flag is missing. */
 function usesStarted({ status, subsections }: VirtioState<TransportParts>): boolean {
   const driverOk = (status & STATUS.DRIVER_OK) !== 0;
   return subsections.started === true || !driverOk;

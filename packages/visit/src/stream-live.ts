@@ -25,7 +25,7 @@ import { liveDevice, type Surroundings } from './live.ts';
 /** A device of a stream, live. */
 export interface StreamDevice {
   readonly device: VirtioDevice;
-  /** As the stream has it. */
+  /** The state as the stream has it. */
   readonly state: VirtioState;
   readonly live: LiveDevice;
   /** The device type, with what its devices are connected to. */
@@ -106,7 +106,7 @@ export function openStream(
   return { memory, placements, devices };
 }
 
-/** What a device behind an IOMMU has for addresses are no places in guest memory: nothing there may be touched. */
+/** Refuses a device behind an IOMMU: its addresses are no places in guest memory. */
 function refuseIommu(device: VirtioDevice, state: VirtioState, { sections }: MigrationStream): void {
   if (!hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM)) return;
   const iommu = sections.find(({ header }) => IOMMU.test(header.idstr))?.header.idstr;

@@ -6,7 +6,7 @@ import { unknownBlock, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 import { checkBridge } from './check-bridge.ts';
 
-/** What of the command line was not understood: then no answer can be given, whatever else is found. */
+/** Verdicts over the parts of the command line that were not understood: with one, no answer can be given, whatever else is found. */
 export function checkUnderstood({ unknown, starts }: Destination): Verdict[] {
   const several: Verdict[] =
     starts === undefined || starts.count < 2
@@ -32,7 +32,7 @@ export function checkUnderstood({ unknown, starts }: Destination): Verdict[] {
   return [...several, ...said];
 }
 
-/** Sections of the machine that are there or not by what the command line says. */
+/** Verdicts over the sections of the board, which is there with its parts as the command line says. */
 export function checkBoard(stream: MigrationStream, destination: Destination, target: Target): Verdict[] {
   const { board } = destination;
   if (board === undefined) return [];
@@ -44,9 +44,9 @@ export function checkBoard(stream: MigrationStream, destination: Destination, ta
   ];
 }
 
-/** `0000:00:02.0`, also behind bridges. */
+/** A place on a PCI bus, also behind bridges: `0000:00:02.0`. */
 const PCI_PLACE = /^[0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+$/;
-/** The host bridge and what a chip set has. */
+/** Places of the host bridge and of what a chip set has. */
 const BOARD_PLACE = /^0000:00:(00\.0|01\.[0-3]|1[adf]\.[0-7])$/;
 
 function missingPart(
@@ -94,7 +94,7 @@ function missingPart(
     : missing(`the target has ${there.driver} at ${path}, whose section is ${own}`, 'addr, bus');
 }
 
-/** Names of sections, of devices that may stand where another was. */
+/** Names of the sections of QEMU's types that may stand where another type was at the source. */
 const SECTIONS: Readonly<Record<string, string>> = {
   'pcie-root-port': 'pcie-root-port',
   ioh3420: 'ioh-3240-express-root-port',
@@ -117,7 +117,7 @@ function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Ver
   ];
 }
 
-/** Devices with which no QEMU loads anything, from the versions given on: `-only-migratable` of 5.2, 7.2, 10.0 and 11.1. */
+/** Types of QEMU that cannot be migrated, their sections, and the last version in which they could not. From `-only-migratable` of 5.2, 7.2, 10.0 and 11.1. */
 const UNMIGRATABLE: readonly (readonly [driver: RegExp, section: string, until?: string])[] = [
   [/^nvme$/, 'nvme', '10.0'],
   [/^rocker$/, 'rocker'],
@@ -131,7 +131,7 @@ const UNMIGRATABLE: readonly (readonly [driver: RegExp, section: string, until?:
   [/^vhost-user-fs-/, 'vhost-user-fs', '7.2'],
 ];
 
-/** A device of the target that cannot be migrated stops every load. */
+/** Verdicts over devices of the target that cannot be migrated: with one, QEMU loads nothing. */
 export function checkMigratable({ devices, machine }: Destination, { qemu }: Target): Verdict[] {
   const s390 = machine?.startsWith('s390') === true;
   return devices.flatMap((device): Verdict[] => {
@@ -162,7 +162,7 @@ function isPci({ driver, place }: QemuDevice): boolean {
   return place !== undefined && PCI_PLACE.test(place) && sectionName(driver) !== undefined;
 }
 
-/** Slots for memory change the state of the chip set, and nothing in the stream says whether it has them. */
+/** A verdict over slots for memory devices: they change the state of the chip set, and nothing in the stream tells whether the source had some. */
 function checkMemorySlots({ machine, memory }: Destination): Verdict[] {
   if (memory?.slots === undefined || memory.slots === 0 || !/^pc-/.test(machine ?? '')) return [];
   return [

@@ -4,7 +4,7 @@ import { capabilities } from '@virtkit/transport-pci';
 import { hex } from '@virtkit/vmstate';
 import type { Destination } from '../destination/destination.ts';
 
-/** In front of configuration space: the version of `PCIDevice`. */
+/** Bytes in front of configuration space in a section: the version of `PCIDevice`. */
 const VERSION_BYTES = 4;
 const CONFIG_BYTES = 256;
 const HEADER_TYPE = 0x0e;
@@ -24,7 +24,7 @@ interface Compared {
   readonly at: number;
 }
 
-/** Ports and bridges are no virtio devices, but what stands behind one is lost with it. */
+/** Verdicts over a PCI port or bridge. They are no virtio devices, but where one does not load, nothing does. */
 export function checkBridge({ header: { idstr }, body }: StreamSection, { devices }: Destination): Verdict[] {
   const { path, name } = splitIdstr(idstr);
   if (name !== 'pcie-root-port' && name !== 'pci_bridge') return [];
@@ -84,7 +84,7 @@ function portWords(config: Uint8Array, said: (property: string) => string | unde
   ];
 }
 
-/** The controller for hot-plugging, where the command line says whether there is one. */
+/** The controller for hot-plugging of a bridge, where the command line says whether there is one. */
 function shpcWords(config: Uint8Array, said: (property: string) => string | undefined): Compared[] {
   const there = switchOf(said('shpc'));
   if (there === undefined) return [];

@@ -11,7 +11,7 @@ const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram
 
 type Block = { readonly name: string; readonly bytes: number };
 
-/** Every block of RAM must be there, in its size; those that can be resized, in no larger one. */
+/** Verdicts over the stream's blocks of RAM: the target must have each in the same size, or room for it where the block can be resized. */
 export function checkBlocks(
   { ram }: MigrationStream,
   there: NonNullable<Destination['ramBlocks']>,
@@ -36,7 +36,7 @@ export function checkBlocks(
   });
 }
 
-/** Guest memory: its size, and the names of its blocks. */
+/** Verdicts over guest memory: its size, and the names of its blocks. */
 export function checkMemory({ ram }: MigrationStream, { memory }: Destination): Verdict[] {
   if (memory === undefined || ram === undefined) return [];
   const here = new Map(ram.blocks.map(({ name, length }) => [name, length]));
@@ -56,7 +56,7 @@ export function checkMemory({ ram }: MigrationStream, { memory }: Destination): 
   });
 }
 
-/** The block of the stream that is the guest's memory, where the target's names are none of its. */
+/** Name of the block that is the guest's memory in the stream, where the target has no block of that name. */
 function whereItIs(
   blocks: readonly { readonly name: string; readonly length: number }[],
   main: string | undefined,
@@ -97,7 +97,7 @@ function sizeVerdict(name: string, here: number, there: number): Verdict[] {
   ];
 }
 
-/** Every virtio device of the stream must be at the destination, in the same place. Others may be there besides. */
+/** Verdicts over places: each virtio device of the stream must be at the destination, at the same place. Others may be there too. */
 export function checkPlaces(
   stream: MigrationStream,
   destination: Destination,
@@ -188,7 +188,7 @@ function whyNoRom({ driver, properties }: QemuDevice, type: string): string | un
     : undefined;
 }
 
-/** Capabilities of migration are switched on by QMP, not by the command line. */
+/** Verdicts over migration capabilities, which are switched on by QMP and not by the command line. */
 export function checkCapabilities({ configuration }: MigrationStream, { capabilities }: Target): Verdict[] {
   return (configuration?.capabilities ?? []).flatMap((name): Verdict[] => {
     if (capabilities?.has(name) === true) return [];

@@ -16,7 +16,7 @@ import type { Target } from '../target.ts';
 /** Where verdicts about the machine type point to. */
 const MACHINE_PATH = 'configuration / machine';
 
-/** Nothing certain can be said of a QEMU that virtkit does not know. */
+/** A verdict over a version of QEMU that virtkit does not know: nothing certain can be said of it. */
 export function checkVersion({ qemu }: Target): Verdict[] {
   const reason = whyUnknown(qemu.name);
   if (reason === undefined) return [];
@@ -82,7 +82,7 @@ export function checkMachine({ configuration, version }: MigrationStream, target
   return found;
 }
 
-/** What a machine type of a distribution switches on, and whether the target has it, is not known. */
+/** A verdict over a machine type that is not QEMU's own: what it switches on, and whether the target has it, is not known. */
 function unknownMachine(name: string | undefined): Verdict[] {
   if (name === undefined || isQemuMachine(name)) return [];
   return [

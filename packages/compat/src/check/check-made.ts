@@ -9,15 +9,15 @@ import { destined, type Section } from './destined.ts';
 import { impossible, isNote, verdictOf } from './findings.ts';
 import { madeTransport } from './made-transport.ts';
 
-/** Guest memory of a device that is only asked. */
+/** Bytes of the guest memory of a device that is made to be asked and never runs. */
 const MEMORY_BYTES = 4096;
-/** In QEMU's order: what the transport loads, what the device type loads, and then the features. */
+/** Rank of a layer in the order of QEMU's load: the transport, the device type, and then the features. */
 const ORDER: Readonly<Record<string, number>> = { transport: 0, device: 1, core: 2 };
 const DEVICE = 1;
-/** Findings that are told elsewhere: guest memory is not at hand here, and features are told bit by bit. */
+/** Codes of findings that are left out: guest memory is not at hand here, and features are told bit by bit. */
 const ELSEWHERE = new Set(['queue-index', 'request-memory', 'features']);
 
-/** What speaks against a state in the device that the destination makes: a live one is made, and asked. */
+/** What speaks against a state in the device that the destination makes: a live device is made as the destination's would be, and asked. */
 export function checkMade(
   section: Section,
   live: LiveSide<unknown, unknown, unknown>,
@@ -69,7 +69,7 @@ function deviceOf(
   return freshDevice(device, state, model, around, madeTransport(making, type, state));
 }
 
-/** Features that are negotiated, and that the device does not offer. */
+/** Verdicts over the features that are negotiated and that the device does not offer. */
 function checkOffered({ device, type, state }: Section, live: LiveDevice, making: Making): Verdict[] {
   const { machine, qemu } = making;
   const features = negotiated(state);
@@ -82,7 +82,7 @@ function checkOffered({ device, type, state }: Section, live: LiveDevice, making
   });
 }
 
-/** Features that a property of their own switches off, and with which virtkit's devices have no option. */
+/** The offered features that a property of the device switches off and for which virtkit's device has no option. */
 function switchedOff(type: DeviceType, offered: bigint, properties: ReadonlyMap<string, string>): bigint {
   return bitsOf(offered).reduce((off, bit) => {
     const names = featureControl(bit, type).property?.split(', ') ?? [];

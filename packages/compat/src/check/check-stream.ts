@@ -16,7 +16,11 @@ import { checkBlocks, checkCapabilities, checkMemory, checkPlaces, checkRoms } f
 import { checkCommands, checkFirmware, checkMachine, checkVersion } from './check-machine.ts';
 import { checkVirtio, doubted } from './check-virtio.ts';
 
-/** Will this QEMU load this stream? Says everything that speaks against it, without starting one. */
+/**
+ * Verdicts over a load of this stream by this QEMU: everything that speaks against it, told without starting one.
+ *
+ * @param types the device types that are known
+ */
 export function checkStream(
   stream: MigrationStream,
   target: Target,
@@ -73,10 +77,10 @@ export function checkStream(
   return found;
 }
 
-/** What a vmdesc may say against the bytes: they are read all the same. */
+/** Codes of findings about a vmdesc that contradicts the bytes: QEMU reads the bytes all the same. */
 const HARMLESS: ReadonlySet<string> = new Set(['vmdesc-size', 'vmdesc-type', 'vmdesc-missing']);
 
-/** Where two readers could see different sections, what one of them sees says nothing of the other. QEMU does not read the vmdesc. */
+/** Verdicts over places where two readers could see different sections: then what virtkit sees says nothing of what QEMU sees. */
 function checkSplitting(stream: MigrationStream, registry: Registry): Verdict[] {
   return judgeStream(stream, registry).map(({ code, path, reason }) => ({
     code,

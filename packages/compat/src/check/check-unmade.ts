@@ -12,10 +12,10 @@ import { madeTransport } from './made-transport.ts';
 /** Offset of the class code in configuration space, three bytes. */
 const CLASS = 0x09;
 const CLASS_VGA = 0x030000;
-/** Guest memory of a device that is only asked. */
+/** Bytes of the guest memory of a device that is made to be asked and never runs. */
 const MEMORY_BYTES = 4096;
 
-/** What speaks against a load into a device that has no live one here, as far as its properties decide it. */
+/** What speaks against a state in a device of a type without a live device, as far as its properties decide that. */
 export function checkUnmade(section: Section, making: Making): Verdict[] {
   return [
     ...checkTransport(section, making),
@@ -56,7 +56,7 @@ function checkTransport({ device, type, state }: Section, making: Making): Verdi
   }
 }
 
-/** A GPU with VGA beside it has its registers elsewhere: of that one, the class is all that is compared. */
+/** Does a finding about the transport count? A GPU with VGA beside it has its registers elsewhere: only its class is compared. */
 function isToldHere({ code, facts }: Finding, pciClass: number): boolean {
   if (code === 'config-space-size' || code === 'modern-state') return true;
   return code === 'config-space' && (pciClass !== CLASS_VGA || isClass(Number(facts['offset'])));
@@ -76,7 +76,7 @@ function classOf(
   return type.qemu.pci?.classes?.[making.device.driver] ?? here;
 }
 
-/** QEMU takes more queues than it has made up to 10.2, and writes their state beside; then it refuses. */
+/** A verdict over queues that the device does not have: QEMU up to 10.2 takes them all the same, later ones refuse. */
 function checkQueues({ device, type, state: { queues } }: Section, making: Making): Verdict[] {
   const sizes = type.qemu.queues?.(making);
   if (sizes === undefined || !making.qemu.checksRingSize) return [];

@@ -11,7 +11,7 @@ import { checkUnmade } from './check-unmade.ts';
 import { makingOf } from './making.ts';
 import { checkClass, checkProperties } from './properties.ts';
 
-/** What a device's section stands in. */
+/** What is known around a device's section. */
 export interface Around {
   readonly stream: MigrationStream;
   readonly types: readonly DeviceType[];
@@ -21,10 +21,13 @@ export interface Around {
   readonly endian: Endian;
 }
 
-/** The device that was made has answered for its properties. */
+/** No properties: a live device that was made with them has answered for them. */
 const NO_PROPERTIES: ReadonlyMap<string, string> = new Map();
 
-/** What speaks against a virtio device's section in the device that the target has in its place. @throws StateError if it cannot be read */
+/**
+ * What speaks against a virtio device's section in the device that the target has in its place.
+ * @throws StateError if the section cannot be read
+ */
 export function checkVirtio(device: VirtioDevice, target: Target, around: Around): Verdict[] {
   const { machine, endian, types } = around;
   const title = titleOf(device);
@@ -41,7 +44,7 @@ export function checkVirtio(device: VirtioDevice, target: Target, around: Around
   return [...own, ...(guessed ? there.map(doubted) : there)];
 }
 
-/** The verdict as it is where it rests on a guess: then it is no refusal. */
+/** The verdict as it is where it rests on a guess: a refusal becomes `unknown`. */
 export function doubted(verdict: Verdict): Verdict {
   return verdict.severity === 'refused' ? { ...verdict, severity: 'unknown' } : verdict;
 }
@@ -81,7 +84,7 @@ function checkThere(
   ];
 }
 
-/** What the fields promise each other and do not keep: no QEMU loads that in peace. */
+/** Verdicts from findings about the state in itself: QEMU refuses errors (or damages its memory), and loads what is only a warning. */
 function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
   return findings.map(({ code, severity, path, reason }) => ({
     code,
@@ -91,7 +94,7 @@ function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
   }));
 }
 
-/** What a device's properties say beside what it is made with. */
+/** Verdicts over properties that no device is made with: those that nothing looks at, and the class. */
 function checkWords(
   title: string,
   { codec }: VirtioDevice,

@@ -13,7 +13,7 @@ export interface Section {
   readonly destination: Destination | undefined;
 }
 
-/** The section, as the check of its device type sees it. */
+/** What the check of a device type is told about a section and its destination. */
 export function destined(section: Section, making: Making, model?: DeviceModel): Destined {
   const { device, state, stream, destination } = section;
   const { place } = making.device;

@@ -3,15 +3,15 @@ import { type DeviceType, type FindingWords, type Making, refusal, type Verdict 
 import { hex } from '@virtkit/vmstate';
 import { hasDisablePcie, ringTooLarge } from '../qemu-says.ts';
 
-/** What QEMU loads, and the guest may notice. */
+/** Codes of findings that QEMU loads, and of which the guest may notice something. */
 const NOTES = new Set(['config-length', 'interface', 'control-unit-model', 'modern-state', 'revision']);
 
-/** Does a finding of this code keep no QEMU from loading the state? */
+/** Does QEMU load a state in spite of a finding with this code? */
 export function isNote(code: string): boolean {
   return NOTES.has(code);
 }
 
-/** Of a device with `iommu_platform` that also has the legacy interface. */
+/** What is said of a device with `iommu_platform` that also has the legacy interface. */
 const NO_PLATFORM = {
   qemuSays: 'VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device',
   feature: 'VIRTIO_F_ACCESS_PLATFORM',
@@ -36,7 +36,7 @@ const ABOUT: Readonly<Record<string, FindingWords>> = {
   interface: { property: 'force-legacy', spec: 'Virtio 1.3 §4.2.4' },
 };
 
-/** Findings about which QEMU's versions have other words. */
+/** QEMU's words for findings about which they depend on its version. */
 function aboutVersion(
   code: string,
   facts: Finding['facts'],
@@ -100,7 +100,7 @@ function configReason(facts: Finding['facts'], { device }: Making): string {
   return `${String(name)} of the PCI configuration space is ${hex(Number(read))} in the stream, and ${hex(Number(there))} in this ${device.driver}`;
 }
 
-/** Which property stands behind a difference in configuration space. */
+/** The property that decides over a byte of configuration space. */
 function aboutConfig(at: number, name: string): FindingWords {
   if (/MSI-X/i.test(name) && at !== 0x34)
     return {

@@ -12,7 +12,7 @@ import {
 import type { PciMode } from '@virtkit/transport-pci';
 import type { InferredPci, Made } from '@virtkit/visit';
 
-/** QEMU's properties of what stands around a device, and the defaults of its machine, in the words of virtkit's transports. */
+/** The options of virtkit's transport that QEMU's properties of a device, and the defaults of its machine, stand for. */
 export function madeTransport(making: Making, type: DeviceType, state: VirtioState): Made {
   return {
     pci: (inferred) => {
@@ -30,7 +30,7 @@ export function madeTransport(making: Making, type: DeviceType, state: VirtioSta
   };
 }
 
-/** The same device with the modern interface alone. */
+/** The making of the same device with the modern interface alone. */
 function modernOnly(making: Making): Making {
   const properties = new Map(making.device.properties)
     .set('disable-legacy', 'on')
@@ -52,7 +52,10 @@ function ringsMadeBy(making: Making): RingFeatures {
   });
 }
 
-/** @param vectors interrupt vectors; undefined: as many as the function has by itself */
+/**
+ * The options of the PCI function that QEMU makes.
+ * @param vectors interrupt vectors; undefined: as many as the function has by itself
+ */
 function pciMadeBy(making: Making, inferred: InferredPci, vectors: number | undefined): InferredPci {
   const { device, complete } = making;
   const { properties } = device;
@@ -81,7 +84,7 @@ function pciMadeBy(making: Making, inferred: InferredPci, vectors: number | unde
   };
 }
 
-/** `disable-legacy` and `disable-modern`; the former's default is `auto`: on behind a PCI Express port. */
+/** The interfaces that the function has, by `disable-legacy` and `disable-modern`. The former's default is `auto`: on behind a PCI Express port. */
 function modeOf(making: Making, inferred: InferredPci): PciMode {
   const { properties, driver, express } = making.device;
   const before = inferred.mode ?? 'transitional';
@@ -97,7 +100,7 @@ function modeOf(making: Making, inferred: InferredPci): PciMode {
 /** The revision of channel I/O from which on a device offers VERSION_1, and the highest one that QEMU has. */
 const [REVISION_LEGACY, REVISION_NEWEST] = [0, 2];
 
-/** VERSION_1, of transports that have a property for it; left out: as at the source. */
+/** Whether VERSION_1 is offered, for transports that have a property for it; left out: as at the source. */
 function version1MadeBy(making: Making): Pick<Made, 'version1'> {
   const { complete, device } = making;
   const { properties, driver } = device;

@@ -4,7 +4,7 @@ import { splitIdstr, type VirtioDevice } from '@virtkit/migration';
 import { busOf, sectionName } from '../destination/qemu-types.ts';
 import type { Override, Target } from '../target.ts';
 
-/** How the target makes the device that a section is loaded into; undefined: nothing is said of it, so as at the source. */
+/** How the target makes the device that a section is loaded into; undefined: nothing is said of it, so that it is as at the source. */
 export function makingOf(
   device: VirtioDevice,
   target: Target,
@@ -27,7 +27,7 @@ export function makingOf(
   return { device: made, complete: there !== undefined, qemu, machine, endian, cpus: destination?.cpus ?? 1 };
 }
 
-/** The same kind of device; at the address, if it names one; with the id, if the command line has it. */
+/** Does an override mean this device: the same kind, at the address if it names one, with the id if the command line has it? */
 function fits(override: Override, name: string, path: string, there: QemuDevice | undefined): boolean {
   const { driver, properties } = override;
   if (sectionName(driver) !== name && driver !== name) return false;

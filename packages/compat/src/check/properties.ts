@@ -4,7 +4,7 @@ import { isLookedAtIn } from '../destination/known-properties.ts';
 import { badConfig } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
-/** Properties of the target's device that nothing looks at: with one of them, there is no yes. */
+/** Verdicts over properties of the target's device whose part in a load is not known: with one, the answer is not `loads`. */
 export function checkProperties(
   title: string,
   type: DeviceType | undefined,
@@ -28,7 +28,7 @@ export function checkProperties(
     }));
 }
 
-/** The class code of the function, where the command line sets it. */
+/** A verdict over the class code of the function, where the command line sets it. */
 export function checkClass(
   title: string,
   config: Uint8Array,

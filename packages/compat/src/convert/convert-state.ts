@@ -30,7 +30,7 @@ export function convertState<T extends TransportParts>(
   return { state: current, verdicts };
 }
 
-/** QEMU 10.0.13 makes every queue with 1024 entries; 11.1 refuses more than the device was created with. */
+/** Makes rings that no driver has set up as large as the target's. QEMU 10.0.13 makes every queue with 1024 entries; 11.1 refuses more than it has made. */
 function fittingRings<T extends TransportParts>(
   title: string,
   type: DeviceType,
@@ -76,7 +76,7 @@ function ringVerdict(
   );
 }
 
-/** Features above bit 63 came with QEMU 10.2: those that are negotiated, and those that a PCI driver has written. */
+/** Leaves out features above bit 63 where the target does not know them: those that are negotiated, and those that a PCI driver has written. */
 function knownFeatures<T extends TransportParts>(
   title: string,
   state: VirtioState<T>,
@@ -119,7 +119,7 @@ function knownFeatures<T extends TransportParts>(
   return { ...state, subsections: { ...subsections, extraState } };
 }
 
-/** The subsections but for one. */
+/** The subsections without one of them. */
 function without<T extends TransportParts>(
   subsections: CoreSubsections<T>,
   name: keyof CoreSubsections,

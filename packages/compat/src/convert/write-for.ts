@@ -16,7 +16,7 @@ import { deviceTypes } from '../device-types.ts';
 import { parseTarget, type Target } from '../target.ts';
 import { convertState } from './convert-state.ts';
 
-/** For whom states are written. */
+/** The QEMU that states are written for. */
 export interface WriteOptions {
   /** `qemu-7.2`, or what {@link parseTarget} made of such a text. */
   readonly target: string | Target;
@@ -111,7 +111,7 @@ export function convertStream(
   };
 }
 
-/** Refused, and nothing in the stream can be done about it. */
+/** Is the verdict a refusal about which nothing can be done in the stream? */
 function isFinal({ severity, convertible }: Verdict): boolean {
   return severity === 'refused' && convertible !== true;
 }

@@ -18,7 +18,7 @@ export interface AskedQemu {
 interface Node {
   readonly indent: number;
   readonly kind: 'bus' | 'dev';
-  /** Of a bus its name, of a device its type. */
+  /** For a bus its name, for a device its type. */
   readonly name: string;
   readonly id: string;
   readonly values: Map<string, string>;
@@ -71,13 +71,13 @@ function nodesOf(tree: string): Node[] {
   return nodes;
 }
 
-/** `"auto"`, `2 (0x2)`, `true` as a command line has them. */
+/** A value of `info qtree` (`"auto"`, `2 (0x2)`, `true`) as a command line would have it. */
 function plain(value: string): string {
   const text = /^"(.*)"$/.exec(value)?.[1] ?? value.replace(/ \(.*\)$/, '');
   return text === 'true' ? 'on' : text === 'false' ? 'off' : text;
 }
 
-/** Values that say that nothing is said. */
+/** Values of `info qtree` that stand for a property that is not set. */
 const UNSAID = new Set(['', '<null>', '<unset>', '-1', '4294967295']);
 
 function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): QemuDevice | undefined {
@@ -150,7 +150,7 @@ function placeOf(node: Node, nodes: readonly Node[]): string | undefined {
   return base === undefined ? undefined : `virtio-mmio@${base}`;
 }
 
-/** What the paths on a PCI bus begin with. */
+/** The text with which the paths of devices on a PCI bus begin: `0000:00`. */
 function prefixOf(bus: Node, nodes: readonly Node[]): string {
   const bridge = bus.parent;
   if (bridge?.values.has('addr') === true) return placeOf(bridge, nodes) ?? '';
@@ -160,7 +160,7 @@ function prefixOf(bus: Node, nodes: readonly Node[]): string {
   return `0000:${number.toString(16).padStart(2, '0')}:${expander?.values.get('addr') ?? '00.0'}`;
 }
 
-/** Name, bytes in use, and the most that there may be. */
+/** The blocks of `info ramblock` by name: bytes in use, and the largest size in bytes. */
 function blocksOf(text: string): ReadonlyMap<string, { readonly used: number; readonly most: number }> {
   const rows = [...text.matchAll(/^\s*(\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+ 0x([0-9a-f]+) 0x([0-9a-f]+)/gm)];
   return new Map(

@@ -10,7 +10,7 @@ const KEPT = new Set(
     ' ',
   ),
 );
-/** What `-machine` may not have: accelerators, and what is not at hand in another process. */
+/** Keys of `-machine` that are left out: accelerators, and what is not at hand in another process. */
 const NOT_OF_A_MACHINE = /^(accel|kernel[-_]irqchip|confidential-guest-support|memory-encryption|kvm-.*)$/;
 
 /**
@@ -121,7 +121,7 @@ function askingOption(
         return askingOption(
           option,
           all.map(([key, value]) => `${key}=${escaped(value)}`).join(','),
-          (at + 1) * MOST_SECTIONS + index,
+          (at + 1) * HUBS_OF_A_WORD + index,
           arch,
           paths,
           firmware,
@@ -133,10 +133,10 @@ function askingOption(
   }
 }
 
-/** Numbers of hubs: those of a file's sections are apart from those of the words. */
-const MOST_SECTIONS = 1000;
+/** Step between the hub numbers of two words: the numbers of a file's sections lie between them. */
+const HUBS_OF_A_WORD = 1000;
 
-/** Large enough for every guest that looks. */
+/** Bytes of an empty drive: large enough for every device that looks at the size. */
 const EMPTY_BYTES = 2 ** 30;
 
 function escaped(value: string): string {
@@ -168,7 +168,7 @@ function readOnlyNode(driver: string, values: ReadonlyMap<string, string>): stri
   ]);
 }
 
-/** Nodes in which a machine's flash is: those that it names, and what is under them. */
+/** Names of the block nodes with a machine's firmware: those that `-machine pflash0=` names, and the nodes below them. */
 function firmwareNodes(words: readonly string[]): ReadonlySet<string> {
   const under = new Map<string, string>();
   const nodes: string[] = [];
@@ -203,7 +203,7 @@ function emptyDrive(values: ReadonlyMap<string, string>): string {
   return joined('file.driver=null-co', [['file.size', String(EMPTY_BYTES)], ['format', 'raw'], ...kept]);
 }
 
-/** Devices of the host's; where one takes a place on a bus, a device that does nothing stands there. */
+/** Types that would touch a device of the host. In a QEMU that is only asked, a device that does nothing stands in their place. */
 const OF_THE_HOST =
   /^(vfio|vhost|usb-host|usb-redir|ivshmem|virtio-input-host|ccid-card|tpm-|scsi-block|scsi-generic|x-pci-proxy|u2f|xen)/;
 
@@ -231,7 +231,7 @@ function objectWords(text: string, paths: ReadonlySet<string>): string[] {
   return /^rng-/.test(first) ? ['-object', `rng-builtin,id=${id}`] : [];
 }
 
-/** No packet goes anywhere: each card is on a hub of its own. */
+/** Words for a network option with which no packet leaves: each card is on a hub of its own. */
 function networkWords(name: string, text: string, hub: number): string[] {
   const { first, values } = optionWords(text, 'type');
   const card = [...values].filter(([key]) => /^(model|mac|macaddr|addr|vectors|netdev)$/.test(key));

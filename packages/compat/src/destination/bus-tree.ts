@@ -8,13 +8,13 @@ export interface Bus {
   readonly name: string;
   /** What the paths of its devices begin with: `0000:00`, `0000:00:01.0`. */
   readonly prefix: string;
-  /** The bus of a host bridge, and not of a bridge behind one. */
+  /** True for the bus of a host bridge, false for that of a bridge behind one. */
   readonly root: boolean;
-  /** Most devices that it takes; undefined: any number. */
+  /** The most devices that the bus takes; undefined: any number. */
   readonly most?: number;
-  /** Newest first, as QEMU searches them. */
+  /** The buses of the device, newest first, as QEMU searches them. */
   readonly devices: TreeDevice[];
-  /** Slots and functions that are taken, of PCI. */
+  /** Numbers of slot and function that are taken, on a PCI bus. */
   readonly functions: Set<number>;
 }
 
@@ -102,7 +102,7 @@ export class BusTree {
   }
 }
 
-/** By its id, its type, or an alias of the type. */
+/** The device that a part of a path names: by its id, its type, or an alias of the type. */
 function deviceNamed({ devices }: Bus, name: string, arch: string): TreeDevice | undefined {
   return (
     devices.find(({ id }) => id === name) ??

@@ -15,7 +15,7 @@ import { type Command, programIndex, qemuCommands } from './shell.ts';
 /** Machines whose addresses virtkit can tell. */
 const PLACED = /^(x86_64|i386)\/(pc|microvm|q35)|^s390x\/|^(aarch64|arm)\/virt/;
 
-/** How a text is read that holds command lines. */
+/** How a text with command lines is read. */
 export interface CommandLineOptions {
   /** Which of the starts in the text, the first is 1. Default: the last. */
   readonly start?: number;
@@ -65,7 +65,7 @@ function demandFew(what: string, count: number, limit: number): void {
 
 interface Words {
   readonly program: string;
-  /** Its options. */
+  /** The words behind the program: options and their values. */
   readonly words: readonly string[];
   readonly unknown: readonly string[];
   readonly starts: NonNullable<Destination['starts']>;
@@ -174,7 +174,7 @@ function soundDevices({ sounds }: CommandOptions): Unplaced[] {
   });
 }
 
-/** With its globals (which an own property overrides) and what it is connected to. */
+/** The device with the properties that `-global` gives it, its own above them, and with what it is connected to. */
 function connected(
   device: Unplaced,
   { globals }: CommandOptions,

@@ -1,39 +1,40 @@
 import type { QemuDevice } from '@virtkit/core/qemu';
 
-/** A destination as its command line makes it. What is not said there is as QEMU's defaults are. */
+/** A destination as its command line makes it. What the command line does not say is QEMU's default. */
 export interface Destination {
   readonly machine?: string;
   /** Guest memory: its size in bytes, and the blocks of RAM in which it is, where the command line decides that. */
   readonly memory?: {
     readonly bytes: number;
-    /** Slots for more. */
+    /** Number of slots for memory devices. */
     readonly slots?: number;
-    /** Its name, where it is one block. */
+    /** Name of the block, where the memory is in a single one. */
     readonly block?: string;
     readonly blocks?: readonly { readonly name: string; readonly bytes: number }[];
   };
   readonly cpus: number;
   readonly devices: readonly QemuDevice[];
-  /** What of the command line could not be understood, and so was not looked at. */
+  /** The parts of the command line that were not understood, one sentence each; they were not looked at. */
   readonly unknown: readonly string[];
-  /** That of it which no QEMU can be asked: words that only a shell knows, options that are not passed on. */
+  /** Those of {@link unknown} that a QEMU cannot be asked about: words that only a shell knows, options that are not passed on. */
   readonly unasked?: readonly string[];
-  /** All blocks of RAM, where the QEMU itself was asked: bytes in use, and the most that there may be. */
+  /** All blocks of RAM by name, where the QEMU itself was asked: bytes in use, and the largest size in bytes. */
   readonly ramBlocks?: ReadonlyMap<string, { readonly used: number; readonly most: number }>;
-  /** What the command line says of the board, as far as its own sections and blocks of RAM depend on it. */
+  /** The words of the command line on which the sections and RAM blocks of the board itself depend. */
   readonly board?: BoardWords;
-  /** The text held so many starts of a QEMU, and this is the one that was read (the first is 1). */
+  /** Number of starts of a QEMU in the text, and the one that was read (the first is 1). */
   readonly starts?: { readonly count: number; readonly chosen: number };
 }
 
-/** What stands in `-machine`, and beside it. */
+/** The words of a command line that are about the board: those of `-machine`, and options beside it. */
 export interface BoardWords {
   readonly options: ReadonlyMap<string, string>;
-  /** Firmware other than the program's own. */
+  /** The command line names firmware other than the program's own. */
   readonly ownFirmware: boolean;
-  /** Back ends of kind `user`. */
+  /** Number of network back ends of kind `user`. */
   readonly userNetworks: number;
-  /** Serial and parallel ports of a PC. */
+  /** Number of serial ports, on a PC. */
   readonly serialPorts: number;
+  /** Number of parallel ports, on a PC. */
   readonly parallelPorts: number;
 }

@@ -4,7 +4,7 @@ import type { Unplaced } from './place.ts';
 import { driverOfOption, typeOf } from './qemu-types.ts';
 
 interface Drive {
-  /** `virtio`, `none`, `ide` … */
+  /** The interface that the drive is attached to: `virtio`, `none`, `ide`, … */
   readonly interface: string;
   readonly id: string;
   readonly readOnly: boolean;
@@ -20,7 +20,7 @@ export function driveDevices(parsed: Parsed, machine: string): Unplaced[] {
     }));
 }
 
-/** Names by which devices know the drives that are read-only. */
+/** Ids of the drives and node names that are read-only, as devices name them in `drive=`. */
 export function readOnlyDrives(parsed: Parsed, machine: string): ReadonlySet<string> {
   const drives = drivesOf(parsed, machine).filter(({ readOnly }) => readOnly);
   return new Set([...parsed.options.readOnlyNodes, ...drives.map(({ id }) => id)]);
@@ -35,17 +35,17 @@ function drivesOf({ options }: Parsed, machine: string): Drive[] {
   });
 }
 
-/** A drive without an id is named for its place: `virtio0`. */
+/** The id of a drive that none was given to: interface and unit, `virtio0`. */
 function freeId(kind: string, { values }: Opts, taken: TakenUnits): string {
   const unit = numberOf(values.get('index')) ?? numberOf(values.get('unit')) ?? taken.firstFree(kind);
   taken.add(kind, unit);
   return `${kind}${unit}`;
 }
 
-/** Units of each kind that drives without an id have. */
+/** Numbers of the units that are taken, by interface, to find the next free one in constant time. */
 class TakenUnits {
   readonly #taken = new Set<string>();
-  /** Units below these are all taken. */
+  /** By interface: all units below this one are taken. */
   readonly #full = new Map<string, number>();
 
   add(kind: string, unit: number): void {

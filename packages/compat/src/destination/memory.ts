@@ -4,7 +4,7 @@ import type { CommandOptions, Opts } from './options.ts';
 
 const MIB = 2 ** 20;
 const DEFAULT_BYTES = 128 * MIB;
-/** Sizes are rounded up to this. QEMU: `TARGET_PAGE_ALIGN` of `-m` */
+/** Sizes of memory are rounded up to a multiple of this many bytes, as QEMU does with `-m`. */
 const GRAIN = 8192;
 
 interface Memory {

@@ -8,7 +8,7 @@ export interface Opts {
   readonly values: Map<string, string>;
 }
 
-/** Groups of which something is needed here, and the key that the first word of an option stands for. */
+/** Groups of options that are read here, and the key that the first word of an option stands for. */
 const GROUPS = {
   device: 'driver',
   drive: 'file',
@@ -43,24 +43,24 @@ export type ReadConfig = (name: string) => string | undefined;
 
 /** What a command line says, before anything is made of it. */
 export class CommandOptions {
-  /** `-machine`, `-smp` as `smp.cpus`; `_` in names is `-`. */
+  /** Keys and values of `-machine`, and those of `-smp` as `smp.cpus`; `_` in keys is `-`. */
   readonly machine = new Map<string, string>();
   readonly memory = new Map<string, string>();
   readonly globals: (readonly [driver: string, property: string, value: string])[] = [];
-  /** Made after all others, wherever they stand. */
+  /** Devices given in JSON: QEMU makes them after all others, wherever they stand. */
   readonly jsonDevices: Opts[] = [];
-  /** Made before all others. */
+  /** Sound cards of `-soundhw` and `-audio`: QEMU makes them before all other devices. */
   readonly sounds: string[] = [];
-  /** Node names that are read-only. */
+  /** Names of the block nodes that are read-only. */
   readonly readOnlyNodes = new Set<string>();
   readonly unknown: string[] = [];
-  /** Options that are not known at all. */
+  /** Options that are not known, one sentence each. */
   readonly foreign: string[] = [];
   defaults = true;
   vga: string | undefined;
-  /** Firmware that is not the program's own. */
+  /** An option names firmware that is not the program's own. */
   firmware = false;
-  /** What `-serial` and `-parallel` say, one after the other. */
+  /** The values of `-serial` and `-parallel`, in their order. */
   readonly serial: string[] = [];
   readonly parallel: string[] = [];
   readonly #groups = new Map<string, Opts[]>();
@@ -76,7 +76,7 @@ export class CommandOptions {
     }
   }
 
-  /** Options of the machine of which nothing is known. */
+  /** Keys of `-machine` whose meaning for a load is not known. */
   get unknownMachineOptions(): string[] {
     return [...this.machine.keys()].filter((key) => !MACHINE_OPTIONS.test(key));
   }
@@ -146,7 +146,7 @@ export class CommandOptions {
     }
   }
 
-  /** Options that stand for others. */
+  /** Reads the options that are short for others. */
   #takeShort(name: string, text: string): void {
     switch (name) {
       case 'hda':
@@ -204,7 +204,7 @@ export class CommandOptions {
     this.#groups.set(group, list);
   }
 
-  /** Of options that are given several times, each says more. */
+  /** Merges an option that may be given several times: each adds to those before. */
   #merge(into: Map<string, string>, prefix: string, first: string, text: string, firstKey: string): void {
     const { first: value, values } = optionWords(text, firstKey);
     const said = first === '' ? value : first;
@@ -216,7 +216,7 @@ export class CommandOptions {
     for (const [key, value] of values) set(into, `${prefix}${key.replaceAll('_', '-')}`, value);
   }
 
-  /** `driver.property=value`, or `driver=…,property=…,value=…`. */
+  /** Reads `-global driver.property=value`, or `driver=…,property=…,value=…`. */
   #global(text: string): void {
     const [, driver, property, value] = /^([^.=]+)\.([^=]+)=([\s\S]*)$/.exec(text) ?? [];
     if (driver !== undefined && property !== undefined) this.globals.push([driver, property, value ?? '']);
@@ -227,7 +227,7 @@ export class CommandOptions {
     this.globals.push([driver, values.get('property') ?? '', values.get('value') ?? '']);
   }
 
-  /** `-set group.id.property=value` changes an option that was given before. */
+  /** Applies `-set group.id.property=value`, which changes an option that was given before. */
   #set(text: string): void {
     const [, group = '', id, key, value] = /^([^.]+)\.([^.]+)\.([^=]+)=([\s\S]*)$/.exec(text) ?? [];
     const opts = this.#groups.get(group)?.find((each) => each.id === id);
@@ -283,9 +283,9 @@ export function sectionsOf(text: string): Section[] {
 
 /** All that is known of a program and its command line. */
 export interface Parsed {
-  /** From the program's name: `x86_64`. */
+  /** The architecture, from the program's name: `x86_64`. */
   readonly arch: string;
-  /** Its version. */
+  /** The version of QEMU: `7.2`. */
   readonly qemu: string;
   readonly options: CommandOptions;
 }

@@ -11,11 +11,11 @@ export interface Unplaced extends QemuDevice {
 /** The machine whose buses the devices go to. */
 export interface Board {
   readonly arch: string;
-  /** `pc-q35-7.2`, `microvm`. */
+  /** The machine type: `pc-q35-7.2`, `microvm`. */
   readonly machine: string;
-  /** What stands behind it in `-M`. */
+  /** The keys and values of `-machine`. */
   readonly options: ReadonlyMap<string, string>;
-  /** Version of the program. */
+  /** The version of QEMU: `7.2`. */
   readonly qemu: string;
 }
 

@@ -1,7 +1,7 @@
 import type { DeviceType } from '@virtkit/core/qemu';
 import { deviceTypes } from '../device-types.ts';
 
-/** Where a device goes. `other`: to a bus on which nothing is that concerns a load of virtio devices. */
+/** The kind of bus that a device goes to. `other`: a bus whose devices do not matter for a load of virtio devices. */
 export type BusKind = 'pci' | 'ccw' | 'virtio' | 'serial' | 'other';
 
 /** QEMU's table of aliases: of virtio devices, each stands for the one of the machine's usual transport. */
@@ -51,7 +51,7 @@ export function sectionName(driver: string): string | undefined {
   return deviceTypes.find(({ qemu }) => qemu.drivers?.includes(stem))?.layer.name ?? stem;
 }
 
-/** How a device of this type is attached. */
+/** The transport with which a device of this type is attached; undefined: it is no virtio device, or has none of its own. */
 export function busOf(driver: string): 'pci' | 'ccw' | 'mmio' | undefined {
   const kind = busKind(driver);
   return kind === 'virtio' ? 'mmio' : kind === 'pci' || kind === 'ccw' ? kind : undefined;
@@ -114,9 +114,9 @@ export function busKind(type: string): BusKind | undefined {
 
 /** What stands above a type, nearest first, with the types of the bus that it has inside. QOM's `object_dynamic_cast` */
 export interface Lineage {
-  /** Of the virtio device itself; empty for others. */
+  /** Types of the virtio device itself, nearest first; empty for others. */
   readonly device: readonly string[];
-  /** Of what attaches it. */
+  /** Types of the proxy that attaches the device to its bus, nearest first. */
   readonly proxy: readonly string[];
 }
 

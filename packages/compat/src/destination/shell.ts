@@ -4,7 +4,7 @@ import { takesValue } from './qemu-options.ts';
 /** A command as the shell would have run it. */
 export interface Command {
   readonly words: readonly string[];
-  /** What only a shell could have answered: `$(nproc)`, a variable that nothing sets. */
+  /** Parts of the text that only a shell could have replaced: `$(nproc)`, a variable that nothing sets. */
   readonly unknown: readonly string[];
 }
 
@@ -56,7 +56,7 @@ function jsonArray(text: string): string[] | undefined {
   return undefined;
 }
 
-/** `/proc/PID/cmdline` */
+/** The words of `/proc/PID/cmdline`, which end with a zero byte each; undefined for a text without one. */
 function nulSeparated(text: string): string[] | undefined {
   if (!text.includes('\0')) return undefined;
   return text.replace(/\0\n?$/, '').split('\0');
@@ -81,15 +81,15 @@ class Lines {
   #unknown: string[] = [];
   /** The word that is being read; undefined: between words. */
   #word: string | undefined;
-  /** Some of the word was quoted. */
+  /** Part of the word was quoted. */
   #quoted = false;
-  /** The word that follows belongs to the shell. */
+  /** The next word is a file of a redirection, and none of the command's. */
   #skipNext = false;
-  /** Characters that variables were made of and replaced by. */
+  /** Number of characters that variables have been set to and replaced by so far; at most {@link EXPANDED_MAX}. */
   #expanded = 0;
-  /** No object is closed any more from here on. */
+  /** Offset from which on no JSON object is closed any more, so that it is not looked for again. */
   #noJson = false;
-  /** Inside `NAME=(…)`. */
+  /** The word is inside of an array, `NAME=(…)`. */
   #array: { readonly name: string; readonly words: readonly string[] } | undefined;
 
   constructor(text: string) {
@@ -124,7 +124,7 @@ class Lines {
     if (this.#text[this.#at] === char && (SPACE.test(char) || /[\n;&|]/.test(char))) this.#at++;
   }
 
-  /** `NAME=` or `NAME+=` stands in front. */
+  /** The word begins with `NAME=` or `NAME+=`: it sets a variable. */
   #namesArray(): boolean {
     const word = this.#word;
     return word !== undefined && word.length <= NAME_MAX + 2 && /^\w+\+?=$/.test(word);
@@ -253,7 +253,7 @@ class Lines {
     }
   }
 
-  /** `$'…'` */
+  /** The text of a string in `$'…'`, whose escapes are those of C. */
   #ansi(): void {
     const [all = "$'", body = ''] =
       /^\$'((?:[^'\\]|\\[\s\S])*)'/.exec(this.#text.slice(this.#at, this.#at + 65536)) ?? [];
@@ -265,7 +265,7 @@ class Lines {
     this.#at += all.length;
   }
 
-  /** Text to the closing character; all that is left, where it is missing. */
+  /** The text up to the closing character; all that is left where there is none. */
   #upTo(close: string, from: number): string {
     const end = this.#text.indexOf(close, from);
     return this.#text.slice(this.#at, end < 0 ? this.#text.length : end + 1);
@@ -354,7 +354,7 @@ function splitSpaces(text: string): string[] {
   return text.split(/\s+/).filter((piece) => piece !== '');
 }
 
-/** Where the quote closes that begins before `from`; undefined: nowhere. */
+/** Offset of the quote that closes the one in front of `from`; undefined: there is none. */
 function closingQuote(text: string, from: number): number | undefined {
   for (let at = from; at < text.length; at++) {
     if (text[at] === '\\') at++;
@@ -363,7 +363,7 @@ function closingQuote(text: string, from: number): number | undefined {
   return undefined;
 }
 
-/** Where a JSON object ends that begins at `from`; undefined: nowhere. */
+/** Offset behind the JSON object that begins at `from`; undefined: it does not end. */
 function jsonEnd(text: string, from: number): number | undefined {
   let depth = 0;
   for (let at = from; at < text.length; at++) {

@@ -2,9 +2,9 @@ import { StateError } from '@virtkit/vmstate';
 
 /** QEMU's `first,key=value,flag=on`. A comma inside a value is written twice. */
 export interface OptionWords {
-  /** What stands in front without a key: the driver, the machine, the kind of back end. */
+  /** The value of the first word, which has no key: the driver, the machine type, the kind of back end. */
   readonly first: string;
-  /** In the order in which they are set; of a key that is given twice, the last. */
+  /** The values by key, in the order in which QEMU sets them; of a key that is given twice, the last. */
   readonly values: ReadonlyMap<string, string>;
 }
 
@@ -25,7 +25,7 @@ export function optionWords(text: string, firstKey: string): OptionWords {
   return { first: values.get(firstKey) ?? '', values: without(values, firstKey) };
 }
 
-/** Properties are set one after the other: one that is set again comes later. */
+/** Sets a value as the last one: QEMU sets properties one after the other, and one that is set again comes later. */
 export function set(values: Map<string, string>, key: string, value: string): void {
   values.delete(key);
   values.set(key, value);
@@ -65,7 +65,7 @@ function jsonWords(text: string, firstKey: string): OptionWords {
   return { first: values.get(firstKey) ?? '', values: without(values, firstKey) };
 }
 
-/** As it would stand in QEMU's own writing. The number of a PCI address is slot and function in one. */
+/** A JSON value as the text that `KEY=VALUE` would have. The number of a PCI address is slot and function in one. */
 function jsonText(key: string, value: unknown): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (key === 'addr' && typeof value === 'number') return `${(value >> 3).toString(16)}.${value & 7}`;

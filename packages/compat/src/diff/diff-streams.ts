@@ -247,7 +247,7 @@ function diffVirtio(title: string, type: DeviceType | undefined, a: Decoded, b: 
   return found;
 }
 
-/** Shown bit by bit instead. */
+/** Paths of fields that are compared bit by bit instead. */
 const FEATURE_FIELDS = /^(guestFeatures|subsections\.features(64|128))$/;
 
 function weigh(

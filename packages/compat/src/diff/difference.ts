@@ -5,10 +5,10 @@ import type { Json } from '@virtkit/vmstate';
 export interface Difference {
   /** Device and field: `virtio-blk@0000:00:02.0 / queues[0].num`, `ram / pc.ram`. */
   readonly path: string;
-  /** Values; undefined: not there. */
+  /** The value in A; undefined: it is not there. {@link b} is the same of B. */
   readonly a: Json | undefined;
   readonly b: Json | undefined;
   readonly weight: Weight;
-  /** Why it matters, if it does. */
+  /** Why the difference matters, if it does. */
   readonly reason?: string;
 }

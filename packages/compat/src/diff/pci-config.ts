@@ -4,7 +4,7 @@ import { pciByte } from '../pci-byte.ts';
 import type { Difference } from './difference.ts';
 
 const CAPABILITY = { VENDOR: 0x09, MSIX: 0x11 } as const;
-/** virtio_pci_cfg_cap: bar, offset, length and data are the driver's. */
+/** `cfg_type` of the capability for configuration access, whose bar, offset, length and data are the driver's. Virtio 1.3 §4.1.4.9 */
 const VIRTIO_PCI_CFG = 5;
 
 /** Bits of each byte of configuration space that QEMU compares when it loads: those that no driver can change. */

@@ -8,7 +8,7 @@ import {
 import { deviceTypes } from '../device-types.ts';
 import { rulesWith } from './rules.ts';
 
-/** QEMU's messages are shorter; patterns need not look at more. */
+/** Most characters of a line that are looked at: QEMU's messages are shorter. */
 const LINE_MAX = 1000;
 
 /** Answers what QEMU's messages mean: one line, or a whole log. Lines that are none of QEMU's about a load are left out. */
@@ -29,7 +29,7 @@ export function explain(text: string, types: readonly DeviceType[] = deviceTypes
   return found.some(({ role }) => role === 'cause') ? found : withSilentCause(found, silent, context);
 }
 
-/** What the first rule says that has something to say. */
+/** The explanation by the first rule that has one. */
 function explainedBy(
   rules: readonly MessageRule[],
   line: string,
@@ -43,7 +43,7 @@ function explainedBy(
   return undefined;
 }
 
-/** Where no line tells a cause, the first that says where it failed may be enough. */
+/** The explanations of a log in which no line tells a cause: what failed may be enough to tell it. */
 function withSilentCause(
   found: readonly Explanation[],
   silent: readonly MessageRule[],

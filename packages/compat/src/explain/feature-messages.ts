@@ -29,7 +29,7 @@ export const featureMessages = (types: readonly DeviceType[]): readonly MessageR
   },
 ];
 
-/** Several kinds of device have such bits. */
+/** Advice for features that several kinds of device have. */
 const WHICH = 'Which device it is, the lines behind this one say: with them the features have names.';
 
 function unsupported(

@@ -76,9 +76,6 @@ export const VERSIONS: readonly QemuVersion[] = [
   },
 ];
 
-/** The newest version that the table knows. */
-const NEWEST = VERSIONS.at(-1)?.name ?? '0.0';
-
 /** From 4.0 on QEMU has three releases a year: x.0, x.1 and x.2. */
 const LAST_MINOR = 2;
 
@@ -87,8 +84,9 @@ const LAST_MINOR = 2;
  * Undefined for versions that are known, and for those between them.
  */
 export function whyUnknown(version: string): string | undefined {
-  if (compareVersion(version, NEWEST) > 0)
-    return `QEMU ${version} is newer than ${NEWEST}, the newest version that virtkit knows: what it changed is not known`;
+  const newest = VERSIONS.at(-1)?.name ?? '0.0';
+  if (compareVersion(version, newest) > 0)
+    return `QEMU ${version} is newer than ${newest}, the newest version that virtkit knows: what it changed is not known`;
   if (Number(version.split('.')[1]) > LAST_MINOR)
     return `there is no release ${version} of QEMU that virtkit knows`;
   return undefined;
