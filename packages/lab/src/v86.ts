@@ -31,7 +31,17 @@ export const V86_MEMORY = 128 << 20;
 /** `cryptomgr.notests` alone saves five seconds. */
 const COMMAND_LINE =
   'console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on nokaslr cryptomgr.notests quiet panic=1';
-const MODULES = ['virtio_pci', 'virtio_blk', 'virtio_net', 'ext4', 'crc32c_generic', 'sd_mod', 'ata_piix'];
+const MODULES = [
+  'virtio_pci',
+  'virtio_blk',
+  'virtio_net',
+  'virtio-rng',
+  'virtio_console',
+  'ext4',
+  'crc32c_generic',
+  'sd_mod',
+  'ata_piix',
+];
 
 /** Programs beside busybox, and the libraries that they load. */
 const PROGRAMS = ['sbin/mke2fs', 'sbin/e2fsck', 'sbin/resize2fs'];

@@ -39,8 +39,8 @@ export interface ConsoleOptions {
    */
   readonly sizes?: boolean;
   /**
-   * Order of the two numbers in the message of a new size: `columns-first`, the default, is that of Virtio 1.3 §5.3.6.2. Linux reads
-   * `rows-first`.
+   * Order of the two numbers in the message of a new size: `columns-first`, the default, is that of Virtio 1.3 §5.3.6.2. Linux reads them
+   * in the one order or in the other, by its version; most versions `rows-first`.
    */
   readonly resizeOrder?: 'columns-first' | 'rows-first';
   /**
