@@ -10,13 +10,13 @@
 export { type CodecOptions, type StateOf, type VirtioCodec, virtioDevice } from './codec.ts';
 export type * from './contract/index.ts';
 export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
-export { LiveDevice, type LiveOptions, type RingFeatures } from './live/device.ts';
+export { type CreatedDevice, createDevice } from './live/create.ts';
 export { HostError, isHostError } from './live/errors.ts';
 export { later } from './live/later.ts';
 export type { Region, RegionBytes } from './live/mapping.ts';
 export { MappedMemory } from './live/memory.ts';
+export type { LiveOptions, RingFeatures } from './live/options.ts';
 export { PackedQueue } from './live/packed-queue.ts';
-export type { RestoreOptions } from './live/restore.ts';
 export { freshIndices, type QueueOwner, type QueueSetup, type Ring, type RingIndices } from './live/ring.ts';
 export { SplitQueue } from './live/split-queue.ts';
 export { type OpaqueDeviceState, opaqueDevice } from './opaque.ts';

@@ -54,11 +54,11 @@ function set(backend: BlkBackend, { type, bytes, segment }: Case) {
 
 function device(backend: BlkBackend, what: Case): (batches: number) => void {
   const { m, avail } = set(backend, what);
-  const { live } = m;
+  const { driver } = m;
   return (batches) => {
     for (let i = 0; i < batches; i++) {
       avail[1] = ((avail[1] as number) + BATCH) & 0xffff;
-      live.kick(0);
+      driver.kick(0);
     }
   };
 }

@@ -1,7 +1,7 @@
 /**
  * virtio-blk: the live device, and its part of a virtio device's saved state.
  *
- * You bring:  a transport (`@virtkit/transport-*`), `LiveDevice` or `virtioDevice` of `@virtkit/core`, and a back end:
+ * You bring:  a transport (`@virtkit/transport-*`), or `virtioDevice` of `@virtkit/core` for states alone, and a back end:
  *             {@link memoryDisk}, `fileDisk` of `@virtkit/device-blk/node`, or your own {@link BlkBackend}.
  * You get:    a disk that can be stopped and moved at any moment; the requests in flight, in every layout that QEMU has.
  * Not here:   zoned devices, SCSI passthrough, image formats.

@@ -150,8 +150,8 @@ describe('a reset in mid-flight', () => {
     new Machine(new BlkDevice({ backend: memoryDisk(SECTORS * 512) }), { idle: true }).live.capture();
   const resets: readonly (readonly [string, (m: Machine) => void])[] = [
     ['of the device', (m) => m.live.reset()],
-    ['of the queue', (m) => m.live.resetQueue(0)],
-    ['by new ring addresses', (m) => m.live.setQueueRings(0, 0n, 0n, 0n)],
+    ['of the queue', (m) => m.driver.queue(0)?.reset()],
+    ['by new ring addresses', (m) => m.driver.queue(0)?.setAddresses(0n, 0n, 0n)],
     ['by a restore', (m) => m.live.restore(fresh())],
   ];
 
@@ -197,7 +197,7 @@ describe('a reset in mid-flight', () => {
     const { m, disk } = machine({}, { queues: 2 });
     m.read(0, 512, 0);
     const other = m.read(8, 512, 1);
-    m.live.resetQueue(0);
+    m.driver.queue(0)?.reset();
     disk.finish(1);
     await settle();
     expect(other.status).toBe(BLK_S.OK);

@@ -103,7 +103,7 @@ describe('the devices of the collection', () => {
   it.each(all.map((truth) => ({ name: truth.name, truth })))('$name', ({ truth }) => {
     const disk = new BlkDevice(optionsFor(truth));
     const on = (name: string): boolean => truth.properties[name] !== 'off';
-    const { live } = new Machine(disk, {
+    const { live, driver } = new Machine(disk, {
       idle: true,
       version1: truth.properties['disable-modern'] !== 'on',
       rings: { indirect: on('indirect_desc'), eventIdx: on('event_idx') },
@@ -111,13 +111,13 @@ describe('the devices of the collection', () => {
     // reads behind the end give ones
     const length = truth.config.findLastIndex((byte) => byte !== 0xff) + 1;
     expect(disk.configLength).toBe(length);
-    const config = Uint8Array.from({ length }, (_, i) => live.readConfig(i, 1, true));
+    const config = Uint8Array.from({ length }, (_, i) => driver.config.read(i, 1));
     const expected = truth.config.slice(0, length);
     // the guest may have switched the cache
     expected[32] = config[32] as number;
     expect(Buffer.from(config).toString('hex')).toBe(Buffer.from(expected).toString('hex'));
     if (truth.features === undefined) return;
-    expect(live.hostFeatures & 0xffffffffn).toBe(BigInt(truth.features));
+    expect(live.offeredFeatures & 0xffffffffn).toBe(BigInt(truth.features));
   });
 });
 
@@ -241,13 +241,13 @@ describe('resize', () => {
     const m = new Machine(new BlkDevice({ backend }));
     expect(m.read(8, 512).status).toBe(1);
     backend.resize(16 * 512);
-    const { generation } = m.live;
+    const { generation } = m.driver.config;
     m.wire.notified.length = 0;
     m.disk.resize();
     expect(m.wire.notified).toEqual([-1]);
-    expect(m.live.generation).toBe(generation + 1);
-    expect(m.live.isr).toBe(3);
-    expect(m.live.readConfig(0, 4, true)).toBe(16);
+    expect(m.driver.config.generation).toBe(generation + 1);
+    expect(m.driver.isr).toBe(3);
+    expect(m.driver.config.read(0, 4)).toBe(16);
     expect(m.read(8, 512).status).toBe(0);
     m.disk.resize(4);
     expect(m.read(4, 512).status).toBe(1);
@@ -263,7 +263,7 @@ describe('resize', () => {
     const m = new Machine(new BlkDevice({ backend }), { idle: true });
     m.disk.resize(4);
     expect(m.wire.notified).toEqual([]);
-    expect(m.live.isr).toBe(0);
+    expect(m.driver.isr).toBe(0);
   });
 });
 
@@ -294,28 +294,28 @@ describe('write cache', () => {
   ])('CONFIG_WCE %s', (_name, features, options, expected) => {
     const { m, write } = flushes(features, options);
     expect(write()).toBe(expected);
-    expect(m.live.readConfig(32, 1, true)).toBe(1 - expected);
+    expect(m.driver.config.read(32, 1)).toBe(1 - expected);
     expect(m.disk.writeCache).toBe(expected === 0);
   });
 
   it('is the driver’s to switch, until a reset', () => {
     const { m, write } = flushes(V1 | CONFIG_WCE | FLUSH);
-    m.live.readConfig(32, 1, true);
-    m.live.writeConfig(32, 1, 0, true);
+    m.driver.config.read(32, 1);
+    m.driver.config.write(32, 1, 0);
     expect(write()).toBe(1);
-    m.live.writeConfig(32, 1, 2, true);
+    m.driver.config.write(32, 1, 2);
     expect(write()).toBe(0);
-    expect(m.live.readConfig(32, 1, true)).toBe(1);
-    m.live.writeConfig(32, 1, 0, true);
+    expect(m.driver.config.read(32, 1)).toBe(1);
+    m.driver.config.write(32, 1, 0);
     m.start();
     expect(write()).toBe(0);
   });
 
   it('follows the cached bytes, as in QEMU, where the driver writes another field without having read', () => {
     const { m } = flushes(V1 | CONFIG_WCE | FLUSH);
-    m.live.writeConfig(0, 4, 77, true);
+    m.driver.config.write(0, 4, 77);
     expect(m.disk.writeCache).toBe(false);
-    expect(m.live.readConfig(0, 4, true)).toBe(128);
+    expect(m.driver.config.read(0, 4)).toBe(128);
   });
 
   it('is the same for a legacy driver', () => {
@@ -326,8 +326,8 @@ describe('write cache', () => {
   it('is kept over a save, also the driver’s choice', () => {
     for (const on of [0, 1]) {
       const { m } = flushes(V1 | CONFIG_WCE | FLUSH);
-      m.live.readConfig(0, 4, true);
-      m.live.writeConfig(32, 1, on, true);
+      m.driver.config.read(0, 4);
+      m.driver.config.write(32, 1, on);
       const backend = memoryDisk(65536);
       const next = new Machine(new BlkDevice({ backend }), { ram: m.ram, idle: true });
       next.live.restore(m.live.capture());

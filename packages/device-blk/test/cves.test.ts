@@ -153,8 +153,8 @@ describe('saved disks that are not loaded', () => {
 
 describe('disks that are reached while they work', () => {
   it.each([
-    ['CVE-2024-3446', 'kicks', true, (m: Machine) => m.live.kick(0)],
-    ['CVE-2024-3446', 'kicks, of requests that are done one by one', false, (m: Machine) => m.live.kick(0)],
+    ['CVE-2024-3446', 'kicks', true, (m: Machine) => m.driver.kick(0)],
+    ['CVE-2024-3446', 'kicks, of requests that are done one by one', false, (m: Machine) => m.driver.kick(0)],
     ['CVE-2021-3750', 'resets the disk', true, (m: Machine) => m.live.reset()],
     ['CVE-2021-3750', 'resets the disk between two requests', false, (m: Machine) => m.live.reset()],
   ])('%s: an interrupt that %s', (_cve, _what, requestMerging, reach) => {

@@ -53,7 +53,7 @@ describe.each(FORMATS)('%s', (_, rings) => {
     other.live.resume();
     await disk.finishAll();
     expect([disk.begun.length, other.disk.inFlight]).toEqual([3, 0]);
-    expect(other.live.slots[0]?.indices.inuse).toBe(0);
+    expect(other.live.queue(0)?.position.inuse).toBe(0);
     expect(other.faults).toEqual([]);
   });
 
@@ -121,7 +121,7 @@ describe.each(FORMATS)('%s', (_, rings) => {
     other.live.resume();
     await disk.finishAll();
     expect(disk.begun).toHaveLength(2);
-    expect(other.live.slots[0]?.indices.inuse).toBeGreaterThan(0);
+    expect(other.live.queue(0)?.position.inuse).toBeGreaterThan(0);
     // twice in the list, and kept: that is one too many
     expect(other.live.check(state, { withheld }).map(({ code }) => code)).toContain('request-twice');
   });

@@ -173,7 +173,8 @@ class Pair {
     for (const area of [RINGS, BUFFERS]) await qemu.write(area[0], m.ram.slice(...area));
     m.kick();
     await qemu.set(REGISTER.notify, 'w', 0);
-    const isr = { ours: m.live.readAndClearIsr(), theirs: 0 };
+    const isr = { ours: m.driver.isr, theirs: 0 };
+    m.driver.acknowledge(isr.ours);
     const patience = Date.now() + PATIENCE_MS;
     let found = await this.#differences(isr);
     while (found.length > 0 && Date.now() < patience) {

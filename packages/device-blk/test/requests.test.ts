@@ -37,7 +37,7 @@ describe.each(FORMS)('requests: %s', (_name, how) => {
     expect(write.status).toBe(BLK_S.OK);
     expect(m.used()).toEqual([{ id: write.id, len: 1 }]);
     expect(same(backend.bytes.subarray(100 * 512, 100 * 512 + 8192), data)).toBe(true);
-    expect(m.live.isr).toBe(1);
+    expect(m.driver.isr).toBe(1);
     expect(m.faults).toEqual([]);
   });
 

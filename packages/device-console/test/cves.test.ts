@@ -49,7 +49,7 @@ describe('CVE-2024-3446: the guest has the device write into its own registers',
     const m = new Machine({ ports: [{ backend: line }], maxPorts: 2 });
     m.bringUp();
     m.wire.listen = (queue) => {
-      if (queue >= 0) m.live.kick(queue);
+      if (queue >= 0) m.driver.kick(queue);
     };
     m.write(5, ascii('abc'));
     expect(line.text).toBe('abc');

@@ -73,7 +73,7 @@ describe('a console that is the only port', () => {
 
   test('of a big-endian guest', () => {
     const { m } = single({}, { legacy: true, endian: 'big' });
-    expect(m.live.readConfig(4, 4, false)).toBe(1);
+    expect(m.driver.config.read(4, 4, true)).toBe(1);
     expect(m.live.capture().device.maxNrPorts).toBe(0x0100_0000);
   });
 });
@@ -376,11 +376,11 @@ describe('sizes', () => {
 
   test('are in the configuration for port 0, and a change is told', () => {
     const { m, line } = single({ size: { columns: 80, rows: 25 } });
-    expect([m.live.readConfig(0, 2, true), m.live.readConfig(2, 2, true)]).toEqual([80, 25]);
-    const { generation } = m.live;
+    expect([m.driver.config.read(0, 2), m.driver.config.read(2, 2)]).toEqual([80, 25]);
+    const { generation } = m.driver.config;
     line.port?.resize(132, 43);
-    expect([m.live.readConfig(0, 2, true), m.live.readConfig(2, 2, true)]).toEqual([132, 43]);
-    expect(m.live.generation).toBe(generation + 1);
+    expect([m.driver.config.read(0, 2), m.driver.config.read(2, 2)]).toEqual([132, 43]);
+    expect(m.driver.config.generation).toBe(generation + 1);
     expect(m.wire.notified).toContain(-1);
   });
 
@@ -417,21 +417,21 @@ describe('an emergency write', () => {
       { ports: [...ports, { console: true, backend: second }], maxPorts: 6 },
       { idle: true },
     );
-    for (const character of ascii('panic')) m.live.writeConfig(8, 4, character, true);
-    m.live.writeConfig(8, 1, 0x21, true);
+    for (const character of ascii('panic')) m.driver.config.write(8, 4, character);
+    m.driver.config.write(8, 1, 0x21);
     // nothing is left behind for the next write to any field
-    m.live.writeConfig(0, 2, 7, true);
+    m.driver.config.write(0, 2, 7);
     expect(lines.map(({ text }) => text)).toEqual(['panic!', '', '']);
     expect(second.text).toBe('panic!');
-    expect(m.live.readConfig(8, 4, true)).toBe(0);
+    expect(m.driver.config.read(8, 4)).toBe(0);
   });
 
   test('is not there where it is not offered', () => {
     const line = new Line();
     const m = new Machine({ emergencyWrite: false, ports: [{ console: true, backend: line }] });
-    expect(m.live.configLength).toBe(8);
-    m.live.writeConfig(8, 4, 0x41, true);
-    m.live.writeConfig(4, 4, 0x41, true);
+    expect(m.driver.config.length).toBe(8);
+    m.driver.config.write(8, 4, 0x41);
+    m.driver.config.write(4, 4, 0x41);
     expect(line.text).toBe('');
   });
 });

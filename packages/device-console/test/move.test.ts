@@ -79,7 +79,7 @@ describe('a half-written buffer', () => {
 
   test('of a driver that withdraws DRIVER_OK is dropped', () => {
     const { m, lines } = halfWritten(2);
-    m.live.setStatus(11);
+    m.driver.setStatus(11);
     lines[1].port?.ready();
     expect(lines[1].text).toBe('ab');
     expect(m.live.queue(5)?.inFlight).toBe(0);
@@ -88,7 +88,7 @@ describe('a half-written buffer', () => {
   test('of a queue that is reset is dropped, and the queue is whole afterwards', () => {
     const { m, lines } = halfWritten(2);
     lines[1].takes.length = 0;
-    m.live.resetQueue(5);
+    m.driver.queue(5)?.reset();
     m.setUpQueue(5);
     m.write(5, ascii('new'));
     expect(lines[1].text).toBe('abnew');
@@ -96,7 +96,7 @@ describe('a half-written buffer', () => {
 
   test('of a port that was throttled: a broken device keeps it for the next save', () => {
     const { m } = halfWritten(2);
-    m.live.fault('for the test');
+    m.driver.fault('for the test');
     const state = m.live.capture();
     const there: [Line, Line] = [new Line(), new Line()];
     const other = moved(m, there, state);

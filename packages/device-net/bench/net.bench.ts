@@ -69,12 +69,12 @@ function set({ direction, bytes, mergeable, copied }: Case) {
 
 function card(what: Case): Run {
   const { m, avail, queue } = set(what);
-  const { live, card } = m;
+  const { driver, card } = m;
   m.wire.quiet = true;
   const frame = new Uint8Array(what.bytes).fill(0x5a);
   const more = (): void => {
     avail[1] = ((avail[1] as number) + BATCH) & 0xffff;
-    live.kick(queue);
+    driver.kick(queue);
   };
   if (what.direction === 'tx')
     return (batches) => {

@@ -74,7 +74,7 @@ function guest(backend: NetBackend, large: boolean): () => void {
   machine.wire.quiet = true;
   return () => {
     avail[1] = ((avail[1] as number) + BATCH) & 0xffff;
-    machine.live.kick(1);
+    machine.driver.kick(1);
   };
 }
 

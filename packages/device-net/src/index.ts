@@ -1,7 +1,7 @@
 /**
  * virtio-net: the live network card, and its part of the saved state.
  *
- * You bring:  `LiveDevice` and a transport (`@virtkit/transport-*`), or `virtioDevice` of `@virtkit/core` for states alone;
+ * You bring:  a transport (`@virtkit/transport-*`), or `virtioDevice` of `@virtkit/core` for states alone;
  *             a back end (`NetBackend`), or the switch of `@virtkit/device-net/switch`.
  * You get:    packets with all header forms, offloads, filters, multi-queue with receive-side scaling, the control queue; MAC
  *             and VLAN filters, queue pairs, RSS (both versions) of a saved state: named, and back to bytes.

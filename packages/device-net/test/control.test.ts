@@ -75,7 +75,7 @@ describe('what breaks the device', () => {
       ...(out > 0 ? [{ addr: at, len: out }] : []),
       ...(reply > 0 ? [{ addr: at + 32, len: reply, write: true }] : []),
     ]);
-    machine.live.kick(machine.controlQueue);
+    machine.driver.kick(machine.controlQueue);
     expect(machine.faults).toEqual(['virtio-net ctrl missing headers']);
     expect(machine.used(machine.controlQueue)).toEqual([]);
   });
@@ -89,7 +89,7 @@ it('a reply longer than a byte has its first byte written', () => {
     { addr: at, len: 3 },
     { addr: reply, len: 2, write: true },
   ]);
-  machine.live.kick(machine.controlQueue);
+  machine.driver.kick(machine.controlQueue);
   expect(machine.used(machine.controlQueue)).toEqual([{ id: expect.any(Number), len: 1 }]);
   expect(hex(machine.read(reply, 2))).toBe('00ee');
 });
@@ -123,8 +123,8 @@ describe('addresses', () => {
   ])('the own one, by the configuration space: %s', (_name, options, first) => {
     const machine = new Machine(options);
     machine.config();
-    machine.live.writeConfig(0, 1, 0xaa, true);
-    machine.live.writeConfig(6, 1, 0, true);
+    machine.driver.config.write(0, 1, 0xaa);
+    machine.driver.config.write(6, 1, 0);
     expect(hex(machine.config())).toBe(`${first}54001234560100`);
   });
 
@@ -256,7 +256,7 @@ describe('queue pairs', () => {
     for (const without of [[], [F.MQ], [F.RSS], [F.MQ, F.RSS]]) {
       const other = make({ rss: true, rxQueueSize: 512 }, { without });
       const pairs = without.length === 2 ? 1 : 4;
-      const sizes = Array.from({ length: other.live.queueCount }, (_, i) => other.live.queueNum(i));
+      const sizes = Array.from({ length: other.live.queueCount }, (_, i) => other.live.queue(i)?.size);
       expect(sizes).toEqual([...Array.from({ length: pairs }, () => [512, 256]).flat(), 64]);
       expect(other.command(0, 1, [1])).toBe(OK);
       other.live.reset();
@@ -501,7 +501,7 @@ describe('notification coalescing', () => {
         { addr: at, len: 6 },
         { addr: reply, len: 9, write: true },
       ]);
-      machine.live.kick(machine.controlQueue);
+      machine.driver.kick(machine.controlQueue);
       machine.used(machine.controlQueue);
       return hex(machine.read(reply, 9));
     };
@@ -526,7 +526,7 @@ describe('notification coalescing', () => {
     const { machine, timers } = coalescing();
     machine.command(6, 1, [...le32(9), ...le32(50)]);
     machine.command(6, 2, [...le16(0), 0, 0, ...le32(0), ...le32(0)]);
-    machine.live.resetQueue(0);
+    machine.driver.queue(0)?.reset();
     machine.setUpQueue(0);
     machine.offer([2048, 2048]);
     machine.card.receive(frame(60));

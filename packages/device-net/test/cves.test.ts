@@ -263,7 +263,7 @@ describe('packets from the guest', () => {
         { addr: bytes, len: first },
         { addr: bytes + first, len: 80 - first },
       ]);
-      machine.live.kick(1);
+      machine.driver.kick(1);
       expect(machine.faults).toEqual([]);
       expect(machine.sink.frames.map((sent) => hex(sent))).toEqual([hex(frame(60))]);
     },
@@ -273,7 +273,7 @@ describe('packets from the guest', () => {
     for (let length = 1; length < 20; length++) {
       const machine = new Machine({ net: { hashReport: true, rss: true, offloads: {} } });
       machine.add(1, [{ addr: machine.alloc(length), len: length }]);
-      machine.live.kick(1);
+      machine.driver.kick(1);
       expect(machine.faults).toEqual([]);
       expect(machine.sink.frames).toEqual([]);
       expect(machine.card.counters.txDropped).toBe(1);
@@ -339,7 +339,7 @@ describe('cards that are reached while they work', () => {
       const copy = new Uint8Array(packet.length);
       packet.copyTo(copy);
       machine.card.receive(copy);
-      machine.live.kick(1);
+      machine.driver.kick(1);
     };
     for (let i = 0; i < 4; i++) machine.transmit(frame(60));
     expect(machine.sink.frames).toHaveLength(4);
@@ -364,11 +364,11 @@ describe('cards that are reached while they work', () => {
   );
 
   it.each([
-    ['CVE-2026-66022', 'kicks', (machine: Machine, queue: number) => machine.live.kick(queue)],
+    ['CVE-2026-66022', 'kicks', (machine: Machine, queue: number) => machine.driver.kick(queue)],
     [
       'CVE-2023-3019',
       'kicks the queue beside',
-      (machine: Machine, queue: number) => machine.live.kick(queue ^ 1),
+      (machine: Machine, queue: number) => machine.driver.kick(queue ^ 1),
     ],
     ['CVE-2021-3750', 'resets the card', (machine: Machine) => machine.live.reset()],
   ])('%s: an interrupt that %s', (_cve, _what, reach) => {
@@ -382,7 +382,7 @@ describe('cards that are reached while they work', () => {
       reach(machine, queue);
       deep--;
     };
-    machine.live.kick(1);
+    machine.driver.kick(1);
     machine.card.receive(frame(60));
     expect(deepest).toBeGreaterThan(0);
     expect(deepest).toBeLessThanOrEqual(4);

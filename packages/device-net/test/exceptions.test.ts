@@ -361,7 +361,7 @@ describe.each([false, true])('a command during which the back end throws (packed
       ]);
       return ack;
     });
-    expect(() => machine.live.kick(queue)).toThrow('no pairs');
+    expect(() => machine.driver.kick(queue)).toThrow('no pairs');
     broken = false;
     for (const proceed of later) proceed();
     expect(acks.map((at) => machine.ram[at])).toEqual([1, 0]);

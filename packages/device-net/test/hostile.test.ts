@@ -53,7 +53,7 @@ describe('random operations', () => {
             coalescing: { after: () => {} },
           };
           const machine = new Machine({ net, rings: { packed } });
-          const { live, card, view } = machine;
+          const { live, driver, card, view } = machine;
           let x = seed | 1;
           const random = (below: number): number => {
             x = (Math.imul(x, 1664525) + 1013904223) | 0;
@@ -85,7 +85,7 @@ describe('random operations', () => {
               if (!packed)
                 view.setUint16(ring.avail + 2, view.getUint16(ring.avail + 2, true) + random(3), true);
             }
-            if (kind === 'kick') live.kick(at, value & 1 ? value : undefined);
+            if (kind === 'kick') driver.kick(at);
             if (kind === 'receive')
               card.receive(
                 new Uint8Array(at),
@@ -102,19 +102,19 @@ describe('random operations', () => {
                 value & 2 ? 1 : 0,
               );
             if (kind === 'config') {
-              live.readConfig(at, [1, 2, 4][value % 3] ?? 1, true);
-              live.writeConfig(at, [1, 2, 4][value % 3] ?? 1, value, true);
+              driver.config.read(at, [1, 2, 4][value % 3] ?? 1);
+              driver.config.write(at, [1, 2, 4][value % 3] ?? 1, value);
             }
             if (kind === 'status') {
               if (at === 0) live.reset();
-              live.setFeatures(
-                live.hostFeatures & BigInt.asUintN(64, BigInt(value) * 0x0101_0101_0101_0101n),
+              driver.setDriverFeatures(
+                live.offeredFeatures & BigInt.asUintN(64, BigInt(value) * 0x0101_0101_0101_0101n),
               );
-              live.setStatus(at);
+              driver.setStatus(at);
             }
             if (kind === 'queue') {
-              if (value & 1) live.resetQueue(at);
-              else if (live.queueExists(at)) machine.setUpQueue(at);
+              if (value & 1) driver.queue(at)?.reset();
+              else if ((live.queue(at)?.size ?? 0) > 0) machine.setUpQueue(at);
             }
             if (kind === 'host') {
               if (at === 0) card.setLink((value & 1) === 1);
@@ -162,7 +162,7 @@ describe('one fault only', () => {
   it('however often the guest kicks', () => {
     const machine = new Machine();
     for (let i = 0; i < 10; i++) machine.add(1, [{ addr: 0x100000, len: 3 }]);
-    for (let i = 0; i < 10; i++) machine.live.kick(1);
+    for (let i = 0; i < 10; i++) machine.driver.kick(1);
     expect(machine.faults).toHaveLength(1);
     for (let i = 0; i < 10; i++) expect(machine.card.receive(frame(60))).toBe(false);
     expect(machine.faults).toHaveLength(1);
@@ -180,7 +180,7 @@ describe('descriptors', () => {
       // without MRG_RXBUF buffers are not counted before they are taken
       const machine = new Machine({ without: [NET_FEATURE.MRG_RXBUF] });
       machine.add(queue, [{ addr, len, write: queue === 0 }]);
-      machine.live.kick(queue);
+      machine.driver.kick(queue);
       if (queue === 0) machine.card.receive(frame(60));
       expect(machine.faults).toHaveLength(1);
       expect(machine.live.queue(queue)?.inFlight ?? 0).toBe(0);
@@ -193,7 +193,7 @@ describe('descriptors', () => {
     const { desc } = machine.ring(0);
     machine.view.setUint16(desc + 12, 3, true);
     machine.view.setUint16(desc + 14, 0, true);
-    machine.live.kick(0);
+    machine.driver.kick(0);
     machine.card.receive(frame(60));
     expect(machine.faults).toHaveLength(1);
   });
@@ -221,6 +221,6 @@ describe('mistakes of the host program', () => {
 
   it('a card in two devices', () => {
     const machine = new Machine();
-    expect(() => machine.card.attach(machine.live)).toThrow('already');
+    expect(() => machine.card.attach(machine.host)).toThrow('already');
   });
 });

@@ -35,7 +35,7 @@ class Driver {
   constructor(machine: Machine, queue: number) {
     this.machine = machine;
     this.queue = queue;
-    const ring = machine.live.queue(queue);
+    const ring = machine.host.queue(queue);
     if (ring === undefined) throw new Error(`no queue ${queue}`);
     const { pop, isEmpty, setNotification } = ring;
     ring.pop = () => {
@@ -77,7 +77,7 @@ class Driver {
   deliverKick(): boolean {
     const kick = this.#kick;
     this.#kick = false;
-    if (kick) this.machine.live.kick(this.queue);
+    if (kick) this.machine.driver.kick(this.queue);
     return kick;
   }
 }

@@ -92,7 +92,7 @@ export class Machine extends BareMachine<NetState> {
       this.add(2 * pair, [{ addr, len: size, write: true }]);
       return addr;
     });
-    if (kick) this.live.kick(2 * pair);
+    if (kick) this.driver.kick(2 * pair);
     return at;
   }
 
@@ -102,7 +102,7 @@ export class Machine extends BareMachine<NetState> {
     bytes.set(header);
     bytes.set(frame, header.length);
     const id = this.add(2 * pair + 1, [{ addr: this.put(bytes), len: bytes.length }]);
-    this.live.kick(2 * pair + 1);
+    this.driver.kick(2 * pair + 1);
     return id;
   }
 
@@ -120,7 +120,7 @@ export class Machine extends BareMachine<NetState> {
       len: Math.min(step, length - i * step),
     }));
     this.add(queue, [...out, { addr: ack, len: 1, write: true }]);
-    this.live.kick(queue);
+    this.driver.kick(queue);
     this.used(queue);
     return this.ram[ack] as number;
   }
@@ -140,7 +140,7 @@ export class Machine extends BareMachine<NetState> {
   }
 
   config(): Uint8Array {
-    return Uint8Array.from({ length: this.live.configLength }, (_, i) => this.live.readConfig(i, 1, true));
+    return Uint8Array.from({ length: this.driver.config.length }, (_, i) => this.driver.config.read(i, 1));
   }
 }
 

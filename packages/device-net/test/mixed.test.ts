@@ -156,7 +156,7 @@ describe('what a card offers', () => {
   const offered = (options: SwitchOptions, offloads?: NetOffloads | false): number[] => {
     const { live } = plug(new NetSwitch(options), 1, offloads).machine;
     const all = [F.CSUM, F.GUEST_CSUM, F.HOST_TSO4, F.GUEST_TSO6, F.HOST_UFO, F.HOST_USO];
-    return all.filter((bit) => (live.hostFeatures >> BigInt(bit)) & 1n);
+    return all.filter((bit) => (live.offeredFeatures >> BigInt(bit)) & 1n);
   };
   const usual = [F.CSUM, F.GUEST_CSUM, F.HOST_TSO4, F.GUEST_TSO6, F.HOST_UFO];
 

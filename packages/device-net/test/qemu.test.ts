@@ -77,7 +77,7 @@ class Pair {
     m.heap = BUFFERS[0];
     m.ram.fill(0, ...BUFFERS);
     for (const [start, end] of [RINGS, BUFFERS]) await qemu.write(start, m.ram.slice(start, end));
-    await qemu.drive(m.live.guestFeatures, m.rings, legacy);
+    await qemu.drive(m.live.features, m.rings, legacy);
     m.headerBytes = !legacy || m.live.has(F.MRG_RXBUF) ? 12 : 10;
   }
 
@@ -119,7 +119,7 @@ class Pair {
     const end = m.packed ? avail : used;
     await qemu.write(desc, m.ram.slice(desc, m.packed ? end : avail + 4 + 2 * m.ring(queue).size));
     const held = this.#held.length;
-    m.live.kick(queue);
+    m.driver.kick(queue);
     await qemu.set('notify', queue);
     await qemu.turn(3 + 2 * held);
   }
@@ -232,11 +232,12 @@ class Pair {
     qemu.frames.length = 0;
     const isr = await qemu.get('isr');
     await qemu.set('isrAck', isr);
-    const mine = m.live.readAndClearIsr();
+    const mine = m.driver.isr;
+    m.driver.acknowledge(mine);
     if (isr !== mine) found.push(`isr: ${isr}, ours ${mine}`);
     const status = await qemu.get('status');
     if (status !== m.live.status) found.push(`status: ${status}, ours ${m.live.status}`);
-    const config = hex(await qemu.config(m.live.configLength));
+    const config = hex(await qemu.config(m.driver.config.length));
     if (config !== hex(m.config())) found.push(`config: ${config}, ours ${hex(m.config())}`);
     if (qemu.ended !== undefined) found.push(`QEMU ended: ${qemu.ended}`);
     return found;

@@ -69,7 +69,7 @@ it('whatever both sides do, no frame that was taken is lost, cut or out of order
               const addr = machine.alloc(length);
               buffers.set(machine.add(0, [{ addr, len: length, write: true }]), addr);
             }
-            machine.live.kick(0);
+            machine.driver.kick(0);
             if (refusedAt >= 0) expect(machine.sink.rxReadyCalls).toBeGreaterThan(refusedAt);
             refusedAt = -1;
           } else if (step.name === 'frame') {

@@ -184,7 +184,7 @@ describe('buffers that are too small without MRG_RXBUF', () => {
 describe('what breaks the device', () => {
   const out = (machine: Machine): void => {
     machine.add(0, [{ addr: machine.alloc(64), len: 64 }]);
-    machine.live.kick(0);
+    machine.driver.kick(0);
   };
 
   it('a receive chain without buffers to write', () => {

@@ -26,7 +26,7 @@ describe('configuration (§5.1.4.1)', () => {
     };
     const made = [4, 1500, 10_000, 40, 128];
     expect(fields()).toEqual(made);
-    for (let at = 6; at < machine.live.configLength; at++) machine.live.writeConfig(at, 1, 0xff, true);
+    for (let at = 6; at < machine.driver.config.length; at++) machine.driver.config.write(at, 1, 0xff);
     expect(fields()).toEqual(made);
     machine.card.setLink(false);
     machine.card.setLink(true);
@@ -201,7 +201,7 @@ function coalescing(): { machine: Machine; limits: (queue: number) => number[] }
       { addr: at, len: 6 },
       { addr: reply, len: 9, write: true },
     ]);
-    machine.live.kick(machine.controlQueue);
+    machine.driver.kick(machine.controlQueue);
     machine.used(machine.controlQueue);
     return [machine.view.getUint32(reply, true), machine.view.getUint32(reply + 4, true)];
   };
@@ -222,7 +222,7 @@ describe('coalescing (§5.1.6.5.9.6)', () => {
     ] as const) {
       const { machine, limits } = coalescing();
       for (const of of [queue, other]) machine.command(6, 2, [...le16(of), 0, 0, ...le32(7), ...le32(9)]);
-      machine.live.resetQueue(queue);
+      machine.driver.queue(queue)?.reset();
       machine.setUpQueue(queue);
       expect([limits(queue), limits(other)]).toEqual([
         [0, 0],
@@ -230,7 +230,7 @@ describe('coalescing (§5.1.6.5.9.6)', () => {
       ]);
       machine.command(6, command, [...le32(5), ...le32(60)]);
       machine.command(6, 2, [...le16(queue), 0, 0, ...le32(7), ...le32(9)]);
-      machine.live.resetQueue(queue);
+      machine.driver.queue(queue)?.reset();
       machine.setUpQueue(queue);
       expect(limits(queue)).toEqual([5, 60]);
     }

@@ -141,7 +141,7 @@ describe('a card goes on where it was', () => {
   it('the link, down, and the MAC that a legacy driver wrote', () => {
     const machine = new Machine({ legacy: true, without: [F.CTRL_MAC_ADDR] });
     machine.config();
-    machine.live.writeConfig(5, 1, 0x99, true);
+    machine.driver.config.write(5, 1, 0x99);
     machine.card.setLink(false);
     const next = move(machine);
     expect(next.card.linkUp).toBe(false);
@@ -153,8 +153,8 @@ describe('a card goes on where it was', () => {
   it('before negotiation, and as the firmware leaves it', () => {
     const machine = new Machine({ idle: true, net: { queuePairs: 2 } });
     expect(move(machine, false).live.queueCount).toBe(3);
-    machine.live.setStatus(1);
-    machine.live.setStatus(3);
+    machine.driver.setStatus(1);
+    machine.driver.setStatus(3);
     const next = move(machine);
     next.start();
     next.offer([2048]);
@@ -299,7 +299,7 @@ it('at any moment of any traffic, two machines in turn do what one does', () => 
             const addr = machine.alloc(length);
             machine.ram.fill(0, addr, addr + length);
             places.set(machine.add(0, [{ addr, len: length, write: true }]), addr);
-            machine.live.kick(0);
+            machine.driver.kick(0);
           }
           if (kind === 'block') {
             machine.sink.room = length;

@@ -93,7 +93,7 @@ export class TinyHost {
       net: { backend, mac: Uint8Array.from(this.mac), offloads: ALL },
     });
     for (let i = 0; i < RX_BUFFERS; i++) this.#offer(i);
-    this.machine.live.kick(0);
+    this.machine.driver.kick(0);
     this.machine.wire.listen = () => this.#serviceSoon();
     this.machine.wire.quiet = true;
   }
@@ -127,7 +127,7 @@ export class TinyHost {
     }
     const free = used.map(({ id }) => this.#buffers.get(id) ?? 0);
     for (const index of free) this.#offer(index);
-    if (used.length > 0) machine.live.kick(0);
+    if (used.length > 0) machine.driver.kick(0);
     this.#pump();
   }
 

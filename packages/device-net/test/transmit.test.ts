@@ -32,7 +32,7 @@ describe('gathering', () => {
             expect(packet.copyTo(part, 1, 2, 3)).toBe(Math.max(0, Math.min(3, total - 14)));
           };
           machine.add(1, segments);
-          machine.live.kick(1);
+          machine.driver.kick(1);
           if (total > 12) {
             expect(machine.sink.frames.map(hex)).toEqual([hex(bytes.subarray(12))]);
             expect(machine.used(1)).toHaveLength(1);
@@ -57,7 +57,7 @@ describe('gathering', () => {
   it('a chain with nothing to read breaks the device', () => {
     const machine = new Machine();
     machine.add(1, [{ addr: machine.alloc(64), len: 64, write: true }]);
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.faults).toEqual(['virtio-net header not in first element']);
     expect(machine.live.status & 0x40).toBe(0x40);
   });
@@ -72,7 +72,7 @@ describe('gathering', () => {
     const machine = new Machine();
     const segments = Array.from({ length: 200 }, () => ({ addr: 0x1000, len: (4 << 20) >> 1 }));
     machine.add(1, segments);
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.sink.frames).toEqual([]);
     expect(machine.used(1)).toHaveLength(1);
     expect(machine.card.counters.txDropped).toBe(1);
@@ -94,7 +94,7 @@ describe('notifications', () => {
     const machine = new Machine({ without: [29] });
     const { used } = machine.ring(1);
     for (let i = 0; i < 3; i++) machine.add(1, [{ addr: machine.put(new Uint8Array(76)), len: 76 }]);
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.wire.notified).toEqual([1, 1, 1]);
     expect(machine.view.getUint16(used, true)).toBe(0);
   });
@@ -103,7 +103,7 @@ describe('notifications', () => {
     const machine = new Machine({ net: { txQueueSize: 1024 } });
     const at = machine.put(new Uint8Array(76));
     for (let i = 0; i < 1000; i++) machine.add(1, [{ addr: at, len: 76 }]);
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.sink.frames).toHaveLength(1000);
     expect(machine.used(1)).toHaveLength(1000);
   });
@@ -166,7 +166,7 @@ describe('a back end that cannot take a packet', () => {
     expect(machine.live.queue(1)?.inFlight).toBe(0);
     machine.sink.onSend = undefined;
     machine.sink.frames.length = 0;
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.sink.frames).toHaveLength(1);
     expect(machine.used(1)).toHaveLength(1);
   });
@@ -214,7 +214,7 @@ describe('inside of send()', () => {
     const machine = new Machine();
     for (let i = 0; i < 3; i++) machine.add(1, [{ addr: machine.put(new Uint8Array(76)), len: 76 }]);
     machine.sink.onSend = () => machine.live.pause();
-    machine.live.kick(1);
+    machine.driver.kick(1);
     expect(machine.sink.frames).toHaveLength(1);
     machine.sink.onSend = undefined;
     expect(machine.live.capture().device.txWaiting).toBe(1);

@@ -1,7 +1,7 @@
 /**
  * virtio-rng: the live device, and its part of a virtio device's saved state.
  *
- * You bring:  a transport (`@virtkit/transport-*`), `LiveDevice` or `virtioDevice` of `@virtkit/core`, and where random bytes come from:
+ * You bring:  a transport (`@virtkit/transport-*`), or `virtioDevice` of `@virtkit/core` for states alone, and where random bytes come from:
  *             {@link webCrypto}, or your own {@link RngBackend}.
  * You get:    an entropy device that can be stopped and moved at any moment, with QEMU's limit of bytes in a period.
  * Not here:   a random number generator.

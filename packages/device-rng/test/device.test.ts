@@ -71,11 +71,11 @@ describe('a request', () => {
     const source = counting();
     const m = new Machine({ backend: source });
     m.start();
-    m.live.setStatus(11);
+    m.driver.setStatus(11);
     m.ask(8);
     m.kick();
     expect(source.asked).toEqual([]);
-    m.live.setStatus(15);
+    m.driver.setStatus(15);
     expect(m.lengths()).toEqual([8]);
   });
 
@@ -161,7 +161,7 @@ describe('a back end that takes longer', () => {
     m.live.reset();
     await source.answer(3);
     expect(target?.every((byte) => byte === 0)).toBe(true);
-    expect(m.live.isr).toBe(0);
+    expect(m.driver.isr).toBe(0);
     m.start();
     m.ask(2);
     m.kick();

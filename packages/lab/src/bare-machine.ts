@@ -1,12 +1,15 @@
 // A machine without a processor or a bus: memory, a transport that adds nothing of its own, and a driver's hand on the rings, which
 // can do what no driver would.
 import {
+  createDevice,
   type DeviceEvent,
+  type DeviceHost,
   type DeviceModel,
   FEATURE,
-  LiveDevice,
+  type LiveDevice,
   MappedMemory,
   type RingFeatures,
+  type TransportHost,
   type TransportLayer,
   type TransportModel,
 } from '@virtkit/core';
@@ -98,6 +101,10 @@ export class BareMachine<D> {
   readonly memory: MappedMemory;
   readonly wire: Wire = new Wire();
   readonly live: LiveDevice<BareParts, D>;
+  /** What the driver reaches, with no registers in between. */
+  readonly driver: TransportHost;
+  /** What the device type is attached to. */
+  readonly host: DeviceHost;
   readonly events: DeviceEvent[] = [];
   readonly rings: Ring[] = [];
   readonly options: BareOptions;
@@ -115,13 +122,23 @@ export class BareMachine<D> {
     this.view = new DataView(this.ram.buffer, this.ram.byteOffset, this.ram.length);
     this.memory = new MappedMemory([{ gpa: 0, bytes: ram }]);
     this.little = endian === 'little' || !legacy;
-    this.live = new LiveDevice(model, this.wire, {
+    const attach = model.attach.bind(model);
+    let attached: DeviceHost | undefined;
+    model.attach = (to) => {
+      attached = to;
+      attach(to);
+    };
+    const { device, host } = createDevice<BareParts, D>(model, this.wire, {
       memory: this.memory,
       ...(options.rings !== undefined && { rings: options.rings }),
       ...(options.version1 !== undefined && { version1: options.version1 }),
       targetEndian: endian,
       onEvent: (event) => this.events.push(event),
     });
+    this.live = device;
+    this.driver = host;
+    if (attached === undefined) throw new Error('the device type was not attached');
+    this.host = attached;
     if (options.idle !== true) this.start();
   }
 
@@ -131,28 +148,28 @@ export class BareMachine<D> {
 
   /** From reset to DRIVER_OK, with all queues there are. */
   start(queues: readonly number[] | undefined = undefined): void {
-    const { live, options } = this;
-    live.reset();
-    live.setStatus(1);
-    live.setStatus(3);
-    let wanted = options.features ?? without(live.hostFeatures, this.#legacyBits);
+    const { driver, options } = this;
+    driver.reset();
+    driver.setStatus(1);
+    driver.setStatus(3);
+    let wanted = options.features ?? without(driver.offeredFeatures(true), this.#legacyBits);
     wanted = without(wanted, options.without ?? []);
-    live.setFeatures(options.legacy === true ? wanted & 0xffffffffn : wanted);
-    if (options.legacy !== true) live.setStatus(11);
-    const all = Array.from({ length: live.queueCount }, (_, index) => index);
+    driver.setDriverFeatures(options.legacy === true ? wanted & 0xffffffffn : wanted);
+    if (options.legacy !== true) driver.setStatus(11);
+    const all = Array.from({ length: driver.queueCount }, (_, index) => index);
     for (const index of queues ?? all) this.setUpQueue(index);
-    live.setStatus(options.legacy === true ? 7 : 15);
+    driver.setStatus(options.legacy === true ? 7 : 15);
   }
 
   setUpQueue(index: number): void {
-    const { live } = this;
-    const size = live.queueNum(index);
+    const queue = this.driver.queue(index);
+    const size = queue?.size ?? 0;
     const desc = QUEUES_AT + index * QUEUE_BYTES;
     this.ram.fill(0, desc, desc + QUEUE_BYTES);
     const avail = desc + 16 * size;
     const used = (avail + 6 + 2 * size + 4095) & ~4095;
-    if (this.options.legacy === true) live.setQueueAddress(index, BigInt(desc));
-    else live.setQueueRings(index, BigInt(desc), BigInt(avail), BigInt(used));
+    if (this.options.legacy === true) queue?.setAddress(BigInt(desc));
+    else queue?.setAddresses(BigInt(desc), BigInt(avail), BigInt(used));
     this.rings[index] = {
       size,
       desc,
@@ -261,7 +278,7 @@ export class BareMachine<D> {
   }
 
   kick(queue = 0): void {
-    this.live.kick(queue);
+    this.driver.kick(queue);
   }
 
   /** What the device gave back since last asked. */

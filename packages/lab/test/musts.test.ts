@@ -59,19 +59,19 @@ test.each<[string, string, (line: string) => string, RegExp]>([
   [
     'a source does not cite the section',
     RESET,
-    (line) => line.replace('core/src/live/device.ts', 'core/src/live/chain.ts'),
+    (line) => line.replace('core/src/live/device-core.ts', 'core/src/live/chain.ts'),
     /chain\.ts does not cite 1\.3 §2\.4\.1$/,
   ],
   [
     'a source is not there',
     RESET,
-    (line) => line.replace('core/src/live/device.ts', 'core/src/live/devise.ts'),
+    (line) => line.replace('core/src/live/device-core.ts', 'core/src/live/devise.ts'),
     /there is no packages\/core\/src\/live\/devise\.ts$/,
   ],
   [
     'a part of a line is not there',
     RESET,
-    (line) => line.replace('device.ts |', 'device.ts: no such line |'),
+    (line) => line.replace('device-core.ts |', 'device-core.ts: no such line |'),
     /^musts: musts\.txt:\d+: 0 lines of .* have “no such line”$/,
   ],
   [
@@ -90,13 +90,13 @@ test.each<[string, string, (line: string) => string, RegExp]>([
     'a cited section is not in the ledger',
     '== Virtio 1.3 §6.1 ',
     () => '',
-    /packages\/core\/src\/live\/device\.ts:\d+: 1\.3 §6\.1 is not in the ledger$/,
+    /packages\/core\/src\/live\/device-core\.ts:\d+: 1\.3 §6\.1 is not in the ledger$/,
   ],
   [
     'a cited level is not in the ledger',
     '== Virtio 1.3 §6.1 ',
     (line) => line.replace('MAY', 'MUST'),
-    /packages\/core\/src\/live\/device\.ts:\d+: 1\.3 §6\.1 has no MAY$/,
+    /packages\/core\/src\/live\/device-core\.ts:\d+: 1\.3 §6\.1 has no MAY$/,
   ],
 ])('found: %s', (_name, begin, change, complaint) => {
   const complaints = changed(begin, change);

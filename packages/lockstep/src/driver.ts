@@ -128,11 +128,11 @@ function vectorFor(view: View, random: Random): number {
 
 /** Some of the offered features: mostly all that a good driver takes, sometimes any. */
 function chooseFeatures(view: View, random: Random, modern: boolean): bigint {
-  const { hostFeatures } = view.live;
+  const { offeredFeatures } = view.live;
   const any = (BigInt(random.u32()) << 32n) | BigInt(random.u32());
   const chosen = random.weighted<() => bigint>([
-    [5, () => hostFeatures],
-    [3, () => hostFeatures & any],
+    [5, () => offeredFeatures],
+    [3, () => offeredFeatures & any],
     [1, () => 0n],
     [1, () => any],
   ])();
@@ -167,7 +167,7 @@ export function* bringUpLegacy(view: View, random: Random): Script {
     yield* write(LEGACY.QUEUE_SEL, 2, queue);
     yield* readLegacy(view, LEGACY.QUEUE_NUM, 2);
     const page = ringPlace(random, 0x1000);
-    if (!random.once(12)) yield* clearRings(view.live.queueNum(queue), page, undefined, undefined);
+    if (!random.once(12)) yield* clearRings(view.live.queue(queue)?.size ?? 0, page, undefined, undefined);
     yield* write(LEGACY.QUEUE_PFN, 4, page / 0x1000);
     if (view.setup.vectors > 0) yield* write(LEGACY.QUEUE_VECTOR, 2, vectorFor(view, random));
   }
@@ -209,7 +209,7 @@ export function* setUpModernQueue(view: View, random: Random, queue: number): Sc
   yield* readModern(view, 'QUEUE_SIZE');
   const size = random.weighted<() => number>([
     [6, () => 2 ** random.between(1, 6)],
-    [2, () => view.live.queueNum(queue)],
+    [2, () => view.live.queue(queue)?.size ?? 0],
     [1, () => random.between(1, 40)],
     [0.2, () => interesting(random, 2)],
   ])();

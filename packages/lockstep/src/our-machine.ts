@@ -38,6 +38,9 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #work = 0;
+  /** Of each queue: its size, and how often its ring was set up. */
+  readonly #sizes: { readonly size: number; readonly setups: number }[] = [];
+  #packed = false;
   readonly #resized = new Set<number>();
   readonly #watched = new WeakSet<Virtqueue>();
   /** Bottom halves: what the network card has put off until the driver has kicked. */
@@ -59,8 +62,7 @@ export class OurMachine implements View {
   }
 
   get config(): Uint8Array {
-    const { transport } = this.#function.device;
-    return (transport as unknown as { layout: { space: { bytes: Uint8Array } } }).layout.space.bytes;
+    return this.live.capture().transport.config;
   }
 
   /** The interrupt line. */
@@ -96,6 +98,7 @@ export class OurMachine implements View {
   /** Does an operation. What was read, if it reads and something of ours is there. */
   apply(operation: Operation): number | undefined {
     const value = this.#apply(operation);
+    this.#watchSizes();
     for (let proceed = this.#deferred.shift(); proceed !== undefined; proceed = this.#deferred.shift()) {
       this.#work++;
       proceed();
@@ -168,7 +171,7 @@ export class OurMachine implements View {
     const handleQueue = model.handleQueue.bind(model);
     model.handleQueue = (queue) => {
       this.#work ||= 1;
-      const slot = this.live.slots[queue.index];
+      const slot = this.live.queue(queue.index);
       if (this.#resized.has(queue.index))
         this.known ??= 'ring resized or of another format while it runs (QEMU may abort)';
       if (queue.format === 'split' && (slot?.avail === 0n || slot?.used === 0n))
@@ -220,7 +223,6 @@ export class OurMachine implements View {
           this.known ??= 'fault in a packed ring (QEMU hangs)';
       },
     });
-    this.#watchSizes(made.device);
     return made as PciFunction;
   }
 
@@ -230,8 +232,8 @@ export class OurMachine implements View {
     this.#watched.add(queue);
     const pop = queue.pop.bind(queue);
     queue.pop = () => {
-      const slot = this.live.slots[queue.index];
-      const at = Number(slot?.desc ?? 0n) + 16 * (slot?.indices.lastAvailIdx ?? 0);
+      const slot = this.live.queue(queue.index);
+      const at = Number(slot?.desc ?? 0n) + 16 * (slot?.position.lastAvailIdx ?? 0);
       const chain = pop();
       if (chain === undefined) return chain;
       // the id is in the first descriptor for QEMU, in the last one for the specification
@@ -245,48 +247,37 @@ export class OurMachine implements View {
   }
 
   #isFarAhead(index: number): boolean {
-    const slot = this.live.slots[index];
+    const slot = this.live.queue(index);
     if (slot === undefined || slot.avail + 4n > BigInt(RAM_BYTES)) return false;
-    const ahead = this.ram.getUint16(Number(slot.avail) + 2, true) - slot.indices.lastAvailIdx;
-    return (ahead & 0xffff) > slot.num;
+    const ahead = this.ram.getUint16(Number(slot.avail) + 2, true) - slot.position.lastAvailIdx;
+    return (ahead & 0xffff) > slot.size;
   }
 
   /** Is the next descriptor of a packed ring available? Asked of RAM: a disabled device itself must not look. */
   #isOffered(index: number): boolean {
-    const slot = this.live.slots[index];
+    const slot = this.live.queue(index);
     if (slot === undefined) return false;
-    const flags = this.ram.getUint16(Number(slot.desc) + 16 * slot.indices.lastAvailIdx + 14, true);
-    const wrap = slot.indices.lastAvailWrap;
+    const flags = this.ram.getUint16(Number(slot.desc) + 16 * slot.position.lastAvailIdx + 14, true);
+    const wrap = slot.position.lastAvailWrap;
     const avail = (flags & DESC.AVAIL) !== 0;
     const used = (flags & DESC.USED) !== 0;
     return avail === wrap && used !== wrap;
   }
 
-  /** Which rings have another size now than when they were set up? */
-  #watchSizes(device: PciFunction['device']): void {
-    const { setQueueNum, setQueueRings, setQueueAddress, setFeatures } = device;
-    device.setFeatures = (features) => {
-      const before = device.has(FEATURE.RING_PACKED);
-      const taken = setFeatures.call(device, features);
-      // QEMU has mapped the ring for the other format, and aborts when it writes there
-      if (device.has(FEATURE.RING_PACKED) !== before)
-        for (const slot of device.slots) if (slot.desc !== 0n) this.#resized.add(slot.index);
-      return taken;
-    };
-    device.setQueueNum = (index, num) => {
-      const slot = device.slots[index];
-      const before = slot?.num;
-      setQueueNum.call(device, index, num);
-      if (slot !== undefined && slot.desc !== 0n && slot.num !== before) this.#resized.add(index);
-    };
-    device.setQueueRings = (index, ...rings) => {
-      this.#resized.delete(index);
-      setQueueRings.call(device, index, ...rings);
-    };
-    device.setQueueAddress = (index, desc) => {
-      this.#resized.delete(index);
-      setQueueAddress.call(device, index, desc);
-    };
+  /** Which rings have another size now, or another format, than when they were set up? */
+  #watchSizes(): void {
+    const { live } = this;
+    const packed = live.has(FEATURE.RING_PACKED);
+    // QEMU has mapped the ring for the other format, and aborts when it writes there
+    const reformed = packed !== this.#packed;
+    this.#packed = packed;
+    for (let index = 0; index < live.queueCount; index++) {
+      const { size = 0, setups = 0, desc = 0n } = live.queue(index) ?? {};
+      const before = this.#sizes[index];
+      this.#sizes[index] = { size, setups };
+      if (before?.setups !== setups) this.#resized.delete(index);
+      else if (desc !== 0n && (reformed || before.size !== size)) this.#resized.add(index);
+    }
   }
 
   #model(): DeviceModel {

@@ -193,7 +193,7 @@ function commandData(random: Random, view: View): Uint8Array {
     [1, () => joinBytes(bytesOf(3, 1), bytesOf(random.below(2), 1))],
     [2, () => joinBytes(bytesOf(4, 1), bytesOf(0, 1), bytesOf(random.below(4), 2))],
     [1, () => joinBytes(bytesOf(4, 1), bytesOf(random.below(4), 1), filler(random, random.below(80)))],
-    [2, () => joinBytes(bytesOf(5, 1), bytesOf(0, 1), bytesOf(Number(view.live.guestFeatures & 0x1f83n), 8))],
+    [2, () => joinBytes(bytesOf(5, 1), bytesOf(0, 1), bytesOf(Number(view.live.features & 0x1f83n), 8))],
     [1, () => joinBytes(bytesOf(5, 1), bytesOf(random.below(2), 1), filler(random, random.below(10)))],
     [1, () => filler(random, random.below(12))],
   ])();

@@ -22,14 +22,14 @@ export function ringOf(
   { live }: View,
   index: number,
 ): { desc: number; avail: number; used: number; num: number } | undefined {
-  const slot = live.slots[index];
-  if (slot === undefined || slot.desc === 0n || slot.num === 0) return undefined;
+  const slot = live.queue(index);
+  if (slot === undefined || slot.desc === 0n || slot.size === 0) return undefined;
   if (slot.desc >= RAM_BYTES || slot.avail >= RAM_BYTES || slot.used >= RAM_BYTES) return undefined;
   const ring = {
     desc: Number(slot.desc),
     avail: Number(slot.avail),
     used: Number(slot.used),
-    num: slot.num,
+    num: slot.size,
   };
   const fits = ring.desc + 16 * ring.num <= RAM_BYTES && ring.avail + 6 + 2 * ring.num <= RAM_BYTES;
   return fits && ring.used + 6 + 8 * ring.num <= RAM_BYTES ? ring : undefined;
@@ -118,7 +118,7 @@ function* addPacked(
   ring: RingPlace,
   buffers: readonly Buffer[],
 ): Generator<Operation, void, void> {
-  const indices = view.live.slots[queue]?.indices;
+  const indices = view.live.queue(queue)?.position;
   if (indices === undefined) return;
   let slot = indices.lastAvailIdx % ring.num;
   let wrap = indices.lastAvailWrap;

@@ -42,10 +42,11 @@ function looped(requestMerging: boolean, [offset, data]: readonly [number, numbe
   let cap = fn.configRead(0x34, 1);
   while (cap !== 0 && fn.configRead(cap, 1) !== 0x11) cap = fn.configRead(cap + 1, 1);
   fn.configWrite(4, 2, 6);
-  const { device } = fn;
-  device.setStatus(3);
-  device.setFeatures((1n << 32n) | (1n << 40n));
-  device.setStatus(11);
+  fn.barWrite(4, 20, 1, 3);
+  // VERSION_1 and RING_RESET: bits 0 and 8 of word 1
+  fn.barWrite(4, 8, 4, 1);
+  fn.barWrite(4, 12, 4, 0x101);
+  fn.barWrite(4, 20, 1, 11);
   // queue 0, and vector 0 for it
   fn.barWrite(4, 22, 2, 0);
   fn.barWrite(4, 24, 2, SIZE);
@@ -54,8 +55,11 @@ function looped(requestMerging: boolean, [offset, data]: readonly [number, numbe
   [BAR + offset, 0, data, 0].forEach((word, i) => {
     fn.barWrite(1, 4 * i, 4, word);
   });
-  device.setQueueRings(0, BigInt(DESC), BigInt(AVAIL), BigInt(USED));
-  device.setStatus(15);
+  fn.barWrite(4, 32, 4, DESC);
+  fn.barWrite(4, 40, 4, AVAIL);
+  fn.barWrite(4, 48, 4, USED);
+  fn.barWrite(4, 28, 2, 1);
+  fn.barWrite(4, 20, 1, 15);
   view.setUint32(HEADER, FLUSH, true);
   const descriptor = (i: number, addr: number, length: number, flags: number, next: number): void => {
     view.setBigUint64(DESC + 16 * i, BigInt(addr), true);

@@ -1,6 +1,6 @@
 // A device that is taken out of its machine while it works: the guest gives the memory of its rings and buffers to somebody else, and
 // what a disk finishes and a network brings afterwards must not arrive there.
-import { LiveDevice, type TransportParts } from '@virtkit/core';
+import type { LiveDevice, TransportParts } from '@virtkit/core';
 import { describe, expect, test } from 'vitest';
 import { MmioSlot } from '../src/host/mmio-slot.ts';
 import { PciBus } from '../src/host/pci-bus.ts';
@@ -19,8 +19,7 @@ function unplug<D>({ machine: { host } }: Rig<unknown, TransportParts, D>): void
 }
 
 /** Is it paused, and its status. */
-function stateOf(device: unknown): readonly [boolean, number] {
-  if (!(device instanceof LiveDevice)) throw new Error('no device of core');
+function stateOf(device: Partial<LiveDevice>): readonly [boolean | undefined, number | undefined] {
   return [device.paused, device.status];
 }
 

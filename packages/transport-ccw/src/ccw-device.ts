@@ -1,10 +1,11 @@
 import {
+  createDevice,
   type DeviceModel,
-  FEATURE,
   HostError,
-  LiveDevice,
+  type LiveDevice,
   type LiveOptions,
   type Report,
+  type TransportHost,
   type TransportModel,
   type VirtioState,
 } from '@virtkit/core';
@@ -15,8 +16,9 @@ import type { ChannelHost } from './channel/host.ts';
 import type { Ccw } from './channel/structures.ts';
 import { type CommandEnding, type ControlUnit, Subchannel } from './channel/subchannel.ts';
 import { type CcwParts, ccw } from './layer.ts';
-import { executeVirtio, type VirtioProxy } from './virtio/commands.ts';
+import { executeVirtio } from './virtio/commands.ts';
 import { type IndicatorAddress, Indicators, NO_VECTOR } from './virtio/indicators.ts';
+import { VirtioProxy } from './virtio/proxy.ts';
 
 /** Virtio 1.3 §4.3.1: control unit type of virtio devices. */
 const VIRTIO_CU_TYPE = 0x3832;
@@ -48,19 +50,15 @@ export interface CcwOptions extends Omit<LiveOptions, 'targetEndian' | 'align'> 
  * An emulator with a channel subsystem of its own calls {@link CcwDevice.subchannel}'s instructions and
  * {@link CcwDevice.kick}; one without makes a `ChannelSubsystem`, which is also the `host` here.
  */
-export class CcwDevice<D = unknown>
-  implements TransportModel<CcwParts>, ControlUnit, VirtioProxy, ChannelDevice
-{
+export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, ControlUnit, ChannelDevice {
   readonly layer: typeof ccw = ccw;
   /** Channel I/O offers nothing of its own. */
   readonly features = 0n;
   readonly device: LiveDevice<CcwParts, D>;
   readonly subchannel: Subchannel;
   readonly indicators: Indicators;
-  readonly maxRevision: number;
-  readonly modernOnly: boolean;
-  /** Revision that the driver chose; -1 before it did. */
-  revision = -1;
+  readonly #host: TransportHost;
+  readonly #proxy: VirtioProxy;
   readonly #saveOrb: boolean;
   #unplugged = false;
 
@@ -73,8 +71,6 @@ export class CcwDevice<D = unknown>
     inRange('schid', schid, 0xffff);
     inRange('devno', devno, 0xffff);
     inRange('maxRevision', maxRevision, 2);
-    this.maxRevision = version1 ? maxRevision : 0;
-    this.modernOnly = options.modernOnly ?? false;
     this.#saveOrb = options.saveOrb ?? true;
     const id = {
       reserved: 0xff,
@@ -87,20 +83,37 @@ export class CcwDevice<D = unknown>
     };
     this.subchannel = new Subchannel({ cssid, ssid, schid, devno }, id, this, memory, host);
     this.indicators = new Indicators(memory, this.subchannel, host);
-    this.device = new LiveDevice(model, this, {
-      ...options,
-      version1: this.maxRevision > 0,
-      targetEndian: 'big',
-    });
+    const newest = version1 ? maxRevision : 0;
+    const live: LiveOptions = { ...options, version1: newest > 0, targetEndian: 'big' };
+    const created = createDevice<CcwParts, D>(model, this, live);
+    this.device = created.device;
+    this.#host = created.host;
+    this.#proxy = new VirtioProxy(
+      created.host,
+      this.subchannel,
+      this.indicators,
+      newest,
+      options.modernOnly ?? false,
+    );
+  }
+
+  /** Highest revision that a driver may choose. */
+  get maxRevision(): number {
+    return this.#proxy.maxRevision;
+  }
+
+  /** Revision that the driver chose; -1 before it did. */
+  get revision(): number {
+    return this.#proxy.revision;
   }
 
   queueExists(queue: number): boolean {
-    return this.device.queueExists(queue);
+    return (this.#host.queue(queue)?.size ?? 0) > 0;
   }
 
-  /** The guest notifies a queue; `position` counts if NOTIFICATION_DATA is negotiated. Virtio 1.3 §4.3.3.2 */
-  kick(queue: number, position?: number): void {
-    this.device.kick(queue, this.device.has(FEATURE.NOTIFICATION_DATA) ? position : undefined);
+  /** The guest notifies a queue. Virtio 1.3 §4.3.3.2 */
+  kick(queue: number): void {
+    this.#host.kick(queue);
   }
 
   indicatorAreas(): Iterable<IndicatorAddress> {
@@ -109,7 +122,7 @@ export class CcwDevice<D = unknown>
 
   /** The machine is reset. */
   reset(): void {
-    this.resetVirtio();
+    this.#proxy.resetVirtio();
     this.subchannel.reset();
   }
 
@@ -128,25 +141,19 @@ export class CcwDevice<D = unknown>
     this.#unplugged = true;
   }
 
-  /** Virtio reset. The revision stays: it belongs to the subchannel. QEMU: `virtio_ccw_reset_virtio`. */
-  resetVirtio(): void {
-    this.device.reset('big');
-    this.indicators.drop();
-  }
-
   execute(command: Ccw, data: DataStream): CommandEnding {
-    return executeVirtio(this, command, data);
+    return executeVirtio(this.#proxy, command, data);
   }
 
   disabled(): void {
     // Virtio 1.3 §4.3.2.1.1 MUST: the revision is unset from the time the subchannel is enabled
-    this.revision = -1;
+    this.#proxy.revision = -1;
   }
 
   notify(queue: number): void {
-    const { indicators, device } = this;
+    const { indicators } = this;
     const vector = queue < 0 ? indicators.configVector : (indicators.vectors[queue] ?? NO_VECTOR);
-    if (!indicators.notify(vector)) device.event('indicator', { queue, vector });
+    if (!indicators.notify(vector)) this.#host.event('indicator', { queue, vector });
   }
 
   captureConfig(): CcwParts['config'] {
@@ -206,7 +213,7 @@ export class CcwDevice<D = unknown>
     state.queues.forEach(({ transport }, index) => {
       this.indicators.vectors[index] = transport.vector;
     });
-    this.revision = state.transport.revision;
+    this.#proxy.revision = state.transport.revision;
   }
 
   resetQueue(index: number): void {

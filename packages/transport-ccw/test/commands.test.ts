@@ -158,25 +158,25 @@ describe('features', () => {
 
   test('revision 0 sees the lower half with what is legacy, and no upper half', () => {
     const guest = guestAt(0);
-    expect(read(guest, 0)).toBe(Number(guest.ccw.device.hostFeatures & 0xffffffffn));
+    expect(read(guest, 0)).toBe(Number(guest.ccw.device.offeredFeatures & 0xffffffffn));
     expect(read(guest, 0) & LEGACY).toBe(LEGACY);
     expect(read(guest, 1)).toBe(0);
     write(guest, 1, 1);
-    expect(guest.ccw.device.guestFeatures).toBe(0n);
+    expect(guest.ccw.device.features).toBe(0n);
   });
 
   test.each([1, 2])('revision %i sees both halves without what is legacy', (revision) => {
     const guest = guestAt(revision);
     expect(read(guest, 0) & LEGACY).toBe(0);
     expect(read(guest, 0) & (1 << 7)).toBe(0); // SCSI, of legacy disks
-    expect(read(guest, 1)).toBe(Number(guest.ccw.device.hostFeatures >> 32n));
+    expect(read(guest, 1)).toBe(Number(guest.ccw.device.offeredFeatures >> 32n));
     expect(read(guest, 2)).toBe(0);
     write(guest, 0, 0x10000000);
     write(guest, 1, 1);
     write(guest, 2, 1);
-    expect(guest.ccw.device.guestFeatures).toBe(0x1_1000_0000n);
+    expect(guest.ccw.device.features).toBe(0x1_1000_0000n);
     write(guest, 0, 0x20000000);
-    expect(guest.ccw.device.guestFeatures).toBe(0x1_2000_0000n);
+    expect(guest.ccw.device.features).toBe(0x1_2000_0000n);
   });
 
   test('what was not offered is dropped; after FEATURES_OK nothing changes', () => {
@@ -184,11 +184,11 @@ describe('features', () => {
     write(guest, 0, 0xffffffff);
     write(guest, 1, 1);
     const { device } = guest.ccw;
-    expect(device.guestFeatures & ~device.hostFeatures).toBe(0n);
+    expect(device.features & ~device.offeredFeatures).toBe(0n);
     guest.command(0x31, [STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK]);
-    const before = device.guestFeatures;
+    const before = device.features;
     write(guest, 0, 0);
-    expect(device.guestFeatures).toBe(before);
+    expect(device.features).toBe(before);
   });
 });
 
@@ -219,7 +219,7 @@ describe('status', () => {
     guest.command(0x53, u64(0x5000));
     guest.command(0x31, [3]);
     guest.command(0x31, [0]);
-    expect(guest.ccw.device.queueDesc(0)).toBe(0n);
+    expect(guest.ccw.device.queue(0)?.desc).toBe(0n);
     const { transport, queues } = guest.ccw.device.capture();
     expect(transport.indicators2).toEqual({ len: 0, addr: 0n });
     expect(transport.configVector).toBe(0xffff);
@@ -255,7 +255,7 @@ describe('queues', () => {
     const guest = guestAt(revision);
     expect(endOf(guest.command(0x13, data))).toBe(ended);
     const { device } = guest.ccw;
-    expect([device.queueNum(0), device.queueDesc(0)]).toEqual([num, desc]);
+    expect([device.queue(0)?.size, device.queue(0)?.desc]).toEqual([num, desc]);
     expect(vector(guest)).toBe(ended === 'done' && desc !== 0n ? 0 : 0xffff);
     expect(device.capture().transport.configVector).toBe(ended === 'done' ? 0x400 : 0xffff);
   });
@@ -265,13 +265,13 @@ describe('queues', () => {
     const block = [...modernQueue(0x8000, { num: 16 })];
     block.fill(0xff, 8, 12);
     expect(endOf(guest.command(0x13, block))).toBe('done');
-    expect([guest.ccw.device.queueNum(0), guest.ccw.device.queueDesc(0)]).toEqual([16, 0x8000n]);
+    expect([guest.ccw.device.queue(0)?.size, guest.ccw.device.queue(0)?.desc]).toEqual([16, 0x8000n]);
   });
 
   test('the legacy ring is laid out behind its address', () => {
     const guest = guestAt(0);
     guest.command(0x13, legacyQueue(0x8000));
-    expect(guest.ccw.device.slots[0]).toMatchObject({ avail: 0x9000n, used: 0xa000n });
+    expect(guest.ccw.device.queue(0)).toMatchObject({ avail: 0x9000n, used: 0xa000n });
   });
 
   test.each([0, 2])('revision %i: the queue number has limits', (revision) => {
@@ -296,7 +296,7 @@ describe('queues', () => {
 });
 
 describe('configuration space', () => {
-  const length = new Guest().ccw.device.configLength;
+  const length = new Guest().ccw.device.readConfig().length;
 
   test.each<[string, number, number, Ended]>([
     ['all', length, 0, 'done'],

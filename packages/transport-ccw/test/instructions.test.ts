@@ -340,7 +340,8 @@ describe('devices', () => {
     const guest = new Guest().enable();
     const { css, ccw } = guest;
     guest.revision(2);
-    ccw.device.setStatus(3);
+    guest.command(0x31, [3]);
+    expect(ccw.device.status).toBe(3);
     css.detach(ccw);
     expect([ccw.device.paused, ccw.device.status, ccw.revision]).toEqual([true, 0, -1]);
     css.attach(ccw, true);

@@ -292,7 +292,7 @@ describe('data', () => {
       list(g, [0x10000 + block - 4, 0x20000]);
       g.ram[0x20000] = 1;
       expect(endOf(g.run([{ code: 0x12, count: 5, flags: IDA, cda: AT.list }], ctrl0))).toBe('done');
-      expect(g.view.getUint32(0x10000 + block - 4, true)).toBe(Number(g.ccw.device.hostFeatures >> 32n));
+      expect(g.view.getUint32(0x10000 + block - 4, true)).toBe(Number(g.ccw.device.offeredFeatures >> 32n));
       // READ_VQ_CONF: a block of two bytes
       list(g, [0x10000 + block - 2, 0x20000]);
       g.ram.set([0, 0], 0x10000 + block - 2);

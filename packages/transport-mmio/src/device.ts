@@ -1,10 +1,14 @@
 import {
   type ConfigChange,
+  createDevice,
   type DeviceModel,
   FEATURE,
-  LiveDevice,
+  type LiveDevice,
   type LiveOptions,
+  type QueueRegisters,
   type Report,
+  STATUS,
+  type TransportHost,
   type TransportModel,
   type VirtioState,
 } from '@virtkit/core';
@@ -43,6 +47,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   readonly features = 0n;
   /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */
   readonly device: LiveDevice<MmioParts, D>;
+  readonly #host: TransportHost;
+  readonly #deviceId: number;
   readonly #options: MmioOptions;
   readonly #legacy: boolean;
   readonly #queues = new ProxyQueues();
@@ -55,13 +61,18 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   constructor(model: DeviceModel<D>, options: MmioOptions) {
     this.#options = options;
     this.#legacy = options.legacy ?? false;
-    this.device = new LiveDevice<MmioParts, D>(model, this, { ...options, version1: !this.#legacy });
+    this.#deviceId = model.layer.virtioId ?? 0;
+    const live: LiveOptions = { ...options, version1: !this.#legacy };
+    const { device, host } = createDevice<MmioParts, D>(model, this, live);
+    this.device = device;
+    this.#host = host;
   }
 
   /** Reads 1, 2 or 4 bytes. Registers answer to 4 only. Virtio 1.3 §4.2.2.2 */
   read(offset: number, size: number): number {
-    const { device } = this;
-    if (offset >= CONFIG) return device.readConfig(offset - CONFIG, size, this.#configLittleEndian);
+    const host = this.#host;
+    // the legacy interface has the fields in the guest's byte order
+    if (offset >= CONFIG) return host.config.read(offset - CONFIG, size, this.#legacy);
     if (size !== 4) return 0;
     switch (offset) {
       case REGISTER.MAGIC_VALUE:
@@ -71,18 +82,18 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
         // Virtio 1.3 §4.2.2.1 MUST: 2; 1 is the legacy interface
         return this.#legacy ? 1 : 2;
       case REGISTER.DEVICE_ID:
-        return device.model.layer.virtioId ?? 0;
+        return this.#deviceId;
       case REGISTER.VENDOR_ID:
         return VENDOR;
       case REGISTER.DEVICE_FEATURES:
         return this.#offered();
       case REGISTER.QUEUE_NUM_MAX:
-        return device.queueExists(device.queueSel) ? QUEUE_NUM_MAX : 0;
+        return host.selectedQueue.size > 0 ? QUEUE_NUM_MAX : 0;
       case REGISTER.INTERRUPT_STATUS:
         // Virtio 1.3 §4.2.2.1 MUST: an event's bit from the moment it takes place until it is acknowledged
-        return device.isr;
+        return host.isr;
       case REGISTER.STATUS:
-        return device.status;
+        return host.status;
       case REGISTER.SHM_LEN_LOW:
       case REGISTER.SHM_LEN_HIGH:
         // Virtio 1.3 §4.2.2.1 MUST: a length of all ones where there is no such region
@@ -94,31 +105,28 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
 
   #readLegacy(offset: number): number {
     if (offset !== REGISTER.QUEUE_PFN) return 0;
-    return Number(
-      (this.device.queueDesc(this.device.queueSel) >> BigInt(this.#guestPageShift)) & 0xffffffffn,
-    );
+    return Number((this.#host.selectedQueue.desc >> BigInt(this.#guestPageShift)) & 0xffffffffn);
   }
 
   #readModern(offset: number): number {
-    if (offset === REGISTER.QUEUE_READY) return this.#queues.enabled(this.device.queueSel) ? 1 : 0;
+    if (offset === REGISTER.QUEUE_READY) return this.#queues.enabled(this.#host.selectedQueue.index) ? 1 : 0;
     // Virtio 1.3 §4.2.2.1 MUST: another number after each change that the device makes
-    return offset === REGISTER.CONFIG_GENERATION ? this.device.generation : 0;
+    return offset === REGISTER.CONFIG_GENERATION ? this.#host.config.generation : 0;
   }
 
   #offered(): number {
-    const { hostFeatures, attached } = this.device;
-    if (this.#legacy) return this.#hostFeaturesSel === 0 ? Number(hostFeatures & 0xffffffffn) : 0;
+    const features = this.#host.offeredFeatures(this.#legacy);
+    if (this.#legacy) return this.#hostFeaturesSel === 0 ? Number(features & 0xffffffffn) : 0;
     // Virtio 1.3 §4.2.2.1: bits from DeviceFeaturesSel * 32 on, for any value of it; bits that are not offered are 0
     if (this.#hostFeaturesSel >= FEATURE_WORDS) return 0;
-    const features = hostFeatures & ~(attached.legacyFeatures | LEGACY_ONLY);
     return Number((features >> BigInt(32 * this.#hostFeaturesSel)) & 0xffffffffn);
   }
 
   /** Writes 1, 2 or 4 bytes. */
   write(offset: number, size: number, value: number): void {
-    const { device } = this;
+    const host = this.#host;
     if (offset >= CONFIG) {
-      device.writeConfig(offset - CONFIG, size, value, this.#configLittleEndian);
+      host.config.write(offset - CONFIG, size, value, this.#legacy);
       return;
     }
     if (size !== 4) return;
@@ -134,7 +142,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
         this.#guestFeaturesSel = word;
         break;
       case REGISTER.QUEUE_SEL:
-        device.selectQueue(word);
+        host.selectQueue(word);
         break;
       case REGISTER.QUEUE_NUM:
         this.#queueNum(word);
@@ -143,7 +151,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
         this.#notify(word);
         break;
       case REGISTER.INTERRUPT_ACK:
-        device.clearIsr(word);
+        host.acknowledge(word);
         this.#updateIrq();
         break;
       case REGISTER.STATUS:
@@ -158,85 +166,80 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   #driverFeatures(word: number): void {
     // words that hold no feature are not kept: an array of two ignores them
     if (!this.#legacy) this.#guestFeatures[this.#guestFeaturesSel] = word;
-    else if (this.#guestFeaturesSel === 0) this.device.setFeatures(BigInt(word));
+    else if (this.#guestFeaturesSel === 0) this.#host.setDriverFeatures(BigInt(word));
   }
 
   #queueNum(word: number): void {
-    const { device } = this;
-    const { queueSel } = device;
-    device.setQueueNum(queueSel, word);
-    if (!this.#legacy) this.#queues.setNum(queueSel, word);
-    else if (device.queueDesc(queueSel) !== 0n) device.setQueueAddress(queueSel, device.queueDesc(queueSel));
+    const queue = this.#host.selectedQueue;
+    queue.setSize(word);
+    if (!this.#legacy) this.#queues.setNum(queue.index, word);
+    else if (queue.desc !== 0n) queue.setAddress(queue.desc);
   }
 
   /** Virtio 1.3 §4.2.2.1: the queue; with NOTIFICATION_DATA the avail index in the upper half. */
   #notify(word: number): void {
-    const { device } = this;
-    const withData = device.has(FEATURE.NOTIFICATION_DATA);
-    const queue = withData ? word & 0xffff : word;
-    if (queue < QUEUE_NUM_MAX) device.kick(queue, withData ? word >>> 16 : undefined);
+    const host = this.#host;
+    host.kick(host.has(FEATURE.NOTIFICATION_DATA) ? word & 0xffff : word);
   }
 
   #status(status: number): void {
-    const { device } = this;
-    if (!this.#legacy && (status & 8) !== 0) {
+    const host = this.#host;
+    if (!this.#legacy && (status & STATUS.FEATURES_OK) !== 0) {
       const [low = 0, high = 0] = this.#guestFeatures;
-      device.setFeatures((BigInt(high) << 32n) | BigInt(low));
+      host.setDriverFeatures((BigInt(high) << 32n) | BigInt(low));
     }
-    device.setStatus(status);
-    if (device.status === 0) this.#softReset();
+    host.setStatus(status);
+    if (host.status === 0) this.#softReset();
   }
 
   #writeLegacy(offset: number, word: number): void {
-    const { device } = this;
+    const queue = this.#host.selectedQueue;
     if (offset === REGISTER.GUEST_PAGE_SIZE) {
       const shift = word === 0 ? 32 : 31 - Math.clz32(word & -word);
       this.#guestPageShift = shift > 31 ? 0 : shift;
     } else if (offset === REGISTER.QUEUE_ALIGN) {
       if (word === 0) return;
-      device.setQueueAlign(device.queueSel, word);
-      const desc = device.queueDesc(device.queueSel);
-      if (desc !== 0n) device.setQueueAddress(device.queueSel, desc);
+      queue.setAlign(word);
+      if (queue.desc !== 0n) queue.setAddress(queue.desc);
     } else if (offset === REGISTER.QUEUE_PFN) {
       if (word === 0) this.#softReset();
-      else device.setQueueAddress(device.queueSel, BigInt(word) << BigInt(this.#guestPageShift));
+      else queue.setAddress(BigInt(word) << BigInt(this.#guestPageShift));
     }
   }
 
   #writeModern(offset: number, word: number): void {
-    const { device } = this;
-    const { queueSel } = device;
+    const queue = this.#host.selectedQueue;
     if (offset === REGISTER.QUEUE_RESET) {
       // Virtio 1.3 §4.2.2.1 MUST: 1 resets the queue, and QueueReset and QueueReady are 0 when that is done: at once
-      if (word === 1) this.#disableQueue(queueSel);
+      if (word === 1) this.#disableQueue(queue);
     } else if (offset !== REGISTER.QUEUE_READY) {
-      this.#queues.setAddress(queueSel, offset, word);
+      this.#queues.setAddress(queue.index, offset, word);
     } else if (word === 0) {
       // Virtio 1.3 §4.2.2.1 MUST NOT: the ring is not looked at while QueueReady is 0
-      this.#disableQueue(queueSel);
+      this.#disableQueue(queue);
     } else {
-      const { num, desc, avail, used } = this.#queues.enable(queueSel);
-      device.setQueueNum(queueSel, num);
-      device.setQueueRings(queueSel, desc, avail, used);
+      const { num, desc, avail, used } = this.#queues.enable(queue.index);
+      queue.setSize(num);
+      queue.setAddresses(desc, avail, used);
     }
   }
 
-  #disableQueue(queue: number): void {
-    if (!this.#queues.enabled(queue)) return;
-    this.#queues.disable(queue);
-    this.device.resetQueue(queue);
+  #disableQueue(queue: QueueRegisters): void {
+    if (!this.#queues.enabled(queue.index)) return;
+    this.#queues.disable(queue.index);
+    queue.reset();
   }
 
   /** Reset by the driver. Virtio 1.3 §4.2.2.1 MUST: InterruptStatus and all of QueueReady are cleared */
   #softReset(): void {
-    this.device.reset();
+    this.#host.reset();
     this.#queues.disableAll();
     this.#updateIrq();
   }
 
   /** Reset with the machine. */
   reset(): void {
-    this.device.reset();
+    this.#host.reset();
     this.#hostFeaturesSel = 0;
     this.#guestFeaturesSel = 0;
     this.#guestPageShift = 0;
@@ -254,12 +257,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     this.device.pause();
   }
 
-  get #configLittleEndian(): boolean {
-    return !this.#legacy || this.device.littleEndian;
-  }
-
   #updateIrq(): void {
-    this.#options.setIrq(this.device.isr !== 0);
+    this.#options.setIrq(this.#host.isr !== 0);
   }
 
   // What core calls
@@ -314,12 +313,6 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     this.#updateIrq();
   }
 }
-
-/** NOTIFY_ON_EMPTY, ANY_LAYOUT and BAD_FEATURE mean something to legacy drivers only. */
-const LEGACY_ONLY = [FEATURE.NOTIFY_ON_EMPTY, FEATURE.ANY_LAYOUT, FEATURE.BAD_FEATURE].reduce(
-  (sum, bit) => sum | (1n << BigInt(bit)),
-  0n,
-);
 
 /** QEMU has 0 or 1 in a state, and uses what it loads as an index without a look. */
 function savedSelector(selector: number): number {

@@ -38,7 +38,7 @@ describe('words of features', () => {
     });
     device.write(AT.status, 4, 11);
     expect(device.read(AT.status, 4)).toBe(11);
-    expect(device.device.guestFeatures & VERSION_1).toBe(VERSION_1);
+    expect(device.device.features & VERSION_1).toBe(VERSION_1);
   });
 
   it('in any order, with any selector, and whatever is written behind', () => {
@@ -48,7 +48,7 @@ describe('words of features', () => {
         fc.boolean(),
         (writes, legacy) => {
           const device = make(legacy);
-          const { hostFeatures } = device.device;
+          const { offeredFeatures } = device.device;
           const expected = [0, 0];
           device.write(AT.status, 4, 3);
           for (const [word, bits] of writes) {
@@ -58,7 +58,7 @@ describe('words of features', () => {
           }
           device.write(AT.status, 4, legacy ? 7 : 11);
           const [low = 0, high = 0] = expected;
-          expect(device.device.guestFeatures).toBe(((BigInt(high) << 32n) | BigInt(low)) & hostFeatures);
+          expect(device.device.features).toBe(((BigInt(high) << 32n) | BigInt(low)) & offeredFeatures);
         },
       ),
     );

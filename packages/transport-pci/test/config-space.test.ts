@@ -1,6 +1,10 @@
+import { MappedMemory } from '@virtkit/core';
+import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { describeConfigSpace } from '../src/index.ts';
+import { type Layout, layOut } from '../src/live/layout.ts';
+import { shapeOf } from '../src/live/options.ts';
 import {
   ALL_ON,
   COMMAND,
@@ -49,7 +53,7 @@ describe('configuration space', () => {
 
   test.each(VARIANTS)('%s: no access throws, and read-only bits stay', (_name, options) => {
     const reference = makeRig(options).fn;
-    const { space } = layoutOf(makeRig(options).fn);
+    const { space } = layoutOf(options);
     const readOnly = space.bytes.map((_, at) => ~((space.wmask[at] ?? 0) | (space.w1cmask[at] ?? 0)));
     const window = capability(reference, 9, 5);
     const access = fc.record({
@@ -98,26 +102,24 @@ describe('configuration space', () => {
 
   test('bits that are cleared by a one', () => {
     const { fn } = makeRig({ express: true, aer: true });
-    const { space } = layoutOf(fn);
-    space.set(6, 2, 0xf910);
+    const state = fn.device.capture();
+    const config = state.transport.config.slice();
+    const view = new DataView(config.buffer);
+    view.setUint16(6, 0xf910, true);
+    view.setUint32(0x104, 0x3000, true);
+    fn.device.restore({ ...state, transport: { ...state.transport, config } });
     fn.configWrite(6, 2, 0x8000);
     expect(fn.configRead(6, 2)).toBe(0x7910);
-    space.set(0x104, 4, 0x3000);
     fn.configWrite(0x104, 4, 0x1000);
     expect(fn.configRead(0x104, 4)).toBe(0x2000);
   });
 });
 
-/** The function's own masks, which no driver can see. */
-function layoutOf(fn: ReturnType<typeof makeRig>['fn']): {
-  space: {
-    bytes: Uint8Array;
-    wmask: Uint8Array;
-    w1cmask: Uint8Array;
-    set(at: number, size: number, value: number): void;
-  };
-} {
-  return (fn.device.transport as unknown as { layout: never }).layout;
+/** Configuration space as it is made, with the masks that no driver can see. */
+function layoutOf(options: RigOptions): Layout {
+  const model = new BlkDevice({ backend: memoryDisk(1 << 16), queues: 2, queueSize: 16 });
+  const complete = { memory: new MappedMemory([]), setIntx: () => {}, sendMsi: () => {}, ...options };
+  return layOut(model, complete, shapeOf(model, complete), () => {});
 }
 
 describe('BARs', () => {

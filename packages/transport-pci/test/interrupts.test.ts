@@ -3,6 +3,8 @@ import {
   ALL_ON,
   COMMAND,
   capability,
+  changeConfig,
+  interrupt,
   MODERN,
   MSIX,
   makeRig,
@@ -43,10 +45,10 @@ describe('MSI-X', () => {
     startModern(rig.fn, [0, 1, 2]);
     setMsix(rig.fn, MSIX.ENABLE);
     map(rig, 4, 2, 0xffff, 2);
-    rig.fn.device.interrupt(0);
-    rig.fn.device.interrupt(1);
-    rig.fn.device.interrupt(2);
-    rig.fn.device.notifyConfig();
+    interrupt(rig.fn, 0);
+    interrupt(rig.fn, 1);
+    interrupt(rig.fn, 2);
+    changeConfig(rig.fn);
     expect(rig.messages).toEqual([
       [0xfee00020, 0xd2],
       [0xfee00020, 0xd2],
@@ -63,9 +65,9 @@ describe('MSI-X', () => {
     setMsix(rig.fn, MSIX.ENABLE);
     map(rig, 0);
     setEntry(rig.fn, 0, 0x12_3456_7890, 7);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     setEntry(rig.fn, 0, 2 ** 60, 7);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     expect(rig.messages).toEqual([[0x12_3456_7890, 7]]);
   });
 
@@ -75,8 +77,8 @@ describe('MSI-X', () => {
     setMsix(rig.fn, MSIX.ENABLE);
     map(rig, 0, 1);
     rig.fn.barWrite(1, 16 + 12, 4, 1);
-    rig.fn.device.interrupt(0);
-    rig.fn.device.interrupt(0);
+    interrupt(rig.fn, 0);
+    interrupt(rig.fn, 0);
     expect(heard(rig)).toEqual([]);
     expect([isPending(rig, 0), isPending(rig, 1)]).toEqual([false, true]);
     // the message may change while it waits
@@ -94,9 +96,9 @@ describe('MSI-X', () => {
     setMsix(rig.fn, MSIX.ENABLE | MSIX.FUNCTION_MASK);
     map(rig, 0, 1, 2);
     rig.fn.barWrite(1, 32 + 12, 4, 1);
-    rig.fn.device.interrupt(0);
-    rig.fn.device.interrupt(1);
-    rig.fn.device.notifyConfig();
+    interrupt(rig.fn, 0);
+    interrupt(rig.fn, 1);
+    changeConfig(rig.fn);
     expect([0, 1, 2].map((vector) => isPending(rig, vector))).toEqual([true, true, true]);
     setMsix(rig.fn, MSIX.ENABLE);
     expect(heard(rig)).toEqual([0xd0, 0xd1]);
@@ -111,10 +113,10 @@ describe('MSI-X', () => {
     const rig = withMessages(makeRig({ vectors: 3, queues: 2 }));
     startModern(rig.fn, [0, 1]);
     setMsix(rig.fn, MSIX.ENABLE | MSIX.FUNCTION_MASK);
-    rig.fn.device.interrupt(0);
+    interrupt(rig.fn, 0);
     expect([0, 1, 2].some((vector) => isPending(rig, vector))).toBe(false);
     map(rig, 1, 1, 1);
-    rig.fn.device.interrupt(0);
+    interrupt(rig.fn, 0);
     map(rig, 0xffff, 0xffff);
     expect(isPending(rig, 1)).toBe(true);
     map(rig, 0xffff, 0xffff, 2);
@@ -140,15 +142,15 @@ describe('MSI-X', () => {
     startModern(rig.fn);
     setMsix(rig.fn, MSIX.ENABLE | MSIX.FUNCTION_MASK);
     map(rig, 0, 1);
-    rig.fn.device.interrupt(0);
+    interrupt(rig.fn, 0);
     rig.fn.barWrite(4, MODERN.STATUS, 1, 0);
     expect(isPending(rig, 1)).toBe(false);
     expect(rig.fn.barRead(1, 16 + 8, 4)).toBe(0xd1);
     expect(rig.fn.configRead(capability(rig.fn, 0x11) + 2, 2)).toBe(0xc002);
     startModern(rig.fn);
     setMsix(rig.fn, MSIX.ENABLE);
-    rig.fn.device.interrupt(0);
-    rig.fn.device.notifyConfig();
+    interrupt(rig.fn, 0);
+    changeConfig(rig.fn);
     expect(heard(rig)).toEqual([]);
     expect(rig.line).toEqual([]);
   });
@@ -160,11 +162,11 @@ describe('MSI-X', () => {
     map(rig, 0);
     rig.fn.configWrite(COMMAND, 2, 3);
     rig.fn.barWrite(4, MODERN.STATUS, 1, 15);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     expect(heard(rig)).toEqual([]);
     expect(isPending(rig, 0)).toBe(false);
     rig.fn.configWrite(COMMAND, 2, ALL_ON);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     expect(heard(rig)).toEqual([0xd0]);
   });
 
@@ -182,7 +184,7 @@ describe('MSI-X', () => {
     startModern(rig.fn);
     setMsix(rig.fn, MSIX.ENABLE);
     map(rig, vectors - 1);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     const word = pba + 4 * ((vectors - 1) >> 5);
     expect(rig.fn.barRead(1, word, 4) >>> ((vectors - 1) & 31)).toBe(1);
     // nobody writes pending bits
@@ -229,7 +231,7 @@ describe('INTx', () => {
     expect(rig.fn.configRead(6, 2) & STATUS_INTERRUPT).toBe(STATUS_INTERRUPT);
     offerRequest(rig, 0);
     rig.fn.barWrite(4, MODERN.NOTIFY, 2, 0);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     expect(rig.fn.barRead(4, 0x1000, 1)).toBe(3);
     expect(rig.line).toEqual([true, false]);
     expect(rig.fn.configRead(6, 2) & STATUS_INTERRUPT).toBe(0);
@@ -238,7 +240,7 @@ describe('INTx', () => {
   test('the disable bit holds the line down, and the status bit stays', () => {
     const rig = makeRig({ vectors: 0 });
     startModern(rig.fn);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     rig.fn.configWrite(COMMAND, 2, ALL_ON | 0x400);
     expect(rig.line).toEqual([true, false]);
     expect(rig.fn.configRead(6, 2) & STATUS_INTERRUPT).toBe(STATUS_INTERRUPT);
@@ -253,21 +255,21 @@ describe('INTx', () => {
   test('enabling MSI-X takes it away', () => {
     const rig = makeRig();
     startModern(rig.fn);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     setMsix(rig.fn, MSIX.ENABLE);
     expect(rig.line).toEqual([true, false]);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     expect(rig.line).toEqual([true, false]);
     // and back: the next interrupt says what is still unread
     setMsix(rig.fn, 0);
-    rig.fn.device.interrupt(0);
+    interrupt(rig.fn, 0);
     expect(rig.line).toEqual([true, false, true]);
   });
 
   test.each(['status 0', 'bus reset', 'bus mastering off'])('%s', (how) => {
     const rig = makeRig({ vectors: 0 });
     startModern(rig.fn);
-    rig.fn.device.notifyConfig();
+    changeConfig(rig.fn);
     if (how === 'status 0') rig.fn.barWrite(4, MODERN.STATUS, 1, 0);
     else if (how === 'bus reset') rig.fn.reset();
     else rig.fn.configWrite(COMMAND, 2, 3);

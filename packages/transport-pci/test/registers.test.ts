@@ -5,6 +5,7 @@ import {
   ALL_ON,
   COMMAND,
   capability,
+  changeConfig,
   MODERN,
   MSIX,
   makeRig,
@@ -68,7 +69,7 @@ describe('legacy registers', () => {
 
   function table(rig: Rig): Map<number, number> {
     return new Map([
-      [0, Number(rig.fn.device.hostFeatures & 0xffffffffn)],
+      [0, Number(rig.fn.device.offeredFeatures & 0xffffffffn)],
       [4, 0x10000044],
       [8, 0x12],
       [12, 16],
@@ -81,7 +82,7 @@ describe('legacy registers', () => {
   test.each(modes)('%s: every offset and width', (mode) => {
     const rig = halfWay(mode);
     // bit 30 is offered, to find out drivers that take everything
-    expect(Number(rig.fn.device.hostFeatures >> 30n) & 1).toBe(1);
+    expect(Number(rig.fn.device.offeredFeatures >> 30n) & 1).toBe(1);
     expectRegisters(rig, 0, 20, table(rig), 0xffffffff);
   });
 
@@ -104,7 +105,7 @@ describe('legacy registers', () => {
 
   test('the configuration ends with all ones, and what is written there is lost', () => {
     const { fn } = makeRig({ mode: 'legacy', vectors: 0 });
-    const end = 20 + fn.device.configLength;
+    const end = 20 + fn.device.readConfig().length;
     for (const width of WIDTHS) {
       expect(fn.barRead(0, end, width)).toBe(2 ** (8 * width) - 1);
       fn.barWrite(0, end, width, 0);
@@ -140,7 +141,7 @@ describe('legacy registers', () => {
       0,
       20,
       new Map([
-        [0, Number(fn.device.hostFeatures & 0xffffffffn)],
+        [0, Number(fn.device.offeredFeatures & 0xffffffffn)],
         [4, 0],
         [8, 0],
         [12, 16],
@@ -163,7 +164,7 @@ describe('legacy registers', () => {
   test('ISR is cleared by reading, and the line goes down', () => {
     const { fn, line } = halfWay('legacy');
     fn.barWrite(0, 18, 1, 7);
-    fn.device.notifyConfig();
+    changeConfig(fn);
     expect(line).toEqual([true]);
     expect(fn.barRead(0, 19, 1)).toBe(3);
     expect(fn.barRead(0, 19, 1)).toBe(0);
@@ -176,7 +177,7 @@ describe('legacy registers', () => {
     const { desc } = ringsOf(0);
     rig.fn.barWrite(0, 8, 4, desc / 4096);
     rig.fn.barWrite(0, 18, 1, 7);
-    expect(rig.fn.device.queueDesc(0)).toBe(BigInt(desc));
+    expect(rig.fn.device.queue(0)?.desc).toBe(BigInt(desc));
     const avail = desc + 16 * 16;
     const used = desc + 0x1000;
     offerRequest(rig, 0, avail);
@@ -200,7 +201,7 @@ describe('modern registers', () => {
     const { desc, avail, used } = ringsOf(1);
     return new Map([
       [0, 0],
-      [4, Number(fn.device.hostFeatures & 0xffffffffn & ~0x49000080n)],
+      [4, Number(fn.device.offeredFeatures & 0xffffffffn & ~0x49000080n)],
       [8, 1],
       [12, 1],
       [16, 0xffff],
@@ -230,7 +231,7 @@ describe('modern registers', () => {
       expect(fn.barRead(4, 0, 4)).toBe(select);
       return fn.barRead(4, 4, 4);
     });
-    const offered = fn.device.hostFeatures & ~0x49000080n;
+    const offered = fn.device.offeredFeatures & ~0x49000080n;
     expect(words).toEqual([Number(offered & 0xffffffffn), Number(offered >> 32n), 0, 0, 0, 0]);
   });
 
@@ -241,12 +242,12 @@ describe('modern registers', () => {
     fn.barWrite(4, 8, 4, 1);
     fn.barWrite(4, 12, 4, 1);
     expect(fn.barRead(4, 12, 4)).toBe(1);
-    expect(fn.device.guestFeatures).toBe(fn.device.hostFeatures & 0x1ffffffffn);
+    expect(fn.device.features).toBe(fn.device.offeredFeatures & 0x1ffffffffn);
     fn.barWrite(4, 20, 1, 11);
     fn.barWrite(4, 8, 4, 0);
     fn.barWrite(4, 12, 4, 0);
     expect(fn.barRead(4, 12, 4)).toBe(0);
-    expect(fn.device.guestFeatures).toBe(fn.device.hostFeatures & 0x1ffffffffn);
+    expect(fn.device.features).toBe(fn.device.offeredFeatures & 0x1ffffffffn);
     fn.barWrite(4, 8, 4, 2);
     fn.barWrite(4, 12, 4, 5);
     expect(fn.barRead(4, 12, 4)).toBe(0);
@@ -310,12 +311,12 @@ describe('modern registers', () => {
     expect(fn.barRead(4, MODERN.QUEUE_RESET, 2)).toBe(0);
     expect(fn.barRead(4, MODERN.QUEUE_ENABLE, 2)).toBe(0);
     expect(fn.barRead(4, MODERN.QUEUE_VECTOR, 2)).toBe(0xffff);
-    expect(fn.device.queueDesc(1)).toBe(0n);
+    expect(fn.device.queue(1)?.desc).toBe(0n);
     // the registers stay, so that the driver may enable the queue as it was
     expect(fn.barRead(4, MODERN.QUEUE_DESC, 4)).toBe(ringsOf(1).desc);
     fn.barWrite(4, MODERN.QUEUE_ENABLE, 2, 1);
-    expect(fn.device.queueDesc(1)).toBe(BigInt(ringsOf(1).desc));
-    expect(fn.device.queueDesc(0)).toBe(BigInt(ringsOf(0).desc));
+    expect(fn.device.queue(1)?.desc).toBe(BigInt(ringsOf(1).desc));
+    expect(fn.device.queue(0)?.desc).toBe(BigInt(ringsOf(0).desc));
   });
 
   test('a queue that is enabled again is where and as large as the driver has said since', () => {
@@ -327,8 +328,8 @@ describe('modern registers', () => {
     fn.barWrite(4, MODERN.QUEUE_USED, 4, 0x42000);
     fn.barWrite(4, MODERN.QUEUE_ENABLE, 2, 1);
     expect(fn.barRead(4, MODERN.QUEUE_RESET, 2)).toBe(0);
-    const { num, desc, avail, used } = fn.device.slots[1] ?? {};
-    expect({ num, desc, avail, used }).toEqual({ num: 8, desc: 0x40000n, avail: 0x41000n, used: 0x42000n });
+    const { size, desc, avail, used } = fn.device.queue(1) ?? {};
+    expect({ size, desc, avail, used }).toEqual({ size: 8, desc: 0x40000n, avail: 0x41000n, used: 0x42000n });
   });
 
   test('status 0 resets all but selections and features as written', () => {
@@ -336,7 +337,7 @@ describe('modern registers', () => {
     fn.barWrite(4, MODERN.CONFIG_VECTOR, 2, 1);
     fn.barWrite(4, MODERN.STATUS, 1, 0);
     const expected = new Map([
-      [4, Number(fn.device.hostFeatures & 0xffffffffn & ~0x49000080n)],
+      [4, Number(fn.device.offeredFeatures & 0xffffffffn & ~0x49000080n)],
       [8, 1],
       [12, 1],
       [16, 0xffff],
@@ -345,7 +346,7 @@ describe('modern registers', () => {
       [26, 0xffff],
     ]);
     expectRegisters({ fn } as Rig, 4, 0x60, expected, 0);
-    expect(fn.device.guestFeatures).toBe(0n);
+    expect(fn.device.features).toBe(0n);
   });
 
   test('a first status that is refused resets: ACCESS_PLATFORM was not taken', () => {
@@ -356,11 +357,11 @@ describe('modern registers', () => {
     fn.barWrite(4, MODERN.STATUS, 1, 11);
     expect(fn.barRead(4, MODERN.STATUS, 1)).toBe(3);
     fn.barWrite(4, MODERN.STATUS, 1, 0);
-    expect(fn.device.guestFeatures).toBe(0n);
+    expect(fn.device.features).toBe(0n);
     fn.barWrite(4, 12, 4, 1);
     fn.barWrite(4, MODERN.STATUS, 1, 8);
     expect(fn.barRead(4, MODERN.STATUS, 1)).toBe(0);
-    expect(fn.device.guestFeatures).toBe(0n);
+    expect(fn.device.features).toBe(0n);
   });
 
   test('ISR: any read of its page takes it', () => {
@@ -370,11 +371,11 @@ describe('modern registers', () => {
       [0x1ffc, 4],
       [0x1555, 2],
     ] as const) {
-      fn.device.notifyConfig();
+      changeConfig(fn);
       fn.barWrite(4, offset, width, 0xff);
       // an unaligned access is two: the second finds nothing
       expect(fn.barRead(4, offset, width)).toBe(3);
-      expect(fn.device.isr).toBe(0);
+      expect(fn.device.capture().isr).toBe(0);
     }
     expect(line).toEqual([true, false, true, false, true, false]);
     expect(fn.barRead(4, 21, 1), 'generation').toBe(3);
@@ -383,7 +384,7 @@ describe('modern registers', () => {
   test('device configuration: little-endian, all ones behind its end', () => {
     const { fn } = setUp();
     expect(fn.barRead(4, 0x2000, 8)).toBe(128);
-    const end = 0x2000 + fn.device.configLength;
+    const end = 0x2000 + fn.device.readConfig().length;
     for (const width of WIDTHS) {
       expect(fn.barRead(4, end, width)).toBe(2 ** (8 * width) - 1);
       expect(fn.barRead(4, 0x2ffc, width)).toBe(2 ** (8 * width) - 1);
@@ -468,7 +469,7 @@ describe('PCI configuration access', () => {
     const data = aim(rig, MODERN.QUEUE_SELECT + 1, 2);
     rig.fn.configWrite(capability(rig.fn, 9, 5) + WINDOW.BAR, 1, 77);
     rig.fn.configWrite(data, 2, 5);
-    expect(rig.fn.device.queueSel).toBe(5);
+    expect(rig.fn.device.capture().queueSel).toBe(5);
   });
 
   test.each([0, 3, 5, 8, 0xffffffff])('length %i does nothing', (length) => {

@@ -1,4 +1,4 @@
-import { type DeviceEvent, type Gpa, MappedMemory } from '@virtkit/core';
+import { type DeviceEvent, type DeviceHost, type Gpa, MappedMemory } from '@virtkit/core';
 import { BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { type Bar, PciFunction, type PciOptions } from '../src/index.ts';
 
@@ -20,6 +20,35 @@ export interface RigOptions extends Partial<PciOptions> {
   readonly writeCache?: boolean;
 }
 
+/** The other side of core: what a device type would call. */
+const hosts = new WeakMap<PciFunction<BlkState>, DeviceHost>();
+
+class HostedDisk extends BlkDevice {
+  host: DeviceHost | undefined;
+  override attach(host: DeviceHost): void {
+    this.host = host;
+    super.attach(host);
+  }
+}
+
+function hostOf(fn: PciFunction<BlkState>): DeviceHost {
+  const host = hosts.get(fn);
+  if (host === undefined) throw new Error('no function of this rig');
+  return host;
+}
+
+/** The device type interrupts for a queue, whose ring must be set up. */
+export function interrupt(fn: PciFunction<BlkState>, queue: number): void {
+  const ring = hostOf(fn).queue(queue);
+  if (ring === undefined) throw new Error(`queue ${queue} is not set up`);
+  ring.notify();
+}
+
+/** The device type says that its configuration has changed. */
+export function changeConfig(fn: PciFunction<BlkState>): void {
+  hostOf(fn).notifyConfig();
+}
+
 export function makeRig({ queues = 2, writeCache = true, ...options }: RigOptions = {}): Rig {
   const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(RAM_BYTES) }]);
   const [line, messages, moved, events] = [[], [], [], []] as unknown as [
@@ -28,7 +57,7 @@ export function makeRig({ queues = 2, writeCache = true, ...options }: RigOption
     Bar[],
     DeviceEvent[],
   ];
-  const disk = new BlkDevice({ backend: memoryDisk(1 << 16), queues, queueSize: 16, writeCache });
+  const disk = new HostedDisk({ backend: memoryDisk(1 << 16), queues, queueSize: 16, writeCache });
   const fn = new PciFunction(disk, {
     memory,
     setIntx: (level) => line.push(level),
@@ -37,6 +66,7 @@ export function makeRig({ queues = 2, writeCache = true, ...options }: RigOption
     onEvent: (event) => events.push(event),
     ...options,
   });
+  if (disk.host !== undefined) hosts.set(fn, disk.host);
   return { fn, memory, line, messages, moved, events };
 }
 

@@ -64,6 +64,21 @@ export function parkedStream({ diskBytes, writes, disks = 1, moreMemory = 0 }: P
   return Buffer.concat(chunks);
 }
 
+/** Where QEMU's virtio functions have their modern registers. Virtio 1.3 §4.1.4.3 */
+const MODERN_BAR = 4;
+const CONFIG_AT = 0x2000;
+const NOTIFY_AT = 0x3000;
+const COMMON = {
+  DRIVER_FEATURE_SELECT: 8,
+  DRIVER_FEATURE: 12,
+  STATUS: 20,
+  QUEUE_SIZE: 24,
+  QUEUE_ENABLE: 28,
+  QUEUE_DESC: 32,
+  QUEUE_DRIVER: 40,
+  QUEUE_DEVICE: 48,
+} as const;
+
 function parkedDisk(
   memory: MappedMemory,
   ram: Uint8Array,
@@ -78,15 +93,23 @@ function parkedDisk(
     write: () => new Promise<void>(() => {}),
   };
   const model = new BlkDevice({ backend: never, queueSize: QUEUE_SIZE });
-  const { device } = new PciFunction(model, { memory, setIntx: () => {}, sendMsi: () => {} });
+  const fn = new PciFunction(model, { memory, setIntx: () => {}, sendMsi: () => {} });
+  const { device } = fn;
   // Virtio 1.3 §3.1.1: the driver's part, as short as it can be
-  device.setStatus(3);
-  device.setFeatures(1n << 32n);
-  device.setStatus(11);
+  const write = (offset: number, size: number, value: number): void =>
+    fn.barWrite(MODERN_BAR, offset, size, value);
+  write(COMMON.STATUS, 1, 3);
+  write(COMMON.DRIVER_FEATURE_SELECT, 4, 1);
+  write(COMMON.DRIVER_FEATURE, 4, 1);
+  write(COMMON.STATUS, 1, 11);
   // where the driver sees the disk's size
-  for (let at = 0; at < 8; at += 4) device.readConfig(at, 4, true);
-  device.setQueueRings(0, BigInt(base + DESC), BigInt(base + AVAIL), BigInt(base + USED));
-  device.setStatus(15);
+  for (let at = 0; at < 8; at += 4) fn.barRead(MODERN_BAR, CONFIG_AT + at, 4);
+  write(COMMON.QUEUE_SIZE, 2, QUEUE_SIZE);
+  write(COMMON.QUEUE_DESC, 4, base + DESC);
+  write(COMMON.QUEUE_DRIVER, 4, base + AVAIL);
+  write(COMMON.QUEUE_DEVICE, 4, base + USED);
+  write(COMMON.QUEUE_ENABLE, 2, 1);
+  write(COMMON.STATUS, 1, 15);
   const view = new DataView(ram.buffer);
   writes.forEach(({ sector, byte }, index) => {
     const [header, status, data] = [
@@ -104,8 +127,8 @@ function parkedDisk(
     view.setUint16(base + AVAIL + 4 + 2 * index, 3 * index, true);
   });
   view.setUint16(base + AVAIL + 2, writes.length, true);
-  device.kick(0);
-  const codec = virtioDevice<TransportParts, BlkState>(device.transport.layer, model.layer);
+  write(NOTIFY_AT, 2, 0);
+  const codec = virtioDevice<TransportParts, BlkState>(device.layers.transport, model.layer);
   const state = (device as LiveDevice<TransportParts, BlkState>).capture();
   return { body: codec.encode(state), version: model.layer.version };
 }

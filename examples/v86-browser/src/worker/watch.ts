@@ -15,24 +15,10 @@ const IDX = 2n;
 export class Watch<D> {
   readonly #device: LiveDevice<PciParts, D>;
   readonly #names: readonly string[];
-  readonly #kicks: number[];
-  readonly #interrupts: number[];
 
   constructor(device: LiveDevice<PciParts, D>) {
     this.#device = device;
     this.#names = QUEUES[device.model.layer.name as keyof typeof QUEUES] ?? [];
-    this.#kicks = this.#names.map(() => 0);
-    this.#interrupts = this.#names.map(() => 0);
-    const kick = device.kick.bind(device);
-    device.kick = (queue, shadow) => {
-      if (queue < this.#kicks.length) this.#kicks[queue] = (this.#kicks[queue] ?? 0) + 1;
-      kick(queue, shadow);
-    };
-    const interrupt = device.interrupt.bind(device);
-    device.interrupt = (queue) => {
-      if (queue < this.#interrupts.length) this.#interrupts[queue] = (this.#interrupts[queue] ?? 0) + 1;
-      interrupt(queue);
-    };
   }
 
   get status(): string[] {
@@ -40,24 +26,25 @@ export class Watch<D> {
   }
 
   queues(): QueueView[] {
-    const { memory, slots } = this.#device;
+    const device = this.#device;
+    const { memory } = device;
     memory.sync();
     // split rings: this page's cards and disks offer no others
     const index = (ring: bigint): number =>
       ring === 0n ? 0 : Math.max(0, memory.readU16(Number(ring + IDX) as Gpa, true));
     return this.#names.flatMap((name, i) => {
-      const slot = slots[i];
-      if (slot?.exists !== true) return [];
-      const { lastAvailIdx, usedIdx, inuse } = slot.indices;
+      const queue = device.queue(i);
+      if (queue === undefined || queue.size === 0) return [];
+      const { lastAvailIdx, usedIdx, inuse } = queue.position;
       return {
         name,
-        size: slot.num,
-        avail: index(slot.avail),
+        size: queue.size,
+        avail: index(queue.avail),
         taken: lastAvailIdx,
         used: usedIdx,
         inFlight: inuse,
-        kicks: this.#kicks[i] ?? 0,
-        interrupts: this.#interrupts[i] ?? 0,
+        kicks: queue.kicks,
+        interrupts: queue.interrupts,
       };
     });
   }

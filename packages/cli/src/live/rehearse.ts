@@ -81,7 +81,7 @@ function bodies(): { name: string; version: number; body: Uint8Array }[] {
   );
   return functions.map(({ device }) => {
     const { layer } = device.model;
-    const codec = virtioDevice<TransportParts, unknown>(device.transport.layer, layer);
+    const codec = virtioDevice<TransportParts, unknown>(device.layers.transport, layer);
     return { name: layer.name, version: layer.version, body: codec.encode(device.capture()) };
   });
 }

@@ -73,7 +73,7 @@ function deviceOf(
 function checkOffered({ device, type, state }: Section, live: LiveDevice, making: Making): Verdict[] {
   const { machine, qemu } = making;
   const features = negotiated(state);
-  const allowed = live.hostFeatures & ~switchedOff(type, live.hostFeatures, making.device.properties);
+  const allowed = live.offeredFeatures & ~switchedOff(type, live.offeredFeatures, making.device.properties);
   const qemuSays = featuresUnsupported(qemu, features, features & ~allowed, allowed);
   return bitsOf(features & ~allowed).map((bit) => {
     const control = featureControl(bit, type);

@@ -71,7 +71,7 @@ export function saveFor<T extends TransportParts, D>(
 ): Uint8Array {
   const { layer } = live.model;
   const convert = stateFor(layer.name, options);
-  return virtioDevice(live.transport.layer, layer).encode(convert(live.capture()));
+  return virtioDevice(live.layers.transport, layer).encode(convert(live.capture()));
 }
 
 /** A stream for a target: what speaks against it, and what has to be changed. */

@@ -9,6 +9,13 @@ export type { DeviceModel, RequestInFlight } from './device-model.ts';
 export type { Segment, VirtQueueElement } from './element.ts';
 export type { DeviceEvent } from './event.ts';
 export type { Finding, Report } from './finding.ts';
+export type {
+  LiveDevice,
+  QueueInfo,
+  QueuePosition,
+  RestoreOptions,
+  RestorePlan,
+} from './live-device.ts';
 export type { Gpa, GuestMemory } from './memory.ts';
 export type { Chain, Spans, Virtqueue } from './queue.ts';
 export type {
@@ -23,5 +30,6 @@ export type {
 } from './state.ts';
 export type { Column, Step, StepObserver } from './step.ts';
 export type { PartsOf, Recognition, TransportLayer } from './transport.ts';
+export type { ConfigRegisters, QueueRegisters, TransportHost } from './transport-host.ts';
 export type { ConfigChange, TransportModel } from './transport-model.ts';
 export type { ContractVersion } from './version.ts';

@@ -1,35 +1,35 @@
 import type { CoreSubsections, QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import { FEATURE } from '../spec.ts';
-import type { LiveDevice } from './device.ts';
+import type { DeviceCore } from './device-core.ts';
 import type { QueueSlot } from './queue-slot.ts';
 
 /** A live device as plain state. Says of each subsection what QEMU's `_needed` function says. */
-export function captureState<T extends TransportParts, D>(live: LiveDevice<T, D>): VirtioState<T, D> {
-  const { transport, model } = live;
+export function captureState<T extends TransportParts, D>(core: DeviceCore<T, D>): VirtioState<T, D> {
+  const { transport, model } = core;
   return {
     transport: transport.captureConfig(),
-    status: live.status,
-    isr: live.isr,
-    queueSel: live.queueSel,
-    guestFeatures: Number(live.guestFeatures & 0xffffffffn),
-    config: live.configSpace.bytes.slice(),
-    queues: captureQueues(live),
+    status: core.status,
+    isr: core.isr,
+    queueSel: core.queueSel,
+    guestFeatures: Number(core.features & 0xffffffffn),
+    config: core.config.bytes.slice(),
+    queues: captureQueues(core),
     device: model.capture(),
-    subsections: captureSubsections(live),
+    subsections: captureSubsections(core),
   };
 }
 
 /** Queue 0 up to the first one that does not exist. */
-function captureQueues<T extends TransportParts, D>(live: LiveDevice<T, D>): QueueState<T>[] {
+function captureQueues<T extends TransportParts, D>(core: DeviceCore<T, D>): QueueState<T>[] {
   const queues: QueueState<T>[] = [];
-  for (const slot of live.slots) {
+  for (const slot of core.queues.slots) {
     if (!slot.exists) break;
     queues.push({
       num: slot.num,
-      ...(live.transport.layer.hasVariableVringAlignment && { align: slot.align }),
+      ...(core.transport.layer.hasVariableVringAlignment && { align: slot.align }),
       desc: slot.desc,
       lastAvailIdx: slot.indices.lastAvailIdx,
-      transport: live.transport.captureQueue(slot.index),
+      transport: core.transport.captureQueue(slot.index),
     });
   }
   return queues;
@@ -37,36 +37,36 @@ function captureQueues<T extends TransportParts, D>(live: LiveDevice<T, D>): Que
 
 const ENDIAN = { little: 1, big: 2 } as const;
 
-function captureSubsections<T extends TransportParts, D>(live: LiveDevice<T, D>): CoreSubsections<T> {
-  const usual = live.has(FEATURE.VERSION_1) ? 'little' : live.targetEndian;
+function captureSubsections<T extends TransportParts, D>(core: DeviceCore<T, D>): CoreSubsections<T> {
+  const usual = core.has(FEATURE.VERSION_1) ? 'little' : core.targetEndian;
   const resized =
-    live.options.saveRingSize !== false && live.slots.some((slot) => slot.num !== slot.numDefault);
-  const extraState = live.transport.captureExtra();
+    core.options.saveRingSize !== false && core.queues.slots.some((slot) => slot.num !== slot.numDefault);
+  const extraState = core.transport.captureExtra();
   return {
-    ...(live.deviceEndian !== usual && { deviceEndian: ENDIAN[live.deviceEndian] }),
-    ...(live.hostFeatures >> 64n !== 0n && { features128: live.guestFeatures >> 64n }),
-    ...(live.hostFeatures >> 32n !== 0n && { features64: live.guestFeatures & 0xffffffffffffffffn }),
-    ...(live.offers(FEATURE.VERSION_1) && {
+    ...(core.deviceEndian !== usual && { deviceEndian: ENDIAN[core.deviceEndian] }),
+    ...(core.offered >> 64n !== 0n && { features128: core.features >> 64n }),
+    ...(core.offered >> 32n !== 0n && { features64: core.features & 0xffffffffffffffffn }),
+    ...(core.offers(FEATURE.VERSION_1) && {
       virtqueues: upToLast(
-        live.slots,
+        core.queues.slots,
         ({ avail, used }) => avail !== 0n || used !== 0n,
         ({ avail, used }) => ({ avail, used }),
       ),
     }),
     ...(resized && {
       ringsize: upToLast(
-        live.slots,
+        core.queues.slots,
         ({ numDefault }) => numDefault !== 0,
         ({ numDefault }) => numDefault,
       ),
     }),
-    ...(live.broken && { broken: true }),
+    ...(core.broken && { broken: true }),
     ...(extraState !== undefined && { extraState }),
-    ...(live.started && { started: true }),
-    ...(live.offers(FEATURE.RING_PACKED) && {
-      packedVirtqueues: upToLast(live.slots, hasIndices, packedEntry),
+    ...(core.started && { started: true }),
+    ...(core.offers(FEATURE.RING_PACKED) && {
+      packedVirtqueues: upToLast(core.queues.slots, hasIndices, packedEntry),
     }),
-    ...(live.disabled && { disabled: true }),
+    ...(core.disabled && { disabled: true }),
   };
 }
 

@@ -15,13 +15,17 @@ export class QueueSlot {
   avail = 0n;
   used = 0n;
   ring: Ring | undefined;
+  /** How often the driver has told where the ring lies. */
+  setups = 0;
+  /** How often the driver has kicked. */
+  kicks = 0;
+  /** How often the driver was to be interrupted. */
+  interrupts = 0;
   #indices: RingIndices = freshIndices();
-  readonly #defaultAlign: number;
 
-  constructor(index: number, defaultAlign: number) {
+  constructor(index: number, align: number) {
     this.index = index;
-    this.#defaultAlign = defaultAlign;
-    this.align = defaultAlign;
+    this.align = align;
   }
 
   get exists(): boolean {
@@ -53,6 +57,18 @@ export class QueueSlot {
     this.used = 0n;
   }
 
+  /** Takes over size, addresses and position of another slot; its ring is still to be made. */
+  place(other: QueueSlot, defaultSize: number): void {
+    this.ring = undefined;
+    this.num = other.num;
+    this.numDefault = defaultSize || this.numDefault;
+    this.align = other.align;
+    this.desc = other.desc;
+    this.avail = other.avail;
+    this.used = other.used;
+    this.#indices = other.indices;
+  }
+
   /** Forgets the running queue, and remembers where it stood. */
   stop(): void {
     if (this.ring === undefined) return;
@@ -67,10 +83,5 @@ export class QueueSlot {
     this.avail = this.desc + 16n * BigInt(this.num);
     const end = this.avail + 4n + 2n * BigInt(this.num);
     this.used = ((end + align - 1n) / align) * align;
-  }
-
-  /** The alignment that the driver chose is part of the transport's registers: a reset of the transport puts it back. */
-  resetAlign(): void {
-    this.align = this.#defaultAlign;
   }
 }

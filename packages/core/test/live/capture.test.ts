@@ -28,12 +28,12 @@ test('the common fields, and a line for each queue up to the first that does not
     echo: new Wide(),
     wire: { captureQueue: () => null },
   });
-  const { live } = machine;
+  const { live, core } = machine;
   machine.start([0]);
-  live.configSpace.bytes.set([1, 2, 3, 4]);
-  live.selectQueue(1);
+  core.config.bytes.set([1, 2, 3, 4]);
+  core.selectQueue(1);
   for (let i = 0; i < 3; i++) machine.offer(1);
-  live.kick(1);
+  core.kick(1);
   const state = live.capture();
   expect(state).toMatchObject({
     transport: null,
@@ -49,7 +49,7 @@ test('the common fields, and a line for each queue up to the first that does not
     { num: 8, desc: 0x4000n, lastAvailIdx: 3, transport: null },
   ]);
   // a copy: what the guest does afterwards is not in it
-  live.configSpace.bytes.fill(9);
+  core.config.bytes.fill(9);
   expect(state.config).toEqual(Uint8Array.of(1, 2, 3, 4));
 });
 
@@ -78,14 +78,14 @@ describe('subsections', () => {
   test('features: the halves that hold something which is offered', () => {
     const machine = new EchoMachine({ echo: new Wide() });
     expect(machine.live.capture().subsections).toMatchObject({ features64: 0n, features128: 0n });
-    machine.live.setFeatures(bits(0, 32, 70));
+    machine.core.setFeatures(bits(0, 32, 70));
     const { guestFeatures, subsections: sub } = machine.live.capture();
     expect([guestFeatures, sub.features64, sub.features128]).toEqual([1, bits(0, 32), bits(6)]);
   });
 
   test('addresses up to the last queue that has one, of either ring', () => {
     const rings = (avail: bigint, used: bigint) =>
-      subsections({}, ({ live }) => live.setQueueRings(1, 0n, avail, used)).virtqueues;
+      subsections({}, ({ driver }) => driver.queue(1)?.setAddresses(0n, avail, used)).virtqueues;
     const none = { avail: 0n, used: 0n };
     expect(rings(0x5000n, 0x6000n)).toEqual([none, { avail: 0x5000n, used: 0x6000n }]);
     expect(rings(0x5000n, 0n)).toEqual([none, { avail: 0x5000n, used: 0n }]);
@@ -94,7 +94,7 @@ describe('subsections', () => {
   });
 
   test('ring sizes as they were made, once one of them is another', () => {
-    const resize = ({ live }: EchoMachine): void => live.setQueueNum(1, 4);
+    const resize = ({ driver }: EchoMachine): void => driver.queue(1)?.setSize(4);
     expect(subsections({}, resize).ringsize).toEqual([8, 8]);
     expect(subsections({ saveRingSize: false }, resize).ringsize).toBeUndefined();
     expect(subsections({ saveRingSize: true }).ringsize).toBeUndefined();
@@ -107,17 +107,17 @@ describe('subsections', () => {
     ['little-endian machine, legacy, reset by a big-endian CPU', 'little', legacy, 'big', 2],
     ['big-endian machine, legacy, reset by a little-endian CPU', 'big', legacy, 'little', 1],
   ] as const)('byte order, %s', (_, targetEndian, options, endian, expected) => {
-    const found = subsections({ ...options, targetEndian }, ({ live }) => {
-      live.reset(endian);
-      live.setFeatures(live.hostFeatures);
+    const found = subsections({ ...options, targetEndian }, ({ live, core }) => {
+      core.reset(endian);
+      core.setFeatures(live.offeredFeatures);
     });
     expect(found.deviceEndian).toBe(expected);
   });
 
   test('broken, started, disabled: when they are', () => {
-    expect(subsections({}, ({ live }) => live.fault('test'))).toMatchObject({ broken: true });
+    expect(subsections({}, ({ core }) => core.fault('test'))).toMatchObject({ broken: true });
     expect(subsections({}, (machine) => machine.start())).toMatchObject({ started: true });
-    expect(subsections({}, ({ live }) => live.setDisabled(true))).toMatchObject({ disabled: true });
+    expect(subsections({}, ({ driver }) => driver.setDisabled(true))).toMatchObject({ disabled: true });
     const found = subsections({}, (machine) => machine.start());
     expect(Object.keys(found)).toEqual(['features64', 'virtqueues', 'started']);
   });
@@ -131,7 +131,7 @@ describe('subsections', () => {
     const machine = new EchoMachine({ rings: { packed: true } });
     expect(machine.live.capture().subsections.packedVirtqueues).toEqual([]);
     machine.start([FEATURE.RING_PACKED]);
-    const [fresh, slot] = machine.live.slots;
+    const [fresh, slot] = machine.core.queues.slots;
     if (fresh === undefined || slot === undefined) throw new Error('two queues expected');
     const indices = { lastAvailIdx: 0, lastAvailWrap: true, usedIdx: 0, usedWrap: true, inuse: 0 };
     const entry = {

@@ -3,12 +3,18 @@ import type { DeviceLayer } from '../../src/contract/device.ts';
 import type { DeviceHost } from '../../src/contract/device-host.ts';
 import type { DeviceModel } from '../../src/contract/device-model.ts';
 import type { DeviceEvent } from '../../src/contract/event.ts';
+import type { LiveDevice } from '../../src/contract/live-device.ts';
 import type { Chain, Virtqueue } from '../../src/contract/queue.ts';
 import type { TransportParts } from '../../src/contract/state.ts';
 import type { TransportLayer } from '../../src/contract/transport.ts';
+import type { TransportHost } from '../../src/contract/transport-host.ts';
 import type { TransportModel } from '../../src/contract/transport-model.ts';
-import { LiveDevice, type LiveOptions } from '../../src/live/device.ts';
+import { DeviceCore } from '../../src/live/device-core.ts';
+import { LiveFacade } from '../../src/live/live-facade.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
+import { ModelFacade } from '../../src/live/model-facade.ts';
+import type { LiveOptions } from '../../src/live/options.ts';
+import { TransportFacade } from '../../src/live/transport-facade.ts';
 import { FEATURE } from '../../src/spec.ts';
 import { empty } from './empty-field.ts';
 
@@ -106,7 +112,10 @@ export class EchoMachine {
   /** What an interrupt does. */
   onInterrupt: (queue: number) => void = () => {};
   interrupts = 0;
+  /** What nobody outside sees. */
+  readonly core: DeviceCore<Wire, null>;
   readonly live: LiveDevice<Wire, null>;
+  readonly driver: TransportHost;
   private added = 0;
 
   constructor(
@@ -124,23 +133,32 @@ export class EchoMachine {
       },
       ...override,
     });
-    this.live = new LiveDevice(this.echo, transport, {
-      memory: new MappedMemory([{ gpa: 0, bytes: this.bytes }]),
-      onEvent: (event) => this.events.push(event),
-      ...others,
-    });
+    this.core = new DeviceCore(
+      this.echo,
+      transport,
+      {
+        memory: new MappedMemory([{ gpa: 0, bytes: this.bytes }]),
+        onEvent: (event) => this.events.push(event),
+        ...others,
+      },
+      (core) => new ModelFacade(core),
+    );
+    this.live = new LiveFacade(this.core, this.echo);
+    this.driver = new TransportFacade(this.core);
   }
 
   start(features: readonly number[] = []): void {
-    const { live } = this;
-    live.setStatus(3);
-    live.setFeatures([FEATURE.VERSION_1, ...features].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n));
-    live.setStatus(11);
+    const { driver } = this;
+    driver.setStatus(3);
+    driver.setDriverFeatures(
+      [FEATURE.VERSION_1, ...features].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n),
+    );
+    driver.setStatus(11);
     for (const queue of [0, 1]) {
       const { desc, avail, used } = this.ringsOf(queue);
-      live.setQueueRings(queue, BigInt(desc), BigInt(avail), BigInt(used));
+      driver.queue(queue)?.setAddresses(BigInt(desc), BigInt(avail), BigInt(used));
     }
-    live.setStatus(15);
+    driver.setStatus(15);
   }
 
   ringsOf(queue: number): { desc: number; avail: number; used: number } {

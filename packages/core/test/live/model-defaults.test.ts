@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { DeviceHost } from '../../src/contract/device-host.ts';
 import type { DeviceModel } from '../../src/contract/device-model.ts';
 import type { Virtqueue } from '../../src/contract/queue.ts';
-import { LiveDevice } from '../../src/live/device.ts';
+import { createDevice } from '../../src/live/create.ts';
 import { isHostError } from '../../src/live/errors.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
 import { echoLayer, wire } from './echo.ts';
@@ -28,15 +28,15 @@ class Fives implements DeviceModel<unknown> {
 }
 
 const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(0x4000) }]);
-const live = (model: DeviceModel<unknown>) => new LiveDevice(model, wire({}), { memory });
+const live = (model: DeviceModel<unknown>) => createDevice(model, wire({}), { memory });
 
 describe('six members are a device type', () => {
   test('it has no configuration space, offers what rings offer, and is reset, stopped, saved and restored', () => {
-    const device = live(new Fives());
-    expect([device.configLength, device.readConfig(0, 1, true)]).toEqual([0, 0xff]);
-    device.setStatus(3);
-    device.setFeatures(1n << 32n);
-    device.setStatus(15);
+    const { device, host } = live(new Fives());
+    expect([host.config.length, host.config.read(0, 1)]).toEqual([0, 0xff]);
+    host.setStatus(3);
+    host.setDriverFeatures(1n << 32n);
+    host.setStatus(15);
     device.reset();
     device.pause();
     const state = device.capture();
@@ -48,7 +48,7 @@ describe('six members are a device type', () => {
   });
 
   test('a state with more queues is refused', () => {
-    const device = live(new Fives());
+    const { device } = live(new Fives());
     const state = device.capture();
     const queues = [...state.queues, ...state.queues];
     try {
@@ -65,7 +65,7 @@ describe('six members are a device type', () => {
         return { position: 5 };
       }
     }
-    const device = live(new Forgetful());
+    const { device } = live(new Forgetful());
     try {
       device.restore(device.capture());
       expect.unreachable();

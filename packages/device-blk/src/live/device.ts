@@ -26,7 +26,7 @@ import type { ParkedRequest } from './request.ts';
  *
  * ```ts
  * const disk = new BlkDevice({ backend: memoryDisk(64 * 1024 * 1024), serial: 'disk-0' });
- * const device = new LiveDevice(disk, transport, { memory });
+ * const { device } = new PciFunction(disk, { memory }); // of @virtkit/transport-pci
  * ```
  *
  * A save needs no drain: what is in flight is in the state, and is done from the start where the state is restored. Before

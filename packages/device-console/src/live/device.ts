@@ -35,7 +35,7 @@ const CONTROL_QUEUE_SIZE = 32;
  *
  * ```ts
  * const serial = new ConsoleDevice({ ports: [{ console: true, backend: terminalPort(terminal) }, { name: 'agent', backend }] });
- * const device = new LiveDevice(serial, transport, { memory });
+ * const { device } = new PciFunction(serial, { memory }); // of @virtkit/transport-pci
  * ```
  *
  * A save needs no drain: a buffer that a back end has taken a part of is in the state, and goes on there where the state is restored.

@@ -33,7 +33,7 @@ const CONFIG_BYTES = 24;
  *
  * ```ts
  * const card = new NetDevice({ backend, mac: '52:54:00:12:34:56' });
- * const device = new LiveDevice(card, transport, { memory });
+ * const { device } = new PciFunction(card, { memory }); // of @virtkit/transport-pci
  * ```
  *
  * Queues: receive and transmit of each pair, then control: 3, or with MQ or RSS negotiated as many as there are pairs. A save

@@ -21,7 +21,7 @@ export const FILL_MAX = 65_536;
  *
  * ```ts
  * const entropy = new RngDevice({ backend: webCrypto(crypto) });
- * const device = new LiveDevice(entropy, transport, { memory });
+ * const { device } = new PciFunction(entropy, { memory }); // of @virtkit/transport-pci
  * ```
  *
  * A request stays in the ring until there are bytes for it, so a save needs no drain, and nothing of it is in the state. Bytes that come

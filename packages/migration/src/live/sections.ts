@@ -32,7 +32,7 @@ export function virtioSection<T extends TransportParts, D>(
 ): LiveSection {
   const { path = '', instanceId = 0, convert = (state) => state } = options;
   const { layer } = device.model;
-  const codec = virtioDevice(device.transport.layer, layer);
+  const codec = virtioDevice(device.layers.transport, layer);
   return {
     idstr: path === '' ? layer.name : `${path}/${layer.name}`,
     instanceId,

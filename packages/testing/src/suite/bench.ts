@@ -18,7 +18,7 @@ export interface Movable<T extends TransportParts, D> {
   /** The guest has broken the device, and must reset it. */
   readonly broken?: boolean;
   capture(): VirtioState<T, D>;
-  check(state: VirtioState<T, D>): Finding[];
+  check(state: VirtioState<T, D>): readonly Finding[];
   restore(state: VirtioState<T, D>): void;
   pause(): void;
   resume(): void;

@@ -6,8 +6,8 @@ export interface ChannelDevice {
   readonly subchannel: Subchannel;
   /** Is there a queue of this number? */
   queueExists(queue: number): boolean;
-  /** The guest notifies a queue; with NOTIFICATION_DATA, `position` is where it stands in its ring. */
-  kick(queue: number, position: number): void;
+  /** The guest notifies a queue. */
+  kick(queue: number): void;
   /** Indicators in guest memory that are set. */
   indicatorAreas(): Iterable<{ readonly len: number; readonly addr: bigint }>;
   /** Machine reset. */

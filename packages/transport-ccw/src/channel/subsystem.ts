@@ -318,7 +318,7 @@ export class ChannelSubsystem implements ChannelHost {
     if (typeof found === 'string') return EINVAL;
     const queue = data % 0x10000;
     if (!found.queueExists(queue)) return EINVAL;
-    found.kick(queue, Math.floor(data / 0x10000) % 0x10000);
+    found.kick(queue);
     return 0;
   }
 

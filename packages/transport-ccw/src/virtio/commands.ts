@@ -1,25 +1,11 @@
-import { FEATURE, type Gpa, type LiveDevice, QUEUE_MAX } from '@virtkit/core';
+import { type Gpa, QUEUE_MAX, type QueueRegisters, type TransportHost } from '@virtkit/core';
 import { ISC_MAX } from '../channel/bits.ts';
 import type { DataStream } from '../channel/data-stream.ts';
 import { checksLength } from '../channel/program.ts';
 import type { Ccw } from '../channel/structures.ts';
-import type { CommandEnding, Subchannel } from '../channel/subchannel.ts';
-import type { CcwParts } from '../layer.ts';
+import type { CommandEnding } from '../channel/subchannel.ts';
 import { CLASSIC_QUEUES, CONFIG_VECTOR, type Indicators, NO_VECTOR } from './indicators.ts';
-
-/** What the commands work on. */
-export interface VirtioProxy {
-  readonly device: LiveDevice<CcwParts, unknown>;
-  readonly subchannel: Subchannel;
-  readonly indicators: Indicators;
-  /** -1 before the driver set one. */
-  revision: number;
-  readonly maxRevision: number;
-  /** Legacy drivers are rejected. */
-  readonly modernOnly: boolean;
-  /** Virtio reset, and the indicators. */
-  resetVirtio(): void;
-}
+import type { VirtioProxy } from './proxy.ts';
 
 /** Virtio 1.3 §4.3.1.1 */
 export const VIRTIO_COMMAND = {
@@ -51,11 +37,6 @@ interface FixedCommand {
 
 /** Ring alignment of legacy drivers. */
 const LEGACY_ALIGN = 4096;
-/** What revision 1 and later do not show. */
-const LEGACY_FEATURES =
-  (1n << BigInt(FEATURE.NOTIFY_ON_EMPTY)) |
-  (1n << BigInt(FEATURE.ANY_LAYOUT)) |
-  (1n << BigInt(FEATURE.BAD_FEATURE));
 const LOW = 0xffffffffn;
 
 /** A virtio command. QEMU: `virtio_ccw_cb`. */
@@ -109,7 +90,7 @@ const FIXED: ReadonlyMap<number, FixedCommand> = new Map<number, FixedCommand>([
     {
       length: () => 8,
       // Virtio 1.3 §4.3.2.6.1 MUST: command reject, if indicators for adapter interrupts are set
-      rejected: ({ subchannel, device }) => subchannel.thinintActive || queuesInARow(device) > CLASSIC_QUEUES,
+      rejected: ({ subchannel, host }) => subchannel.thinintActive || queuesInARow(host) > CLASSIC_QUEUES,
       run: ({ indicators }, data) => withU64(data, (address) => indicators.setClassic(address)),
     },
   ],
@@ -124,9 +105,9 @@ const FIXED: ReadonlyMap<number, FixedCommand> = new Map<number, FixedCommand>([
 ]);
 
 /** QEMU: `virtio_get_num_queues`, the queues before the first that does not exist. */
-function queuesInARow(device: VirtioProxy['device']): number {
+function queuesInARow(host: TransportHost): number {
   let count = 0;
-  while (device.queueExists(count)) count++;
+  while ((host.queue(count)?.size ?? 0) > 0) count++;
   return count;
 }
 
@@ -165,69 +146,67 @@ function setQueue(proxy: VirtioProxy, data: DataStream): CommandEnding {
   return legacy ? placeLegacyQueue(proxy, view) : placeQueue(proxy, view);
 }
 
-function placeLegacyQueue({ device, indicators }: VirtioProxy, view: DataView): CommandEnding {
-  const queue = view.getBigUint64(0);
-  const index = view.getUint16(12);
-  if (index >= QUEUE_MAX) return 'program-check';
-  if (queue !== 0n && view.getUint32(8) !== LEGACY_ALIGN) return 'program-check';
-  device.setQueueAddress(index, queue);
+function placeLegacyQueue({ host, indicators }: VirtioProxy, view: DataView): CommandEnding {
+  const desc = view.getBigUint64(0);
+  const queue = host.queue(view.getUint16(12));
+  if (queue === undefined) return 'program-check';
+  if (desc !== 0n && view.getUint32(8) !== LEGACY_ALIGN) return 'program-check';
+  queue.setAddress(desc);
   // a legacy driver cannot make a ring smaller
-  if (queue !== 0n && device.queueNum(index) > view.getUint16(14)) return 'program-check';
-  setVector(indicators, index, queue);
+  if (desc !== 0n && queue.size > view.getUint16(14)) return 'program-check';
+  setVector(indicators, queue, desc);
   return 'done';
 }
 
-function placeQueue({ device, indicators }: VirtioProxy, view: DataView): CommandEnding {
+function placeQueue({ host, indicators }: VirtioProxy, view: DataView): CommandEnding {
   const desc = view.getBigUint64(0);
   // Virtio 1.3 §4.3.2.2.1 MUST: res0, bytes 8 to 11, is ignored
-  const index = view.getUint16(12);
+  const queue = host.queue(view.getUint16(12));
   const num = view.getUint16(14);
-  if (index >= QUEUE_MAX) return 'program-check';
-  device.setQueueRings(index, desc, view.getBigUint64(16), view.getBigUint64(24));
+  if (queue === undefined) return 'program-check';
+  queue.setAddresses(desc, view.getBigUint64(16), view.getBigUint64(24));
   if (desc !== 0n) {
-    if (num > device.queueNumDefault(index)) return 'program-check';
-    device.setQueueNum(index, num);
+    if (num > queue.defaultSize) return 'program-check';
+    queue.setSize(num);
   }
-  setVector(indicators, index, desc);
+  setVector(indicators, queue, desc);
   return 'done';
 }
 
-function setVector(indicators: Indicators, index: number, address: bigint): void {
+function setVector(indicators: Indicators, { index }: QueueRegisters, address: bigint): void {
   indicators.vectors[index] = address === 0n ? NO_VECTOR : index;
   indicators.configVector = CONFIG_VECTOR;
 }
 
-function readFeatures({ device, revision }: VirtioProxy, data: DataStream): CommandEnding {
+function readFeatures({ host, revision }: VirtioProxy, data: DataStream): CommandEnding {
   if (!data.advance(4)) return 'program-check';
   const selector = take(data, 1);
   if (selector === undefined) return 'program-check';
   const index = selector.getUint8(0);
+  const legacy = revision < 1;
   let features = 0n;
-  if (index === 0) {
-    features = device.hostFeatures & LOW;
-    if (revision >= 1) features &= ~(LEGACY_FEATURES | device.attached.legacyFeatures);
-  }
-  if (index === 1 && revision >= 1) features = (device.hostFeatures >> 32n) & LOW;
+  if (index === 0) features = host.offeredFeatures(legacy) & LOW;
+  if (index === 1 && !legacy) features = (host.offeredFeatures(legacy) >> 32n) & LOW;
   const answer = new Uint8Array(4);
   new DataView(answer.buffer).setUint32(0, Number(features), true);
   data.rewind();
   return data.write(answer) ? 'done' : 'program-check';
 }
 
-function writeFeatures({ device, revision }: VirtioProxy, data: DataStream): CommandEnding {
+function writeFeatures({ host, revision }: VirtioProxy, data: DataStream): CommandEnding {
   const view = take(data, 5);
   if (view === undefined) return 'program-check';
   const half = BigInt(view.getUint32(0, true));
   const index = view.getUint8(4);
-  const { guestFeatures } = device;
-  if (index === 0) device.setFeatures((guestFeatures & ~LOW) | half);
-  if (index === 1 && revision >= 1) device.setFeatures((guestFeatures & ~(LOW << 32n)) | (half << 32n));
+  const taken = host.driverFeatures;
+  if (index === 0) host.setDriverFeatures((taken & ~LOW) | half);
+  if (index === 1 && revision >= 1) host.setDriverFeatures((taken & ~(LOW << 32n)) | (half << 32n));
   return 'done';
 }
 
-function readStatus({ device, subchannel }: VirtioProxy, _data: DataStream, ccw: Ccw): CommandEnding {
+function readStatus({ host, subchannel }: VirtioProxy, _data: DataStream, ccw: Ccw): CommandEnding {
   // Virtio 1.3 §4.3.2.3.2 MUST: the current status. As QEMU: to the data address itself, indirect or not
-  subchannel.memory.writeU8(ccw.cda as Gpa, device.status);
+  subchannel.memory.writeU8(ccw.cda as Gpa, host.status);
   return 'done';
 }
 
@@ -235,16 +214,16 @@ function writeStatus(proxy: VirtioProxy, data: DataStream): CommandEnding {
   const view = take(data, 1);
   if (view === undefined) return 'program-check';
   // Virtio 1.3 §4.3.2.3.2 MUST: a status that cannot be set is left unchanged, and the command is rejected
-  if (!proxy.device.setStatus(view.getUint8(0))) return 'command-reject';
-  if (proxy.device.status === 0) proxy.resetVirtio();
+  if (!proxy.host.setStatus(view.getUint8(0))) return 'command-reject';
+  if (proxy.host.status === 0) proxy.resetVirtio();
   return 'done';
 }
 
-function readQueueConfig({ device }: VirtioProxy, data: DataStream): CommandEnding {
-  const index = take(data, 2)?.getUint16(0) ?? QUEUE_MAX;
-  if (index >= QUEUE_MAX) return 'program-check';
+function readQueueConfig({ host }: VirtioProxy, data: DataStream): CommandEnding {
+  const queue = host.queue(take(data, 2)?.getUint16(0) ?? QUEUE_MAX);
+  if (queue === undefined) return 'program-check';
   const answer = new Uint8Array(2);
-  new DataView(answer.buffer).setUint16(0, device.queueNum(index));
+  new DataView(answer.buffer).setUint16(0, queue.size);
   return data.write(answer) ? 'done' : 'program-check';
 }
 
@@ -264,26 +243,24 @@ function setAdapterIndicators({ indicators, subchannel }: VirtioProxy, data: Dat
   return indicators.setAdapter(area) ? 'done' : 'command-reject';
 }
 
-function readConfig({ device, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
-  const { configLength } = device;
-  if ((checksLength(ccw) && ccw.count > configLength) || ccw.cda === 0) return 'program-check';
-  const length = Math.min(ccw.count, configLength);
-  device.memory.sync();
-  device.refreshConfig();
-  if (data.write(device.configSpace.bytes, length)) return 'done';
+function readConfig({ host, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  const { config } = host;
+  if ((checksLength(ccw) && ccw.count > config.length) || ccw.cda === 0) return 'program-check';
+  const length = Math.min(ccw.count, config.length);
+  subchannel.memory.sync();
+  if (data.write(config.readAll(), length)) return 'done';
   // QEMU up to 10.2 says how much is left only when nothing was stored
   subchannel.scsw.count = ccw.count - length;
   return 'program-check';
 }
 
-function writeConfig({ device, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
-  const { configLength } = device;
-  if ((checksLength(ccw) && ccw.count > configLength) || ccw.cda === 0) return 'program-check';
-  const length = Math.min(ccw.count, configLength);
+function writeConfig({ host, subchannel }: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
+  const { config } = host;
+  if ((checksLength(ccw) && ccw.count > config.length) || ccw.cda === 0) return 'program-check';
+  const length = Math.min(ccw.count, config.length);
   const bytes = new Uint8Array(length);
   if (!data.read(bytes)) return 'program-check';
-  device.configSpace.bytes.set(bytes);
-  device.configWritten();
+  config.writeAll(bytes);
   subchannel.scsw.count = ccw.count - length;
   return 'done';
 }

@@ -138,7 +138,7 @@ export class Program {
   /** DIAGNOSE: queues that there are, and nothing in them. */
   #notify(device: number): Action {
     const random = this.#random;
-    const empty = this.#devices[device]?.device.queueDesc(0) === 0n;
+    const empty = this.#devices[device]?.device.queue(0)?.desc === 0n;
     const [r2, r3] =
       empty && random.chance(0.6)
         ? ([0x10000 + device, 0] as const)

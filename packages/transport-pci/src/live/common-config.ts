@@ -1,6 +1,5 @@
-import { FEATURE, type LiveDevice } from '@virtkit/core';
+import type { QueueRegisters, TransportHost } from '@virtkit/core';
 import { hex } from '@virtkit/vmstate';
-import type { PciParts } from '../layer.ts';
 import type { Region } from './access.ts';
 import { type ModernState, WORD } from './modern-state.ts';
 import type { Vectors } from './vectors.ts';
@@ -27,36 +26,31 @@ export const COMMON = {
   QUEUE_RESET: 58,
 } as const;
 
-/** Features that only the legacy interface shows, of every device type. QEMU: `VIRTIO_LEGACY_FEATURES`. */
-const LEGACY_FEATURES =
-  (1n << BigInt(FEATURE.NOTIFY_ON_EMPTY)) |
-  (1n << BigInt(FEATURE.ANY_LAYOUT)) |
-  (1n << BigInt(FEATURE.BAD_FEATURE));
-
 /**
  * The common configuration structure. A register answers at its own offset only, whatever the width; everything else
  * reads as 0 and ignores writes. QEMU: `virtio_pci_common_read`, `virtio_pci_common_write`.
  */
 export class CommonConfig implements Region {
-  readonly #device: LiveDevice<PciParts>;
+  readonly #host: TransportHost;
   readonly #state: ModernState;
   readonly #vectors: Vectors;
   readonly #reset: () => void;
   readonly #offered: readonly number[];
 
-  constructor(device: LiveDevice<PciParts>, state: ModernState, vectors: Vectors, reset: () => void) {
-    this.#device = device;
+  constructor(host: TransportHost, state: ModernState, vectors: Vectors, reset: () => void) {
+    this.#host = host;
     this.#state = state;
     this.#vectors = vectors;
     this.#reset = reset;
-    const offered = device.hostFeatures & ~(device.attached.legacyFeatures | LEGACY_FEATURES);
+    const offered = host.offeredFeatures(false);
     this.#offered = Array.from({ length: state.featureWords }, (_, word) =>
       Number((offered >> BigInt(32 * word)) & 0xffffffffn),
     );
   }
 
   read(offset: number): number {
-    const device = this.#device;
+    const host = this.#host;
+    const queue = host.selectedQueue;
     const state = this.#state;
     switch (offset) {
       case COMMON.DEVICE_FEATURE_SELECT:
@@ -72,24 +66,24 @@ export class CommonConfig implements Region {
       case COMMON.CONFIG_MSIX_VECTOR:
         return this.#vectors.config;
       case COMMON.NUM_QUEUES:
-        return device.queueCount;
+        return host.queueCount;
       case COMMON.DEVICE_STATUS:
-        return device.status;
+        return host.status;
       case COMMON.CONFIG_GENERATION:
         // Virtio 1.3 §4.1.4.3.1 MUST: another one after each change that the device makes
-        return device.generation;
+        return host.config.generation;
       case COMMON.QUEUE_SELECT:
-        return device.queueSel;
+        return queue.index;
       case COMMON.QUEUE_SIZE:
         // Virtio 1.3 §4.1.4.3.1 MUST: 0 if the queue is unavailable, else a power of 2, unless a driver has written another number
-        return device.queueNum(device.queueSel);
+        return queue.size;
       case COMMON.QUEUE_MSIX_VECTOR:
-        return this.#vectors.ofQueue(device.queueSel);
+        return this.#vectors.ofQueue(queue.index);
       case COMMON.QUEUE_ENABLE:
         // Virtio 1.3 §4.1.4.3.1 MUST: 0 on reset
-        return state.isEnabled(device.queueSel) ? 1 : 0;
+        return state.isEnabled(queue.index) ? 1 : 0;
       case COMMON.QUEUE_NOTIFY_OFF:
-        return device.queueSel;
+        return queue.index;
       case COMMON.QUEUE_RESET:
         // Virtio 1.3 §4.1.4.3.1 MUST: 0 when the reset of the queue has completed, which it has within the write
         return 0;
@@ -100,11 +94,12 @@ export class CommonConfig implements Region {
 
   #readAddress(offset: number): number {
     const word = addressWord(offset);
-    return word < 0 ? 0 : this.#state.word(this.#device.queueSel, word);
+    return word < 0 ? 0 : this.#state.word(this.#host.selectedQueue.index, word);
   }
 
   write(offset: number, _size: number, value: number): void {
-    const device = this.#device;
+    const host = this.#host;
+    const queue = host.selectedQueue;
     const state = this.#state;
     switch (offset) {
       case COMMON.DEVICE_FEATURE_SELECT:
@@ -114,7 +109,7 @@ export class CommonConfig implements Region {
         state.driverFeatureSelect = value;
         break;
       case COMMON.DRIVER_FEATURE:
-        if (state.setDriverFeature(value)) device.setFeatures(state.driverFeatures);
+        if (state.setDriverFeature(value)) host.setDriverFeatures(state.driverFeatures);
         break;
       case COMMON.CONFIG_MSIX_VECTOR:
         this.#vectors.mapConfig(value);
@@ -123,20 +118,20 @@ export class CommonConfig implements Region {
         this.#setStatus(value & 0xff);
         break;
       case COMMON.QUEUE_SELECT:
-        device.selectQueue(value);
+        host.selectQueue(value);
         break;
       case COMMON.QUEUE_SIZE:
-        state.setSize(device.queueSel, value);
-        device.setQueueNum(device.queueSel, state.size(device.queueSel));
+        state.setSize(queue.index, value);
+        queue.setSize(state.size(queue.index));
         break;
       case COMMON.QUEUE_MSIX_VECTOR:
-        this.#vectors.mapQueue(device.queueSel, value);
+        this.#vectors.mapQueue(queue.index, value);
         break;
       case COMMON.QUEUE_ENABLE:
-        this.#enableQueue(device.queueSel, value);
+        this.#enableQueue(queue, value);
         break;
       case COMMON.QUEUE_RESET:
-        if (value === 1) this.#resetQueue(device.queueSel);
+        if (value === 1) this.#resetQueue(queue);
         break;
       default:
         this.#writeAddress(offset, value);
@@ -145,38 +140,37 @@ export class CommonConfig implements Region {
 
   #writeAddress(offset: number, value: number): void {
     const word = addressWord(offset);
-    if (word >= 0) this.#state.setWord(this.#device.queueSel, word, value);
+    if (word >= 0) this.#state.setWord(this.#host.selectedQueue.index, word, value);
   }
 
   #setStatus(status: number): void {
-    if (status !== 0) this.#device.setStatus(status);
+    if (status !== 0) this.#host.setStatus(status);
     // Virtio 1.3 §4.1.4.3.1 MUST: reset when 0 is written, and show 0 when that is done. A first status that is
     // refused leaves 0, and QEMU resets then too
-    if (this.#device.status === 0 || status === 0) this.#reset();
+    if (this.#host.status === 0 || status === 0) this.#reset();
   }
 
-  #enableQueue(queue: number, value: number): void {
-    const device = this.#device;
+  #enableQueue(queue: QueueRegisters, value: number): void {
+    const { index } = queue;
     const state = this.#state;
     if (value !== 1) {
       // Virtio 1.3 §4.1.4.3.2 MUST NOT: the driver writes 0 to queue_enable
-      device.fault(`wrong value for queue_enable ${hex(value)}`, { queue, value });
+      this.#host.fault(`wrong value for queue_enable ${hex(value)}`, { queue: index, value });
       return;
     }
-    device.setQueueNum(queue, state.size(queue));
-    device.setQueueRings(
-      queue,
-      state.address(queue, WORD.DESC),
-      state.address(queue, WORD.AVAIL),
-      state.address(queue, WORD.USED),
+    queue.setSize(state.size(index));
+    queue.setAddresses(
+      state.address(index, WORD.DESC),
+      state.address(index, WORD.AVAIL),
+      state.address(index, WORD.USED),
     );
-    state.setEnabled(queue, true);
+    state.setEnabled(index, true);
   }
 
-  #resetQueue(queue: number): void {
+  #resetQueue(queue: QueueRegisters): void {
     // Virtio 1.3 §4.1.4.3.1 MUST: reset the queue when 1 is written; queue_enable is 0 afterwards
-    this.#device.resetQueue(queue);
-    this.#state.setEnabled(queue, false);
+    queue.reset();
+    this.#state.setEnabled(queue.index, false);
   }
 }
 

@@ -1,5 +1,4 @@
-import { type LiveDevice, STATUS } from '@virtkit/core';
-import type { PciParts } from '../layer.ts';
+import { STATUS, type TransportHost } from '@virtkit/core';
 import type { Region } from './access.ts';
 import { DEVCTL_BIT, EXPRESS, LNKCTL_BITS } from './capabilities.ts';
 import { COMMAND, HEADER } from './config-registers.ts';
@@ -19,20 +18,20 @@ export interface ConfigActions {
 
 /** The driver's accesses to configuration space, and all that hangs on them. */
 export class ConfigAccess implements Region {
-  readonly #device: LiveDevice<PciParts>;
+  readonly #host: TransportHost;
   readonly #transport: PciTransport;
   readonly #modern: ModernRegion | undefined;
   readonly #properties: MachineProperties;
   readonly #actions: ConfigActions;
 
   constructor(
-    device: LiveDevice<PciParts>,
+    host: TransportHost,
     transport: PciTransport,
     modern: ModernRegion | undefined,
     properties: MachineProperties,
     actions: ConfigActions,
   ) {
-    this.#device = device;
+    this.#host = host;
     this.#transport = transport;
     this.#modern = modern;
     this.#properties = properties;
@@ -68,10 +67,10 @@ export class ConfigAccess implements Region {
 
   /** Without bus mastering a device may not touch memory: it does nothing, until a driver begins anew. */
   #busMasterWritten(): void {
-    const device = this.#device;
+    const host = this.#host;
     const on = this.#transport.busMaster;
-    if (this.#properties.useDisabled) device.setDisabled(!on);
-    if (!on) device.setStatus(device.status & ~STATUS.DRIVER_OK);
+    if (this.#properties.useDisabled) host.setDisabled(!on);
+    if (!on) host.setStatus(host.status & ~STATUS.DRIVER_OK);
   }
 
   /** As if the driver had written Command, but `disabled` stays: QEMU goes past `virtio_write_config` here. */

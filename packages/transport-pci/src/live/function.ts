@@ -1,4 +1,10 @@
-import { type DeviceModel, LiveDevice, type LiveOptions } from '@virtkit/core';
+import {
+  createDevice,
+  type DeviceModel,
+  type LiveDevice,
+  type LiveOptions,
+  type TransportHost,
+} from '@virtkit/core';
 import type { PciParts } from '../layer.ts';
 import { allOnes, isAligned, type Region, readPieces, truncate, writePieces } from './access.ts';
 import type { Bar } from './bars.ts';
@@ -24,6 +30,7 @@ const BARS = 7;
 export class PciFunction<D = unknown> {
   /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */
   readonly device: LiveDevice<PciParts, D>;
+  readonly #host: TransportHost;
   readonly #transport: PciTransport;
   readonly #config: ConfigAccess;
   /** By BAR. */
@@ -39,37 +46,39 @@ export class PciFunction<D = unknown> {
     });
     const transport = new PciTransport(layout, shape, (level) => options.setIntx?.(level));
     this.#transport = transport;
-    this.device = new LiveDevice<PciParts, D>(model, transport, liveOptions(model, options, shape));
-    const device = this.device as LiveDevice<PciParts>;
-    transport.attach(device);
+    const { device, host } = createDevice<PciParts, D>(model, transport, liveOptions(model, options, shape));
+    this.device = device;
+    this.#host = host;
+    transport.attach(host);
     const { modern } = transport;
     const reset = (): void => this.#virtioReset();
-    const common = modern && new CommonConfig(device, modern, transport.vectors, reset);
-    const structures = common && new ModernRegion(device, common, shape.multiplier, () => this.#readIsr());
-    this.#config = new ConfigAccess(device, transport, structures, shape.properties, {
+    const common = modern && new CommonConfig(host, modern, transport.vectors, reset);
+    const structures = common && new ModernRegion(host, common, shape.multiplier, () => this.#readIsr());
+    this.#config = new ConfigAccess(host, transport, structures, shape.properties, {
       reset: () => this.reset(),
     });
-    this.#regions = this.#makeRegions(options, shape, structures);
+    this.#regions = this.#makeRegions(model, options, shape, structures);
     this.#sizes = Array.from({ length: BARS }, (_, index) => layout.bars.sizeOf(index));
   }
 
   #makeRegions(
+    model: DeviceModel<D>,
     options: PciOptions,
     shape: PciShape,
     structures: ModernRegion | undefined,
   ): (Region | undefined)[] {
-    const device = this.device as LiveDevice<PciParts>;
+    const host = this.#host;
     const { layout, vectors } = this.#transport;
     const regions: (Region | undefined)[] = Array.from({ length: BARS });
     if (shape.hasLegacy) {
-      regions[BAR.LEGACY] = new LegacyRegisters(device, layout.msix, vectors, {
+      regions[BAR.LEGACY] = new LegacyRegisters(host, layout.msix, vectors, model.badFeatures ?? 0n, {
         reset: () => this.#virtioReset(),
         enableBusMaster: () => this.#config.enableBusMaster(),
         readIsr: () => this.#readIsr(),
       });
     }
     if (layout.msix.vectors > 0) regions[BAR.MSIX] = layout.msix;
-    if (options.modernPioNotify) regions[BAR.NOTIFY_PIO] = new NotifyPioRegion(device);
+    if (options.modernPioNotify) regions[BAR.NOTIFY_PIO] = new NotifyPioRegion(host);
     regions[BAR.MODERN] = structures;
     if (options.rom !== undefined) regions[BAR.ROM] = new RomRegion(options.rom);
     return regions;
@@ -145,14 +154,15 @@ export class PciFunction<D = unknown> {
 
   /** A reset of the virtio device alone, by status 0 or PFN 0. QEMU: `virtio_pci_reset`. */
   #virtioReset(): void {
-    this.device.reset();
+    this.#host.reset();
     this.#transport.updateIntx();
     this.#transport.vectors.reset();
     this.#transport.modern?.reset();
   }
 
   #readIsr(): number {
-    const isr = this.device.readAndClearIsr();
+    const { isr } = this.#host;
+    this.#host.acknowledge(isr);
     this.#transport.intx.set(false);
     return isr;
   }

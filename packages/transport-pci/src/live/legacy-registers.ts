@@ -1,5 +1,4 @@
-import { FEATURE, type LiveDevice } from '@virtkit/core';
-import type { PciParts } from '../layer.ts';
+import { FEATURE, type TransportHost } from '@virtkit/core';
 import type { Region } from './access.ts';
 import type { Msix } from './msix.ts';
 import type { Vectors } from './vectors.ts';
@@ -24,8 +23,6 @@ const CONFIG = { WITHOUT_MSIX: 20, WITH_MSIX: 24 } as const;
 const PFN_SHIFT = 12n;
 const ACKNOWLEDGE_AND_DRIVER = 0x03;
 const ALL_ONES = 0xffffffff;
-/** `VIRTIO_QUEUE_MAX` */
-const QUEUES = 1024;
 
 /** Bytes of the legacy BAR before it is rounded up: it has room for the vectors if there is MSI-X at all. */
 export function legacyBytes(hasMsix: boolean, configLength: number): number {
@@ -47,18 +44,27 @@ export interface LegacyActions {
  * whatever the width. Registers are little-endian; the configuration behind them has the byte order of the guest.
  */
 export class LegacyRegisters implements Region {
-  readonly #device: LiveDevice<PciParts>;
+  readonly #host: TransportHost;
   readonly #msix: Msix;
   readonly #vectors: Vectors;
   readonly #actions: LegacyActions;
-  readonly #hostFeatures: number;
+  readonly #offered: number;
+  /** What a driver is given that takes BAD_FEATURE. */
+  readonly #badFeatures: bigint;
 
-  constructor(device: LiveDevice<PciParts>, msix: Msix, vectors: Vectors, actions: LegacyActions) {
-    this.#device = device;
+  constructor(
+    host: TransportHost,
+    msix: Msix,
+    vectors: Vectors,
+    badFeatures: bigint,
+    actions: LegacyActions,
+  ) {
+    this.#host = host;
     this.#msix = msix;
     this.#vectors = vectors;
     this.#actions = actions;
-    this.#hostFeatures = Number(device.hostFeatures & 0xffffffffn);
+    this.#offered = Number(host.offeredFeatures(true) & 0xffffffffn);
+    this.#badFeatures = badFeatures & 0xffffffffn;
   }
 
   get #configStart(): number {
@@ -68,31 +74,31 @@ export class LegacyRegisters implements Region {
   read(offset: number, size: number): number {
     const start = this.#configStart;
     // the bytes stand in the guest's order already and pass as they are
-    if (offset >= start) return this.#device.readConfig(offset - start, size, true);
+    if (offset >= start) return this.#host.config.read(offset - start, size);
     return this.#readRegister(offset);
   }
 
   #readRegister(offset: number): number {
-    const device = this.#device;
+    const host = this.#host;
     switch (offset) {
       case LEGACY.HOST_FEATURES:
-        return this.#hostFeatures;
+        return this.#offered;
       case LEGACY.GUEST_FEATURES:
-        return Number(device.guestFeatures & 0xffffffffn);
+        return Number(host.driverFeatures & 0xffffffffn);
       case LEGACY.QUEUE_PFN:
-        return Number((device.queueDesc(device.queueSel) >> PFN_SHIFT) & 0xffffffffn);
+        return Number((host.selectedQueue.desc >> PFN_SHIFT) & 0xffffffffn);
       case LEGACY.QUEUE_SIZE:
-        return device.queueNum(device.queueSel);
+        return host.selectedQueue.size;
       case LEGACY.QUEUE_SELECT:
-        return device.queueSel;
+        return host.selectedQueue.index;
       case LEGACY.STATUS:
-        return device.status;
+        return host.status;
       case LEGACY.ISR:
         return this.#actions.readIsr();
       case LEGACY.CONFIG_VECTOR:
         return this.#vectors.config;
       case LEGACY.QUEUE_VECTOR:
-        return this.#vectors.ofQueue(device.queueSel);
+        return this.#vectors.ofQueue(host.selectedQueue.index);
       default:
         return ALL_ONES;
     }
@@ -100,22 +106,22 @@ export class LegacyRegisters implements Region {
 
   write(offset: number, size: number, value: number): void {
     const start = this.#configStart;
-    if (offset >= start) this.#device.writeConfig(offset - start, size, value, true);
+    if (offset >= start) this.#host.config.write(offset - start, size, value);
     else this.#writeRegister(offset, value);
   }
 
   #writeRegister(offset: number, value: number): void {
-    const device = this.#device;
+    const host = this.#host;
     switch (offset) {
       case LEGACY.GUEST_FEATURES:
-        device.setFeatures(this.#negotiable(value));
+        host.setDriverFeatures(this.#negotiable(value));
         break;
       case LEGACY.QUEUE_PFN:
         if (value === 0) this.#actions.reset();
-        else device.setQueueAddress(device.queueSel, BigInt(value) << PFN_SHIFT);
+        else host.selectedQueue.setAddress(BigInt(value) << PFN_SHIFT);
         break;
       case LEGACY.QUEUE_SELECT:
-        device.selectQueue(value);
+        host.selectQueue(value);
         break;
       case LEGACY.QUEUE_NOTIFY:
         this.#notify(value);
@@ -127,7 +133,7 @@ export class LegacyRegisters implements Region {
         this.#vectors.mapConfig(value);
         break;
       case LEGACY.QUEUE_VECTOR:
-        this.#vectors.mapQueue(device.queueSel, value);
+        this.#vectors.mapQueue(host.selectedQueue.index, value);
         break;
     }
   }
@@ -135,24 +141,20 @@ export class LegacyRegisters implements Region {
   /** A driver that takes every bit takes BAD_FEATURE too, and gets what such drivers can do. */
   #negotiable(features: number): bigint {
     const bad = (features & (1 << FEATURE.BAD_FEATURE)) !== 0;
-    return bad ? this.#device.attached.badFeatures & 0xffffffffn : BigInt(features);
+    return bad ? this.#badFeatures : BigInt(features);
   }
 
   #notify(value: number): void {
-    const device = this.#device;
-    if (device.has(FEATURE.NOTIFICATION_DATA)) {
-      // Virtio 1.3 §4.1.5.2, §2.9: the queue, and where in the ring the driver is
-      device.kick(value & 0xffff, value >>> 16);
-    } else if (value < QUEUES) {
-      device.kick(value);
-    }
+    const host = this.#host;
+    // Virtio 1.3 §4.1.5.2, §2.9: with NOTIFICATION_DATA the upper half says where in the ring the driver is, as the ring does
+    host.kick(host.has(FEATURE.NOTIFICATION_DATA) ? value & 0xffff : value);
   }
 
   #setStatus(value: number): void {
-    const device = this.#device;
+    const host = this.#host;
     const status = value & 0xff;
-    if (status !== 0) device.setStatus(status);
-    if (status === 0 || device.status === 0) this.#actions.reset();
+    if (status !== 0) host.setStatus(status);
+    if (status === 0 || host.status === 0) this.#actions.reset();
     // Linux before 2.6.34 does not switch bus mastering on, and all drivers begin with this status
     if (value === ACKNOWLEDGE_AND_DRIVER) this.#actions.enableBusMaster();
   }

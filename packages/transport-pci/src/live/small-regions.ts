@@ -1,13 +1,12 @@
-import { FEATURE, type LiveDevice } from '@virtkit/core';
-import type { PciParts } from '../layer.ts';
+import { FEATURE, type TransportHost } from '@virtkit/core';
 import type { Region } from './access.ts';
 
 /** Notification by port I/O: the value is the queue. QEMU: `virtio_pci_notify_write_pio`. */
 export class NotifyPioRegion implements Region {
-  readonly #device: LiveDevice<PciParts>;
+  readonly #host: TransportHost;
 
-  constructor(device: LiveDevice<PciParts>) {
-    this.#device = device;
+  constructor(host: TransportHost) {
+    this.#host = host;
   }
 
   read(): number {
@@ -16,7 +15,7 @@ export class NotifyPioRegion implements Region {
 
   write(_offset: number, _size: number, value: number): void {
     // Virtio 1.3 §4.1.5.2: with NOTIFICATION_DATA the upper half says where the ring stands, which the ring says as well
-    this.#device.kick(this.#device.has(FEATURE.NOTIFICATION_DATA) ? value & 0xffff : value);
+    this.#host.kick(this.#host.has(FEATURE.NOTIFICATION_DATA) ? value & 0xffff : value);
   }
 }
 

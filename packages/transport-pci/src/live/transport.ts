@@ -1,4 +1,11 @@
-import { FEATURE, type LiveDevice, type Report, type TransportModel, type VirtioState } from '@virtkit/core';
+import {
+  FEATURE,
+  ISR,
+  type Report,
+  type TransportHost,
+  type TransportModel,
+  type VirtioState,
+} from '@virtkit/core';
 import { hex } from '@virtkit/vmstate';
 import { type PciParts, pci } from '../layer.ts';
 import type { PciConfigState, PciExtraState, PciQueueState } from '../state.ts';
@@ -22,7 +29,7 @@ export class PciTransport implements TransportModel<PciParts> {
   /** Messages reach memory only while this is on. QEMU: `bus_master_enable_region`. */
   busMaster = false;
   readonly #shape: PciShape;
-  #device: LiveDevice<PciParts> | undefined;
+  #host: TransportHost | undefined;
   #modern: ModernState | undefined;
   #versionId = VERSION_ID;
 
@@ -34,9 +41,10 @@ export class PciTransport implements TransportModel<PciParts> {
   }
 
   /** Core exists now. */
-  attach(device: LiveDevice<PciParts>): void {
-    this.#device = device;
-    if (this.#shape.hasModern) this.#modern = new ModernState(device.hostFeatures >> 64n === 0n ? 2 : 4);
+  attach(host: TransportHost): void {
+    this.#host = host;
+    if (this.#shape.hasModern)
+      this.#modern = new ModernState(host.offeredFeatures(false) >> 64n === 0n ? 2 : 4);
   }
 
   get modern(): ModernState | undefined {
@@ -60,7 +68,7 @@ export class PciTransport implements TransportModel<PciParts> {
 
   /** Without MSI-X, the line follows bit 0 of the ISR; configuration changes set both bits. */
   updateIntx(): void {
-    if (!this.layout.msix.enabled) this.intx.set(((this.#device?.isr ?? 0) & 1) !== 0);
+    if (!this.layout.msix.enabled) this.intx.set(((this.#host?.isr ?? 0) & ISR.QUEUE) !== 0);
   }
 
   resetQueue(queue: number): void {
@@ -148,6 +156,6 @@ export class PciTransport implements TransportModel<PciParts> {
     );
     this.#modern?.restore(state.subsections.extraState?.modernState);
     // an interrupt that the guest has not taken yet: the line goes up here as well
-    this.intx.restore(irqState, msix.enabled ? undefined : (state.isr & 1) !== 0);
+    this.intx.restore(irqState, msix.enabled ? undefined : (state.isr & ISR.QUEUE) !== 0);
   }
 }

@@ -1,0 +1,62 @@
+import type { Endian } from '../contract/device.ts';
+import type { DeviceEvent } from '../contract/event.ts';
+import type { GuestMemory } from '../contract/memory.ts';
+import { FEATURE } from '../spec.ts';
+
+/** Ring features that a device offers. QEMU's defaults. */
+export interface RingFeatures {
+  /** INDIRECT_DESC; default true. */
+  readonly indirect?: boolean;
+  /** EVENT_IDX; default true. */
+  readonly eventIdx?: boolean;
+  /** RING_PACKED; default false. */
+  readonly packed?: boolean;
+  /** IN_ORDER; default false. */
+  readonly inOrder?: boolean;
+  /** NOTIFICATION_DATA; default false. */
+  readonly notificationData?: boolean;
+  /** RING_RESET; default true, as QEMU's newest machines (property `queue_reset`). */
+  readonly ringReset?: boolean;
+  /** NOTIFY_ON_EMPTY, of legacy drivers; default true. */
+  readonly notifyOnEmpty?: boolean;
+  /** ANY_LAYOUT, of legacy drivers; default true. */
+  readonly anyLayout?: boolean;
+}
+
+/** How a live device is made. */
+export interface LiveOptions {
+  readonly memory: GuestMemory;
+  readonly rings?: RingFeatures;
+  /** Offer VERSION_1; default true. Without it the device is legacy only. */
+  readonly version1?: boolean;
+  /** Offer ACCESS_PLATFORM, which a modern driver must then take; default false. */
+  readonly accessPlatform?: boolean;
+  /** Byte order of the guest's CPU, which legacy drivers use; default little. */
+  readonly targetEndian?: Endian;
+  /** `started` is a flag of its own, beside DRIVER_OK. QEMU property `use-started`, machines since 4.1; default true. */
+  readonly useStarted?: boolean;
+  /** Ring alignment of legacy queues, bytes; default 4096. */
+  readonly align?: number;
+  /** Write `virtio/ringsize` where a ring has another size than it was made with: QEMU up to 10.2; default true. */
+  readonly saveRingSize?: boolean;
+  /** Hears of faults of the guest, and of other things that an operator may want to know. */
+  readonly onEvent?: (event: DeviceEvent) => void;
+}
+
+/** Features of rings and interface that a device with these options offers. */
+// Virtio 1.3 §2.2.2 MUST NOT: nothing is offered that is not done
+export function ringFeatures({ rings = {}, version1 = true, accessPlatform = false }: LiveOptions): bigint {
+  const offered: readonly (readonly [number, boolean])[] = [
+    [FEATURE.NOTIFY_ON_EMPTY, rings.notifyOnEmpty ?? true],
+    [FEATURE.ANY_LAYOUT, rings.anyLayout ?? true],
+    [FEATURE.INDIRECT_DESC, rings.indirect ?? true],
+    [FEATURE.EVENT_IDX, rings.eventIdx ?? true],
+    [FEATURE.VERSION_1, version1],
+    [FEATURE.ACCESS_PLATFORM, accessPlatform],
+    [FEATURE.RING_PACKED, rings.packed ?? false],
+    [FEATURE.IN_ORDER, rings.inOrder ?? false],
+    [FEATURE.NOTIFICATION_DATA, rings.notificationData ?? false],
+    [FEATURE.RING_RESET, rings.ringReset ?? true],
+  ];
+  return offered.reduce((sum, [bit, on]) => (on ? sum | (1n << BigInt(bit)) : sum), 0n);
+}

@@ -1,0 +1,164 @@
+import type { Gpa, GuestMemory } from '../contract/memory.ts';
+import { hasFeature } from '../features.ts';
+import { FEATURE } from '../spec.ts';
+import { QUEUE_MAX } from '../state/subsections.ts';
+import { PackedQueue } from './packed-queue.ts';
+import { QueueSlot } from './queue-slot.ts';
+import type { QueueOwner, QueueSetup, Ring } from './ring.ts';
+import { mapRing } from './ring-map.ts';
+import { SplitQueue } from './split-queue.ts';
+
+/** What the rings of a device go by, beside what the driver sets for each of them. */
+export interface RingRules {
+  /** Negotiated features. */
+  readonly features: bigint;
+  /** Byte order of split rings: little with VERSION_1, else the guest's. */
+  readonly littleEndian: boolean;
+}
+
+/** The device that the queues belong to. */
+export interface TableOwner extends QueueOwner, RingRules {
+  readonly memory: GuestMemory;
+  /** Is this feature bit negotiated? */
+  has(bit: number): boolean;
+  /** The device type's queue is reset: its requests in flight are forgotten. */
+  forgetRequests(queue: number): void;
+  /** The transport's part of a queue is reset: no vector. */
+  resetVector(queue: number): void;
+}
+
+/** What a ring is made from, in a slot whose addresses are set. */
+export function setupOf(
+  slot: QueueSlot,
+  owner: TableOwner,
+  { features, littleEndian }: RingRules,
+): QueueSetup {
+  return {
+    index: slot.index,
+    size: slot.num,
+    desc: Number(slot.desc) as Gpa,
+    avail: Number(slot.avail) as Gpa,
+    used: Number(slot.used) as Gpa,
+    memory: owner.memory,
+    littleEndian,
+    indirect: hasFeature(features, FEATURE.INDIRECT_DESC),
+    eventIdx: hasFeature(features, FEATURE.EVENT_IDX),
+    inOrder: hasFeature(features, FEATURE.IN_ORDER),
+    notifyOnEmpty: hasFeature(features, FEATURE.NOTIFY_ON_EMPTY),
+    indices: slot.indices,
+    owner,
+  };
+}
+
+/** All queues of a device: as the driver configures them, and running. */
+export class QueueTable {
+  readonly slots: readonly QueueSlot[];
+  readonly #owner: TableOwner;
+
+  constructor(owner: TableOwner, defaultAlign: number) {
+    this.#owner = owner;
+    this.slots = Array.from({ length: QUEUE_MAX }, (_, index) => new QueueSlot(index, defaultAlign));
+  }
+
+  /** Number of the highest queue that exists, plus 1. */
+  get count(): number {
+    let count = QUEUE_MAX;
+    while (count > 0 && this.slots[count - 1]?.exists !== true) count--;
+    return count;
+  }
+
+  /** The queues that exist now, with the sizes that they are created with. */
+  create(sizes: readonly number[]): void {
+    for (const slot of this.slots) {
+      const size = sizes[slot.index] ?? 0;
+      if (slot.numDefault !== size) slot.create(size);
+    }
+  }
+
+  /** The running queue of a slot, made if it can be. */
+  ring(index: number): Ring | undefined {
+    const slot = this.slots[index];
+    if (slot === undefined) return undefined;
+    if (slot.ring === undefined && slot.desc !== 0n && slot.exists && !this.#owner.broken) this.start(slot);
+    return slot.ring;
+  }
+
+  /** QEMU: `virtio_queue_set_num`. */
+  setSize(slot: QueueSlot, num: number): void {
+    if (num < 0 || num > QUEUE_MAX || (num !== 0) !== slot.exists || num === slot.num) return;
+    this.#stop(slot);
+    slot.num = num;
+  }
+
+  /** QEMU: `virtio_queue_set_addr`. */
+  setAddress(slot: QueueSlot, desc: bigint): void {
+    if (!slot.exists) return;
+    this.#owner.memory.sync();
+    this.#stop(slot);
+    slot.setups++;
+    slot.desc = desc;
+    slot.layOutLegacy();
+    this.start(slot);
+  }
+
+  /** QEMU: `virtio_queue_set_rings`. */
+  setAddresses(slot: QueueSlot, desc: bigint, avail: bigint, used: bigint): void {
+    if (!slot.exists) return;
+    this.#owner.memory.sync();
+    this.#stop(slot);
+    slot.setups++;
+    // Virtio 1.3 §2.6.1.2.1 MUST: size and places as the driver has set them since
+    slot.desc = desc;
+    slot.avail = avail;
+    slot.used = used;
+    this.start(slot);
+  }
+
+  /** Resets one queue, Virtio 1.3 §2.6.1. QEMU: `virtio_queue_reset`. */
+  reset(slot: QueueSlot): void {
+    if (!slot.exists) return;
+    // Virtio 1.3 §2.6.1.1.1 MUST NOT: nothing of the queue is executed or notified any more
+    this.#owner.forgetRequests(slot.index);
+    // Virtio 1.3 §2.6.1.1.1 MUST: all of its state is as by default
+    slot.reset();
+    this.#owner.resetVector(slot.index);
+  }
+
+  /** All queues as they were created. */
+  resetAll(): void {
+    for (const slot of this.slots) {
+      if (slot.numDefault !== 0 || slot.desc !== 0n) slot.reset();
+      this.#owner.resetVector(slot.index);
+    }
+  }
+
+  /** The rings' rules changed with the features; with EVENT_IDX their size did, and one that did not fit fails again. */
+  featuresChanged(): void {
+    const resized = this.#owner.has(FEATURE.EVENT_IDX);
+    for (const slot of this.slots) {
+      if (slot.ring === undefined && (!resized || slot.desc === 0n)) continue;
+      this.#stop(slot);
+      this.start(slot);
+    }
+  }
+
+  /** Makes the running queue. One whose parts are cut off by the end of a region breaks the device. */
+  start(slot: QueueSlot): void {
+    if (!slot.exists || slot.desc === 0n) return;
+    const owner = this.#owner;
+    const setup = setupOf(slot, owner, owner);
+    const packed = owner.has(FEATURE.RING_PACKED);
+    const mapping = mapRing(setup, packed);
+    if (mapping.kind === 'mapped') slot.ring = packed ? new PackedQueue(setup) : new SplitQueue(setup);
+    if (mapping.kind === 'cut') {
+      const { index, desc, avail, used } = slot;
+      owner.fault(`Cannot map ${mapping.part}`, { queue: index, desc, avail, used });
+    }
+  }
+
+  /** Requests in flight of a ring that is no more cannot be given back. */
+  #stop(slot: QueueSlot): void {
+    if ((slot.ring?.inFlight ?? 0) > 0) this.#owner.forgetRequests(slot.index);
+    slot.stop();
+  }
+}
