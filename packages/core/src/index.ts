@@ -12,6 +12,7 @@ export type * from './contract/index.ts';
 export { hasFeature, isModern, type NamedFeature, nameFeatures, nameStatus, negotiated } from './features.ts';
 export { type CreatedDevice, createDevice } from './live/create.ts';
 export { HostError, isHostError } from './live/errors.ts';
+export { guestMemory } from './live/guest-memory.ts';
 export { later } from './live/later.ts';
 export type { Region, RegionBytes } from './live/mapping.ts';
 export { MappedMemory } from './live/memory.ts';

@@ -188,7 +188,7 @@ describe('a terminal', () => {
   test('shows, types and is resized', () => {
     const terminal = new SlowTerminal();
     const m = machineAt(terminalPort(terminal), true);
-    expect([m.live.readConfig(0, 2, true), m.live.readConfig(2, 2, true)]).toEqual([80, 24]);
+    expect([m.driver.config.read(0, 2), m.driver.config.read(2, 2)]).toEqual([80, 24]);
     m.write(1, ascii('login: '));
     terminal.show();
     expect(terminal.screen).toBe('login: ');
@@ -199,7 +199,7 @@ describe('a terminal', () => {
     m.giveRoom(0, 10, 10);
     expect(m.received(0)).toBe('\xb8\xff');
     terminal.resize(132, 43);
-    expect(m.live.readConfig(0, 2, true)).toBe(132);
+    expect(m.driver.config.read(0, 2)).toBe(132);
   });
 
   test('that is slow makes the guest wait: no more than 128 KiB are on their way', () => {

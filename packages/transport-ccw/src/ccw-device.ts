@@ -1,6 +1,7 @@
 import {
   createDevice,
   type DeviceModel,
+  guestMemory,
   HostError,
   type LiveDevice,
   type LiveOptions,
@@ -64,7 +65,8 @@ export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, Control
 
   /** @throws HostError that names the option */
   constructor(model: DeviceModel<D>, options: CcwOptions) {
-    const { host, cssid = VIRTUAL_CSSID, ssid = 0, schid = 0, devno, memory } = options;
+    const { host, cssid = VIRTUAL_CSSID, ssid = 0, schid = 0, devno } = options;
+    const memory = guestMemory(options.memory);
     const { maxRevision = 2, version1 = true } = options;
     inRange('cssid', cssid, 0xff);
     inRange('ssid', ssid, SSID_MAX);

@@ -3,10 +3,10 @@ import {
   type DeviceModel,
   type Endian,
   FEATURE,
-  type GuestMemory,
   hasFeature,
   type LiveDevice,
   type LiveOptions,
+  type MemoryMap,
   negotiated,
   type RingFeatures,
   STATUS,
@@ -24,7 +24,7 @@ import type { Made } from './made.ts';
 
 /** The machine around a device that is made from its state. */
 export interface Surroundings {
-  readonly memory: GuestMemory;
+  readonly memory: MemoryMap;
   /** Machine type of the stream: `pc-q35-7.2`; empty where it is not known. */
   readonly machine: string;
   /** Byte order of the guest's CPU. */

@@ -16,7 +16,7 @@ export type {
   RestoreOptions,
   RestorePlan,
 } from './live-device.ts';
-export type { Gpa, GuestMemory } from './memory.ts';
+export type { Gpa, GuestMemory, LoggedMemory, MemoryMap, MemoryRegion } from './memory.ts';
 export type { Chain, Spans, Virtqueue } from './queue.ts';
 export type {
   CoreSubsections,

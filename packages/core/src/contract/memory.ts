@@ -1,20 +1,49 @@
-declare const guestPhysical: unique symbol;
+import type { ContractVersion } from './version.ts';
 
 /**
  * A guest-physical address, as a number: addresses from 2^53 up are no RAM anywhere and are never translated.
- * `n as Gpa` says that a number is one.
+ * `n as Gpa` says that a number is one. The mark is a name and no symbol, so that two copies of this package agree on it.
  */
-export type Gpa = number & { readonly [guestPhysical]: true };
+export type Gpa = number & { readonly __address: 'guest-physical' };
+
+/** A stretch of guest-physical addresses, and the bytes of the host program behind it. */
+export interface MemoryRegion {
+  /** Address of its first byte. */
+  readonly gpa: number;
+  /** All of its bytes, at most 4 GiB. It may be another array once {@link MemoryMap.epoch} is another number, and not before. */
+  readonly bytes: Uint8Array;
+  /** ROM: devices cannot write it. Default: false. */
+  readonly readonly?: boolean;
+}
+
+/**
+ * Guest memory as a program brings it: which bytes lie at which address. `MappedMemory` is one that is made from a list of
+ * regions; an emulator whose memory is not a few arrays (pages that are made when they are first touched, say) implements
+ * this itself, and core reads and writes its arrays.
+ */
+export interface MemoryMap {
+  /** The contract that it was written for: core knows guest memory by it, and not by its class, of which there may be two copies. */
+  readonly contract: ContractVersion;
+  /**
+   * One more each time that regions have other bytes, come or go (a WASM memory grew), or that {@link tracksWrites} changes: what
+   * core has looked up before is old then. It may change within {@link sync} only.
+   */
+  readonly epoch: number;
+  /** Called at every entry into a device, so that inside one, arrays that were looked up stay good. */
+  sync(): void;
+  /** The region that an address lies in, the same object in the same epoch; undefined where there is no memory. Never throws. */
+  regionAt(gpa: number): MemoryRegion | undefined;
+  /** Wants to hear of writes, by {@link markDirty}: a dirty log is on, or translated code is kept. */
+  readonly tracksWrites: boolean;
+  /** Devices wrote these bytes, directly into the arrays. Called while {@link tracksWrites} is true; may be called otherwise. */
+  markDirty(gpa: Gpa, length: number): void;
+}
 
 /**
  * Guest memory as devices and transports see it: synchronous, mapped, checked at each use. Accesses answer `false`
  * (or -1) where there is no RAM, or ROM when written; they never throw for what a guest does.
  */
-export interface GuestMemory {
-  /** One more each time that the bytes behind the regions may be others (a WASM memory grew): cached views are old then. */
-  readonly epoch: number;
-  /** Looks whether a memory has grown. Called at every entry into a device, so that inside one views stay good. */
-  sync(): void;
+export interface GuestMemory extends MemoryMap {
   /** Is all of this RAM (with `writable`: not ROM)? May cross from region to region. */
   covers(gpa: Gpa, length: number, writable?: boolean): boolean;
   /** Copies `length` bytes out. False, and nothing copied, if not all is RAM. */
@@ -33,6 +62,18 @@ export interface GuestMemory {
    * -1 where there is no writable RAM. Optional: without it, devices read and write.
    */
   orU8?(gpa: Gpa, bits: number): number;
-  /** Tells the dirty log, if one is on, of bytes that were written through views. */
-  markDirty(gpa: Gpa, length: number): void;
+}
+
+/** Guest memory in one list of regions that can tell which pages were written. `MappedMemory` of this package, of any copy. */
+export interface LoggedMemory extends GuestMemory {
+  /** By address; the list does not change. */
+  readonly regions: readonly MemoryRegion[];
+  /** From now on, pages that devices write are remembered. */
+  startDirtyLog(): void;
+  stopDirtyLog(): void;
+  /**
+   * Visits runs of pages of 4 KiB that were written since the log was started or taken last, and forgets them. Answers how
+   * many pages; 0 if the log is off. A page that two regions share is in both.
+   */
+  takeDirty(visit: (gpa: Gpa, length: number) => void): number;
 }

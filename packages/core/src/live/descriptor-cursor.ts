@@ -90,8 +90,7 @@ export abstract class DescriptorCursor {
     // an empty table makes QEMU abort on a packed ring
     if (length === 0 || length % 16 !== 0) return 'Invalid size for indirect buffer table';
     if (room <= 0) return 'Looped descriptor';
-    const region = this.memory.at(addr);
-    return region !== undefined && length > region.end - addr ? 'Cannot map indirect buffer' : '';
+    return this.memory.isCut(addr, length) ? 'Cannot map indirect buffer' : '';
   }
 
   /** Reads the descriptor. What is not in memory reads as 0. */

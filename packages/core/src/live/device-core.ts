@@ -10,6 +10,7 @@ import { FEATURE, ISR, STATUS } from '../spec.ts';
 import { QUEUE_MAX } from '../state/subsections.ts';
 import { AttachedModel } from './attached-model.ts';
 import { type ConfigOwner, ConfigSpace } from './config-space.ts';
+import { guestMemory } from './guest-memory.ts';
 import { type KickHandler, KickQueue } from './kick-queue.ts';
 import { type LiveOptions, ringFeatures } from './options.ts';
 import { QueueTable, type TableOwner } from './queue-table.ts';
@@ -71,7 +72,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     this.model = new AttachedModel(model);
     this.transport = transport;
     this.options = options;
-    this.memory = options.memory;
+    this.memory = guestMemory(options.memory);
     this.targetEndian = options.targetEndian ?? 'little';
     this.deviceEndian = this.targetEndian;
     this.offered = this.model.getFeatures(this.model.features | transport.features | ringFeatures(options));

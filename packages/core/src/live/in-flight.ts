@@ -2,7 +2,7 @@ import { hex } from '@virtkit/vmstate';
 import type { RequestInFlight } from '../contract/device-model.ts';
 import type { Report } from '../contract/finding.ts';
 import { DESC_INDIRECT, DESC_NEXT } from './descriptor-cursor.ts';
-import { mappedMemory } from './memory.ts';
+import { mappedMemory } from './guest-memory.ts';
 import { PackedCursor } from './packed-cursor.ts';
 import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';

@@ -34,7 +34,7 @@ export class Mapping {
   // `declare`: see RingBase
   declare readonly gpa: Gpa;
   declare readonly source: RegionBytes;
-  declare readonly readonly: boolean;
+  declare readonly: boolean;
   /** Place in the list of the memory; chains keep it. */
   index = 0;
   size = 0;
@@ -77,6 +77,14 @@ export class Mapping {
       return false;
     this.place(now);
     return true;
+  }
+
+  /** Other bytes, of a region whose owner says itself when it has moved. */
+  move(bytes: Uint8Array, readonly: boolean): void {
+    this.readonly = readonly;
+    const { buffer, byteOffset, length } = this.bytes;
+    if (bytes.buffer !== buffer || bytes.byteOffset !== byteOffset || bytes.length !== length)
+      this.place(bytes);
   }
 
   /** The question of the fast path: do so many bytes, not 0, lie here from an address in two words? */

@@ -1,8 +1,11 @@
-import type { Gpa, GuestMemory } from '../contract/memory.ts';
+import type { Gpa, LoggedMemory, MemoryRegion } from '../contract/memory.ts';
 import { copyIn, copyOut } from './copy.ts';
 import { DirtyLog, type WriteListener } from './dirty-log.ts';
 import { HostError } from './errors.ts';
 import { Mapping, type Region } from './mapping.ts';
+
+/** Stands for the last region looked up where there is none. */
+const NOWHERE = new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
 
 /**
  * Guest memory made of regions, each over an array of the host program. Between them are holes. Addresses are numbers;
@@ -13,7 +16,8 @@ import { Mapping, type Region } from './mapping.ts';
  *
  * @throws HostError if regions overlap or are no regions
  */
-export class MappedMemory implements GuestMemory {
+export class MappedMemory implements LoggedMemory {
+  readonly contract = 1;
   epoch = 0;
   /** By address. Their order never changes: chains keep the index. */
   declare readonly mappings: readonly Mapping[];
@@ -35,7 +39,7 @@ export class MappedMemory implements GuestMemory {
       this.log = new DirtyLog(this.listener);
       this.#sizeLog();
     }
-    this.last = mappings[0] ?? new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
+    this.last = mappings[0] ?? NOWHERE;
     this.#checkOverlap();
   }
 
@@ -49,10 +53,34 @@ export class MappedMemory implements GuestMemory {
     this.#sizeLog();
   }
 
+  get regions(): readonly MemoryRegion[] {
+    return this.mappings;
+  }
+
+  regionAt(gpa: number): MemoryRegion | undefined {
+    return this.at(gpa);
+  }
+
+  get tracksWrites(): boolean {
+    return this.log !== undefined;
+  }
+
   /** The region that an address lies in. */
   at(gpa: number): Mapping | undefined {
     const last = this.last;
     if (gpa >= last.gpa && gpa < last.end) return last;
+    const found = this.search(gpa);
+    if (found !== undefined) this.last = found;
+    return found;
+  }
+
+  /** What {@link at} has found is not asked for again without looking. */
+  protected forget(): void {
+    this.last = NOWHERE;
+  }
+
+  /** The region that an address lies in, which is not the last one. */
+  protected search(gpa: number): Mapping | undefined {
     const { mappings } = this;
     let low = 0;
     let high = mappings.length;
@@ -61,10 +89,7 @@ export class MappedMemory implements GuestMemory {
       const mapping = mappings[middle] as Mapping;
       if (gpa < mapping.gpa) high = middle;
       else if (gpa >= mapping.end) low = middle + 1;
-      else {
-        this.last = mapping;
-        return mapping;
-      }
+      else return mapping;
     }
     return undefined;
   }
@@ -73,6 +98,15 @@ export class MappedMemory implements GuestMemory {
   find(gpa: number, length: number): Mapping | undefined {
     const mapping = this.at(gpa);
     return mapping !== undefined && length <= mapping.end - gpa ? mapping : undefined;
+  }
+
+  /**
+   * Does memory begin here, and does the piece not lie in one region? A ring's parts and tables of descriptors must, as in
+   * QEMU.
+   */
+  isCut(gpa: number, length: number): boolean {
+    const mapping = this.at(gpa);
+    return mapping !== undefined && length > mapping.end - gpa;
   }
 
   covers(gpa: Gpa, length: number, writable = false): boolean {
@@ -214,12 +248,6 @@ export class MappedMemory implements GuestMemory {
       throw new HostError(`regions overlap: ${a} and ${b}`);
     }
   }
-}
-
-/** Rings need the arrays behind guest memory. */
-export function mappedMemory(memory: GuestMemory): MappedMemory {
-  if (memory instanceof MappedMemory) return memory;
-  throw new HostError('guest memory must be a MappedMemory');
 }
 
 function checkRange(array: Uint8Array, offset: number, length: number): void {

@@ -1,6 +1,6 @@
 import type { Endian } from '../contract/device.ts';
 import type { DeviceEvent } from '../contract/event.ts';
-import type { GuestMemory } from '../contract/memory.ts';
+import type { MemoryMap } from '../contract/memory.ts';
 import { FEATURE } from '../spec.ts';
 
 /** Ring features that a device offers. QEMU's defaults. */
@@ -25,7 +25,8 @@ export interface RingFeatures {
 
 /** How a live device is made. */
 export interface LiveOptions {
-  readonly memory: GuestMemory;
+  /** `MappedMemory`, or a memory map of the program's own. */
+  readonly memory: MemoryMap;
   readonly rings?: RingFeatures;
   /** Offer VERSION_1; default true. Without it the device is legacy only. */
   readonly version1?: boolean;

@@ -6,9 +6,10 @@ import { AvailMemo } from './avail-memo.ts';
 import { type RingChain, TAKEN } from './chain.ts';
 import { ChainPool } from './chain-pool.ts';
 import { HostError } from './errors.ts';
+import { mappedMemory } from './guest-memory.ts';
 import { InOrder } from './in-order.ts';
 import { Mapping } from './mapping.ts';
-import { type MappedMemory, mappedMemory } from './memory.ts';
+import type { MappedMemory } from './memory.ts';
 import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';
 import { UsedPlaces } from './used-places.ts';
 

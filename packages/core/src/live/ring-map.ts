@@ -1,7 +1,7 @@
 import type { Facts } from '@virtkit/vmstate';
 import { hex } from '@virtkit/vmstate';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
-import { mappedMemory } from './memory.ts';
+import { mappedMemory } from './guest-memory.ts';
 import type { QueueSetup, RingIndices } from './ring.ts';
 
 /** How the three parts of a ring lie in guest memory. */
@@ -26,8 +26,7 @@ export function mapRing(setup: QueueSetup, packed: boolean): Mapping {
     ['used', used, usedBytes],
     ['avail', avail, availBytes],
   ] as const) {
-    const region = memory.at(gpa);
-    if (region !== undefined && length > region.end - gpa) return { kind: 'cut', part };
+    if (memory.isCut(gpa, length)) return { kind: 'cut', part };
   }
   return { kind: 'mapped' };
 }

@@ -1,5 +1,7 @@
-/** Views that a cache keeps: those of a ring of 256 requests with 16 pieces each. */
+/** Most views that a cache keeps: those of a ring of 256 requests with 16 pieces each. */
 const SLOTS = 4096;
+/** Bytes of an array for each view that is kept: a page of an emulator's memory has not as many as all of it. */
+const BYTES_A_SLOT = 64;
 const NONE = new Int32Array(0);
 
 /**
@@ -15,15 +17,19 @@ export class ViewCache {
   private lengths = NONE;
   // `declare`: see RingBase
   declare readonly bytes: Uint8Array;
+  /** 32 less the bits of a slot's number. */
+  declare private readonly shift: number;
 
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;
+    const slots = Math.min(SLOTS, Math.max(2, bytes.length / BYTES_A_SLOT));
+    this.shift = 32 - Math.floor(Math.log2(slots));
   }
 
   /** The view of bytes `[start, start + length)`. */
   view(start: number, length: number): Uint8Array {
-    // Knuth's multiplicative hash; the shift by 20 leaves its upper 12 bits
-    const slot = Math.imul(start, 0x9e3779b1) >>> 20;
+    // Knuth's multiplicative hash, of which the shift leaves the upper bits
+    const slot = Math.imul(start, 0x9e3779b1) >>> this.shift;
     if (this.starts[slot] === (start | 0) && this.lengths[slot] === (length | 0)) {
       return this.views[slot] as Uint8Array;
     }
@@ -35,9 +41,10 @@ export class ViewCache {
     // two places that 32 bits cannot tell apart would be taken for each other, so that such a view is not kept
     if (start + length > 0xffffffff) return view;
     if (this.starts === NONE) {
-      this.views = new Array<Uint8Array>(SLOTS).fill(this.bytes);
-      this.starts = new Int32Array(SLOTS);
-      this.lengths = new Int32Array(SLOTS);
+      const slots = 2 ** (32 - this.shift);
+      this.views = new Array<Uint8Array>(slots).fill(this.bytes);
+      this.starts = new Int32Array(slots);
+      this.lengths = new Int32Array(slots);
     }
     this.views[slot] = view;
     this.starts[slot] = start;

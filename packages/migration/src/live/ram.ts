@@ -1,4 +1,4 @@
-import { HostError, type MappedMemory } from '@virtkit/core';
+import { HostError, type LoggedMemory } from '@virtkit/core';
 import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
 
 /**
@@ -8,28 +8,28 @@ import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
  * @param nameOf a region's name; default `ram`, and for several regions with the address: `ram@0x100000000`
  */
 export function mappedRam(
-  memory: MappedMemory,
+  memory: LoggedMemory,
   nameOf: (gpa: number, index: number) => string = (gpa) =>
-    memory.mappings.length === 1 ? 'ram' : `ram@0x${gpa.toString(16)}`,
+    memory.regions.length === 1 ? 'ram' : `ram@0x${gpa.toString(16)}`,
 ): LiveRam {
-  const { mappings } = memory;
+  const { regions } = memory;
   return {
-    blocks: mappings.map((mapping, index) => ({
-      name: nameOf(mapping.gpa, index),
-      length: mapping.size,
+    blocks: regions.map((region, index) => ({
+      name: nameOf(region.gpa, index),
+      length: region.bytes.length,
       bytes: () => {
         memory.sync();
-        return mapping.bytes;
+        return region.bytes;
       },
     })),
     startLog: () => memory.startDirtyLog(),
     stopLog: () => memory.stopDirtyLog(),
     takeDirty: (visit) => {
       memory.takeDirty((gpa, length) => {
-        for (const mapping of mappings) {
-          const from = Math.max(gpa, mapping.gpa);
-          const to = Math.min(gpa + length, mapping.end);
-          if (from < to) visit(mapping.index, from - mapping.gpa, to - from);
+        for (const [index, region] of regions.entries()) {
+          const from = Math.max(gpa, region.gpa);
+          const to = Math.min(gpa + length, region.gpa + region.bytes.length);
+          if (from < to) visit(index, from - region.gpa, to - from);
         }
       });
     },

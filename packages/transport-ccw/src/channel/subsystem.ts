@@ -1,4 +1,4 @@
-import type { Gpa, GuestMemory } from '@virtkit/core';
+import { type Gpa, type GuestMemory, guestMemory, type MemoryMap } from '@virtkit/core';
 import type { ValueOf } from '@virtkit/vmstate';
 import type { s390Css } from '../companions.ts';
 import { type ChannelDevice, CSSID_MAX, DeviceMap, SSID_MAX, VIRTUAL_CSSID } from './devices.ts';
@@ -40,7 +40,7 @@ export interface OperandAccess {
 }
 
 export interface ChannelSubsystemOptions {
-  readonly memory: GuestMemory;
+  readonly memory: MemoryMap;
   /** Default: operand addresses are absolute addresses in `memory`. An emulator that translates addresses brings its own. */
   readonly operands?: OperandAccess;
   /** An I/O interrupt became pending: look at {@link ChannelSubsystem.interruptPending}. */
@@ -87,7 +87,7 @@ export class ChannelSubsystem implements ChannelHost {
   #kept: Pick<CssState, 'seiPending' | 'chnmonActive' | 'chnmonArea' | 'css' | 'defaultCssid'>;
 
   constructor(options: ChannelSubsystemOptions) {
-    const { memory } = options;
+    const memory = guestMemory(options.memory);
     this.#memory = memory;
     this.#onInterrupt = options.onInterrupt;
     this.#reports = new ChannelReports(() => options.onChannelReport?.());
