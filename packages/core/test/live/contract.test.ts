@@ -48,7 +48,7 @@ describe.each(Object.entries(formats))('%s', (_format, make) => {
       expect(() => queue.fill(second, 2, 0)).toThrow(HostError);
       expect(() => queue.push(second, 2)).toThrow('filled twice, 0 ahead');
       expect(() => queue.fill(second, 2, 8)).toThrow('filled 8 ahead, in a ring of 8');
-      expect(() => queue.fill(second, 2, -1)).toThrow(HostError);
+      expect(() => queue.fill(second, 2, -1)).toThrow('filled -1 ahead, in a ring of 8');
       queue.fill(third, 3, 2);
       expect(() => queue.flush(2)).toThrow('2 flushed, and nothing was filled 1 ahead');
       expect(() => queue.flush(3)).toThrow('3 flushed, 2 filled');

@@ -216,6 +216,12 @@ describe('chains are used again', () => {
     queue.push(c, 0);
     expect([popped(queue), popped(queue)]).toEqual([c, a]);
     expect(new Set([b, popped(queue), a, c]).size).toBe(4);
+    // the one that was taken last, given back
+    rig.offer(0);
+    const last = popped(queue);
+    queue.push(last, 0);
+    expect(popped(queue)).toBe(last);
+    expect(popped(queue)).not.toBe(last);
   });
 });
 
