@@ -2,7 +2,7 @@ import type { FuzzTarget } from './target.ts';
 import { overlay, qcow2, snapshot } from './targets/files.ts';
 import { guests } from './targets/guest.ts';
 import { frames, incoming, returnPath, webSocket } from './targets/peers.ts';
-import { disk, network } from './targets/requests.ts';
+import { disk, network, serial } from './targets/requests.ts';
 import { ring } from './targets/ring.ts';
 import { section } from './targets/section.ts';
 import { libvirt, stream, vmdesc } from './targets/stream.ts';
@@ -21,6 +21,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   ring,
   disk,
   network,
+  serial,
   webSocket,
   frames,
   incoming,

@@ -1,5 +1,6 @@
-// Requests of a driver that gets everything right but their content: disks, and cards with their control queue.
+// Requests of a driver that gets everything right but their content: disks, cards with their control queue, consoles with theirs.
 import { type BlkBackend, BlkDevice, MemoryDisk } from '@virtkit/device-blk';
+import { ConsoleDevice } from '@virtkit/device-console';
 import { NetDevice } from '@virtkit/device-net';
 import { BareMachine, type BareOptions, type Segment } from '@virtkit/lab/bare-machine.ts';
 import { InputRandom } from '../input-random.ts';
@@ -202,5 +203,88 @@ export const network: FuzzTarget = {
   seeds: function* seeds() {
     for (let i = 0; i < 32; i++)
       yield Uint8Array.from({ length: 400 }, (_, at) => (at * i * 13 + at + i) & 0xff);
+  },
+};
+
+/** The first is a console, and the last comes and goes. */
+const PORTS = 3;
+const CONTROL = { toDriver: 2, fromDriver: 3 } as const;
+/** Bytes of a control message. */
+const MESSAGE_BYTES = 8;
+/** Events that there are, and one that there is not. */
+const EVENTS = 9;
+
+function consoleRequest(driver: Driver<unknown>, random: InputRandom, act: () => void): void {
+  const { machine } = driver;
+  const { queueCount } = machine.live;
+  const queue = random.chance(2) ? CONTROL.fromDriver : random.below(queueCount);
+  const write = queue % 2 === 0;
+  const length = queue === CONTROL.fromDriver ? MESSAGE_BYTES : random.pick([64, 8, 1, 12, 300, 3]);
+  const data = machine.alloc(length);
+  if (!write) ram.set(random.bytes(Math.min(length, 16)), data);
+  if (queue === CONTROL.fromDriver && !random.chance(8)) {
+    machine.view.setUint32(data, random.below(PORTS + 1), true);
+    machine.view.setUint16(data + 4, random.below(EVENTS), true);
+    machine.view.setUint16(data + 6, random.below(3), true);
+  }
+  driver.request(queue, cut(random, data, length, write), () => {
+    machine.kick(queue);
+    act();
+  });
+}
+
+/** What the host's end does between two requests. */
+function hostActs(device: ConsoleDevice, random: InputRandom, take: () => number): void {
+  const [first] = device.ports;
+  const last = device.ports.find(({ id }) => id === PORTS - 1);
+  switch (random.below(8)) {
+    case 0:
+      first?.resize(random.below(256), random.below(256));
+      break;
+    case 1:
+      if (last === undefined) device.plug({ id: PORTS - 1, name: 'late', backend: { write: take } });
+      else device.unplug(last.id);
+      break;
+    case 2:
+      last?.close();
+      break;
+    case 3:
+      last?.open();
+      break;
+    case 4:
+      for (const port of device.ports) port.ready();
+      break;
+    default:
+      for (const port of device.ports)
+        demand(port.send(random.bytes(5)) <= 5, 'more was taken than was sent');
+  }
+}
+
+export const serial: FuzzTarget = {
+  name: 'console-requests',
+  about: 'what a driver writes to a console, its control messages, and ports that come and go',
+  lengthMax: LENGTH_MAX,
+  run: (input) => {
+    const random = new InputRandom(input);
+    const rings = ringsOf(random.below(256));
+    const write = (_bytes: Uint8Array, start: number, end: number): number =>
+      random.chance(3) ? random.below(end - start + 1) : end - start;
+    const device = new ConsoleDevice({
+      maxPorts: PORTS,
+      sizes: true,
+      defer: () => {},
+      ports: [
+        { console: true, backend: { write } },
+        { name: 'org.example.agent', backend: { write } },
+      ],
+    });
+    const take = (): number => 0;
+    const driver = new Driver(new BareMachine(device, rings, []));
+    for (let i = 0; i < REQUESTS_MAX && i * 12 < input.length; i++)
+      consoleRequest(driver, random, () => hostActs(device, random, take));
+  },
+  seeds: function* seeds() {
+    for (let i = 0; i < 32; i++)
+      yield Uint8Array.from({ length: 300 }, (_, at) => (at * i * 11 + at + i) & 0xff);
   },
 };
