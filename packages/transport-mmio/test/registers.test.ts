@@ -1,5 +1,5 @@
 // What Virtio 1.3 §4.2.2.1 asks of the registers.
-import { type Gpa, MappedMemory } from '@virtkit/core';
+import { type Gpa, MappedMemory, type RingFeatures } from '@virtkit/core';
 import { BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { describe, expect, it } from 'vitest';
 import { MmioDevice } from '../src/index.ts';
@@ -7,6 +7,10 @@ import { REGISTER } from '../src/registers.ts';
 
 const RINGS = { desc: 0x1000, avail: 0x2000, used: 0x3000 };
 const REQUEST = 0x4000;
+/** Features 32 to 63, by their place in the second word. */
+const VERSION_1 = 1 << 0;
+const NOTIFICATION_DATA = 1 << 6;
+const RING_RESET = 1 << 8;
 
 /** A disk whose driver runs, with one ring of 8 entries. */
 class Machine {
@@ -15,9 +19,10 @@ class Machine {
   readonly line: boolean[] = [];
   readonly mmio: MmioDevice<BlkState>;
 
-  constructor(disk = new BlkDevice({ backend: memoryDisk(1 << 20) })) {
+  constructor(disk = new BlkDevice({ backend: memoryDisk(1 << 20) }), rings: RingFeatures = {}) {
     this.mmio = new MmioDevice<BlkState>(disk, {
       memory: this.memory,
+      rings,
       setIrq: (level) => this.line.push(level),
     });
   }
@@ -30,11 +35,10 @@ class Machine {
     this.mmio.write(register, 4, value);
   }
 
-  start(): this {
+  start(features = VERSION_1 | RING_RESET): this {
     this.write(REGISTER.STATUS, 3);
     this.write(REGISTER.DRIVER_FEATURES_SEL, 1);
-    // VERSION_1 and RING_RESET
-    this.write(REGISTER.DRIVER_FEATURES, 1 | (1 << 8));
+    this.write(REGISTER.DRIVER_FEATURES, features);
     this.write(REGISTER.STATUS, 11);
     this.enable(RINGS);
     this.write(REGISTER.STATUS, 15);
@@ -137,5 +141,23 @@ describe('QueueReset', () => {
     machine.flush();
     expect(machine.usedIndex()).toBe(1);
     expect(machine.memory.readU8((REQUEST + 16) as Gpa)).toBe(0);
+  });
+});
+
+describe('NOTIFICATION_DATA', () => {
+  it('a position that was long under way changes nothing: what the ring says counts', () => {
+    const machine = new Machine(undefined, { notificationData: true }).start(VERSION_1 | NOTIFICATION_DATA);
+    for (let i = 1; i <= 5; i++) {
+      machine.flush();
+      expect(machine.usedIndex()).toBe(i);
+    }
+    const before = machine.line.length;
+    for (const late of [3, 0, 5, 9, 0x8000, 0xffff]) {
+      machine.write(REGISTER.QUEUE_NOTIFY, late * 0x10000);
+      // each request is told of with an interrupt: stale ones would be, too
+      expect([machine.usedIndex(), machine.line.length]).toEqual([5, before]);
+    }
+    machine.flush();
+    expect(machine.usedIndex()).toBe(6);
   });
 });
