@@ -4,6 +4,8 @@ import {
   ELEMENT_BYTES,
   QUEUE_MAX,
   type Report,
+  reportError,
+  reportWarning,
   type TransportParts,
   type VirtioState,
 } from '@virtkit/core';
@@ -62,64 +64,58 @@ function check(state: VirtioState<TransportParts, BlkState>, report: Report): vo
     const path = `device.requests[${index}]`;
     const ring = state.queues[queue];
     if (ring === undefined) {
-      report({
-        code: 'request-queue',
-        severity: 'error',
-        path: `${path}.queue`,
-        reason: `queue ${queue} of ${state.queues.length}`,
-        facts: { queue, queues: state.queues.length },
+      reportError(report, 'request-queue', `${path}.queue`, `queue ${queue} of ${state.queues.length}`, {
+        queue,
+        queues: state.queues.length,
       });
       return;
     }
     if (element.index >= ring.num) {
-      report({
-        code: 'request-index',
-        severity: 'error',
-        path: `${path}.element.index`,
-        reason: `descriptor ${element.index} in a ring of ${ring.num}`,
-        facts: { index: element.index, num: ring.num },
-      });
+      reportError(
+        report,
+        'request-index',
+        `${path}.element.index`,
+        `descriptor ${element.index} in a ring of ${ring.num}`,
+        { index: element.index, num: ring.num },
+      );
     }
     const key = `${queue}/${element.index}`;
     if (seen.has(key)) {
       // a driver that makes a descriptor available again too early; QEMU takes it, and moves it
-      report({
-        code: 'request-twice',
-        severity: 'warning',
-        path: `${path}.element.index`,
-        reason: `descriptor ${element.index} of queue ${queue} is in the list twice`,
-        facts: { index: element.index, queue },
-      });
+      reportWarning(
+        report,
+        'request-twice',
+        `${path}.element.index`,
+        `descriptor ${element.index} of queue ${queue} is in the list twice`,
+        { index: element.index, queue },
+      );
     }
     seen.add(key);
     const count = (counts.get(queue) ?? 0) + 1;
     counts.set(queue, count);
     if (count > ring.num) {
-      report({
-        code: 'request-count',
-        severity: 'error',
+      reportError(
+        report,
+        'request-count',
         path,
-        reason: `more than ${ring.num} requests of queue ${queue}, a ring of that size`,
-        facts: { queue, num: ring.num },
-      });
+        `more than ${ring.num} requests of queue ${queue}, a ring of that size`,
+        { queue, num: ring.num },
+      );
     }
     if (ndescs !== undefined && (ndescs === 0 || ndescs > ring.num)) {
-      report({
-        code: 'request-size',
-        severity: 'error',
-        path: `${path}.ndescs`,
-        reason: `${ndescs} slots in a ring of ${ring.num}`,
-        facts: { ndescs, num: ring.num },
+      reportError(report, 'request-size', `${path}.ndescs`, `${ndescs} slots in a ring of ${ring.num}`, {
+        ndescs,
+        num: ring.num,
       });
     }
     if (element.out.length === 0 || element.in.length === 0) {
-      report({
-        code: 'request-headers',
-        severity: 'warning',
-        path: `${path}.element`,
-        reason: `${element.out.length} segments to read and ${element.in.length} to write: header or status has no place`,
-        facts: { out: element.out.length, in: element.in.length },
-      });
+      reportWarning(
+        report,
+        'request-headers',
+        `${path}.element`,
+        `${element.out.length} segments to read and ${element.in.length} to write: header or status has no place`,
+        { out: element.out.length, in: element.in.length },
+      );
     }
   });
 }

@@ -1,4 +1,11 @@
-import type { DeviceLayer, EarlyState, Report, TransportParts, VirtioState } from '@virtkit/core';
+import {
+  type DeviceLayer,
+  type EarlyState,
+  type Report,
+  reportError,
+  type TransportParts,
+  type VirtioState,
+} from '@virtkit/core';
 import { type Field, type Reader, u8, u16, u32, type ValueOf, vmstate } from '@virtkit/vmstate';
 import { describeConsoleConfig } from './config-space.ts';
 import { consoleFeatures } from './features.ts';
@@ -73,13 +80,7 @@ function check(state: VirtioState<TransportParts, ConsoleState>, report: Report)
   const seen = new Set<number>();
   ports.forEach(({ id, buffer }, index) => {
     const complain = (code: string, field: string, reason: string): void =>
-      report({
-        code,
-        severity: 'error',
-        path: `device.ports[${index}].${field}`,
-        reason,
-        facts: { port: id },
-      });
+      reportError(report, code, `device.ports[${index}].${field}`, reason, { port: id });
     if ((((portsMap[id >>> 5] ?? 0) >>> (id & 31)) & 1) === 0)
       complain('port-unknown', 'id', `port ${id} is not in the map of ports`);
     if (seen.has(id)) complain('port-twice', 'id', `port ${id} comes twice`);

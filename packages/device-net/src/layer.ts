@@ -3,6 +3,8 @@ import {
   hasFeature,
   negotiated,
   type Report,
+  reportError,
+  reportWarning,
   type TransportParts,
   type VirtioState,
 } from '@virtkit/core';
@@ -44,32 +46,32 @@ function check(state: VirtioState<TransportParts, NetState>, report: Report): vo
   checkPairs(state, report);
   const { macTableInUse, mergeableRxBufs, status } = state.device;
   if (macTableInUse > MAC_TABLE_ENTRIES) {
-    report({
-      code: 'mac-table',
-      severity: 'warning',
-      path: 'device.macTableInUse',
-      reason: `${macTableInUse} addresses, and the table takes ${MAC_TABLE_ENTRIES}: all are dropped on load`,
-      facts: { inUse: macTableInUse, limit: MAC_TABLE_ENTRIES },
-    });
+    reportWarning(
+      report,
+      'mac-table',
+      'device.macTableInUse',
+      `${macTableInUse} addresses, and the table takes ${MAC_TABLE_ENTRIES}: all are dropped on load`,
+      { inUse: macTableInUse, limit: MAC_TABLE_ENTRIES },
+    );
   }
   const merge = hasFeature(negotiated(state), NET_FEATURE.MRG_RXBUF);
   if ((mergeableRxBufs !== 0) !== merge) {
-    report({
-      code: 'mergeable',
-      severity: 'warning',
-      path: 'device.mergeableRxBufs',
-      reason: `${mergeableRxBufs} though MRG_RXBUF is ${merge ? '' : 'not '}negotiated`,
-      facts: { mergeableRxBufs, negotiated: merge },
-    });
+    reportWarning(
+      report,
+      'mergeable',
+      'device.mergeableRxBufs',
+      `${mergeableRxBufs} though MRG_RXBUF is ${merge ? '' : 'not '}negotiated`,
+      { mergeableRxBufs, negotiated: merge },
+    );
   }
   if ((status & ~3) !== 0) {
-    report({
-      code: 'net-status',
-      severity: 'warning',
-      path: 'device.status',
-      reason: `0x${status.toString(16)} has bits other than 1 (link up) and 2 (announce)`,
-      facts: { status },
-    });
+    reportWarning(
+      report,
+      'net-status',
+      'device.status',
+      `0x${status.toString(16)} has bits other than 1 (link up) and 2 (announce)`,
+      { status },
+    );
   }
   checkRss(state, report);
 }
@@ -80,31 +82,31 @@ function checkPairs(state: VirtioState<TransportParts, NetState>, report: Report
   const queues = state.queues.length;
   // receive and transmit queues of each pair and one control queue; QEMU asserts, or writes behind its tables
   if (queues % 2 === 0 || queues < 3 || queues > 2 * pairs + 1) {
-    report({
-      code: 'queue-count',
-      severity: 'error',
-      path: 'numQueues',
-      reason: `${queues} queues with ${pairs} queue pairs at most, an odd number from 3 to ${2 * pairs + 1} expected`,
-      facts: { queues, pairs },
-    });
+    reportError(
+      report,
+      'queue-count',
+      'numQueues',
+      `${queues} queues with ${pairs} queue pairs at most, an odd number from 3 to ${2 * pairs + 1} expected`,
+      { queues, pairs },
+    );
   }
   if (maxQueuePairs !== undefined && (maxQueuePairs === 0 || maxQueuePairs > PAIRS_MAX)) {
-    report({
-      code: 'queue-pairs',
-      severity: 'error',
-      path: 'device.maxQueuePairs',
-      reason: `${maxQueuePairs} queue pairs, 1 to ${PAIRS_MAX} allowed`,
-      facts: { pairs: maxQueuePairs, limit: PAIRS_MAX },
-    });
+    reportError(
+      report,
+      'queue-pairs',
+      'device.maxQueuePairs',
+      `${maxQueuePairs} queue pairs, 1 to ${PAIRS_MAX} allowed`,
+      { pairs: maxQueuePairs, limit: PAIRS_MAX },
+    );
   }
   if (currQueuePairs !== undefined && (currQueuePairs === 0 || currQueuePairs > pairs)) {
-    report({
-      code: 'queue-pairs',
-      severity: 'error',
-      path: 'device.currQueuePairs',
-      reason: `${currQueuePairs} queue pairs in use, 1 to ${pairs} allowed`,
-      facts: { current: currQueuePairs, pairs },
-    });
+    reportError(
+      report,
+      'queue-pairs',
+      'device.currQueuePairs',
+      `${currQueuePairs} queue pairs in use, 1 to ${pairs} allowed`,
+      { current: currQueuePairs, pairs },
+    );
   }
 }
 
@@ -114,32 +116,26 @@ function checkRss(state: VirtioState<TransportParts, NetState>, report: Report):
   const pairs = state.device.maxQueuePairs ?? 1;
   const { indirectionsLen: length, defaultQueue, indirectionsTable } = rss;
   if (length === 0 || length > RSS_TABLE_MAX || (length & (length - 1)) !== 0) {
-    report({
-      code: 'rss-table',
-      severity: 'error',
-      path: 'device.rss.indirectionsLen',
-      reason: `${length} entries, a power of two up to ${RSS_TABLE_MAX} expected`,
-      facts: { length, limit: RSS_TABLE_MAX },
-    });
+    reportError(
+      report,
+      'rss-table',
+      'device.rss.indirectionsLen',
+      `${length} entries, a power of two up to ${RSS_TABLE_MAX} expected`,
+      { length, limit: RSS_TABLE_MAX },
+    );
   }
   if (defaultQueue >= pairs) {
-    report({
-      code: 'rss-queue',
-      severity: 'error',
-      path: 'device.rss.defaultQueue',
-      reason: `default queue ${defaultQueue} of ${pairs}`,
-      facts: { queue: defaultQueue, pairs },
+    reportError(report, 'rss-queue', 'device.rss.defaultQueue', `default queue ${defaultQueue} of ${pairs}`, {
+      queue: defaultQueue,
+      pairs,
     });
   }
   const wrong = indirectionsTable.findIndex((queue) => queue >= pairs);
   if (wrong >= 0) {
     const queue = indirectionsTable[wrong] ?? 0;
-    report({
-      code: 'rss-queue',
-      severity: 'error',
-      path: `device.rss.indirectionsTable[${wrong}]`,
-      reason: `queue ${queue} of ${pairs}`,
-      facts: { queue, pairs },
+    reportError(report, 'rss-queue', `device.rss.indirectionsTable[${wrong}]`, `queue ${queue} of ${pairs}`, {
+      queue,
+      pairs,
     });
   }
 }

@@ -1,4 +1,11 @@
-import type { Recognition, Report, TransportLayer, VirtioState } from '@virtkit/core';
+import {
+  type Recognition,
+  type Report,
+  reportError,
+  reportWarning,
+  type TransportLayer,
+  type VirtioState,
+} from '@virtkit/core';
 import type { Reader } from '@virtkit/vmstate';
 import { SSID_MAX } from './channel/devices.ts';
 import { type CcwConfigState, type CcwQueueState, ccwConfigState, ccwQueueState } from './subchannel.ts';
@@ -40,40 +47,36 @@ function recognize(input: Reader): Recognition | undefined {
 function check(state: VirtioState<CcwParts>, report: Report): void {
   const { sch, thinintIsc, revision, configVector } = state.transport;
   if (sch.currStatus.pmcw.devno !== sch.devno) {
-    report({
-      code: 'devno',
-      severity: 'warning',
-      path: 'transport.sch.currStatus.pmcw.devno',
-      reason: `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`,
-      facts: { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno },
-    });
+    reportWarning(
+      report,
+      'devno',
+      'transport.sch.currStatus.pmcw.devno',
+      `device number 0x${sch.currStatus.pmcw.devno.toString(16)} in the PMCW, 0x${sch.devno.toString(16)} in the subchannel`,
+      { pmcw: sch.currStatus.pmcw.devno, devno: sch.devno },
+    );
   }
   // QEMU looks for the subchannel set in a table of four, without asking
   if (sch.ssid > SSID_MAX) {
-    report({
-      code: 'ssid',
-      severity: 'error',
-      path: 'transport.sch.ssid',
-      reason: `subchannel set ${sch.ssid}, at most ${SSID_MAX} allowed`,
-      facts: { ssid: sch.ssid, limit: SSID_MAX },
-    });
+    reportError(
+      report,
+      'ssid',
+      'transport.sch.ssid',
+      `subchannel set ${sch.ssid}, at most ${SSID_MAX} allowed`,
+      { ssid: sch.ssid, limit: SSID_MAX },
+    );
   }
   if (thinintIsc > ISC_MAX) {
-    report({
-      code: 'isc',
-      severity: 'error',
-      path: 'transport.thinintIsc',
-      reason: `interruption subclass ${thinintIsc}, at most ${ISC_MAX} allowed`,
-      facts: { isc: thinintIsc, limit: ISC_MAX },
-    });
+    reportError(
+      report,
+      'isc',
+      'transport.thinintIsc',
+      `interruption subclass ${thinintIsc}, at most ${ISC_MAX} allowed`,
+      { isc: thinintIsc, limit: ISC_MAX },
+    );
   }
   if (revision < -1 || revision > 2) {
-    report({
-      code: 'revision',
-      severity: 'error',
-      path: 'transport.revision',
-      reason: `revision ${revision}, -1 to 2 known`,
-      facts: { revision },
+    reportError(report, 'revision', 'transport.revision', `revision ${revision}, -1 to 2 known`, {
+      revision,
     });
   }
   checkVector(configVector, 'transport.configVector', report);
@@ -85,12 +88,9 @@ function check(state: VirtioState<CcwParts>, report: Report): void {
 /** QEMU loads any vector and trips over an assertion at the next notification. */
 function checkVector(vector: number, path: string, report: Report): void {
   if (vector <= CONFIG_VECTOR || vector === NO_VECTOR) return;
-  report({
-    code: 'vector',
-    severity: 'error',
-    path,
-    reason: `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`,
-    facts: { vector, limit: CONFIG_VECTOR },
+  reportError(report, 'vector', path, `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`, {
+    vector,
+    limit: CONFIG_VECTOR,
   });
 }
 
@@ -98,23 +98,23 @@ function checkIndicators(config: CcwConfigState, report: Report): void {
   for (const key of ['indicators', 'indicators2', 'summaryIndicator'] as const) {
     const { len, addr } = config[key];
     if (len === 0 && addr !== 0n) {
-      report({
-        code: 'indicator',
-        severity: 'error',
-        path: `transport.${key}.len`,
-        reason: `length 0 with address 0x${addr.toString(16)}`,
-        facts: { len, addr },
-      });
+      reportError(
+        report,
+        'indicator',
+        `transport.${key}.len`,
+        `length 0 with address 0x${addr.toString(16)}`,
+        { len, addr },
+      );
     }
   }
   // QEMU loads it, and dies at the first notification
   if (config.sch.thinintActive && config.indicators.len !== 0 && config.summaryIndicator.len === 0) {
-    report({
-      code: 'indicator',
-      severity: 'error',
-      path: 'transport.summaryIndicator.len',
-      reason: 'adapter interrupts with queue indicators and without a summary indicator',
-      facts: { len: 0 },
-    });
+    reportError(
+      report,
+      'indicator',
+      'transport.summaryIndicator.len',
+      'adapter interrupts with queue indicators and without a summary indicator',
+      { len: 0 },
+    );
   }
 }

@@ -3,6 +3,7 @@ import {
   QUEUE_MAX,
   type Recognition,
   type Report,
+  reportError,
   type TransportLayer,
   type VirtioState,
 } from '@virtkit/core';
@@ -81,12 +82,9 @@ function check(state: VirtioState<MmioParts>, report: Report): void {
     ['guestPageShift', guestPageShift, 31],
   ] as const) {
     if (value > limit) {
-      report({
-        code: 'range',
-        severity: 'error',
-        path: `transport.${key}`,
-        reason: `${value}, at most ${limit} expected`,
-        facts: { value, limit },
+      reportError(report, 'range', `transport.${key}`, `${value}, at most ${limit} expected`, {
+        value,
+        limit,
       });
     }
   }

@@ -1,4 +1,11 @@
-import type { Recognition, Report, TransportLayer, VirtioState } from '@virtkit/core';
+import {
+  type Recognition,
+  type Report,
+  reportError,
+  reportWarning,
+  type TransportLayer,
+  type VirtioState,
+} from '@virtkit/core';
 import type { Json, Reader } from '@virtkit/vmstate';
 import { describeConfigSpace, msixVectors } from './config-space.ts';
 import {
@@ -51,25 +58,15 @@ function check(state: VirtioState<PciParts>, report: Report): void {
   const { config, irqState, configVector } = state.transport;
   irqState.forEach((level, index) => {
     if (level > 1) {
-      report({
-        code: 'irq-state',
-        severity: 'error',
-        path: `transport.irqState[${index}]`,
-        reason: `level ${level}, 0 or 1 expected`,
-        facts: { level },
+      reportError(report, 'irq-state', `transport.irqState[${index}]`, `level ${level}, 0 or 1 expected`, {
+        level,
       });
     }
   });
   const vectors = msixVectors(config);
   const checkVector = (vector: number | undefined, path: string): void => {
     if (vector === undefined || vector === NO_VECTOR || vector < vectors) return;
-    report({
-      code: 'vector',
-      severity: 'error',
-      path,
-      reason: `vector ${vector} of ${vectors}`,
-      facts: { vector, vectors },
-    });
+    reportError(report, 'vector', path, `vector ${vector} of ${vectors}`, { vector, vectors });
   };
   checkVector(configVector, 'transport.configVector');
   for (const [index, queue] of state.queues.entries())
@@ -84,21 +81,21 @@ function checkModern(state: VirtioState<PciParts>, report: Report): void {
     const queue = state.queues[index];
     const path = `subsections.extraState.modernState.vqs[${index}]`;
     if (vq.enabled && queue === undefined) {
-      report({
-        code: 'queue-absent',
-        severity: 'warning',
-        path: `${path}.enabled`,
-        reason: `queue ${index} is enabled, and the device has ${state.queues.length} queues`,
-        facts: { index, queues: state.queues.length },
-      });
+      reportWarning(
+        report,
+        'queue-absent',
+        `${path}.enabled`,
+        `queue ${index} is enabled, and the device has ${state.queues.length} queues`,
+        { index, queues: state.queues.length },
+      );
     } else if (vq.enabled && queue !== undefined && queue.desc !== 0n && vq.desc !== queue.desc) {
-      report({
-        code: 'ring-address',
-        severity: 'warning',
-        path: `${path}.desc`,
-        reason: `descriptor table at 0x${vq.desc.toString(16)} here, at 0x${queue.desc.toString(16)} in the queue`,
-        facts: { modern: vq.desc, queue: queue.desc },
-      });
+      reportWarning(
+        report,
+        'ring-address',
+        `${path}.desc`,
+        `descriptor table at 0x${vq.desc.toString(16)} here, at 0x${queue.desc.toString(16)} in the queue`,
+        { modern: vq.desc, queue: queue.desc },
+      );
     }
   });
 }

@@ -1,6 +1,7 @@
 import { hex } from '@virtkit/vmstate';
 import type { RequestInFlight } from '../contract/device-model.ts';
 import type { Report } from '../contract/finding.ts';
+import { reportError } from '../report.ts';
 import { DESC_INDIRECT, DESC_NEXT } from './descriptor-cursor.ts';
 import { mappedMemory } from './guest-memory.ts';
 import { PackedCursor } from './packed-cursor.ts';
@@ -57,13 +58,13 @@ export function checkInFlight(
   const again = requests.find(({ element }) => seen.size === seen.add(element.index).size);
   if (again !== undefined) {
     const { index } = again.element;
-    report({
-      code: 'request-twice',
-      severity: 'error',
-      path: again.path,
-      reason: `descriptor ${index} of queue ${queue} is in flight twice`,
-      facts: { index, queue },
-    });
+    reportError(
+      report,
+      'request-twice',
+      again.path,
+      `descriptor ${index} of queue ${queue} is in flight twice`,
+      { index, queue },
+    );
     return;
   }
   const unit = packed ? 'slots' : 'chains';
@@ -83,13 +84,13 @@ export function checkInFlight(
     ring: shown(taken),
   };
   if (listed !== inuse) {
-    report({
-      code: 'request-count',
-      severity: 'error',
-      path: `queues[${queue}]`,
-      reason: `${inuse} ${unit} of queue ${queue} are in flight (last_avail_idx ${hex(lastAvailIdx)}, used_idx ${hex(usedIdx)}; ${shown(taken)}), and requests in flight have ${listed} (${shown(heads)})`,
+    reportError(
+      report,
+      'request-count',
+      `queues[${queue}]`,
+      `${inuse} ${unit} of queue ${queue} are in flight (last_avail_idx ${hex(lastAvailIdx)}, used_idx ${hex(usedIdx)}; ${shown(taken)}), and requests in flight have ${listed} (${shown(heads)})`,
       facts,
-    });
+    );
     return;
   }
   if (!setup.inOrder) return;
@@ -97,20 +98,20 @@ export function checkInFlight(
   const strange = requests.find(({ element }) => !known.has(element.index));
   if (strange === undefined) {
     if (taken.length !== requests.length)
-      report({
-        code: 'request-order',
-        severity: 'error',
-        path: `queues[${queue}]`,
-        reason: `queue ${queue} gives back in order what the ring calls ${shown(taken)}, and requests in flight are ${shown(heads)}`,
+      reportError(
+        report,
+        'request-order',
+        `queues[${queue}]`,
+        `queue ${queue} gives back in order what the ring calls ${shown(taken)}, and requests in flight are ${shown(heads)}`,
         facts,
-      });
+      );
     return;
   }
-  report({
-    code: 'request-order',
-    severity: 'error',
-    path: strange.path,
-    reason: `descriptor ${strange.element.index} is not among those that queue ${queue} gives back in order (${shown(taken)})`,
+  reportError(
+    report,
+    'request-order',
+    strange.path,
+    `descriptor ${strange.element.index} is not among those that queue ${queue} gives back in order (${shown(taken)})`,
     facts,
-  });
+  );
 }

@@ -8,6 +8,7 @@ import {
   hasFeature,
   type Report,
   type RequestInFlight,
+  reportError,
   STATUS,
   type TransportParts,
   type VirtioState,
@@ -170,35 +171,35 @@ export class BlkDevice implements DeviceModel<BlkState> {
     state.device.requests.forEach(({ queue = 0, element }, index) => {
       const path = `device.requests[${index}]`;
       if (queue >= settings.queues) {
-        report({
-          code: 'request-queue',
-          severity: 'error',
-          path: `${path}.queue`,
-          reason: `Invalid virtqueue index in request list: 0x${queue.toString(16)}; this device has ${settings.queues}`,
-          facts: { queue, queues: settings.queues },
-        });
+        reportError(
+          report,
+          'request-queue',
+          `${path}.queue`,
+          `Invalid virtqueue index in request list: 0x${queue.toString(16)}; this device has ${settings.queues}`,
+          { queue, queues: settings.queues },
+        );
       }
       if (state.queues[queue]?.desc === 0n) {
-        report({
-          code: 'request-queue-idle',
-          severity: 'error',
-          path: `${path}.queue`,
-          reason: `a request of queue ${queue}, which is not set up`,
-          facts: { queue },
-        });
+        reportError(
+          report,
+          'request-queue-idle',
+          `${path}.queue`,
+          `a request of queue ${queue}, which is not set up`,
+          { queue },
+        );
       }
       for (const direction of ['out', 'in'] as const) {
         element[direction].forEach(({ addr, len }, segment) => {
           const known = addr + len <= BigInt(Number.MAX_SAFE_INTEGER) && len > 0n;
           if (known && host.memory.covers(Number(addr) as Gpa, Number(len), direction === 'in')) return;
           // QEMU exits here
-          report({
-            code: 'request-memory',
-            severity: 'error',
-            path: `${path}.element.${direction}[${segment}]`,
-            reason: `${len} bytes at 0x${addr.toString(16)} are not ${direction === 'in' ? 'writable ' : ''}guest memory`,
-            facts: { addr, len },
-          });
+          reportError(
+            report,
+            'request-memory',
+            `${path}.element.${direction}[${segment}]`,
+            `${len} bytes at 0x${addr.toString(16)} are not ${direction === 'in' ? 'writable ' : ''}guest memory`,
+            { addr, len },
+          );
         });
       }
     });

@@ -1,4 +1,12 @@
-import type { Gpa, GuestMemory, Report, RequestInFlight, TransportParts, VirtioState } from '@virtkit/core';
+import {
+  type Gpa,
+  type GuestMemory,
+  type Report,
+  type RequestInFlight,
+  reportError,
+  type TransportParts,
+  type VirtioState,
+} from '@virtkit/core';
 import type { ConsolePort, ConsoleState } from '../layer.ts';
 import type { PortBuffer } from '../port-buffer.ts';
 import type { Settings } from './options.ts';
@@ -55,24 +63,20 @@ export function checkPorts(
   const { portsMap, ports } = state.device;
   if (portsMap.length !== map.length || portsMap.some((word, index) => word !== map[index])) {
     // QEMU refuses the state without a word
-    report({
-      code: 'ports',
-      severity: 'error',
-      path: 'device.portsMap',
-      reason: `ports ${shown(portsMap)}, and this device has ${shown(map)}`,
-      facts: { found: shown(portsMap), expected: shown(map) },
-    });
+    reportError(
+      report,
+      'ports',
+      'device.portsMap',
+      `ports ${shown(portsMap)}, and this device has ${shown(map)}`,
+      { found: shown(portsMap), expected: shown(map) },
+    );
     return;
   }
   for (const [index, port] of ports.entries()) {
     const path = `device.ports[${index}]`;
     if (!ids.has(port.id))
-      report({
-        code: 'port-unknown',
-        severity: 'error',
-        path: `${path}.id`,
-        reason: `port ${port.id}, which this device does not have`,
-        facts: { port: port.id },
+      reportError(report, 'port-unknown', `${path}.id`, `port ${port.id}, which this device does not have`, {
+        port: port.id,
       });
     else checkBuffer(state, port, path, memory, report);
   }
@@ -89,26 +93,26 @@ function checkBuffer(
   const queue = queuesOf(id).output;
   const ring = state.queues[queue];
   if (ring === undefined || ring.desc === 0n) {
-    report({
-      code: 'request-queue-idle',
-      severity: 'error',
-      path: `${path}.buffer`,
-      reason: `a buffer of queue ${queue}, which is not set up`,
-      facts: { queue },
-    });
+    reportError(
+      report,
+      'request-queue-idle',
+      `${path}.buffer`,
+      `a buffer of queue ${queue}, which is not set up`,
+      { queue },
+    );
     return;
   }
   for (const direction of ['out', 'in'] as const) {
     for (const [segment, { addr, len }] of buffer.element[direction].entries()) {
       const known = addr + len <= BigInt(Number.MAX_SAFE_INTEGER) && len > 0n;
       if (known && memory.covers(Number(addr) as Gpa, Number(len), direction === 'in')) continue;
-      report({
-        code: 'request-memory',
-        severity: 'error',
-        path: `${path}.buffer.element.${direction}[${segment}]`,
-        reason: `${len} bytes at 0x${addr.toString(16)} are not ${direction === 'in' ? 'writable ' : ''}guest memory`,
-        facts: { addr, len },
-      });
+      reportError(
+        report,
+        'request-memory',
+        `${path}.buffer.element.${direction}[${segment}]`,
+        `${len} bytes at 0x${addr.toString(16)} are not ${direction === 'in' ? 'writable ' : ''}guest memory`,
+        { addr, len },
+      );
     }
   }
 }

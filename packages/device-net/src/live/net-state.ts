@@ -1,4 +1,12 @@
-import { hasFeature, negotiated, type Report, type TransportParts, type VirtioState } from '@virtkit/core';
+import {
+  hasFeature,
+  negotiated,
+  type Report,
+  reportError,
+  reportWarning,
+  type TransportParts,
+  type VirtioState,
+} from '@virtkit/core';
 import { NET_FEATURE } from '../features.ts';
 import { MAC_TABLE_ENTRIES, type NetState } from '../state.ts';
 import { type Card, supportedOffloads } from './card.ts';
@@ -59,43 +67,42 @@ export function checkNet(card: Card, state: VirtioState<TransportParts, NetState
   const { device } = state;
   const { settings } = card;
   if (device.hasVnetHdr !== 0 && !settings.vnet) {
-    report({
-      code: 'vnet-header',
-      severity: 'error',
-      path: 'device.hasVnetHdr',
-      reason: 'virtio-net: saved image requires vnet_hdr=on: a back end with offloads',
-      facts: { found: device.hasVnetHdr, offloads: false },
-    });
+    reportError(
+      report,
+      'vnet-header',
+      'device.hasVnetHdr',
+      'virtio-net: saved image requires vnet_hdr=on: a back end with offloads',
+      { found: device.hasVnetHdr, offloads: false },
+    );
   }
   if (device.hasUfo !== 0 && !settings.ufo) {
-    report({
-      code: 'ufo',
-      severity: 'error',
-      path: 'device.hasUfo',
-      reason: 'virtio-net: saved image requires TUN_F_UFO support: offloads.ufo',
-      facts: { found: device.hasUfo, ufo: false },
-    });
+    reportError(
+      report,
+      'ufo',
+      'device.hasUfo',
+      'virtio-net: saved image requires TUN_F_UFO support: offloads.ufo',
+      { found: device.hasUfo, ufo: false },
+    );
   }
   if (device.backend !== undefined) {
-    report({
-      code: 'backend-state',
-      severity: 'error',
-      path: 'device.backend',
-      reason: 'state of a vhost-user back end, which this card does not have',
-      facts: {},
-    });
+    reportError(
+      report,
+      'backend-state',
+      'device.backend',
+      'state of a vhost-user back end, which this card does not have',
+    );
   }
   checkPairs(card, state, report);
   checkOffloads(state, report);
   const firstMulti = device.macTable.findIndex((mac) => ((mac[0] ?? 0) & 1) === 1);
   if (firstMulti >= 0 && device.macTable.slice(firstMulti).some((mac) => ((mac[0] ?? 0) & 1) === 0)) {
-    report({
-      code: 'mac-table-order',
-      severity: 'warning',
-      path: 'device.macTable',
-      reason: 'a unicast address behind a multicast one, where the filter does not look for it',
-      facts: { firstMulti },
-    });
+    reportWarning(
+      report,
+      'mac-table-order',
+      'device.macTable',
+      'a unicast address behind a multicast one, where the filter does not look for it',
+      { firstMulti },
+    );
   }
 }
 
@@ -103,13 +110,13 @@ function checkPairs(card: Card, state: VirtioState<TransportParts, NetState>, re
   const { pairs } = card.settings;
   const saved = state.device.maxQueuePairs;
   if ((saved ?? 1) !== pairs || (saved === undefined) !== (pairs === 1)) {
-    report({
-      code: 'queue-pairs',
-      severity: 'error',
-      path: 'device.maxQueuePairs',
-      reason: `${(saved ?? 1).toString(16)} != ${pairs.toString(16)}: queue pairs of the saved card, and of this one`,
-      facts: { found: saved ?? 1, expected: pairs },
-    });
+    reportError(
+      report,
+      'queue-pairs',
+      'device.maxQueuePairs',
+      `${(saved ?? 1).toString(16)} != ${pairs.toString(16)}: queue pairs of the saved card, and of this one`,
+      { found: saved ?? 1, expected: pairs },
+    );
   }
 }
 
@@ -117,13 +124,13 @@ function checkOffloads(state: VirtioState<TransportParts, NetState>, report: Rep
   const { currGuestOffloads } = state.device;
   const extra = (currGuestOffloads ?? 0n) & ~supportedOffloads(negotiated(state));
   if (extra === 0n) return;
-  report({
-    code: 'guest-offloads',
-    severity: 'warning',
-    path: 'device.currGuestOffloads',
-    reason: `0x${extra.toString(16)} switched on and not negotiated`,
-    facts: { currGuestOffloads: currGuestOffloads ?? 0n, extra },
-  });
+  reportWarning(
+    report,
+    'guest-offloads',
+    'device.currGuestOffloads',
+    `0x${extra.toString(16)} switched on and not negotiated`,
+    { currGuestOffloads: currGuestOffloads ?? 0n, extra },
+  );
 }
 
 /** Takes over a checked state. The features are in place. QEMU: `virtio_net_post_load_device` and `_virtio`. */

@@ -2,6 +2,8 @@ import {
   FEATURE,
   ISR,
   type Report,
+  reportError,
+  reportWarning,
   type TransportHost,
   type TransportModel,
   type VirtioState,
@@ -105,13 +107,13 @@ export class PciTransport implements TransportModel<PciParts> {
     const { space } = this.layout;
     const { config } = state.transport;
     if (config.length !== space.size) {
-      report({
-        code: 'config-space-size',
-        severity: 'error',
-        path: 'transport.config',
-        reason: `${config.length} bytes of configuration space, and this function has ${space.size}: one of them is PCI Express`,
-        facts: { found: config.length, expected: space.size },
-      });
+      reportError(
+        report,
+        'config-space-size',
+        'transport.config',
+        `${config.length} bytes of configuration space, and this function has ${space.size}: one of them is PCI Express`,
+        { found: config.length, expected: space.size },
+      );
       return;
     }
     const told = new Set<string>();
@@ -120,26 +122,25 @@ export class PciTransport implements TransportModel<PciParts> {
       const [whole = name] = name.split(':');
       if (told.has(whole)) continue;
       told.add(whole);
-      report({
-        code: 'config-space',
-        severity: 'error',
-        path: `transport.config[${hex(at)}]`,
-        reason: `Bad config data: i=${hex(at)} read: ${hex(read)} device: ${hex(device)} cmask: ${hex(cmask)} wmask: ${hex(wmask)} w1cmask: ${hex(w1cmask)} (${name})`,
-        facts: { offset: at, name, read, device, cmask, wmask, w1cmask },
-      });
+      reportError(
+        report,
+        'config-space',
+        `transport.config[${hex(at)}]`,
+        `Bad config data: i=${hex(at)} read: ${hex(read)} device: ${hex(device)} cmask: ${hex(cmask)} wmask: ${hex(wmask)} w1cmask: ${hex(w1cmask)} (${name})`,
+        { offset: at, name, read, device, cmask, wmask, w1cmask },
+      );
     }
     this.#checkExtra(state.subsections.extraState, report);
   }
 
   #checkExtra(extra: PciExtraState | undefined, report: Report): void {
     if (extra?.modernState === undefined || this.#modern !== undefined) return;
-    report({
-      code: 'modern-state',
-      severity: 'warning',
-      path: 'subsections.extraState.modernState',
-      reason: 'registers of the modern interface, which this function does not have',
-      facts: {},
-    });
+    reportWarning(
+      report,
+      'modern-state',
+      'subsections.extraState.modernState',
+      'registers of the modern interface, which this function does not have',
+    );
   }
 
   apply(state: VirtioState<PciParts, unknown>): void {
