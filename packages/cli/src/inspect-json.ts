@@ -3,7 +3,7 @@ import { machineEndian, type StreamSection } from '@virtkit/migration';
 import { bytesToJson, hex, type Json, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, fieldsOf, findingJson, findingsOf, matches, summarize } from './device.ts';
 import { fieldsUnder, fieldValue } from './field-path.ts';
-import type { InspectOptions } from './inspect.ts';
+import type { InspectOptions } from './inspect-options.ts';
 import type { Read } from './read.ts';
 
 /** The documented JSON form: `schema/inspect.schema.json`. */

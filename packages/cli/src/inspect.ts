@@ -11,16 +11,9 @@ import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
 import { type Examined, examine, fieldsOf, findingsOf, findingText, matches, summarize } from './device.ts';
 import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
 import { jsonText } from './inspect-json.ts';
+import type { InspectOptions } from './inspect-options.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
-
-/** Options of `virtkit inspect`. */
-export interface InspectOptions {
-  readonly json?: boolean;
-  readonly hex?: boolean;
-  readonly device?: string;
-  readonly path?: string;
-}
 
 /** What `inspect` found. */
 export interface Inspection {

@@ -16,6 +16,7 @@ export {
   type GuestOffloads,
   HDR_FLAG,
   type NetBackend,
+  type NetOffloads,
   type NetPort,
   type Packet,
   type PacketMeta,
@@ -23,7 +24,7 @@ export {
 export { CTRL_CLASS } from './live/control.ts';
 export type { NetCounters } from './live/counters.ts';
 export { NetDevice } from './live/device.ts';
-export type { Coalescing, NetOffloads, NetOptions } from './live/options.ts';
+export type { Coalescing, NetOptions } from './live/options.ts';
 export { HASH_REPORT, HASH_TYPE } from './live/rss.ts';
 export {
   MAC_TABLE_ENTRIES,

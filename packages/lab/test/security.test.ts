@@ -147,7 +147,6 @@ const RANGES: ReadonlySet<string> = new Set([
   'device-net/src/offload/layout.ts HEAD_MAX',
   'device-net/src/switch/switch.ts ENTRIES_MAX',
   'device-net/src/websocket/backend.ts REASON_MAX',
-  'device-states/src/console.ts PORTS_MAX',
   'migration/src/live/section-ids.ts GUESSED_MAX',
   'migration/src/live/section-ids.ts ID_MAX',
   'migration/src/parser.ts HEADER_MAX',

@@ -1,8 +1,8 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { SectionHeader } from './events.ts';
-import { be32 } from './split.ts';
 import type { StreamContext } from './structures.ts';
-import type { DescDevice, Vmdesc } from './vmdesc.ts';
+import type { DescDevice, Vmdesc } from './vmdesc-model.ts';
+import { be32 } from './wire.ts';
 
 /** Most that is said of one vmdesc. */
 const REPORTS_MAX = 16;

@@ -10,7 +10,8 @@ import {
 } from '@virtkit/vmstate';
 import type { StreamSection } from './model.ts';
 import { declarationOf, type Registry, registeredSection } from './registry.ts';
-import { type DescField, type DescVmsd, vmsdSize } from './vmdesc.ts';
+import { vmsdSize } from './vmdesc.ts';
+import type { DescField, DescVmsd } from './vmdesc-model.ts';
 
 /**
  * The fields of a section that is no virtio device: by its declaration in the registry, else by the stream's own vmdesc.

@@ -1,7 +1,7 @@
 import type { Finding } from '@virtkit/core';
 import type { Configuration } from './configuration.ts';
 import type { LibvirtHeader } from './libvirt.ts';
-import type { Vmdesc } from './vmdesc.ts';
+import type { Vmdesc } from './vmdesc-model.ts';
 
 /** How a section stands in the stream. */
 export type SectionKind = 'start' | 'part' | 'end' | 'full';

@@ -45,6 +45,7 @@ export {
   titleOf,
   type VirtioDevice,
 } from './virtio.ts';
-export { type DescDevice, type DescField, type DescVmsd, parseVmdesc, type Vmdesc } from './vmdesc.ts';
+export { parseVmdesc } from './vmdesc.ts';
+export type { DescDevice, DescField, DescVmsd, Vmdesc } from './vmdesc-model.ts';
 export { COMMAND, COMMANDS, RAM, TYPE } from './wire.ts';
 export { StreamWriter } from './writer.ts';

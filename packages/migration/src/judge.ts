@@ -1,9 +1,8 @@
 import type { StreamFinding } from './events.ts';
 import type { MigrationStream, StreamSection } from './model.ts';
 import { type Registry, splitIdstr } from './registry.ts';
-import { be32 } from './split.ts';
 import { findVirtio, lengthsOf } from './virtio.ts';
-import { TYPE } from './wire.ts';
+import { be32, TYPE } from './wire.ts';
 
 /**
  * What speaks against it that a stream was taken apart as its destination will do it: what the parser found, devices of the registry

@@ -3,7 +3,8 @@ import type { Configuration } from './configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader, type StreamFinding } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import { type ParserOptions, StreamParser } from './parser.ts';
-import { type DescDevice, DeviceList, parseVmdesc, type Vmdesc } from './vmdesc.ts';
+import { DeviceList, parseVmdesc } from './vmdesc.ts';
+import type { DescDevice, Vmdesc } from './vmdesc-model.ts';
 import { RAM } from './wire.ts';
 
 /** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */

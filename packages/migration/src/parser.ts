@@ -4,7 +4,7 @@ import { NullSink, type SectionHeader, type StreamSink } from './events.ts';
 import { lastNonZero } from './last-non-zero.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
 import { RamParser } from './ram.ts';
-import { be32, findFooter, plausibleNext } from './split.ts';
+import { findFooter, plausibleNext } from './split.ts';
 import {
   readCommand,
   readFooter,
@@ -16,7 +16,7 @@ import {
 } from './structures.ts';
 import { splitTail, trailingFinding } from './tail.ts';
 import { targetPageBits } from './target-page.ts';
-import { TYPE } from './wire.ts';
+import { be32, TYPE } from './wire.ts';
 
 /** Settings of a {@link StreamParser}; each has a default that suits QEMU's streams. */
 export interface ParserOptions {

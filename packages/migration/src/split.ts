@@ -1,5 +1,5 @@
 import type { SectionHeader } from './events.ts';
-import { COMMANDS, TYPE } from './wire.ts';
+import { be32, COMMANDS, TYPE } from './wire.ts';
 
 /** Could a section, command or the end of the stream begin at `at`? `unknown`: too few bytes are there. */
 export type Plausible = 'yes' | 'no' | 'unknown';
@@ -81,11 +81,4 @@ export function findHeader(
     if (plausibleNext(bytes, at, started) === 'yes') return at;
   }
   return -1;
-}
-
-export function be32(bytes: Uint8Array, at: number): number {
-  return (
-    (bytes[at] ?? 0) * 0x100_0000 +
-    (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
-  );
 }

@@ -3,7 +3,7 @@ import { Account } from './account.ts';
 import type { SectionHeader, StreamFinding } from './events.ts';
 import { lastNonZero } from './last-non-zero.ts';
 import type { RamParser } from './ram.ts';
-import { be32, findFooter, findHeader, type Plausible, plausibleNext } from './split.ts';
+import { findFooter, findHeader, type Plausible, plausibleNext } from './split.ts';
 import {
   endsSections,
   readCommand,
@@ -12,8 +12,9 @@ import {
   type StreamContext,
   tellSection,
 } from './structures.ts';
-import { deviceSize, findVmdesc, type Vmdesc } from './vmdesc.ts';
-import { TYPE } from './wire.ts';
+import { deviceSize, findVmdesc } from './vmdesc.ts';
+import type { Vmdesc } from './vmdesc-model.ts';
+import { be32, TYPE } from './wire.ts';
 
 /** What looking for other splittings than the one that is taken may cost, in bytes looked at for each byte there is. */
 const LOOKED_PER_BYTE = 64;

@@ -2,7 +2,7 @@ import { plainBytes } from '@virtkit/vmstate';
 import type { Configuration } from './configuration.ts';
 import type { RamBlock, SectionHeader, StreamFinding, StreamSink } from './events.ts';
 import type { LibvirtHeader } from './libvirt.ts';
-import type { Vmdesc } from './vmdesc.ts';
+import type { Vmdesc } from './vmdesc-model.ts';
 
 /**
  * Compares what a writer makes of a stream with the stream itself, while both go by. Give it the chunks with

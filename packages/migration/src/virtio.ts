@@ -19,7 +19,7 @@ import type { SectionHeader } from './events.ts';
 import type { StreamSection } from './model.ts';
 import type { SectionJudge } from './parser.ts';
 import { declarationOf, type Registry, splitIdstr } from './registry.ts';
-import type { DescVmsd } from './vmdesc.ts';
+import type { DescVmsd } from './vmdesc-model.ts';
 
 /** A virtio device found in a stream. */
 export interface VirtioDevice {

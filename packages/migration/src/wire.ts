@@ -51,3 +51,10 @@ export const RAM = {
 
 /** The only version of the `ram` section. */
 export const RAM_VERSION = 4;
+
+export function be32(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] ?? 0) * 0x100_0000 +
+    (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
+  );
+}

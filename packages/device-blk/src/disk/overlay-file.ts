@@ -1,7 +1,9 @@
 import { StateError } from '@virtkit/vmstate';
 import { Cluster, SECTOR } from './cluster.ts';
 import { crc32 } from './crc32.ts';
-import type { OverlayChunks } from './overlay.ts';
+
+/** Bytes of a file, in pieces: one array, a list of them, or what a stream yields. */
+export type OverlayChunks = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 // The file: all numbers little-endian.
 //

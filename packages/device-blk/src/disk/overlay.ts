@@ -2,7 +2,7 @@ import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend, Pending } from '../live/backend.ts';
 import { ArraySpans } from './array-spans.ts';
 import { Cluster, SECTOR } from './cluster.ts';
-import { readOverlay, writeOverlay } from './overlay-file.ts';
+import { type OverlayChunks, readOverlay, writeOverlay } from './overlay-file.ts';
 
 /** How an overlay is made. */
 export interface OverlayOptions {
@@ -11,9 +11,6 @@ export interface OverlayOptions {
   /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
   readonly discard?: 'ignore' | 'unmap';
 }
-
-/** Bytes of a file, in pieces: one array, a list of them, or what a stream yields. */
-export type OverlayChunks = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 const CLUSTER_DEFAULT = 1 << 16;
 const CLUSTER_MAX = 1 << 21;

@@ -41,7 +41,7 @@ function ringSize({ queues, subsections }: VirtioState): number {
 /** The value of `num-queues` that stands for QEMU's own choice. QEMU: `VIRTIO_BLK_AUTO_NUM_QUEUES` */
 const AUTO_NUM_QUEUES = 0xffff;
 /** Most queues that QEMU chooses by itself: one of its 1024 interrupt vectors is the configuration's. */
-const MOST_AUTO_QUEUES = 1023;
+const AUTO_QUEUES_MAX = 1023;
 /** Machine versions with which the default of a property changed. QEMU: `hw_compat_*` in `hw/core/machine.c` */
 const SINCE = {
   /** `num-queues` of a device on PCI is the number of CPUs. */
@@ -91,5 +91,5 @@ function queuesMadeBy(making: Making, state: VirtioState): number {
   const said = number === AUTO_NUM_QUEUES ? undefined : number;
   if (said !== undefined || !making.complete) return said ?? Math.max(state.queues.length, 1);
   const many = making.device.driver.includes('-pci') && isSince(making, SINCE.manyQueues);
-  return many ? Math.min(making.cpus, MOST_AUTO_QUEUES) : 1;
+  return many ? Math.min(making.cpus, AUTO_QUEUES_MAX) : 1;
 }

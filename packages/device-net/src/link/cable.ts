@@ -1,6 +1,5 @@
 import { HostError } from '@virtkit/core';
-import type { GuestOffloads, NetBackend, NetPort, PacketMeta } from '../live/backend.ts';
-import type { NetOffloads } from '../live/options.ts';
+import type { GuestOffloads, NetBackend, NetOffloads, NetPort, PacketMeta } from '../live/backend.ts';
 import { FramePacket } from './frame-packet.ts';
 
 /**

@@ -1,4 +1,16 @@
-import type { NetOffloads } from './options.ts';
+/** What a back end does with packets that a driver leaves incomplete, and may deliver incomplete. */
+export interface NetOffloads {
+  /** Checksums. */
+  readonly csum?: boolean;
+  /** TCP segmentation, IPv4 and IPv6, with ECN. Needs {@link csum}. */
+  readonly tso?: boolean;
+  /** UDP fragmentation. Needs {@link csum}. */
+  readonly ufo?: boolean;
+  /** UDP segmentation (QEMU 8.2 and later). Needs {@link csum}. */
+  readonly uso?: boolean;
+  /** Segmentation in UDP tunnels (QEMU 10.2 and later). Needs {@link csum}. */
+  readonly udpTunnel?: boolean;
+}
 
 /** What `struct virtio_net_hdr` says of a packet. All 0: a complete frame. Virtio 1.3 §5.1.6 */
 export interface PacketMeta {

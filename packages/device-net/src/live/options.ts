@@ -1,20 +1,6 @@
 import { HostError } from '@virtkit/core';
 import { NET_FEATURE } from '../features.ts';
-import type { NetBackend } from './backend.ts';
-
-/** What a back end does with packets that a driver leaves incomplete, and may deliver incomplete. */
-export interface NetOffloads {
-  /** Checksums. */
-  readonly csum?: boolean;
-  /** TCP segmentation, IPv4 and IPv6, with ECN. Needs {@link csum}. */
-  readonly tso?: boolean;
-  /** UDP fragmentation. Needs {@link csum}. */
-  readonly ufo?: boolean;
-  /** UDP segmentation (QEMU 8.2 and later). Needs {@link csum}. */
-  readonly uso?: boolean;
-  /** Segmentation in UDP tunnels (QEMU 10.2 and later). Needs {@link csum}. */
-  readonly udpTunnel?: boolean;
-}
+import type { NetBackend, NetOffloads } from './backend.ts';
 
 /**
  * Notification coalescing.

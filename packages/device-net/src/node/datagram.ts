@@ -4,8 +4,7 @@ import { Inbox } from '../link/inbox.ts';
 import { LinkCard, tell } from '../link/listener.ts';
 import { positive } from '../link/settings.ts';
 import { FRAME_MAX, FRAME_MIN, LinkCounters, type LinkEvent, type LinkOptions } from '../link/types.ts';
-import type { NetBackend, NetPort, Packet } from '../live/backend.ts';
-import type { NetOffloads } from '../live/options.ts';
+import type { NetBackend, NetOffloads, NetPort, Packet } from '../live/backend.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 
 /** A UDP endpoint; host: 127.0.0.1 if left out. */

@@ -11,8 +11,7 @@ import {
   type LinkOptions,
   type ReconnectOptions,
 } from '../link/types.ts';
-import type { NetBackend, NetPort, Packet } from '../live/backend.ts';
-import type { NetOffloads } from '../live/options.ts';
+import type { NetBackend, NetOffloads, NetPort, Packet } from '../live/backend.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 import { addressOf, checkAddress, dial, listen, peerOf, type StreamAddress, textOf } from './address.ts';
 import { FrameReader } from './reader.ts';

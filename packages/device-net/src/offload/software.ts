@@ -1,8 +1,8 @@
 import { HostError } from '@virtkit/core';
+import type { NetOffloads } from '../live/backend.ts';
 import { GSO, HDR_FLAG, type Packet } from '../live/backend.ts';
 import { checksumFits, neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
-import type { NetOffloads } from '../live/options.ts';
 import { complement, fold, sumWords } from './checksum.ts';
 import { HEAD_MAX, Layout, put16, u16 } from './layout.ts';
 

@@ -1,9 +1,8 @@
 import { HostError, later } from '@virtkit/core';
 import { tell } from '../link/listener.ts';
-import type { GuestOffloads, NetBackend, NetPort, Packet } from '../live/backend.ts';
+import type { GuestOffloads, NetBackend, NetOffloads, NetPort, Packet } from '../live/backend.ts';
 import { neededOffloads } from '../live/header.ts';
 import { OFFLOAD } from '../live/offload.ts';
-import type { NetOffloads } from '../live/options.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 import { Frame, FrameQueue } from './frame-queue.ts';
 import { MacTable } from './mac-table.ts';

@@ -1,7 +1,7 @@
 import { hex, isStateError, StateError } from '@virtkit/vmstate';
 import type { Configuration } from '../configuration.ts';
 import { NullSink, type RamBlock, type SectionHeader, type StreamFinding } from '../events.ts';
-import type { Vmdesc } from '../vmdesc.ts';
+import type { Vmdesc } from '../vmdesc-model.ts';
 import { COMMAND, COMMANDS, RAM } from '../wire.ts';
 import {
   bytesOf,

@@ -1,6 +1,6 @@
 import { HostError } from '@virtkit/core';
 import { fromLatin1, latin1 } from '@virtkit/vmstate';
-import type { DescDevice } from '../vmdesc.ts';
+import type { DescDevice } from '../vmdesc-model.ts';
 
 /** Bytes of a page: what the dirty log counts in and what the stream has. */
 export const PAGE = 4096;

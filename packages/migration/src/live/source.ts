@@ -1,6 +1,6 @@
 import { fromLatin1, vmdescText } from '@virtkit/vmstate';
 import type { SectionHeader } from '../events.ts';
-import type { DescDevice } from '../vmdesc.ts';
+import type { DescDevice } from '../vmdesc-model.ts';
 import { COMMAND, RAM, RAM_VERSION, VERSION } from '../wire.ts';
 import { StreamWriter } from '../writer.ts';
 import { Batch } from './batch.ts';

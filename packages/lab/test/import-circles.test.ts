@@ -1,0 +1,78 @@
+// No file imports itself by way of others, for types neither: what stands in a circle can only be read as a whole.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, normalize } from 'node:path/posix';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const PACKAGES = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Circles that are still to be opened, by one of their files. Nothing is added here. */
+const KNOWN: ReadonlySet<string> = new Set([
+  'core/src/live/device.ts',
+  'lockstep/src/our-machine.ts',
+  'transport-ccw/src/channel/subchannel.ts',
+  'transport-ccw/src/channel/reports.ts',
+  'v86/src/host.ts',
+]);
+
+/** The files of the project that each source file of a package imports, by path. */
+function importsOf(name: string): Map<string, readonly string[]> {
+  const root = `${name}/src`;
+  const files = readdirSync(join(PACKAGES, root), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => `${root}/${file}`);
+  return new Map(
+    files.map((file) => {
+      const text = readFileSync(join(PACKAGES, file), 'utf8');
+      const imports = [...text.matchAll(/\bfrom '(\.[^']+)'/g)];
+      return [file, imports.map(([, path = '']) => normalize(join(file, '..', path)))];
+    }),
+  );
+}
+
+/** The shortest way from a file back to itself; undefined: there is none. */
+function circleOf(start: string, imports: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const reachedFrom = new Map<string, string>();
+  const waiting = [start];
+  for (let at = waiting.shift(); at !== undefined; at = waiting.shift()) {
+    for (const next of imports.get(at) ?? []) {
+      if (next === start) return wayTo(at, reachedFrom);
+      if (reachedFrom.has(next)) continue;
+      reachedFrom.set(next, at);
+      waiting.push(next);
+    }
+  }
+  return undefined;
+}
+
+function wayTo(end: string, reachedFrom: ReadonlyMap<string, string>): string[] {
+  const way: string[] = [];
+  for (let at: string | undefined = end; at !== undefined; at = reachedFrom.get(at)) way.unshift(at);
+  return way;
+}
+
+describe('imports have no circles', () => {
+  const names = readdirSync(PACKAGES, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() && readdirSync(join(PACKAGES, entry.name)).includes('src') ? [entry.name] : [],
+  );
+
+  test.each(names)('%s', (name) => {
+    const imports = importsOf(name);
+    const circles = [...imports.keys()].flatMap((file) => {
+      const circle = circleOf(file, imports);
+      return circle === undefined || circle.some((each) => KNOWN.has(each)) ? [] : [circle.join(' → ')];
+    });
+    expect(circles).toEqual([]);
+  });
+
+  test('a circle would be found', () => {
+    const imports = new Map([
+      ['a.ts', ['b.ts']],
+      ['b.ts', ['c.ts']],
+      ['c.ts', ['a.ts']],
+      ['d.ts', ['a.ts']],
+    ]);
+    expect(circleOf('a.ts', imports)).toEqual(['a.ts', 'b.ts', 'c.ts']);
+    expect(circleOf('d.ts', imports)).toBeUndefined();
+  });
+});
