@@ -44,5 +44,7 @@ console.log(`guest: moved by ${state.length} bytes of state; ${served()} of 5 re
 
 // --- QEMU's: what it saved of its own virtio-rng goes on in this one
 const { saved, filled } = goOnFromQemu(limited(1000));
-console.log(`QEMU's device: loaded, saved to ${saved ? 'the same' : 'OTHER'} bytes, and ${filled} bytes for its guest`);
+console.log(
+  `QEMU's device: loaded, saved to ${saved ? 'the same' : 'OTHER'} bytes, and ${filled} bytes for its guest`,
+);
 if (served() !== 5 || !saved || filled !== 64) process.exitCode = 1;

@@ -1,4 +1,10 @@
-import { DriverError, type DriverTransport, type Interrupts, type Reach, type RingAddresses } from '@virtkit/testing';
+import {
+  DriverError,
+  type DriverTransport,
+  type Interrupts,
+  type Reach,
+  type RingAddresses,
+} from '@virtkit/testing';
 import type { Answer, Event, Message } from './messages.ts';
 
 /** The device as the driver reaches it, wherever that is. */

@@ -102,14 +102,17 @@ test.each([
   { type: 'EVENT_AVAIL', queue: 1024 },
   { type: 'EVENT_AVAIL', queue: 0.5 },
 ])('a message that makes no sense is refused: $type', (message) => {
-  const { host } = bench.build(
-    new BlkDevice({ backend: { size: 512, read() {}, write() {}, flush() {} } }),
-    { memory: map(new Uint8Array(4096)), rings: {}, onEvent: () => {} },
-  );
+  const { host } = bench.build(new BlkDevice({ backend: { size: 512, read() {}, write() {}, flush() {} } }), {
+    memory: map(new Uint8Array(4096)),
+    rings: {},
+    onEvent: () => {},
+  });
   expect(host.call(message as Message)).toEqual({ type: 'REFUSED' });
 });
 
-test('a guest works through messages to another thread, and its device moves', { timeout: 60_000 }, async () => {
+test('a guest works through messages to another thread, and its device moves', {
+  timeout: 60_000,
+}, async () => {
   const args = ['--import', 'tsx', '--conditions=@virtkit/source', 'src/main.ts'];
   const cwd = fileURLToPath(new URL('..', import.meta.url));
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd });
