@@ -47,7 +47,7 @@ function checked({ verdict, rest: [first = '', second = ''], section }) {
 }
 
 /**
- * `core/src/live/device.ts`, which cites the section, or `core/src/live/device.ts: part of one line`.
+ * `core/src/live/device-core.ts`, which cites the section, or `core/src/live/device-core.ts: part of one line`.
  *
  * @param {Section} section @param {string} source
  */
