@@ -5,66 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { ArraySpans } from '../src/disk/array-spans.ts';
 import { eachPiece } from '../src/live/pieces.ts';
 import { LentSpans } from '../src/live/spans.ts';
-
-/** A buffer in pieces of these lengths, which lie in arrays of their own, `n` bytes behind the beginning of the `n`th. */
-class Cut implements Spans {
-  readonly arrays: Uint8Array[];
-  readonly #lengths: readonly number[];
-
-  /** Filled with 1, 2, 3 and so on; around them there are 0xee. */
-  constructor(lengths: readonly number[]) {
-    let value = 0;
-    this.#lengths = lengths;
-    this.arrays = lengths.map((length, n) =>
-      Uint8Array.of(...Array<number>(n).fill(0xee), ...Array.from({ length }, () => ++value & 0xff), 0xee),
-    );
-  }
-
-  get count(): number {
-    return this.#lengths.length;
-  }
-  get total(): number {
-    return this.#lengths.reduce((sum, length) => sum + length, 0);
-  }
-  bytes = (i: number): Uint8Array => this.arrays[i] ?? new Uint8Array(0);
-  offset = (i: number): number => i;
-  length = (i: number): number => this.#lengths[i] ?? 0;
-
-  get content(): number[] {
-    return this.arrays.flatMap((array, n) => [...array.subarray(n, n + this.length(n))]);
-  }
-  copyTo(from: number, target: Uint8Array, at = 0, length = target.length - at): number {
-    const bytes = this.content.slice(from, from + length);
-    target.set(bytes, at);
-    return bytes.length;
-  }
-  copyFrom(from: number, source: Uint8Array, at = 0, length = source.length - at): number {
-    return this.#put(from, [...source.subarray(at, at + length)]);
-  }
-  fill(from: number, length: number, value: number): number {
-    return this.#put(from, Array<number>(length).fill(value));
-  }
-  u8 = (at: number): number => this.content[at] ?? -1;
-  u16 = (at: number, little: boolean): number => this.#number(at, 2, little);
-  u32 = (at: number, little: boolean): number => this.#number(at, 4, little);
-
-  #put(from: number, bytes: readonly number[]): number {
-    let put = 0;
-    for (let i = 0, at = 0; i < this.count; at += this.length(i), i++)
-      for (let n = 0; n < this.length(i); n++) {
-        const value = bytes[at + n - from];
-        if (value === undefined) continue;
-        this.bytes(i)[i + n] = value;
-        put++;
-      }
-    return put;
-  }
-  #number(at: number, length: number, little: boolean): number {
-    const bytes = this.content.slice(at, at + length);
-    if (bytes.length < length) return -1;
-    return Number(`0x${Buffer.from(little ? bytes.reverse() : bytes).toString('hex')}`);
-  }
-}
+import { Cut } from './cut.ts';
 
 /** Counts how often it is asked whether it has grown. */
 class Watched extends MappedMemory {

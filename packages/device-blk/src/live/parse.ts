@@ -9,7 +9,7 @@ const REQUEST_BYTES_MAX = REQUEST_SECTORS_MAX * 512 + 511;
 /** Why no answer is possible, in QEMU's words: the guest broke the device. Undefined if the request has a form. */
 export function malformed({ out, in: into }: Chain): string | undefined {
   if (out.count < 1 || into.count < 1) return 'virtio-blk missing headers';
-  if (out.length(0) < HEADER_BYTES && out.total < HEADER_BYTES) return 'virtio-blk request outhdr too short';
+  if (out.total < HEADER_BYTES) return 'virtio-blk request outhdr too short';
   if (into.length(into.count - 1) < 1) return 'virtio-blk request inhdr too short';
   return undefined;
 }
@@ -36,7 +36,7 @@ function sectorAt(bytes: Uint8Array, at: number, littleEndian: boolean): number 
 function inRange(sector: number, bytes: number, { blockSize }: Settings, capacity: number): boolean {
   if (bytes > REQUEST_BYTES_MAX) return false;
   if ((bytes & (blockSize - 1)) !== 0 || (sector & (blockSize / 512 - 1)) !== 0) return false;
-  return sector <= capacity && bytes >>> 9 <= capacity - sector;
+  return bytes >>> 9 <= capacity - sector;
 }
 
 /**
