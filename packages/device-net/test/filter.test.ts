@@ -108,3 +108,19 @@ it('runts: what is missing is 0', () => {
   for (let length = 0; length < 6; length++) expect(filter.accepts(new Uint8Array(length))).toBe(true);
   expect(filter.accepts(fromHex(ALL).subarray(0, 5))).toBe(false);
 });
+
+it('a tag is that of 802.1Q, and its VLAN has twelve bits', () => {
+  const filter = new RxFilter();
+  filter.reset(MAC_BYTES);
+  filter.promisc = 0;
+  filter.setVlan(0x305, true);
+  const accepts = (behind: string): boolean => filter.accepts(fromHex(`${ALL}${OTHER}${behind}0800`));
+  expect(['81000305', '8100f305', '81000005', '81000304', '81010005', '82000005'].map(accepts)).toEqual([
+    true,
+    true,
+    false,
+    false,
+    true,
+    true,
+  ]);
+});
