@@ -487,3 +487,54 @@ describe('PCI configuration access', () => {
     expect(rig.fn.configRead(data, 4)).toBe(3);
   });
 });
+
+describe('addresses of rings in the common configuration', () => {
+  const words = (fn: ReturnType<typeof makeRig>['fn']): number[] =>
+    [32, 36, 40, 44, 48, 52].map((offset) => fn.barRead(4, offset, 4));
+  const NONE = [0, 0, 0, 0, 0, 0];
+
+  test('each half stands at its own offset, and what is beside them is none of any queue', () => {
+    const { fn } = makeRig({ queues: 3 });
+    const written = [1, 2, 3, 4, 5, 6].map((n) => 0x1000 * n);
+    fn.barWrite(4, MODERN.QUEUE_SELECT, 2, 1);
+    written.forEach((value, n) => {
+      fn.barWrite(4, 32 + 4 * n, 4, value);
+    });
+    expect(words(fn)).toEqual(written);
+    for (const queue of [0, 2]) {
+      fn.barWrite(4, MODERN.QUEUE_SELECT, 2, queue);
+      expect(words(fn)).toEqual(NONE);
+      // the notification data, what is behind it, and offsets at which nothing begins
+      for (const offset of [56, 60, 64, 33, 34, 38, 50, 2, 30]) {
+        expect([offset, offset === 30 ? 0 : fn.barRead(4, offset, offset % 4 === 0 ? 4 : 1)]).toEqual([
+          offset,
+          0,
+        ]);
+        fn.barWrite(4, offset, offset % 4 === 0 ? 4 : 2, 0x7777);
+      }
+      expect(words(fn)).toEqual(NONE);
+    }
+    fn.barWrite(4, MODERN.QUEUE_SELECT, 2, 1);
+    expect(words(fn)).toEqual(written);
+  });
+
+  test('a wrong value for queue_enable is told with the queue', () => {
+    const { fn, events } = makeRig();
+    fn.barWrite(4, MODERN.QUEUE_SELECT, 2, 1);
+    fn.barWrite(4, MODERN.QUEUE_ENABLE, 2, 2);
+    expect(JSON.stringify(events)).toContain('"queue":1,"value":2');
+    expect(fn.barRead(4, MODERN.QUEUE_ENABLE, 2)).toBe(0);
+  });
+
+  test('the driver reads the window of features that it has chosen', () => {
+    const { fn } = makeRig();
+    for (const window of [0, 1, 7]) {
+      fn.barWrite(4, 0, 4, 2 * window);
+      fn.barWrite(4, MODERN.DRIVER_FEATURE_SELECT, 4, window);
+      expect([fn.barRead(4, 0, 4), fn.barRead(4, MODERN.DRIVER_FEATURE_SELECT, 4)]).toEqual([
+        2 * window,
+        window,
+      ]);
+    }
+  });
+});
