@@ -8,12 +8,15 @@
 // their reason in .ci/mutants.json). Survivors are listed in .mutants/PACKAGE.txt. Tests that need a QEMU or a browser do not take
 // part: those that kill must run everywhere. Sources are changed where they stand, and put back: run it in a worktree of its own.
 //
-// VIRTKIT_MUTANTS_JOBS   how many run at once; default 2
+// VIRTKIT_MUTANTS_QUICK=1  all changes in one process, one test after the other: twenty times faster, for tests that are quick
+// VIRTKIT_MUTANTS_LONGEST  then: tests that take more milliseconds try nothing; default 1000
+// VIRTKIT_MUTANTS_JOBS   else how many run at once; default 2
 // VIRTKIT_MUTANTS_TESTS  only these tests of the package, with commas between: `test/live/in-order.test.ts`. Quick while tests are
 //                        being written; what they kill is the least that all tests kill
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { quick } from './mutants-quick.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const out = `${root}.mutants`;
@@ -22,6 +25,7 @@ const ELSEWHERE = ['**/*qemu*.test.ts', '**/browser.test.ts', '**/rtc.test.ts'];
 /** @type {{ packages: Record<string, { files: string[], tests?: string[] }>, equivalent: { file: string, code: string, mutant: string, why: string }[] }} */
 const list = JSON.parse(readFileSync(`${root}.ci/mutants.json`, 'utf8'));
 
+const isQuick = process.env['VIRTKIT_MUTANTS_QUICK'] === '1';
 const someTests = process.env['VIRTKIT_MUTANTS_TESTS']?.split(',');
 
 const [only, ...named] = process.argv.slice(2);
@@ -31,9 +35,39 @@ for (const name of chosen) {
   const known = list.packages[name];
   const files = named.length > 0 ? named : (known?.files ?? []);
   if (files.length === 0) throw new Error(`no files of ${name} in .ci/mutants.json, and none named`);
-  poor += report(name, run(name, files, someTests ?? known?.tests ?? ['test/**/*.test.ts']));
+  const tests = someTests ?? known?.tests ?? ['test/**/*.test.ts'];
+  poor += report(name, isQuick ? await quickly(name, files, tests) : run(name, files, tests));
 }
 process.exitCode = poor > 0 ? 1 : 0;
+
+/**
+ * @param {string} name
+ * @param {string[]} tests
+ * @param {string} more settings of the tests
+ * @returns {string} a configuration of vitest
+ */
+function testConfig(name, tests, more) {
+  const path = `${out}/${name}.vitest.config.mjs`;
+  const globs = tests.map((test) => `packages/${name}/${test}`);
+  writeFileSync(
+    path,
+    `import base from ${JSON.stringify(`${root}vitest.config.ts`)};\nexport default { ...base, root: ${JSON.stringify(root)}, test: { ...base.test, include: ${JSON.stringify(globs)}, exclude: ${JSON.stringify(ELSEWHERE)}, reporters: ['default'], ${more} } };\n`,
+  );
+  return path;
+}
+
+/**
+ * @param {string} name
+ * @param {string[]} files
+ * @param {string[]} tests
+ */
+async function quickly(name, files, tests) {
+  mkdirSync(out, { recursive: true });
+  const runner = JSON.stringify(`${root}.ci/mutants-runner.mjs`);
+  // time is watched by the runner
+  const more = `runner: ${runner}, fileParallelism: false, maxWorkers: 1, testTimeout: 1e8, hookTimeout: 1e8, dangerouslyIgnoreUnhandledErrors: true`;
+  return quick(name, files, testConfig(name, tests, more), `${out}/${name}.journal`);
+}
 
 /**
  * @param {string} name
@@ -45,12 +79,7 @@ function run(name, files, tests) {
   const json = `${out}/${name}.json`;
   rmSync(json, { force: true });
   const folder = `packages/${name}`;
-  const vitest = `${out}/${name}.vitest.config.mjs`;
-  const globs = tests.map((test) => `${folder}/${test}`);
-  writeFileSync(
-    vitest,
-    `import base from ${JSON.stringify(`${root}vitest.config.ts`)};\nexport default { ...base, test: { ...base.test, include: ${JSON.stringify(globs)}, exclude: ${JSON.stringify(ELSEWHERE)}, reporters: ['default'] } };\n`,
-  );
+  const vitest = testConfig(name, tests, '');
   const config = `${out}/${name}.stryker.json`;
   writeFileSync(
     config,
