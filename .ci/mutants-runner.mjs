@@ -18,7 +18,8 @@ const longest = Number(process.env['VIRTKIT_MUTANTS_LONGEST'] ?? 1000);
 /** @type {any} */
 const world = globalThis;
 /** What the instrumented sources look at. */
-const switches = (world.__stryker__ ??= {});
+const switches = world.__stryker__ ?? {};
+world.__stryker__ = switches;
 
 /** @param {...unknown} words */
 const note = (...words) => appendFileSync(journal, `${JSON.stringify(words)}\n`);
