@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Chain, Spans, VirtQueueElement, Virtqueue } from '@virtkit/core';
 
 /** A buffer in pieces of these lengths, which lie in arrays of their own, `n` bytes behind the beginning of the `n`th. */
 export class Cut implements Spans {
@@ -57,5 +57,27 @@ export class Cut implements Spans {
     const bytes = this.content.slice(at, at + length);
     if (bytes.length < length) return -1;
     return Number(`0x${Buffer.from(little ? bytes.reverse() : bytes).toString('hex')}`);
+  }
+}
+
+/** A chain of these buffers that comes from no ring. */
+export class LooseChain implements Chain {
+  readonly index = 0;
+  readonly ndescs = 1;
+  readonly pieces: Int32Array = new Int32Array(0);
+  readonly out: Cut;
+  readonly in: Cut;
+
+  constructor(out: Cut, into: Cut) {
+    this.out = out;
+    this.in = into;
+  }
+
+  get queue(): Virtqueue {
+    throw new Error('nobody should ask for the queue');
+  }
+
+  element(): VirtQueueElement {
+    throw new Error('nobody should ask for the element');
   }
 }

@@ -1,14 +1,12 @@
 // What a back end is asked for, call by call: in pieces, in their order, with what has to be stable.
-import { type Chain, MappedMemory } from '@virtkit/core';
-import { type BlkBackend, BlkDevice, memoryDisk, type Pending } from '@virtkit/device-blk';
+import { MappedMemory } from '@virtkit/core';
+import type { BlkBackend, Pending } from '@virtkit/device-blk';
 import { describe, expect, test } from 'vitest';
 import { operate } from '../src/live/operate.ts';
 import { settle } from '../src/live/options.ts';
 import { type Operation, Request } from '../src/live/request.ts';
-import { Cut } from './cut.ts';
-import { Machine } from './machine.ts';
+import { Cut, LooseChain } from './cut.ts';
 
-const queue = new Machine(new BlkDevice({ backend: memoryDisk(4096) })).live.queue(0);
 const memory = new MappedMemory([{ gpa: 0, bytes: new Uint8Array(4096) }]);
 
 interface Asked {
@@ -53,20 +51,8 @@ function recorder(
 }
 
 function requestOf(operation: Operation, given: Partial<Request> = {}): Request {
-  if (queue === undefined) throw new Error('no queue');
   const request = new Request(() => {});
-  const element = (): never => {
-    throw new Error('not asked for');
-  };
-  const chain: Chain = {
-    queue,
-    index: 0,
-    ndescs: 1,
-    pieces: new Int32Array(0),
-    out: new Cut([16, 4096]),
-    in: new Cut([4096, 1]),
-    element,
-  };
+  const chain = new LooseChain(new Cut([16, 4096]), new Cut([4096, 1]));
   return Object.assign(request, { operation, chain, sector: 2, length: 512, ...given });
 }
 

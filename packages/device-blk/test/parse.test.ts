@@ -1,24 +1,17 @@
 // What a request says, before anything is done about it: its form, its place on the disk, its ranges.
 import type { Chain } from '@virtkit/core';
-import { BLK_S, BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { BLK_S, memoryDisk } from '@virtkit/device-blk';
 import { describe, expect, test } from 'vitest';
 import { type Settings, settle } from '../src/live/options.ts';
 import { malformed, parseRanges, parseTransfer, word } from '../src/live/parse.ts';
 import { type Operation, Request, RequestList } from '../src/live/request.ts';
-import { Cut } from './cut.ts';
-import { Machine } from './machine.ts';
-
-const queue = new Machine(new BlkDevice({ backend: memoryDisk(4096) })).live.queue(0);
+import { Cut, LooseChain } from './cut.ts';
 
 /** A chain whose buffers have these bytes, or so many. */
 function chainOf(out: Uint8Array | readonly number[], into: readonly number[] = [1]): Chain {
-  if (queue === undefined) throw new Error('no queue');
   const cut = new Cut(out instanceof Uint8Array ? [out.length] : out);
   if (out instanceof Uint8Array) cut.copyFrom(0, out);
-  const element = (): never => {
-    throw new Error('not asked for');
-  };
-  return { queue, index: 0, ndescs: 1, pieces: new Int32Array(0), out: cut, in: new Cut(into), element };
+  return new LooseChain(cut, new Cut(into));
 }
 
 function requestOf(operation: Operation): Request {
