@@ -128,7 +128,6 @@ const RANGES: ReadonlySet<string> = new Set([
   'device-blk/src/live/geometry.ts CYLINDERS_MAX',
   'device-blk/src/live/parse.ts REQUEST_BYTES_MAX',
   'device-blk/src/live/wire.ts REQUEST_SECTORS_MAX',
-  'device-blk/src/qemu/options.ts AUTO_QUEUES_MAX',
   'core/src/live/mapping.ts REGION_MAX',
   'core/src/state/element.ts ELEMENT_SEGMENTS_MAX',
   'device-net/src/layer.ts PAIRS_MAX',
@@ -147,6 +146,7 @@ const RANGES: ReadonlySet<string> = new Set([
   'device-net/src/offload/layout.ts HEAD_MAX',
   'device-net/src/switch/switch.ts ENTRIES_MAX',
   'device-net/src/websocket/backend.ts REASON_MAX',
+  'device-rng/src/live/options.ts TIMER_MAX',
   'migration/src/live/section-ids.ts GUESSED_MAX',
   'migration/src/live/section-ids.ts ID_MAX',
   'migration/src/parser.ts HEADER_MAX',
@@ -163,7 +163,7 @@ const RANGES: ReadonlySet<string> = new Set([
 ]);
 
 const PUBLISHED =
-  'cli compat core device-blk device-net device-states migration transport-ccw transport-mmio transport-pci v86 visit vmstate';
+  'cli compat core device-blk device-console device-net device-rng device-states migration transport-ccw transport-mmio transport-pci v86 visit vmstate';
 
 test('each bound of the sources is on the page, or is the range of a format', () => {
   const named = new Set(all.map(({ path, name }) => `${path.replace('packages/', '')} ${name}`));
