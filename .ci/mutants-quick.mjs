@@ -28,6 +28,7 @@ export async function quick(name, files, config, journal) {
     });
   };
   process.once('exit', putBack);
+  for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
   for (const { name: path, content } of instrumented.files) writeFileSync(path, content);
   writeFileSync(journal, '');
   for (let round = 0; round < ROUNDS_MAX; round++) {
@@ -93,7 +94,9 @@ async function runTests(config, journal) {
       appendFileSync(journal, `${JSON.stringify(['timeout', last[1]])}\n`);
     if (ended(journal) > before) stop();
   }, 2000);
+  process.once('exit', stop);
   await new Promise((resolve) => child.once('close', resolve));
+  process.off('exit', stop);
   clearInterval(watch);
 }
 
