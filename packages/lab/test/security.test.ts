@@ -131,6 +131,7 @@ const RANGES: ReadonlySet<string> = new Set([
   'core/src/live/mapping.ts REGION_MAX',
   'core/src/state/element.ts ELEMENT_SEGMENTS_MAX',
   'device-net/src/layer.ts PAIRS_MAX',
+  'device-blk/src/qemu/options.ts AUTO_QUEUES_MAX',
   'device-net/src/layer.ts RSS_TABLE_MAX',
   'device-net/src/live/card.ts ETHERNET_MAX',
   'device-net/src/live/control.ts PAIRS_MAX',
