@@ -1,10 +1,7 @@
 import type { Gpa, MemoryMap, MemoryRegion } from '@virtkit/core';
 
-/**
- * Bytes of a page. A part of a ring has to lie in one region, and drivers align a ring to its size rounded up to a power of two: rings
- * of 1024 entries, the largest, fit into pages of 64 KiB.
- */
-export const PAGE = 0x1_0000;
+/** Bytes of a page. Buffers, rings and tables of descriptors may lie in it as they like, and cross into the next one. */
+export const PAGE = 0x1000;
 
 /**
  * Guest memory of an emulator that has no flat array. A page is made when somebody first touches it, so that a guest with 64 GiB costs what

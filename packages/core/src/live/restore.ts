@@ -95,6 +95,16 @@ function checkQueueCount<T extends TransportParts, D>(
   report: Report,
 ): void {
   const limit = model.queueSizes.length;
+  // a save ends at the first queue without entries: what is behind it would be lost in the next one
+  const none = queues.findIndex(({ num }) => num === 0);
+  if (none !== -1)
+    report({
+      code: 'queue-size',
+      severity: 'error',
+      path: `queues[${none}].num`,
+      reason: `queue ${none} of ${queues.length} has no entries, and a save has only those in front of such a queue`,
+      facts: { queue: none, queues: queues.length },
+    });
   // a device type that makes as many queues as the state has checks the number itself
   if (model.makesQueues || queues.length <= limit) return;
   report({

@@ -311,6 +311,18 @@ describe('what is refused', () => {
     expect(live.check({ ...state, queues: [queue, queue, queue] })).toEqual([]);
   });
 
+  test('a queue without entries, behind which the next save would lose what there is', () => {
+    const { live } = new EchoMachine();
+    const state = live.capture();
+    const [first, second] = state.queues;
+    if (first === undefined || second === undefined) throw new Error('two queues expected');
+    const queues = [{ ...first, num: 0 }, second];
+    expect(live.check({ ...state, queues })).toMatchObject([
+      { code: 'queue-size', severity: 'error', path: 'queues[0].num', facts: { queue: 0, queues: 2 } },
+    ]);
+    expect(() => live.restore({ ...state, queues })).toThrow('queue 0 of 2 has no entries');
+  });
+
   test('what the state promises itself comes first, and alone', () => {
     const { live } = new EchoMachine({ wire: { check: () => expect.unreachable() } });
     const state = live.capture();
