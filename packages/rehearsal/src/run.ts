@@ -1,6 +1,8 @@
 // Programs that the rehearsal starts.
 import { spawn } from 'node:child_process';
 
+export const npm: string = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+
 /** Standard output of a program that ended with 0; otherwise throws what it printed. */
 export function run(command: string, args: readonly string[], cwd: string): Promise<string> {
   return new Promise((resolve, reject) => {

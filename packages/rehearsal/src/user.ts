@@ -1,14 +1,17 @@
 // What a user of the packages has: a folder with a program, and npm.
-import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Registry } from './registry.ts';
-import { run } from './run.ts';
+import { npm, run } from './run.ts';
 
 const GUEST = fileURLToPath(new URL('../guest/', import.meta.url));
-const typescript = dirname(createRequire(import.meta.url).resolve('typescript/package.json'));
-const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+const { resolve } = createRequire(import.meta.url);
+const folderOf = (name: string): string => dirname(resolve(`${name}/package.json`));
+
+/** Compilers: the one that the repository is checked with, and the oldest that the packages are said to work with. */
+export const COMPILERS = { newest: folderOf('typescript'), oldest: folderOf('typescript-5.4') } as const;
 
 /** A folder with a `package.json`, the guest program, and what npm has installed. */
 export class User {
@@ -38,8 +41,18 @@ export class User {
     return this.#npm('update');
   }
 
+  /** Gives the program the types of a platform, as this repository has them: `node`. */
+  async useTypesOf(platform: string): Promise<void> {
+    const types = join(this.folder, 'node_modules/@types');
+    await mkdir(types, { recursive: true });
+    await symlink(folderOf(`@types/${platform}`), join(types, platform), 'junction');
+    const config = join(this.folder, 'tsconfig.json');
+    const text = await readFile(config, 'utf8');
+    await writeFile(config, text.replace('"types": []', `"types": ["${platform}"]`));
+  }
+
   /** Compiles the program under `strict`, declarations of the packages included. */
-  async compile(compiler: string = typescript): Promise<void> {
+  async compile(compiler: string = COMPILERS.newest): Promise<void> {
     await run(process.execPath, [join(compiler, 'bin/tsc'), '-p', '.'], this.folder);
   }
 

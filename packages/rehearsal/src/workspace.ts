@@ -1,10 +1,10 @@
 // A copy of the repository in which releases are made: versions, change logs and tarballs as the release makes them,
 // and no trace of it in the repository itself.
-import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, realpath, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Registry } from './registry.ts';
-import { run } from './run.ts';
+import { npm, run } from './run.ts';
 
 /** The repository that the rehearsal belongs to. */
 export const repository = fileURLToPath(new URL('../../..', import.meta.url));
@@ -23,6 +23,7 @@ export interface Manifest {
   readonly version: string;
   readonly private?: boolean;
   readonly files?: readonly string[];
+  readonly exports?: Readonly<Record<string, unknown>>;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
@@ -114,6 +115,26 @@ export class Workspace {
     const which = names.map((name) => `--filter=${name}`);
     const to = ['--registry', registry.url, '--access', 'public', '--no-git-checks', '--no-provenance'];
     await pnpm(['-r', ...which, 'publish', ...to], this.root);
+  }
+
+  /**
+   * Publishes packages of others, as they are installed in this repository, so that npm finds what ours ask for.
+   *
+   * @param folders where they are installed, from the repository's root
+   */
+  async publishOthers(registry: Registry, folders: readonly string[]): Promise<void> {
+    const npmrc = join(this.root, '.npmrc');
+    await writeFile(npmrc, registry.npmrc);
+    for (const folder of folders) {
+      const from = await realpath(join(repository, folder));
+      const to = [
+        `--registry=${registry.url}`,
+        `--userconfig=${npmrc}`,
+        '--ignore-scripts',
+        '--no-provenance',
+      ];
+      await run(npm, ['publish', from, ...to], this.root);
+    }
   }
 
   /** Versions of the packages that are published, by name. */

@@ -9,9 +9,10 @@ import * as transportPci from '@virtkit/transport-pci';
 import * as vmstate from '@virtkit/vmstate';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { platforms, TYPESCRIPTS, typescript } from '../src/platforms.ts';
 import { type Registry, startRegistry } from '../src/registry.ts';
 import { run } from '../src/run.ts';
-import { User } from '../src/user.ts';
+import { COMPILERS, User } from '../src/user.ts';
 import { type Bump, buildAll, members, repository, Workspace } from '../src/workspace.ts';
 
 /** What the program of `guest` imports, and what these two packages share. */
@@ -153,6 +154,54 @@ const exports = Object.fromEntries(Object.entries(modules).map(([name, module]) 
   });
 });
 
+describe('all packages together', () => {
+  let user: User;
+
+  beforeAll(async () => {
+    // what our packages ask others for
+    const others = [
+      'packages/v86/node_modules/v86',
+      'packages/cli/node_modules/commander',
+      'packages/cli/node_modules/picocolors',
+    ];
+    await workspace.publishOthers(registry, others);
+    user = await User.create(join(home, 'all'), registry);
+    await user.install(...Object.keys(released));
+    const all = await members(workspace.root);
+    const entries = all
+      .filter(({ manifest }) => manifest.private !== true)
+      .flatMap(({ manifest }) =>
+        Object.keys(manifest.exports ?? {}).map((entry) => manifest.name + entry.slice(1)),
+      )
+      .filter((entry) => !entry.endsWith('/package.json'));
+    expect(entries.length).toBeGreaterThan(25);
+    const lines = entries.map((entry, index) => `import * as m${index} from '${entry}';`);
+    const list = entries.map((_, index) => `m${index}`).join(', ');
+    await writeFile(join(user.folder, 'program.ts'), `${lines.join('\n')}\nexport default [${list}];\n`);
+    // Entries for Node have its types.
+    await user.useTypesOf('node');
+  });
+
+  test('one core, one vmstate, whoever asks for them', async () => {
+    expect(await only(user, CORE)).toBe(released[CORE]);
+    expect(await only(user, VMSTATE)).toBe(released[VMSTATE]);
+  });
+
+  test.each(['newest', 'oldest'] as const)(
+    'TypeScript, the $0: declarations of all entries',
+    async (which) => {
+      await user.compile(COMPILERS[which]);
+    },
+  );
+
+  test('the command says its version', async () => {
+    const command = join(user.folder, 'node_modules/@virtkit/cli/dist/cli.js');
+    expect(await run(process.execPath, [command, '--version'], user.folder)).toBe(
+      `${released['@virtkit/cli']}\n`,
+    );
+  });
+});
+
 describe('npm update', () => {
   let user: User;
 
@@ -164,6 +213,7 @@ describe('npm update', () => {
   test('before it, a guest runs on the first release', async () => {
     expect(await only(user, CORE)).toBe(released[CORE]);
     await works(user);
+    await user.compile(COMPILERS.oldest);
   });
 
   test('brings a patch of core, and nothing breaks', async () => {
@@ -237,6 +287,27 @@ describe('a package of one release with all others of another', () => {
     );
     for (const each of names) expect(await only(user, each)).toBe(versions[each]);
     await works(user);
+  });
+});
+
+// What comes from npm's registry, and is 300 MB.
+describe.runIf(process.env['VIRTKIT_PLATFORMS'] === '1')('with VIRTKIT_PLATFORMS=1', () => {
+  test('all declarations, in every compiler between the oldest and the newest', async () => {
+    const folder = join(home, 'all');
+    for (const version of TYPESCRIPTS) {
+      const compiler = await typescript(version, home);
+      await run(process.execPath, [join(compiler, 'bin/tsc'), '-p', '.'], folder);
+    }
+  });
+
+  test('the guest, in other Nodes, Bun and Deno', async () => {
+    const user = await User.create(join(home, 'platforms'), registry);
+    await user.install(...IMPORTED);
+    await works(user);
+    const wanted = await user.run();
+    for (const { name, command, args } of await platforms(home)) {
+      expect(await run(command, [...args, 'out/program.js'], user.folder), name).toBe(wanted);
+    }
   });
 });
 
