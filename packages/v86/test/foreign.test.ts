@@ -1,7 +1,6 @@
 // A device type that virtkit does not have, behind Linux's driver for it; and what drivers seldom do.
 import { randomBytes } from 'node:crypto';
 import { memoryDisk } from '@virtkit/device-blk';
-import { findGuestKit, moduleClosure } from '@virtkit/lab/guest.ts';
 import { attach, moveGuest } from '@virtkit/v86';
 import { describe, expect, test } from 'vitest';
 import { Entropy } from './entropy.ts';
@@ -10,22 +9,9 @@ import { addDisk, delay, type Guest, linux, noGuest, scan, TIMEOUT_MS } from './
 const MIB = 1 << 20;
 const RNG_SLOT = 8;
 
-/** A module reaches the guest on a disk. */
-function moduleDisk(name: string): { readonly disk: ReturnType<typeof memoryDisk>; readonly bytes: number } {
-  const found = findGuestKit('i386');
-  if (!found.ok) throw new Error(found.reason);
-  const content = moduleClosure(found.kit, [name]).at(-1)?.content;
-  if (content === undefined) throw new Error(`no module ${name}`);
-  const disk = memoryDisk(Math.ceil(content.length / 512) * 512);
-  disk.bytes.set(content);
-  return { disk, bytes: content.length };
-}
-
 describe.skipIf(noGuest)('a device of somebody else', { timeout: TIMEOUT_MS }, () => {
-  const { disk, bytes } = noGuest ? { disk: memoryDisk(512), bytes: 0 } : moduleDisk('virtio_rng');
   const plug = (guest: Guest, mode: 'modern' | 'transitional'): Entropy => {
     const rng = new Entropy();
-    addDisk(guest, disk);
     attach(guest.emulator, rng, { slot: RNG_SLOT, mode, onEvent: (event) => guest.events.push(event) });
     return rng;
   };
@@ -36,7 +22,6 @@ describe.skipIf(noGuest)('a device of somebody else', { timeout: TIMEOUT_MS }, (
       const rng = plug(guest, mode);
       await scan(guest);
       const { shell } = guest;
-      await shell.run(`head -c ${bytes} /dev/vda > /tmp/rng.ko; insmod /tmp/rng.ko`);
       expect(await shell.run('cat /sys/class/misc/hw_random/rng_current')).toBe('virtio_rng.0');
       const read = 'dd if=/dev/hwrng bs=16 count=4 2>/dev/null | hexdump -v -e \'16/1 "%d " "\\n"\'';
       expect(gaps(await shell.run(read))).toBe(0);

@@ -26,4 +26,6 @@ export class AnyDevice implements DeviceModel {
   capture(): unknown {
     return this.#device;
   }
+  /** The state is its own already. */
+  apply(): void {}
 }
