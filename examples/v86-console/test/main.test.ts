@@ -22,7 +22,12 @@ test('what is typed reaches a shell in the guest, and what it says comes back', 
   program.stderr.on('data', (chunk: Buffer) => {
     errors += chunk.toString();
   });
-  program.stdin.end('tty; stty size; echo $((6 * 7)) is it; head -c 3000 /dev/hwrng | wc -c; exit\n');
+  // the size comes on another queue than what is typed, and may be later
+  const sized =
+    'n=0; while [ "$(stty size)" = "0 0" ] && [ $n -lt 50 ]; do usleep 100000; n=$((n + 1)); done';
+  program.stdin.end(
+    `${sized}; tty; stty size; echo $((6 * 7)) is it; head -c 3000 /dev/hwrng | wc -c; exit\n`,
+  );
   const [status] = (await once(program, 'close')) as [number];
   expect([status, errors]).toEqual([0, '']);
   expect(output).toContain('/dev/hvc0');
