@@ -1,10 +1,10 @@
 import type { Gpa } from '../contract/memory.ts';
 import type { DescriptorTable } from './descriptor-cursor.ts';
+import { readHalf, writeHalf } from './fenced-access.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 import type { QueueSetup } from './ring.ts';
 import type { RingViews } from './ring-base.ts';
-import { fence } from './split-ring.ts';
 
 /** Descriptor flags of packed rings, Virtio 1.3 §2.8.1. */
 export const DESC_AVAIL = 1 << 7;
@@ -161,19 +161,11 @@ export class PackedRing implements RingViews, DescriptorTable {
   }
 
   private read16(base: Gpa, offset: number): number {
-    const { memory, littleEndian, shared } = this;
-    if (!shared) return Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
-    fence();
-    const value = Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
-    // what the value shows to be there is read after it
-    fence();
-    return value;
+    return readHalf(this.memory, (base + offset) as Gpa, this.littleEndian, this.shared);
   }
 
   private write16(base: Gpa, offset: number, value: number): void {
-    if (this.shared) fence();
-    this.memory.writeU16((base + offset) as Gpa, value, this.littleEndian);
-    if (this.shared) fence();
+    writeHalf(this.memory, (base + offset) as Gpa, value, this.littleEndian, this.shared);
   }
 }
 

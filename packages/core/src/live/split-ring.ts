@@ -1,5 +1,6 @@
 import type { Gpa } from '../contract/memory.ts';
 import type { DescriptorTable } from './descriptor-cursor.ts';
+import { readHalf, writeHalf } from './fenced-access.ts';
 import type { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
 import type { QueueSetup } from './ring.ts';
@@ -152,19 +153,11 @@ export class SplitRing implements RingViews, DescriptorTable {
   }
 
   private read16(base: Gpa, offset: number): number {
-    const { memory, littleEndian, shared } = this;
-    if (!shared) return Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
-    fence();
-    const value = Math.max(0, memory.readU16((base + offset) as Gpa, littleEndian));
-    // what the value shows to be there is read after it
-    fence();
-    return value;
+    return readHalf(this.memory, (base + offset) as Gpa, this.littleEndian, this.shared);
   }
 
   private write16(base: Gpa, offset: number, value: number): void {
-    if (this.shared) fence();
-    this.memory.writeU16((base + offset) as Gpa, value, this.littleEndian);
-    if (this.shared) fence();
+    writeHalf(this.memory, (base + offset) as Gpa, value, this.littleEndian, this.shared);
   }
 
   /** Tells the dirty log, if there is one, of bytes of the used ring that were written through a view. */
@@ -177,12 +170,4 @@ export class SplitRing implements RingViews, DescriptorTable {
 function halves(region: Mapping, start: Gpa, length: number): Uint16Array {
   const first = (start - region.gpa) / 2;
   return region.halves.subarray(first, first + length);
-}
-
-const fenceWord =
-  typeof SharedArrayBuffer === 'undefined' ? undefined : new Int32Array(new SharedArrayBuffer(4));
-
-/** Orders what is read and written number by number, for a ring that another thread sees. */
-export function fence(): void {
-  if (fenceWord !== undefined) Atomics.add(fenceWord, 0, 0);
 }
