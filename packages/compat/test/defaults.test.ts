@@ -36,6 +36,8 @@ async function streamOf(
   qemu.stderr.on('data', (chunk: Buffer) => {
     errors += chunk;
   });
+  // A QEMU that refuses its command line closes the pipe; its words are on standard error.
+  qemu.stdin.on('error', () => {});
   const say = (execute: string, words: object = {}): void =>
     void qemu.stdin.write(`${JSON.stringify({ execute, arguments: words })}\n`);
   const done = new Promise<void>((resolve) => {
