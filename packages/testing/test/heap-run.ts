@@ -11,7 +11,7 @@ import { HEAP_CASES, type HeapCase } from './heap-cases.ts';
 
 const WARM_UP = 6000;
 const REQUESTS = 4096;
-const ROUNDS = 6;
+const ROUNDS = 4;
 /** Compilers have their own time, and on a busy machine that comes late. */
 const ROUNDS_MAX = 60;
 /** Less than any object for one request in thirty. */
