@@ -15,6 +15,7 @@
 //                        being written; what they kill is the least that all tests kill
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path/posix';
 import { fileURLToPath } from 'node:url';
 import { quick } from './mutants-quick.mjs';
 
@@ -48,7 +49,7 @@ process.exitCode = poor > 0 ? 1 : 0;
  */
 function testConfig(name, tests, more) {
   const path = `${out}/${name}.vitest.config.mjs`;
-  const globs = tests.map((test) => `packages/${name}/${test}`);
+  const globs = tests.map((test) => join('packages', name, test));
   writeFileSync(
     path,
     `import base from ${JSON.stringify(`${root}vitest.config.ts`)};\nexport default { ...base, root: ${JSON.stringify(root)}, test: { ...base.test, include: ${JSON.stringify(globs)}, exclude: ${JSON.stringify(ELSEWHERE)}, reporters: ['default'], ${more} } };\n`,

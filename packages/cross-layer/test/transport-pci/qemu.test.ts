@@ -3,8 +3,8 @@ import { type DeviceModel, MappedMemory, type VirtioState } from '@virtkit/core'
 import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
 import { findQemu, type QemuOptions, withQemu } from '@virtkit/lab';
 import { type DecodedVirtio, decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
+import { PciFunction, type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';
-import { PciFunction, type PciOptions, type PciParts, pci } from '../src/index.ts';
 import { firstDifference } from './bytes.ts';
 
 const TIMEOUT_MS = 60_000;

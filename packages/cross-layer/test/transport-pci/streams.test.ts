@@ -1,8 +1,8 @@
 import { type DeviceModel, hasFeature, isModern, negotiated, type VirtioState } from '@virtkit/core';
 import { BLK_FEATURE, BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { NET_FEATURE, NetDevice, type NetState } from '@virtkit/device-net';
+import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';
-import { PciFunction, type PciParts } from '../src/index.ts';
 import { firstDifference } from './bytes.ts';
 import { memoryFor, optionsFor, type SavedFunction, savedFunctions, streamFiles } from './corpus.ts';
 import { ReplayModel } from './replay-model.ts';

@@ -3,10 +3,10 @@ import { gunzipSync } from 'node:zlib';
 import { type Gpa, isModern, MappedMemory, negotiated, type VirtioState, virtioDevice } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk, memoryDisk } from '@virtkit/device-blk';
 import { decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
+import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
 import { describe, expect, test } from 'vitest';
-import { MmioDevice, type MmioParts, mmio } from '../src/index.ts';
 
-const corpus = new URL('../../lab/streams/', import.meta.url);
+const corpus = new URL('../../../lab/streams/', import.meta.url);
 const RAM = 256 << 20;
 
 /** Every virtio-blk on MMIO in the streams of real QEMUs. */

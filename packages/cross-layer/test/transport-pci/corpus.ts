@@ -6,9 +6,9 @@ import { net } from '@virtkit/device-net';
 import { type CaseInfo, pageRuns } from '@virtkit/lab';
 
 import { type DecodedVirtio, decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
-import { type PciOptions, type PciParts, pci } from '../src/index.ts';
+import { type PciOptions, type PciParts, pci } from '@virtkit/transport-pci';
 
-const corpus = new URL('../../lab/streams/', import.meta.url);
+const corpus = new URL('../../../lab/streams/', import.meta.url);
 const SUFFIX = '.mig.gz';
 const RAM_BYTES = 512 << 20;
 

@@ -6,7 +6,7 @@ import {
   negotiated,
   type VirtioState,
 } from '@virtkit/core';
-import type { PciParts } from '../src/index.ts';
+import type { PciParts } from '@virtkit/transport-pci';
 
 /** Features that core or the transport offers; the others are the device type's. */
 const NOT_THE_DEVICES = [24, 27, 28, 29, 30, 32, 33, 34, 35, 36, 37, 38, 40].reduce(

@@ -2,13 +2,6 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import type { TransportParts, VirtioCodec, VirtioState } from '@virtkit/core';
-import { decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
-import { ccw } from '@virtkit/transport-ccw';
-import { mmio } from '@virtkit/transport-mmio';
-import { pci } from '@virtkit/transport-pci';
-import { Reader, StateError, Writer } from '@virtkit/vmstate';
-import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
 import {
   type BalloonState,
   balloonState,
@@ -21,7 +14,14 @@ import {
   ninep,
   otherDevices,
   scsi,
-} from '../src/index.ts';
+} from '@virtkit/device-states';
+import { decodeVirtio, findVirtio, parseStream } from '@virtkit/migration';
+import { ccw } from '@virtkit/transport-ccw';
+import { mmio } from '@virtkit/transport-mmio';
+import { pci } from '@virtkit/transport-pci';
+import { Reader, StateError, Writer } from '@virtkit/vmstate';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
 
 const registry = { transports: [pci, ccw, mmio], devices: otherDevices };
 
@@ -32,7 +32,7 @@ interface Found<D> {
 
 /** A device of a stream of the laboratory. */
 function fromStream<D>(stream: string, name: string): Found<D> {
-  const bytes = gunzipSync(readFileSync(new URL(`../../lab/streams/${stream}.mig.gz`, import.meta.url)));
+  const bytes = gunzipSync(readFileSync(new URL(`../../../lab/streams/${stream}.mig.gz`, import.meta.url)));
   for (const section of parseStream(bytes).sections) {
     const device = findVirtio(section, registry);
     if (device?.name !== name) continue;
