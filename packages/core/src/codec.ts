@@ -4,7 +4,6 @@ import {
   jsonError,
   Reader,
   rest as restField,
-  StateError,
   type Trace,
   Writer,
 } from '@virtkit/vmstate';
@@ -17,6 +16,7 @@ import { checkVirtio } from './procedure/check.ts';
 import { type Layers, subsectionsOf } from './procedure/layers.ts';
 import { virtioLengths, virtioLoad } from './procedure/load.ts';
 import { virtioSave } from './procedure/save.ts';
+import { errorOf } from './report.ts';
 import { commonFields, coreQueue } from './state/common.ts';
 
 /** What {@link VirtioCodec.decode} and {@link VirtioCodec.encode} report on the way. */
@@ -90,8 +90,8 @@ export function virtioDevice<T extends TransportParts, D>(
     },
     load: (body, base, options) => {
       const state = decode(body, base, options);
-      const fatal = check(state).find((finding) => finding.severity === 'error');
-      if (fatal !== undefined) throw new StateError(fatal.code, fatal.reason, fatal.facts, fatal);
+      const error = errorOf(check(state));
+      if (error !== undefined) throw error;
       return state;
     },
     toJSON: (state) => stateToJson(state, layers),

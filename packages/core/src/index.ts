@@ -25,7 +25,7 @@ export { checkVirtio } from './procedure/check.ts';
 export type { Layers } from './procedure/layers.ts';
 export { virtioLoad } from './procedure/load.ts';
 export { virtioSave } from './procedure/save.ts';
-export { reportError, reportWarning } from './report.ts';
+export { errorOf, reportError, reportWarning } from './report.ts';
 export { deviceNames, FEATURE, ISR, STATUS, transportFeatures } from './spec.ts';
 export {
   ELEMENT_BYTES,

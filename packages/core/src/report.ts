@@ -1,5 +1,5 @@
-import type { Facts } from '@virtkit/vmstate';
-import type { Report } from './contract/finding.ts';
+import { type Facts, StateError } from '@virtkit/vmstate';
+import type { Finding, Report } from './contract/finding.ts';
 
 /**
  * Reports something that must not be loaded.
@@ -28,4 +28,10 @@ export function reportWarning(
   facts: Facts = {},
 ): void {
   report({ code, severity: 'warning', path, reason, facts });
+}
+
+/** The exception for the first of these findings that must not be loaded; undefined: all may be. */
+export function errorOf(findings: readonly Finding[]): StateError | undefined {
+  const finding = findings.find(({ severity }) => severity === 'error');
+  return finding && new StateError(finding.code, finding.reason, finding.facts, finding);
 }

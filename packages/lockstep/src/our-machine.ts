@@ -11,12 +11,12 @@ import {
 import { BlkDevice } from '@virtkit/device-blk';
 import { NetDevice } from '@virtkit/device-net';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
+import { codecFor } from './codec.ts';
 import { ContentDisk } from './content-disk.ts';
 import { NullDisk } from './null-disk.ts';
 import type { Operation } from './operation.ts';
 import { DESC } from './rings.ts';
 import { DISK_BYTES, DISK_SERIAL, diskContent, MAC, RAM_BYTES, type Setup } from './setup.ts';
-import { codecFor } from './state.ts';
 import type { View } from './view.ts';
 
 /** Faults behind which QEMU and we go different ways, for a reason: see DIFFERENCES.md of `@virtkit/transport-pci`. */

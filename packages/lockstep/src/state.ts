@@ -1,8 +1,7 @@
-import { type VirtioCodec, virtioDevice } from '@virtkit/core';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
 import { findVirtio, readStream } from '@virtkit/migration';
-import { type PciParts, pci } from '@virtkit/transport-pci';
+import { pci } from '@virtkit/transport-pci';
 import type { Json } from '@virtkit/vmstate';
 import type { Difference } from './difference.ts';
 import type { OurMachine } from './our-machine.ts';
@@ -95,9 +94,4 @@ function firstDifference(
 
 function show(value: Json | undefined): string {
   return value === undefined ? 'absent' : JSON.stringify(value);
-}
-
-export function codecFor(device: 'blk' | 'net'): VirtioCodec<PciParts, unknown> {
-  const codec = device === 'blk' ? virtioDevice(pci, blk) : virtioDevice(pci, net);
-  return codec as unknown as VirtioCodec<PciParts, unknown>;
 }

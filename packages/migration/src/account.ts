@@ -1,5 +1,6 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { SectionHeader } from './events.ts';
+import { streamFinding } from './finding.ts';
 import type { StreamContext } from './structures.ts';
 import type { DescDevice, Vmdesc } from './vmdesc-model.ts';
 import { be32 } from './wire.ts';
@@ -69,7 +70,7 @@ export class Account {
 
   report(code: string, path: string, reason: string, facts: Facts, offset: number): void {
     if (++this.#reports > REPORTS_MAX) return;
-    this.#context.sink.finding?.({ code, severity: 'error', layer: 'stream', path, reason, facts, offset });
+    this.#context.sink.finding?.(streamFinding(code, path, reason, facts, offset));
   }
 
   #nameOf(index: number): string {

@@ -1,4 +1,5 @@
 import type { StreamFinding } from './events.ts';
+import { streamFinding } from './finding.ts';
 import type { MigrationStream, StreamSection } from './model.ts';
 import { type Registry, splitIdstr } from './registry.ts';
 import { findVirtio, lengthsOf } from './virtio.ts';
@@ -17,18 +18,19 @@ export function judgeStream(stream: MigrationStream, registry: Registry): Stream
 
 function judgeSection(section: StreamSection, registry: Registry): StreamFinding[] {
   const { header, body, description } = section;
-  const place = { severity: 'error', layer: 'stream', path: header.idstr, offset: header.offset } as const;
+  const { idstr, offset } = header;
   const device = findVirtio(section, registry);
   const fields = description?.fields;
   const denied =
     device !== undefined && fields !== undefined && !fields.some(({ type }) => type === 'virtio')
       ? [
-          {
-            ...place,
-            code: 'vmdesc-type',
-            reason: `the bytes are a virtio device, and the vmdesc does not say so`,
-            facts: { section: header.idstr },
-          },
+          streamFinding(
+            'vmdesc-type',
+            idstr,
+            'the bytes are a virtio device, and the vmdesc does not say so',
+            { section: idstr },
+            offset,
+          ),
         ]
       : [];
   // a declared length is certain: what stands inside is the device's
@@ -38,12 +40,13 @@ function judgeSection(section: StreamSection, registry: Registry): StreamFinding
   if (hidden === undefined) return denied;
   return [
     ...denied,
-    {
-      ...place,
-      code: 'hidden-device',
-      reason: `section "${hidden.idstr}" stands inside, ${hidden.at} bytes behind its beginning: it is one of its own if this one ends in front of it`,
-      facts: { section: header.idstr, hidden: hidden.idstr, at: hidden.at },
-    },
+    streamFinding(
+      'hidden-device',
+      idstr,
+      `section "${hidden.idstr}" stands inside, ${hidden.at} bytes behind its beginning: it is one of its own if this one ends in front of it`,
+      { section: idstr, hidden: hidden.idstr, at: hidden.at },
+      offset,
+    ),
   ];
 }
 

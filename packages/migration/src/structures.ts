@@ -1,5 +1,6 @@
 import { hex, latin1, type Reader, StateError } from '@virtkit/vmstate';
 import type { SectionHeader, SectionKind, StreamSink } from './events.ts';
+import { streamFinding } from './finding.ts';
 import { COMMANDS, MAGIC, RAM_VERSION, TYPE, VERSION } from './wire.ts';
 
 const KINDS: Readonly<Record<number, SectionKind>> = {
@@ -64,15 +65,8 @@ export function tellSection(header: SectionHeader, context: StreamContext): void
 export function endsSections({ sink, open, started }: StreamContext, offset: number): void {
   for (const id of open) {
     const { idstr = '' } = started.get(id) ?? {};
-    sink.finding?.({
-      code: 'unfinished',
-      severity: 'error',
-      layer: 'stream',
-      path: idstr,
-      reason: `the stream ends in the middle of section "${idstr}": its last part has not come`,
-      facts: { section: idstr, id },
-      offset,
-    });
+    const reason = `the stream ends in the middle of section "${idstr}": its last part has not come`;
+    sink.finding?.(streamFinding('unfinished', idstr, reason, { section: idstr, id }, offset));
     return;
   }
 }

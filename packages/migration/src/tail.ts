@@ -1,6 +1,7 @@
 import { inside, Reader, StateError } from '@virtkit/vmstate';
 import { Account } from './account.ts';
 import type { SectionHeader, StreamFinding } from './events.ts';
+import { streamFinding } from './finding.ts';
 import { lastNonZero } from './last-non-zero.ts';
 import type { RamParser } from './ram.ts';
 import { findFooter, findHeader, type Plausible, plausibleNext } from './split.ts';
@@ -255,21 +256,15 @@ class TailSplitter {
     return bytes[at] !== TYPE.FULL || this.#account.isNext(bytes, at);
   }
 
-  #isAmbiguous(header: SectionHeader, ends: readonly number[]): void {
+  #isAmbiguous({ idstr, instanceId, offset }: SectionHeader, ends: readonly number[]): void {
     const [one = 0, other = one] = ends;
     const places =
       one === other
         ? 'at more places than could be looked at'
         : `at byte ${this.#input.base + one} or at byte ${this.#input.base + other}`;
-    this.#context.sink.finding?.({
-      code: 'ambiguous',
-      severity: 'error',
-      layer: 'stream',
-      path: header.idstr,
-      reason: `the section ends ${places}: its bytes do not tell, and a guest may have written what looks like an end`,
-      facts: { section: header.idstr, instance: header.instanceId },
-      offset: header.offset,
-    });
+    const reason = `the section ends ${places}: its bytes do not tell, and a guest may have written what looks like an end`;
+    const facts = { section: idstr, instance: instanceId };
+    this.#context.sink.finding?.(streamFinding('ambiguous', idstr, reason, facts, offset));
   }
 
   #isSaidWrongly(header: SectionHeader, size: number, found: number): void {
@@ -286,13 +281,6 @@ class TailSplitter {
 
 /** Something stands behind the end that is not zeros. */
 export function trailingFinding(bytes: number | undefined, offset: number): StreamFinding {
-  return {
-    code: 'trailing',
-    severity: 'error',
-    layer: 'stream',
-    path: '',
-    reason: `${bytes === undefined ? 'bytes' : `${bytes} bytes`} stand behind the end: QEMU does not read them, unless the stream ends elsewhere`,
-    facts: bytes === undefined ? {} : { bytes },
-    offset,
-  };
+  const reason = `${bytes === undefined ? 'bytes' : `${bytes} bytes`} stand behind the end: QEMU does not read them, unless the stream ends elsewhere`;
+  return streamFinding('trailing', '', reason, bytes === undefined ? {} : { bytes }, offset);
 }

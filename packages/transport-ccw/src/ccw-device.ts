@@ -6,16 +6,19 @@ import {
   type LiveDevice,
   type LiveOptions,
   type Report,
+  reportError,
+  reportWarning,
   type TransportHost,
   type TransportModel,
   type VirtioState,
 } from '@virtkit/core';
 import { hex } from '@virtkit/vmstate';
+import type { CommandEnding, ControlUnit } from './channel/control-unit.ts';
 import type { DataStream } from './channel/data-stream.ts';
 import { type ChannelDevice, SSID_MAX, VIRTUAL_CSSID } from './channel/devices.ts';
 import type { ChannelHost } from './channel/host.ts';
 import type { Ccw } from './channel/structures.ts';
-import { type CommandEnding, type ControlUnit, Subchannel } from './channel/subchannel.ts';
+import { Subchannel } from './channel/subchannel.ts';
 import { type CcwParts, ccw } from './layer.ts';
 import { executeVirtio } from './virtio/commands.ts';
 import { type IndicatorAddress, Indicators, NO_VECTOR } from './virtio/indicators.ts';
@@ -179,32 +182,17 @@ export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, Control
     for (const key of ['cssid', 'ssid', 'devno'] as const) {
       const [found, expected] = [sch[key], this.subchannel[key]];
       if (found === expected) continue;
-      report({
-        code: key,
-        severity: 'error',
-        path: `transport.sch.${key}`,
-        reason: `${hex(found)} != ${hex(expected)}: the state of another device`,
-        facts: { found, expected },
-      });
+      const reason = `${hex(found)} != ${hex(expected)}: the state of another device`;
+      reportError(report, key, `transport.sch.${key}`, reason, { found, expected });
     }
     if (sch.id.cuModel !== this.subchannel.id.cuModel) {
       const [found, expected] = [sch.id.cuModel, this.subchannel.id.cuModel];
-      report({
-        code: 'control-unit-model',
-        severity: 'warning',
-        path: 'transport.sch.id.cuModel',
-        reason: `control unit model ${found}, and this device has ${expected}`,
-        facts: { found, expected },
-      });
+      const reason = `control unit model ${found}, and this device has ${expected}`;
+      reportWarning(report, 'control-unit-model', 'transport.sch.id.cuModel', reason, { found, expected });
     }
     if (revision > this.maxRevision) {
-      report({
-        code: 'revision',
-        severity: 'error',
-        path: 'transport.revision',
-        reason: `revision ${revision}, at most ${this.maxRevision} here`,
-        facts: { revision, limit: this.maxRevision },
-      });
+      const reason = `revision ${revision}, at most ${this.maxRevision} here`;
+      reportError(report, 'revision', 'transport.revision', reason, { revision, limit: this.maxRevision });
     }
   }
 

@@ -46,6 +46,9 @@ export const s390Css = vmstate('s390_css', 1).fields({
   defaultCssid: u8,
 });
 
+/** The state of section `s390_css`. */
+export type CssState = ValueOf<typeof s390Css>;
+
 /** Subsection `qemu-s390-flic-full`, machines 9.1 and later. */
 const flicFull = vmstate('qemu-s390-flic-full', 1)
   .fields({ pending: u32, serviceParam: u32 })

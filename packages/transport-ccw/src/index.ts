@@ -10,6 +10,8 @@
  * @packageDocumentation
  */
 export { CcwDevice, type CcwOptions } from './ccw-device.ts';
+export type { SubchannelAddress } from './channel/address.ts';
+export type { CommandEnding, ControlUnit } from './channel/control-unit.ts';
 export type { DataStream } from './channel/data-stream.ts';
 export { type ChannelDevice, VIRTUAL_CSSID } from './channel/devices.ts';
 export type { ChannelHost, IoInterrupt } from './channel/host.ts';
@@ -24,23 +26,15 @@ export {
   type Scsw,
   type SenseId,
 } from './channel/structures.ts';
-export {
-  type CommandEnding,
-  type ConditionCode,
-  type ControlUnit,
-  Subchannel,
-  type SubchannelAddress,
-  type SubchannelState,
-} from './channel/subchannel.ts';
+export { type ConditionCode, Subchannel, type SubchannelState } from './channel/subchannel.ts';
 export {
   ChannelSubsystem,
   type ChannelSubsystemOptions,
-  type CssState,
   type InstructionEnding,
   type OperandAccess,
   type ProgramException,
 } from './channel/subsystem.ts';
-export { type FlicState, s390Css, s390Flic } from './companions.ts';
+export { type CssState, type FlicState, s390Css, s390Flic } from './companions.ts';
 export { type CcwParts, ccw } from './layer.ts';
 export {
   type CcwConfigState,

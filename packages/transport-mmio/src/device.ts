@@ -7,6 +7,7 @@ import {
   type LiveOptions,
   type QueueRegisters,
   type Report,
+  reportError,
   STATUS,
   type TransportHost,
   type TransportModel,
@@ -292,13 +293,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   check(state: VirtioState<MmioParts>, report: Report): void {
     const modern = state.subsections.extraState?.state !== undefined;
     if (modern === !this.#legacy) return;
-    report({
-      code: 'interface',
-      severity: 'error',
-      path: 'subsections.extraState',
-      reason: `state of a ${modern ? 'modern' : 'legacy'} device, and this one is ${this.#legacy ? 'legacy' : 'modern'}`,
-      facts: { modern, legacy: this.#legacy },
-    });
+    const reason = `state of a ${modern ? 'modern' : 'legacy'} device, and this one is ${this.#legacy ? 'legacy' : 'modern'}`;
+    reportError(report, 'interface', 'subsections.extraState', reason, { modern, legacy: this.#legacy });
   }
 
   apply(state: VirtioState<MmioParts>): void {

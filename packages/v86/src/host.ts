@@ -4,15 +4,8 @@ import { machineOf, type V86Cpu, type V86Emulator, type V86Machine } from './emu
 import { Lines } from './lines.ts';
 import { Mmio } from './mmio.ts';
 import { GuestRam } from './ram.ts';
-import type { Slot } from './slot.ts';
+import type { Running, Slot, SlotHost } from './slot.ts';
 import { match, STATE_INDEX, save } from './snapshot.ts';
-
-/** A v86 that is there, with our side of it. */
-interface Running {
-  readonly machine: V86Machine;
-  readonly mmio: Mmio;
-  readonly lines: Lines;
-}
 
 const hosts = new WeakMap<V86Emulator, Host>();
 
@@ -25,7 +18,7 @@ export function hostOf(emulator: V86Emulator): Host {
   return host;
 }
 
-export class Host {
+export class Host implements SlotHost {
   readonly ram = new GuestRam();
   /** Resolves when there is a machine. */
   readonly ready: Promise<void>;

@@ -1,8 +1,10 @@
 import { type DeviceEvent, type DeviceModel, HostError } from '@virtkit/core';
 import { type Bar, PciFunction, type PciOptions } from '@virtkit/transport-pci';
-import type { Host } from './host.ts';
-import { Line } from './lines.ts';
+import type { V86Machine } from './emulator.ts';
+import { Line, type Lines } from './lines.ts';
+import type { Mmio } from './mmio.ts';
 import { PortRange } from './ports.ts';
+import type { GuestRam } from './ram.ts';
 import { type Counters, Target } from './target.ts';
 
 /** How a device is attached: what {@link PciOptions} has, except what v86 is for. */
@@ -23,18 +25,32 @@ const IO_END = 0x1_0000;
 const MEMORY_END = 2 ** 32;
 const INTERRUPT_LINE = 0x3c;
 
+/** A v86 that is there, with our side of it. */
+export interface Running {
+  readonly machine: V86Machine;
+  readonly mmio: Mmio;
+  readonly lines: Lines;
+}
+
+/** What a slot needs of the emulator that it is in. */
+export interface SlotHost {
+  readonly ram: GuestRam;
+  /** @throws HostError if there is no machine yet */
+  readonly running: Running;
+}
+
 /** A slot of v86's PCI bus with a device in it, or about to. */
 export class Slot<D = unknown> {
   readonly slot: number;
   readonly function: PciFunction<D>;
   readonly target: Target;
-  readonly #host: Host;
+  readonly #host: SlotHost;
   readonly #onEvent: ((event: DeviceEvent) => void) | undefined;
   /** What takes a mapped BAR away, by BAR. */
   readonly #mapped = new Map<number, () => void>();
   line: Line | undefined;
 
-  constructor(host: Host, model: DeviceModel<D>, { slot, onEvent, ...options }: AttachOptions) {
+  constructor(host: SlotHost, model: DeviceModel<D>, { slot, onEvent, ...options }: AttachOptions) {
     if (!Number.isInteger(slot) || slot < 2 || slot > 31)
       throw new HostError(`slot ${slot}: 2 to 31 expected, 0 and 1 are v86's bridges`);
     this.slot = slot;

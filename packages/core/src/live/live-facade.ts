@@ -1,4 +1,3 @@
-import { StateError } from '@virtkit/vmstate';
 import type { DeviceModel } from '../contract/device-model.ts';
 import type { Finding } from '../contract/finding.ts';
 import type {
@@ -10,6 +9,7 @@ import type {
 } from '../contract/live-device.ts';
 import type { GuestMemory } from '../contract/memory.ts';
 import type { TransportParts, VirtioState } from '../contract/state.ts';
+import { errorOf } from '../report.ts';
 import { captureState } from './capture.ts';
 import type { DeviceCore } from './device-core.ts';
 import type { QueueSlot } from './queue-slot.ts';
@@ -114,12 +114,9 @@ export class LiveFacade<T extends TransportParts, D> implements LiveDevice<T, D>
 
   restore(state: VirtioState<T, D>, options?: RestoreOptions): void {
     const { findings, apply } = this.planRestore(state, options);
-    if (apply !== undefined) {
-      apply();
-      return;
-    }
-    const fatal = findings.find(({ severity }) => severity === 'error');
-    throw new StateError(fatal?.code ?? 'state', fatal?.reason ?? 'refused', fatal?.facts, fatal);
+    const error = errorOf(findings);
+    if (error !== undefined) throw error;
+    apply?.();
   }
 }
 

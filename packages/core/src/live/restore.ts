@@ -6,6 +6,7 @@ import type { RestoreOptions, RestorePlan } from '../contract/live-device.ts';
 import type { QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import { hasFeature, isModern, nameFeatures, negotiated } from '../features.ts';
 import { checkVirtio } from '../procedure/check.ts';
+import { reportError, reportWarning } from '../report.ts';
 import { FEATURE } from '../spec.ts';
 import type { DeviceCore } from './device-core.ts';
 import { checkInFlight } from './in-flight.ts';
@@ -64,13 +65,13 @@ function checkFeatures<T extends TransportParts, D>(
   const missing = features & ~offered;
   if (missing === 0n) return;
   const names = nameFeatures(missing, model.layer.features).map(({ bit, name }) => name ?? `bit ${bit}`);
-  report({
-    code: 'features',
-    severity: 'error',
-    path: state.subsections.features64 === undefined ? 'guestFeatures' : 'subsections.features64',
-    reason: `Features ${hex(features)} unsupported. Allowed features: ${hex(offered)}; not offered: ${names.join(', ')}`,
-    facts: { features, allowed: offered, missing },
-  });
+  reportError(
+    report,
+    'features',
+    state.subsections.features64 === undefined ? 'guestFeatures' : 'subsections.features64',
+    `Features ${hex(features)} unsupported. Allowed features: ${hex(offered)}; not offered: ${names.join(', ')}`,
+    { features, allowed: offered, missing },
+  );
 }
 
 function checkConfig<T extends TransportParts, D>(
@@ -80,13 +81,13 @@ function checkConfig<T extends TransportParts, D>(
 ): void {
   if (config.length === length) return;
   // QEMU copies what both have
-  report({
-    code: 'config-length',
-    severity: 'warning',
-    path: 'config',
-    reason: `${config.length} bytes of configuration space, and this device has ${length}`,
-    facts: { found: config.length, expected: length },
-  });
+  reportWarning(
+    report,
+    'config-length',
+    'config',
+    `${config.length} bytes of configuration space, and this device has ${length}`,
+    { found: config.length, expected: length },
+  );
 }
 
 function checkQueueCount<T extends TransportParts, D>(
@@ -98,21 +99,18 @@ function checkQueueCount<T extends TransportParts, D>(
   // a save ends at the first queue without entries: what is behind it would be lost in the next one
   const none = queues.findIndex(({ num }) => num === 0);
   if (none !== -1)
-    report({
-      code: 'queue-size',
-      severity: 'error',
-      path: `queues[${none}].num`,
-      reason: `queue ${none} of ${queues.length} has no entries, and a save has only those in front of such a queue`,
-      facts: { queue: none, queues: queues.length },
-    });
+    reportError(
+      report,
+      'queue-size',
+      `queues[${none}].num`,
+      `queue ${none} of ${queues.length} has no entries, and a save has only those in front of such a queue`,
+      { queue: none, queues: queues.length },
+    );
   // a device type that makes as many queues as the state has checks the number itself
   if (model.makesQueues || queues.length <= limit) return;
-  report({
-    code: 'queue-count',
-    severity: 'error',
-    path: 'queues',
-    reason: `${queues.length} queues, and this device has ${limit}`,
-    facts: { found: queues.length, limit },
+  reportError(report, 'queue-count', 'queues', `${queues.length} queues, and this device has ${limit}`, {
+    found: queues.length,
+    limit,
   });
 }
 
@@ -167,13 +165,8 @@ function checkQueues(
       continue;
     }
     const { fatal, reason, facts } = problem;
-    report({
-      code: 'queue-index',
-      severity: fatal ? 'error' : 'warning',
-      path: `queues[${slot.index}].lastAvailIdx`,
-      reason,
-      facts,
-    });
+    const tell = fatal ? reportError : reportWarning;
+    tell(report, 'queue-index', `queues[${slot.index}].lastAvailIdx`, reason, facts);
   }
 }
 

@@ -1,4 +1,4 @@
-import { type LiveDevice, type TransportParts, type VirtioState, virtioDevice } from '@virtkit/core';
+import { errorOf, type LiveDevice, type TransportParts, type VirtioState, virtioDevice } from '@virtkit/core';
 import {
   countedBytes,
   describe,
@@ -41,9 +41,10 @@ export function virtioSection<T extends TransportParts, D>(
     save: () => codec.encode(convert(device.capture())),
     load: (body) => {
       const state = codec.decode(body);
-      const wrong = device.check(state).find(({ severity }) => severity === 'error');
-      if (wrong !== undefined) throw new StateError(wrong.code, wrong.reason, wrong.facts, wrong);
-      return () => device.restore(state);
+      const { findings, apply } = device.planRestore(state);
+      const error = errorOf(findings);
+      if (error !== undefined) throw error;
+      return () => apply?.();
     },
     accepts: (body) => reads(() => codec.decode(body)),
     lengths: (bytes) => codec.lengths(bytes),

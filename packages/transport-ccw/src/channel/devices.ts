@@ -1,5 +1,6 @@
 import { HostError } from '@virtkit/core';
-import type { Subchannel, SubchannelAddress } from './subchannel.ts';
+import type { SubchannelAddress } from './address.ts';
+import type { Subchannel } from './subchannel.ts';
 
 /** A device as the channel subsystem has it; `CcwDevice` is one. */
 export interface ChannelDevice {
@@ -41,8 +42,8 @@ export type Found<T> =
 /** Devices by subchannel. */
 export class DeviceMap {
   readonly #devices = new Map<number, ChannelDevice>();
-  /** All of them: while states are restored, one may be in the way of another. */
-  readonly #attached = new Map<Subchannel, ChannelDevice>();
+  /** All of them, by their subchannels: while states are restored, one may be in the way of another. */
+  readonly #attached = new Map<SubchannelAddress, ChannelDevice>();
   /** Highest channel subsystem and subchannel set that the guest sees: 0 before it enables MCSS-E and MSS. */
   maxCssid = 0;
   maxSsid = 0;
@@ -80,7 +81,7 @@ export class DeviceMap {
   }
 
   /** A restored state has moved a subchannel. QEMU: `subch_dev_post_load`. */
-  move(subchannel: Subchannel, from: number): void {
+  move(subchannel: SubchannelAddress, from: number): void {
     const before = keyOf(subchannel, from);
     const device = this.#attached.get(subchannel);
     if (device === undefined) return;

@@ -1,4 +1,4 @@
-import type { Subchannel } from './subchannel.ts';
+import type { SubchannelAddress } from './address.ts';
 
 /** An I/O interrupt request. */
 export interface IoInterrupt {
@@ -20,8 +20,13 @@ export interface ChannelHost {
   adapterInterrupt(isc: number): void;
   /** Guest sees more than one channel subsystem (MCSS-E): it changes the {@link IoInterrupt.id}. */
   readonly mcsse?: boolean;
-  /** A restored state has moved a subchannel to another number. */
-  moved?(subchannel: Subchannel, from: number): void;
+  /**
+   * A restored state has moved a subchannel to another number.
+   *
+   * @param subchannel the subchannel itself, no copy: where it is now
+   * @param from its number before
+   */
+  moved?(subchannel: SubchannelAddress, from: number): void;
   /**
    * Length of an indicator area. QEMU shares one description between devices that name the same address, and the
    * first one's length is saved for all; undefined: nobody else uses the address.

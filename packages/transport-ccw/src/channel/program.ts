@@ -1,7 +1,19 @@
-import type { Gpa } from '@virtkit/core';
+import type { Gpa, GuestMemory } from '@virtkit/core';
 import { ACTL, CCW_FLAG, COMMAND, CSTAT, DSTAT, ORB0, PATH, SCSW_FLAGS, STCTL } from './bits.ts';
-import { CCW_BYTES, type Ccw, readCcw, SENSE_BYTES, SENSE_ID_BYTES, writeSenseId } from './structures.ts';
-import type { CommandEnding, Subchannel } from './subchannel.ts';
+import type { CommandEnding, ControlUnit } from './control-unit.ts';
+import type { DataStream } from './data-stream.ts';
+import {
+  CCW_BYTES,
+  type Ccw,
+  type Orb,
+  type Pmcw,
+  readCcw,
+  type Scsw,
+  SENSE_BYTES,
+  SENSE_ID_BYTES,
+  type SenseId,
+  writeSenseId,
+} from './structures.ts';
 
 /** Most commands without a data address in a program. */
 const NO_DATA_LIMIT = 255;
@@ -13,6 +25,31 @@ const COMMAND_LIMIT = 4096;
 /** How a program goes on: the next command, or an end. */
 type Step = CommandEnding | 'next' | 'suspended';
 
+/** What a channel program works on: a part of a subchannel. */
+export interface ProgramState {
+  readonly memory: GuestMemory;
+  readonly unit: ControlUnit;
+  /** The data area of the current command. */
+  readonly data: DataStream;
+  /** The operation request block of the start function. */
+  readonly orb: Orb;
+  readonly pmcw: Pmcw;
+  readonly scsw: Scsw;
+  /** What SENSE ID answers. */
+  readonly id: SenseId;
+  /** What BASIC SENSE answers, and clears: 32 bytes. */
+  readonly senseData: Uint8Array;
+  /** Guest address of the current channel command. */
+  channelProg: bigint;
+  /** The command before, if {@link lastCmdValid}. */
+  lastCmd: Ccw;
+  lastCmdValid: boolean;
+  /** Commands have format 1. */
+  ccwFmt1: boolean;
+  /** Commands without a data address in this program. */
+  ccwNoDataCnt: number;
+}
+
 /** Counters of one run of a program. */
 interface Run {
   readonly suspendAllowed: boolean;
@@ -20,7 +57,7 @@ interface Run {
 }
 
 /** Runs the channel program of a started or resumed subchannel to its end. QEMU: `sch_handle_start_func_virtual`. */
-export function startFunction(sch: Subchannel): void {
+export function startFunction(sch: ProgramState): void {
   const { scsw, orb } = sch;
   let suspendAllowed = true;
   if ((scsw.ctrl & ACTL.SUSP) === 0) {
@@ -44,7 +81,7 @@ export function startFunction(sch: Subchannel): void {
   endProgram(sch, runCommands(sch, { suspendAllowed, tics: 0 }));
 }
 
-function runCommands(sch: Subchannel, run: Run): Step {
+function runCommands(sch: ProgramState, run: Run): Step {
   for (let commands = 0; commands < COMMAND_LIMIT; commands++) {
     const step = runCommand(sch, run);
     if (step !== 'next') return step;
@@ -52,7 +89,7 @@ function runCommands(sch: Subchannel, run: Run): Step {
   return 'program-check';
 }
 
-function endProgram(sch: Subchannel, end: Step): void {
+function endProgram(sch: ProgramState, end: Step): void {
   const { scsw } = sch;
   scsw.ctrl &= ~ACTL.START_PEND;
   if (end === 'suspended') {
@@ -76,7 +113,7 @@ function endProgram(sch: Subchannel, end: Step): void {
 }
 
 /** One channel command. QEMU: `css_interpret_ccw`. */
-function runCommand(sch: Subchannel, run: Run): Step {
+function runCommand(sch: ProgramState, run: Run): Step {
   const ccw = fetchCommand(sch);
   if (ccw === undefined || (ccw.flags & CCW_FLAG.MIDA) !== 0) return 'program-check';
   if ((ccw.flags & CCW_FLAG.SUSPEND) !== 0) return run.suspendAllowed ? 'suspended' : 'program-check';
@@ -94,7 +131,7 @@ function runCommand(sch: Subchannel, run: Run): Step {
 }
 
 /** The command at the program's address, if it is one. */
-function fetchCommand(sch: Subchannel): Ccw | undefined {
+function fetchCommand(sch: ProgramState): Ccw | undefined {
   const at = sch.channelProg;
   if (at === 0n || (at & 7n) !== 0n || at >= (sch.ccwFmt1 ? 0x80000000n : 0x1000000n)) return undefined;
   const bytes = new Uint8Array(CCW_BYTES);
@@ -107,7 +144,7 @@ function fetchCommand(sch: Subchannel): Ccw | undefined {
 }
 
 /** TRANSFER IN CHANNEL. */
-function transfer(sch: Subchannel, ccw: Ccw, run: Run): Step {
+function transfer(sch: ProgramState, ccw: Ccw, run: Run): Step {
   if (sch.lastCmdValid && sch.lastCmd.cmdCode === COMMAND.TIC) return 'program-check';
   if (ccw.flags !== 0 || ccw.count !== 0 || run.tics === TIC_LIMIT) return 'program-check';
   run.tics++;
@@ -120,7 +157,7 @@ export function checksLength(ccw: Ccw): boolean {
   return (ccw.flags & CCW_FLAG.SLI) === 0 || (ccw.flags & CCW_FLAG.DC) !== 0;
 }
 
-function basicCommand(sch: Subchannel, ccw: Ccw): CommandEnding {
+function basicCommand(sch: ProgramState, ccw: Ccw): CommandEnding {
   switch (ccw.cmdCode) {
     case COMMAND.NOOP:
       return 'done';
@@ -142,7 +179,7 @@ function basicCommand(sch: Subchannel, ccw: Ccw): CommandEnding {
 }
 
 /** Stores as much of an answer as the command wants. */
-function storeUpTo(sch: Subchannel, ccw: Ccw, answer: Uint8Array, length: number): CommandEnding {
+function storeUpTo(sch: ProgramState, ccw: Ccw, answer: Uint8Array, length: number): CommandEnding {
   if (checksLength(ccw) && ccw.count !== length) return 'program-check';
   const stored = sch.data.write(answer, Math.min(ccw.count, length));
   sch.scsw.count = sch.data.residual;

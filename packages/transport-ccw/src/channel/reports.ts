@@ -1,4 +1,4 @@
-import type { CssState } from './subsystem.ts';
+import type { CssState } from '../companions.ts';
 
 /** A channel report word. */
 export interface ChannelReport {

@@ -1,10 +1,12 @@
 import type { GuestMemory } from '@virtkit/core';
 import type { ValueOf } from '@virtkit/vmstate';
 import type { subchannel } from '../subchannel.ts';
+import type { SubchannelAddress } from './address.ts';
 import { ACTL, CSTAT, DSTAT, FCTL, ISC_SHIFT, PATH, PMCW, PMCW_CHARS, SCSW_FLAGS, STCTL } from './bits.ts';
+import type { ControlUnit } from './control-unit.ts';
 import { DataStream } from './data-stream.ts';
 import type { ChannelHost, IoInterrupt } from './host.ts';
-import { startFunction } from './program.ts';
+import { type ProgramState, startFunction } from './program.ts';
 import {
   type Ccw,
   IRB_BYTES,
@@ -24,28 +26,6 @@ import {
 /** Condition code of an I/O instruction. */
 export type ConditionCode = 0 | 1 | 2 | 3;
 
-/** How a channel command ended. */
-export type CommandEnding = 'done' | 'command-reject' | 'program-check';
-
-/** The device behind a subchannel. */
-export interface ControlUnit {
-  /** Runs a command that is not one of those that every control unit knows. `data` is at the start of its data area. */
-  execute(ccw: Ccw, data: DataStream): CommandEnding;
-  /** The subchannel was disabled. */
-  disabled(): void;
-}
-
-/** Where a subchannel is. */
-export interface SubchannelAddress {
-  /** Channel subsystem; 0xfe is that of virtual devices. */
-  readonly cssid: number;
-  /** Subchannel set, 0 to 3. */
-  readonly ssid: number;
-  /** Subchannel number in its set. */
-  readonly schid: number;
-  readonly devno: number;
-}
-
 /** A subchannel's saved state. */
 export type SubchannelState = ValueOf<typeof subchannel>;
 
@@ -61,7 +41,7 @@ const PENDING = ACTL.RESUME_PEND | ACTL.START_PEND | ACTL.HALT_PEND | ACTL.CLEAR
  * A virtual subchannel: the instructions that work on it, each answering its condition code. Programs run to their end
  * inside {@link ssch}, and then an I/O interrupt is pending. Principles of Operation, chapter 14; QEMU `css_do_*`.
  */
-export class Subchannel {
+export class Subchannel implements SubchannelAddress, ProgramState {
   readonly cssid: number;
   readonly ssid: number;
   schid: number;

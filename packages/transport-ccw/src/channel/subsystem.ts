@@ -1,6 +1,6 @@
 import { type Gpa, type GuestMemory, guestMemory, type MemoryMap } from '@virtkit/core';
-import type { ValueOf } from '@virtkit/vmstate';
-import type { s390Css } from '../companions.ts';
+import type { CssState } from '../companions.ts';
+import type { SubchannelAddress } from './address.ts';
 import { type ChannelDevice, CSSID_MAX, DeviceMap, SSID_MAX, VIRTUAL_CSSID } from './devices.ts';
 import type { ChannelHost, IoInterrupt } from './host.ts';
 import { InterruptQueue, interruptWord, type PendingInterrupt } from './interrupts.ts';
@@ -48,9 +48,6 @@ export interface ChannelSubsystemOptions {
   /** A channel report is pending: the machine check that tells so. */
   readonly onChannelReport?: () => void;
 }
-
-/** The state of section `s390_css`. */
-export type CssState = ValueOf<typeof s390Css>;
 
 /** Low core: where the I/O interruption code is stored. */
 const LOWCORE_IO_CODE = 0xb8;
@@ -177,7 +174,7 @@ export class ChannelSubsystem implements ChannelHost {
     this.#onInterrupt?.();
   }
 
-  moved(subchannel: Subchannel, from: number): void {
+  moved(subchannel: SubchannelAddress, from: number): void {
     this.#devices.move(subchannel, from);
   }
 

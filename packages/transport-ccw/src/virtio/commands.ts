@@ -1,9 +1,9 @@
 import { type Gpa, QUEUE_MAX, type QueueRegisters, type TransportHost } from '@virtkit/core';
 import { ISC_MAX } from '../channel/bits.ts';
+import type { CommandEnding } from '../channel/control-unit.ts';
 import type { DataStream } from '../channel/data-stream.ts';
 import { checksLength } from '../channel/program.ts';
 import type { Ccw } from '../channel/structures.ts';
-import type { CommandEnding } from '../channel/subchannel.ts';
 import { CLASSIC_QUEUES, CONFIG_VECTOR, type Indicators, NO_VECTOR } from './indicators.ts';
 import type { VirtioProxy } from './proxy.ts';
 

@@ -1,0 +1,11 @@
+/** Where a subchannel is. */
+export interface SubchannelAddress {
+  /** Channel subsystem; 0xfe is that of virtual devices. */
+  readonly cssid: number;
+  /** Subchannel set, 0 to 3. */
+  readonly ssid: number;
+  /** Subchannel number in its set, 0 to 0xffff. */
+  readonly schid: number;
+  /** Device number, 0 to 0xffff. */
+  readonly devno: number;
+}
