@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -15,12 +16,13 @@ const ROUNDS_MAX = 200;
  * @param {string} name of the package
  * @param {string[]} files
  * @param {string} config of vitest
- * @param {string} journal
+ * @param {string} folder for journals
  * @returns {Promise<any>} as Stryker's JSON report has it
  */
-export async function quick(name, files, config, journal) {
+export async function quick(name, files, config, folder) {
   const paths = files.map((file) => `${root}packages/${name}/${file}`);
   const sources = paths.map((path) => readFileSync(path, 'utf8'));
+  const journal = journalOf(folder, paths, sources);
   const instrumented = await instrument(paths, sources);
   const putBack = () => {
     paths.forEach((path, i) => {
@@ -30,7 +32,6 @@ export async function quick(name, files, config, journal) {
   process.once('exit', putBack);
   for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
   for (const { name: path, content } of instrumented.files) writeFileSync(path, content);
-  writeFileSync(journal, '');
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const before = ended(journal);
     await runTests(config, journal);
@@ -55,6 +56,25 @@ async function instrument(paths, sources) {
   const options = { plugins: null, excludedMutations: [], ignorers: [] };
   const given = paths.map((path, i) => ({ name: path, mutate: true, content: sources[i] }));
   return new Instrumenter(logger).instrument(given, options);
+}
+
+/**
+ * The journal of these sources as they are. What a run before has shown of the same ones stays there with VIRTKIT_MUTANTS_AGAIN=1.
+ *
+ * @param {string} folder
+ * @param {string[]} paths
+ * @param {string[]} sources
+ */
+function journalOf(folder, paths, sources) {
+  const hash = createHash('sha256');
+  for (const text of [...paths, ...sources]) hash.update(`${text.length} ${text}`);
+  const journal = `${folder}/${hash.digest('hex').slice(0, 16)}.journal`;
+  const again = process.env['VIRTKIT_MUTANTS_AGAIN'] === '1' && existsSync(journal);
+  const kept = (again ? linesOf(journal) : []).filter(([what]) =>
+    ['covered', 'killed', 'timeout'].includes(what),
+  );
+  writeFileSync(journal, kept.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  return journal;
 }
 
 /** @param {string} journal @returns {any[]} whole lines */

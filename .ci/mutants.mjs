@@ -9,6 +9,7 @@
 // part: those that kill must run everywhere. Sources are changed where they stand, and put back: run it in a worktree of its own.
 //
 // VIRTKIT_MUTANTS_QUICK=1  all changes in one process, one test after the other: twenty times faster, for tests that are quick
+// VIRTKIT_MUTANTS_AGAIN=1  then: what is known of the same sources is not tried again: after a run that was cut off, or for tests that are new
 // VIRTKIT_MUTANTS_LONGEST  then: tests that take more milliseconds try nothing; default 1000
 // VIRTKIT_MUTANTS_JOBS   else how many run at once; default 2
 // VIRTKIT_MUTANTS_TESTS  only these tests of the package, with commas between: `test/live/in-order.test.ts`. Quick while tests are
@@ -67,7 +68,7 @@ async function quickly(name, files, tests) {
   const runner = JSON.stringify(`${root}.ci/mutants-runner.mjs`);
   // time is watched by the runner
   const more = `runner: ${runner}, fileParallelism: false, maxWorkers: 1, testTimeout: 1e8, hookTimeout: 1e8, dangerouslyIgnoreUnhandledErrors: true`;
-  return quick(name, files, testConfig(name, tests, more), `${out}/${name}.journal`);
+  return quick(name, files, testConfig(name, tests, more), out);
 }
 
 /**
