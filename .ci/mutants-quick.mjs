@@ -67,7 +67,8 @@ async function instrument(paths, sources) {
  */
 function journalOf(folder, paths, sources) {
   const hash = createHash('sha256');
-  for (const text of [...paths, ...sources]) hash.update(`${text.length} ${text}`);
+  for (const text of [...paths.map((path) => path.slice(root.length)), ...sources])
+    hash.update(`${text.length} ${text}`);
   const journal = `${folder}/${hash.digest('hex').slice(0, 16)}.journal`;
   const again = process.env['VIRTKIT_MUTANTS_AGAIN'] === '1' && existsSync(journal);
   const kept = (again ? linesOf(journal) : []).filter(([what]) =>
