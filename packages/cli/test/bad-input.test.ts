@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { acceptVirtio, decodeVirtio, findVirtio, parseStream, type VirtioDevice } from '@virtkit/migration';
 import { isStateError, leaves, type StateError } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { registry } from '../src/registry.ts';
 
 const streams = new URL('../../lab/streams/', import.meta.url);
@@ -36,7 +36,7 @@ const cases = [
 
 describe('a stream cut off', () => {
   const bytes = load('10.0.13/q100-s390-legacy-io');
-  it('gives one error with an offset, wherever it is cut', () => {
+  test('gives one error with an offset, wherever it is cut', () => {
     const end = bytes.lastIndexOf(0x7e) + 5;
     for (let length = 0; length < bytes.length; length++) {
       const error = errorOf(() => read(bytes.subarray(0, length)));
@@ -49,7 +49,7 @@ describe('a stream cut off', () => {
 });
 
 describe.each(cases)('%s', (name) => {
-  it('a body cut at every byte gives one error with layer, path and offset', () => {
+  test('a body cut at every byte gives one error with layer, path and offset', () => {
     for (const { section, codec } of devicesOf(name)) {
       const step = section.body.length > 100_000 ? 97 : 7;
       for (let length = 0; length < section.body.length; length += step) {
@@ -65,7 +65,7 @@ describe.each(cases)('%s', (name) => {
     }
   });
 
-  it('every number set to 0, 1, its maximum and the next power of two loads or gives one error', () => {
+  test('every number set to 0, 1, its maximum and the next power of two loads or gives one error', () => {
     for (const device of devicesOf(name)) {
       const { section, codec } = device;
       const { root } = decodeVirtio(device);
@@ -97,7 +97,7 @@ describe('the container', () => {
     copy.set(values, at);
     return copy;
   };
-  it.each([
+  test.each([
     ['no stream', () => Uint8Array.from(Buffer.from('this is a text file, not a stream')), 'magic'],
     ['nothing at all', () => new Uint8Array(0), 'truncated'],
     ['version 2', () => patched(7, 2), 'version'],
@@ -106,7 +106,7 @@ describe('the container', () => {
     expect(errorOf(() => read(make()))?.code).toBe(code);
   });
 
-  it('names an unknown subsection, and one that comes twice', () => {
+  test('names an unknown subsection, and one that comes twice', () => {
     const [device] = devicesOf('7.2.22/q72-pc-idle');
     if (device === undefined) throw new Error('no device');
     const { section, codec } = device;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { root, useCommand } from './command.ts';
 
 const { virtkit } = useCommand();
@@ -8,7 +8,7 @@ const pci = `${root}packages/lab/streams/10.0.13/q100-q35-inflight-mq.mig.gz`;
 const ccw = `${root}packages/lab/streams/10.0.13/q100-s390-io.mig.gz`;
 
 describe('virtkit', () => {
-  it('inspects: features, status and queues by name, requests in flight', () => {
+  test('inspects: features, status and queues by name, requests in flight', () => {
     const { status, stdout, stderr } = virtkit(['inspect', pci]);
     expect(status).toBe(0);
     expect(stderr).toBe('');
@@ -25,7 +25,7 @@ describe('virtkit', () => {
     }
   });
 
-  it('answers JSON that has what the schema requires', () => {
+  test('answers JSON that has what the schema requires', () => {
     const schema = JSON.parse(
       readFileSync(new URL('../schema/inspect.schema.json', import.meta.url), 'utf8'),
     ) as { readonly required: readonly string[] };
@@ -42,7 +42,7 @@ describe('virtkit', () => {
     expect(json.devices[1]?.state.queues).toHaveLength(3);
   });
 
-  it("takes a pipe, and a path in QEMU's spelling", () => {
+  test("takes a pipe, and a path in QEMU's spelling", () => {
     const { status, stdout } = virtkit(
       ['inspect', '--device', 'virtio-blk', '--path', 'queues[1].last_avail_idx', '-'],
       { input: gunzipSync(readFileSync(pci)) },
@@ -51,7 +51,7 @@ describe('virtkit', () => {
     expect(stdout).toMatch(/0x[0-9a-f]+\.\.0x[0-9a-f]+ {2}queues\[1\]\.lastAvailIdx = 5/);
   });
 
-  it('verifies, and prints the three columns', () => {
+  test('verifies, and prints the three columns', () => {
     expect(virtkit(['verify', ccw])).toMatchObject({
       status: 0,
       stdout: expect.stringContaining('encoded to the same bytes'),
@@ -74,7 +74,7 @@ describe('virtkit', () => {
     ]);
   });
 
-  it('says 1 for findings, 2 for usage, 3 for what it cannot read', () => {
+  test('says 1 for findings, 2 for usage, 3 for what it cannot read', () => {
     const bytes = gunzipSync(readFileSync(ccw));
     const damaged = bytes.slice();
     // the interruption subclass of the first device: byte 0x1ea of its body

@@ -5,7 +5,7 @@ import { gunzipSync } from 'node:zlib';
 import { acceptVirtio, findVirtio, parseStream } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { examine } from '../src/device.ts';
 import { inspect } from '../src/inspect.ts';
 import { readInput } from '../src/read.ts';
@@ -65,7 +65,7 @@ function apply({
 }
 
 describe('mutated real streams', () => {
-  it('what is found about a stream itself keeps to the schemas as well', async () => {
+  test('what is found about a stream itself keeps to the schemas as well', async () => {
     const home = mkdtempSync(join(tmpdir(), 'virtkit-mutate-'));
     const file = join(home, 'stream');
     try {
@@ -83,7 +83,7 @@ describe('mutated real streams', () => {
     }
   });
 
-  it('give no exception but ours, in bounded time', () => {
+  test('give no exception but ours, in bounded time', () => {
     fc.assert(
       fc.property(mutation, (change) => {
         const bytes = apply(change);
@@ -103,7 +103,7 @@ describe('mutated real streams', () => {
     );
   }, 120_000);
 
-  it('are shown, checked and stepped through without an exception, whatever is in them', async () => {
+  test('are shown, checked and stepped through without an exception, whatever is in them', async () => {
     const home = mkdtempSync(join(tmpdir(), 'virtkit-mutate-'));
     const file = join(home, 'stream');
     try {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { StreamWriter } from '@virtkit/migration';
 import { Writer } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { root, useCommand } from './command.ts';
 
 const { virtkit, shell, home } = useCommand();
@@ -25,7 +25,7 @@ const damaged = (): Uint8Array => {
 };
 
 describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
-  it.each([
+  test.each([
     ['an empty file', () => file('empty', new Uint8Array(0)), /there are no bytes at all/],
     ['a directory', () => home(), /virtkit-cli-\w+: is a directory/],
     ['no file', () => join(home(), 'missing'), /missing: no such file/],
@@ -61,18 +61,18 @@ describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
     expect(stdout).not.toMatch(/not told/);
   });
 
-  it('shows all that a cut gzip still has', () => {
+  test('shows all that a cut gzip still has', () => {
     const { stdout } = virtkit([command, file('nearly.gz', packed.subarray(0, -8))]);
     expect(stdout).toContain('virtio-net@/fe.0.beef');
   });
 
-  it.each([[[]], [['a', 'b']], [['--frobnicate', 'a']]])('wrong usage %j: 2', (more) => {
+  test.each([[[]], [['a', 'b']], [['--frobnicate', 'a']]])('wrong usage %j: 2', (more) => {
     const { status, stderr, stdout } = virtkit([command, ...more]);
     expect([status, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(/^error: /);
   });
 
-  it('takes gzip in several members, and a pipe', () => {
+  test('takes gzip in several members, and a pipe', () => {
     const members = Buffer.concat([gzipSync(plain.subarray(0, 1000)), gzipSync(plain.subarray(1000))]);
     const whole = virtkit([command, '-'], { input: plain });
     expect(whole).toMatchObject({ status: 0, stderr: '' });
@@ -83,13 +83,13 @@ describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
     });
   });
 
-  it('says nothing when its reader goes away', () => {
+  test('says nothing when its reader goes away', () => {
     const { status, stderr, stdout } = shell(`$V ${command} '${ccw}' | head -n 1`);
     expect([status, stderr]).toEqual([0, '']);
     expect(stdout.split('\n')).toHaveLength(2);
   });
 
-  it('refuses a small file that unpacks to commands without end, in little memory', () => {
+  test('refuses a small file that unpacks to commands without end, in little memory', () => {
     const head = plain.subarray(0, plain.indexOf('\x03ram') - 5);
     const commands = Buffer.alloc(40 << 20, Uint8Array.of(8, 0, 1, 0, 0));
     const bomb = file('bomb.gz', gzipSync(Buffer.concat([head, commands])));
@@ -103,13 +103,13 @@ describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
     expect(status).toBe(3);
   });
 
-  it.skipIf(!existsSync('/dev/full'))('says that a disk is full', () => {
+  test.skipIf(!existsSync('/dev/full'))('says that a disk is full', () => {
     const { status, stderr } = shell(`$V ${command} '${ccw}' > /dev/full`);
     expect(status).toBe(3);
     expect(stderr).toMatch(/^virtkit: standard output: [^\n]*\n$/);
   });
 
-  it('takes a closed standard input for an empty one', () => {
+  test('takes a closed standard input for an empty one', () => {
     expect(shell(`$V ${command} - <&-`)).toMatchObject({
       status: 3,
       stderr: expect.stringContaining('no bytes at all'),
@@ -118,14 +118,14 @@ describe.each(['inspect', 'verify', 'steps'])('virtkit %s', (command) => {
 });
 
 describe('virtkit', () => {
-  it('knows its version', () => {
+  test('knows its version', () => {
     const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
     expect(virtkit(['--version'])).toMatchObject({ status: 0, stdout: `${manifest.version}\n` });
     expect(virtkit(['--help'])).toMatchObject({ status: 0, stderr: '' });
     expect(virtkit([])).toMatchObject({ status: 2, stdout: '' });
   });
 
-  it('says 1 when there is nothing of that name', () => {
+  test('says 1 when there is nothing of that name', () => {
     expect(virtkit(['inspect', ccw, '--device', 'nosuch'])).toMatchObject({
       status: 1,
       stdout: '',
@@ -141,7 +141,7 @@ describe('virtkit', () => {
     expect([json.status, JSON.parse(json.stdout).devices]).toEqual([1, []]);
   });
 
-  it.each([
+  test.each([
     ['queues[0].last_avail_idx', 'queues[0].lastAvailIdx'],
     ['queues[0].vring.num', 'queues[0].num'],
     ['virtio/64bit_features', 'subsections.features64'],
@@ -157,13 +157,13 @@ describe('virtkit', () => {
     expect(JSON.parse(stdout).devices[0].fields).toEqual([expect.objectContaining({ path })]);
   });
 
-  it("finds fields by QEMU's own names in sections that are not virtio", () => {
+  test("finds fields by QEMU's own names in sections that are not virtio", () => {
     const { status, stdout } = virtkit(['inspect', ccw, '--device', 'timer', '--path', 'cpu_ticks_offset']);
     expect(status).toBe(0);
     expect(stdout).toMatch(/ cpu_ticks_offset = 0x[0-9a-f]+\n/);
   });
 
-  it('colours a terminal only, or where it is told to', () => {
+  test('colours a terminal only, or where it is told to', () => {
     const colored = (env: Readonly<Record<string, string>>): boolean =>
       virtkit(['inspect', ccw], { env }).stdout.includes('\x1b[');
     expect(colored({})).toBe(false);
@@ -173,7 +173,7 @@ describe('virtkit', () => {
     expect(colored({ COLUMNS: '10', TERM: 'dumb' })).toBe(false);
   });
 
-  it('does not let a stream drive the terminal', () => {
+  test('does not let a stream drive the terminal', () => {
     const out = new Writer();
     const writer = new StreamWriter((bytes, start, end) => out.raw(bytes.subarray(start, end)));
     writer.header(3);

@@ -1,5 +1,5 @@
 import { answerOf, type Verdict } from '@virtkit/compat';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
 const verdict = (severity: Verdict['severity']): Verdict => ({
   code: 'x',
@@ -9,7 +9,7 @@ const verdict = (severity: Verdict['severity']): Verdict => ({
 });
 
 describe('what verdicts come to', () => {
-  it.each([
+  test.each([
     [[], 'loads'],
     [['note'], 'loads'],
     [['note', 'depends'], 'depends'],

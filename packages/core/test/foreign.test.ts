@@ -1,12 +1,12 @@
 import { opaqueDevice, type Step } from '@virtkit/core';
 import { isStateError, leaves, nodeAt, Reader, Trace } from '@virtkit/vmstate';
-import { describe, expect, expectTypeOf, it } from 'vitest';
+import { describe, expect, expectTypeOf, test } from 'vitest';
 import { lampOnBus, lampState1 as state, told } from './foreign.ts';
 
 describe('a transport and a device type from outside', () => {
   const body = lampOnBus.encode(state);
 
-  it('lie where the procedure says', () => {
+  test('lie where the procedure says', () => {
     const text = (name: string): string => Buffer.from(name).toString('hex');
     const subsection = (name: string, ...fields: readonly string[]): string =>
       ['05', name.length.toString(16).padStart(2, '0'), text(name), '00000001', ...fields].join('');
@@ -29,14 +29,14 @@ describe('a transport and a device type from outside', () => {
     );
   });
 
-  it('come back from bytes and from JSON text', () => {
+  test('come back from bytes and from JSON text', () => {
     expect(lampOnBus.load(body)).toEqual(state);
     const json = JSON.parse(JSON.stringify(lampOnBus.toJSON(state)));
     expect(lampOnBus.fromJSON(json)).toEqual(state);
     expect(lampOnBus.encode(lampOnBus.fromJSON(json))).toEqual(body);
   });
 
-  it('give typed state', () => {
+  test('give typed state', () => {
     const loaded = lampOnBus.load(body);
     expectTypeOf(loaded.device.schedule).toEqualTypeOf<readonly number[]>();
     expectTypeOf(loaded.device.colour).toEqualTypeOf<number | undefined>();
@@ -45,7 +45,7 @@ describe('a transport and a device type from outside', () => {
     expectTypeOf(loaded.subsections.extraState?.generation).toEqualTypeOf<number | undefined>();
   });
 
-  it('have paths and byte ranges', () => {
+  test('have paths and byte ranges', () => {
     const trace = new Trace('', 100);
     lampOnBus.decode(body, 100, { trace });
     expect(nodeAt(trace.root, 'device.schedule[2]')).toMatchObject({ value: 65535, type: 'uint16' });
@@ -54,7 +54,7 @@ describe('a transport and a device type from outside', () => {
     for (const node of covered) expect(node.end).toBeGreaterThan(node.start);
   });
 
-  it('check, each its own layer', () => {
+  test('check, each its own layer', () => {
     const [queue, other] = state.queues;
     if (queue === undefined || other === undefined) throw new Error('two queues expected');
     const wrong = {
@@ -73,7 +73,7 @@ describe('a transport and a device type from outside', () => {
     );
   });
 
-  it('tell the steps of both procedures, with the bytes of each', () => {
+  test('tell the steps of both procedures, with the bytes of each', () => {
     const [saved, loaded]: [Step[], Step[]] = [[], []];
     lampOnBus.encode(state, { onStep: (step) => saved.push(step) });
     lampOnBus.decode(body, 0, { onStep: (step) => loaded.push(step) });
@@ -117,7 +117,7 @@ describe('a transport and a device type from outside', () => {
     expect(ranges(saved)).toEqual(ranges(loaded));
   });
 
-  it('are named in errors, wherever the body is cut', () => {
+  test('are named in errors, wherever the body is cut', () => {
     const codes = new Set<string>();
     for (let length = 0; length < body.length; length++) {
       try {
@@ -143,7 +143,7 @@ describe('a device that nobody knows', () => {
   /** What core's subsection would look like, written by a guest as often as it likes. */
   const place = Buffer.concat([Uint8Array.of(0x05, name.length), name, Uint8Array.of(0, 0, 0, 1, 1)]);
 
-  it("is looked at in 64 places that look like core's subsections, and no more", () => {
+  test("is looked at in 64 places that look like core's subsections, and no more", () => {
     for (const [count, expected] of [
       [0, 0],
       [1, 1],

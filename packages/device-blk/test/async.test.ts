@@ -1,6 +1,6 @@
 import { BLK_S, BLK_T, BlkDevice, type BlkOptions, memoryDisk } from '@virtkit/device-blk';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, type MachineOptions, pattern } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
 
@@ -17,7 +17,7 @@ function machine(how: MachineOptions = {}, options: Partial<BlkOptions> = {}) {
 }
 
 describe('a back end that takes its time', () => {
-  it.each<[string, MachineOptions]>([
+  test.each<[string, MachineOptions]>([
     ['split', {}],
     ['packed', { rings: { packed: true } }],
     ['in order', { rings: { inOrder: true } }],
@@ -57,7 +57,7 @@ describe('a back end that takes its time', () => {
     );
   });
 
-  it('is flushed after each write while the write cache is off', async () => {
+  test('is flushed after each write while the write cache is off', async () => {
     const { m, disk } = machine({ features: 1n << 32n });
     const write = m.write(3, pattern(512, 9));
     disk.finish();
@@ -69,7 +69,7 @@ describe('a back end that takes its time', () => {
     expect(write.status).toBe(BLK_S.OK);
   });
 
-  it('is given zeros piece by piece if it knows no better', async () => {
+  test('is given zeros piece by piece if it knows no better', async () => {
     const { m, disk } = machine();
     const request = m.submit(BLK_T.WRITE_ZEROES, 0, m.range(0, 256));
     m.kick();
@@ -83,7 +83,7 @@ describe('a back end that takes its time', () => {
     expect(disk.bytes.every((byte) => byte === 0)).toBe(true);
   });
 
-  it('does one segment after the other', async () => {
+  test('does one segment after the other', async () => {
     const { m, disk } = machine({}, { discard: { maxSegments: 3 } });
     const ranges = [m.range(1, 1), m.range(5, 0), m.range(9, 2)].flatMap((range) => [...range]);
     const request = m.submit(BLK_T.DISCARD, 0, Uint8Array.from(ranges));
@@ -97,7 +97,7 @@ describe('a back end that takes its time', () => {
     expect(request.status).toBe(BLK_S.OK);
   });
 
-  it('has queues that do not wait for each other', async () => {
+  test('has queues that do not wait for each other', async () => {
     const { m, disk } = machine({}, { queues: 4 });
     const requests = [0, 1, 2, 3].map((queue) => m.read(queue * 8, 512, queue));
     for (const index of [2, 0, 1, 0]) {
@@ -110,7 +110,7 @@ describe('a back end that takes its time', () => {
     expect(m.wire.notified).toEqual([2, 0, 3, 1]);
   });
 
-  it('finds guest memory again after it has grown', async () => {
+  test('finds guest memory again after it has grown', async () => {
     const disk = new SlowDisk(pattern(SECTORS * 512, 1));
     let ram = new Uint8Array(2 << 20);
     const m = new Machine(new BlkDevice({ backend: disk }), { ram: () => ram });
@@ -129,7 +129,7 @@ describe('a back end that takes its time', () => {
     expect(ram[request.statusAt]).toBe(BLK_S.OK);
   });
 
-  it('marks what was read as dirty', async () => {
+  test('marks what was read as dirty', async () => {
     const { m, disk } = machine();
     m.memory.startDirtyLog();
     const request = m.read(0, 512);
@@ -155,7 +155,7 @@ describe('a reset in mid-flight', () => {
     ['by a restore', (m) => m.live.restore(fresh())],
   ];
 
-  it.each(resets)('%s: nothing that comes late touches memory', async (_name, reset) => {
+  test.each(resets)('%s: nothing that comes late touches memory', async (_name, reset) => {
     const { m, disk } = machine();
     m.read(0, 4096);
     const write = pattern(512, 5);
@@ -176,7 +176,7 @@ describe('a reset in mid-flight', () => {
     expect(same(disk.bytes.subarray(32 * 512, 33 * 512), write)).toBe(true);
   });
 
-  it('keeps what comes after it behind what came before', async () => {
+  test('keeps what comes after it behind what came before', async () => {
     const { m, disk } = machine();
     m.write(10, pattern(512, 1));
     m.start();
@@ -193,7 +193,7 @@ describe('a reset in mid-flight', () => {
     expect(m.used()).toHaveLength(1);
   });
 
-  it('leaves other queues alone', async () => {
+  test('leaves other queues alone', async () => {
     const { m, disk } = machine({}, { queues: 2 });
     m.read(0, 512, 0);
     const other = m.read(8, 512, 1);
@@ -207,7 +207,7 @@ describe('a reset in mid-flight', () => {
     expect(m.disk.inFlight).toBe(0);
   });
 
-  it('can come from the host in the middle of an operation', () => {
+  test('can come from the host in the middle of an operation', () => {
     let act: ((m: Machine) => void) | undefined;
     const bytes = pattern(SECTORS * 512, 1);
     const backend = {
@@ -233,7 +233,7 @@ describe('a reset in mid-flight', () => {
 });
 
 describe('idle', () => {
-  it('waits for what resets have left behind, too', async () => {
+  test('waits for what resets have left behind, too', async () => {
     const { m, disk } = machine();
     let idle = false;
     await m.disk.idle();

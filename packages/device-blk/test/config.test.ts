@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { FEATURE, isHostError } from '@virtkit/core';
 import { BlkDevice, type BlkOptions, guessGeometry, memoryDisk } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine } from './machine.ts';
 
 const streams = new URL('../../lab/streams/', import.meta.url);
@@ -96,11 +96,11 @@ function optionsFor({
 
 describe('the devices of the collection', () => {
   const all = truths();
-  it('are enough to say something', () => {
+  test('are enough to say something', () => {
     expect(all.length).toBeGreaterThan(20);
   });
 
-  it.each(all.map((truth) => ({ name: truth.name, truth })))('$name', ({ truth }) => {
+  test.each(all.map((truth) => ({ name: truth.name, truth })))('$name', ({ truth }) => {
     const disk = new BlkDevice(optionsFor(truth));
     const on = (name: string): boolean => truth.properties[name] !== 'off';
     const { live, driver } = new Machine(disk, {
@@ -122,7 +122,7 @@ describe('the devices of the collection', () => {
 });
 
 describe('features', () => {
-  it('have SCSI, and not any layout, without VERSION_1', () => {
+  test('have SCSI, and not any layout, without VERSION_1', () => {
     const { features, getFeatures } = new BlkDevice({ backend: memoryDisk(512) });
     const disk = new BlkDevice({ backend: memoryDisk(512) });
     expect(features).toBe(0x6e54n);
@@ -130,7 +130,7 @@ describe('features', () => {
     expect(disk.getFeatures((1n << 27n) | (1n << 32n))).toBe((1n << 27n) | (1n << 32n));
   });
 
-  it.each<[Partial<BlkOptions>, bigint, number]>([
+  test.each<[Partial<BlkOptions>, bigint, number]>([
     [{}, 0x6e54n, 57],
     [{ queues: 2 }, 0x7e54n, 57],
     [{ readOnly: true }, 0x6e74n, 57],
@@ -161,7 +161,7 @@ describe('geometry', () => {
     return sector;
   };
 
-  it.each([
+  test.each([
     ['no table', 32768, new Uint8Array(512), [32, 16, 63]],
     ['nothing known', 131072, undefined, [130, 16, 63]],
     ['empty', 0, undefined, [2, 16, 63]],
@@ -177,7 +177,7 @@ describe('geometry', () => {
     expect(guessGeometry(sectors, first)).toEqual({ cylinders, heads, sectors: perTrack });
   });
 
-  it('is read from the disk if that can be had at once', () => {
+  test('is read from the disk if that can be had at once', () => {
     const content = new Uint8Array(32768 * 512);
     content.set(table([0, 7, 32, 100]));
     const config = (options: BlkOptions): number => {
@@ -198,7 +198,7 @@ describe('geometry', () => {
 
 describe('mistakes of the host program', () => {
   const backend = memoryDisk(4096);
-  it.each<[string, object]>([
+  test.each<[string, object]>([
     ['queueSize', { queueSize: 100 }],
     ['queueSize', { queueSize: 2 }],
     ['queueSize', { queueSize: 2048 }],
@@ -226,7 +226,7 @@ describe('mistakes of the host program', () => {
     }
   });
 
-  it('are told for disks and for sizes, too', () => {
+  test('are told for disks and for sizes, too', () => {
     expect(() => memoryDisk(100)).toThrow('multiple of 512');
     const m = new Machine(new BlkDevice({ backend: memoryDisk(4096) }));
     for (const sectors of [9, -1, 1.5, Number.NaN]) expect(() => m.disk.resize(sectors)).toThrow('resize');
@@ -236,7 +236,7 @@ describe('mistakes of the host program', () => {
 });
 
 describe('resize', () => {
-  it('tells the driver, and changes what is in range', () => {
+  test('tells the driver, and changes what is in range', () => {
     const backend = memoryDisk(8 * 512);
     const m = new Machine(new BlkDevice({ backend }));
     expect(m.read(8, 512).status).toBe(1);
@@ -258,7 +258,7 @@ describe('resize', () => {
     expect(m.wire.notified).toEqual([]);
   });
 
-  it('has no interrupt before the driver runs', () => {
+  test('has no interrupt before the driver runs', () => {
     const backend = memoryDisk(8 * 512);
     const m = new Machine(new BlkDevice({ backend }), { idle: true });
     m.disk.resize(4);
@@ -286,7 +286,7 @@ describe('write cache', () => {
     return { m, write };
   }
 
-  it.each([
+  test.each([
     ['taken', V1 | CONFIG_WCE | FLUSH, {}, 0],
     ['taken, and off', V1 | CONFIG_WCE | FLUSH, { writeCache: false }, 1],
     ['not taken, FLUSH taken', V1 | FLUSH, { writeCache: false }, 0],
@@ -298,7 +298,7 @@ describe('write cache', () => {
     expect(m.disk.writeCache).toBe(expected === 0);
   });
 
-  it('is the driver’s to switch, until a reset', () => {
+  test('is the driver’s to switch, until a reset', () => {
     const { m, write } = flushes(V1 | CONFIG_WCE | FLUSH);
     m.driver.config.read(32, 1);
     m.driver.config.write(32, 1, 0);
@@ -311,19 +311,19 @@ describe('write cache', () => {
     expect(write()).toBe(0);
   });
 
-  it('follows the cached bytes, as in QEMU, where the driver writes another field without having read', () => {
+  test('follows the cached bytes, as in QEMU, where the driver writes another field without having read', () => {
     const { m } = flushes(V1 | CONFIG_WCE | FLUSH);
     m.driver.config.write(0, 4, 77);
     expect(m.disk.writeCache).toBe(false);
     expect(m.driver.config.read(0, 4)).toBe(128);
   });
 
-  it('is the same for a legacy driver', () => {
+  test('is the same for a legacy driver', () => {
     expect(flushes(FLUSH, {}, true).write()).toBe(0);
     expect(flushes(0n, {}, true).write()).toBe(1);
   });
 
-  it('is kept over a save, also the driver’s choice', () => {
+  test('is kept over a save, also the driver’s choice', () => {
     for (const on of [0, 1]) {
       const { m } = flushes(V1 | CONFIG_WCE | FLUSH);
       m.driver.config.read(0, 4);

@@ -1,7 +1,7 @@
 // Known attacks on QEMU's disks, against ours. `pnpm cves` lists them all.
 import { virtioDevice } from '@virtkit/core';
 import { BLK_T, BlkDevice, type BlkOptions, blk, memoryDisk } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, pattern } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
 
@@ -16,7 +16,7 @@ function machineWith(options: Partial<BlkOptions> = {}) {
 }
 
 describe('requests that reach behind the disk or between its sectors', () => {
-  it.each([
+  test.each([
     ['CVE-2011-1750', 'half a sector too many', 63, 768],
     ['CVE-2011-1750', 'one byte', 0, 1],
     ['CVE-2011-1750', 'more than a sector, and none is whole', 0, 513],
@@ -35,7 +35,7 @@ describe('requests that reach behind the disk or between its sectors', () => {
 });
 
 describe('requests that a disk does not have', () => {
-  it.each([
+  test.each([
     ['CVE-2011-4127', 'a SCSI command that writes', 16, 512],
     ['CVE-2026-48914', 'a SCSI command with no place for its header', 16, 0],
     ['CVE-2026-48914', 'a SCSI command with a piece of one byte for its header', 16, 1],
@@ -67,7 +67,7 @@ describe('requests that a disk does not have', () => {
     expect(m.disk.inFlight).toBe(0);
   });
 
-  it('CVE-2026-5761: a report of zones into all of memory makes nothing of that size', () => {
+  test('CVE-2026-5761: a report of zones into all of memory makes nothing of that size', () => {
     const { m } = machineWith();
     const header = m.header(BLK_T.ZONE_REPORT, 0);
     const status = m.put(Uint8Array.of(0xee));
@@ -87,7 +87,7 @@ describe('requests that a disk does not have', () => {
 });
 
 describe('what the guest sees of the host', () => {
-  it('CVE-2024-8612: a read that fails gives back the status and not a byte more', async () => {
+  test('CVE-2024-8612: a read that fails gives back the status and not a byte more', async () => {
     const disk = new SlowDisk(new Uint8Array(DISK).fill(0x77));
     const m = new Machine(new BlkDevice({ backend: disk, queueSize: 16 }));
     const read = m.read(0, 4096);
@@ -99,7 +99,7 @@ describe('what the guest sees of the host', () => {
     expect(m.used()).toHaveLength(1);
   });
 
-  it('CVE-2024-8612: an identity that is shorter than its field ends with a zero, and nothing follows', () => {
+  test('CVE-2024-8612: an identity that is shorter than its field ends with a zero, and nothing follows', () => {
     const m = new Machine(new BlkDevice({ backend: memoryDisk(DISK), queueSize: 16, serial: 'ab' }));
     const request = m.submit(BLK_T.GET_ID, 0, 20);
     m.kick();
@@ -118,7 +118,7 @@ describe('saved disks that are not loaded', () => {
   });
   const layout = { queue: false, ndescs: 'none', byteOrder: 'little' } as const;
 
-  it.each([
+  test.each([
     [
       'CVE-2016-5403',
       'more requests in flight than the ring has entries',
@@ -152,7 +152,7 @@ describe('saved disks that are not loaded', () => {
 });
 
 describe('disks that are reached while they work', () => {
-  it.each([
+  test.each([
     ['CVE-2024-3446', 'kicks', true, (m: Machine) => m.driver.kick(0)],
     ['CVE-2024-3446', 'kicks, of requests that are done one by one', false, (m: Machine) => m.driver.kick(0)],
     ['CVE-2021-3750', 'resets the disk', true, (m: Machine) => m.live.reset()],

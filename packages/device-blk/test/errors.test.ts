@@ -8,7 +8,7 @@ import {
   type BlkStop,
   memoryDisk,
 } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, type MachineOptions, pattern } from './machine.ts';
 import { settle } from './slow-disk.ts';
 
@@ -63,7 +63,7 @@ describe.each([
   }
 
   /** policy for reads, for writes, error, status of a read, of a write (undefined: the machine stops). */
-  it.each<[BlkOptions['rerror'], BlkOptions['werror'], string, number | undefined, number | undefined]>([
+  test.each<[BlkOptions['rerror'], BlkOptions['werror'], string, number | undefined, number | undefined]>([
     [undefined, undefined, 'EIO', BLK_S.IOERR, BLK_S.IOERR],
     [undefined, undefined, 'ENOSPC', BLK_S.IOERR, undefined],
     ['report', 'report', 'ENOSPC', BLK_S.IOERR, BLK_S.IOERR],
@@ -99,7 +99,7 @@ describe.each([
     }
   });
 
-  it('are tried again when the machine goes on, as often as it takes', async () => {
+  test('are tried again when the machine goes on, as often as it takes', async () => {
     const { m, disk, state, stops } = machine({ werror: 'stop', rerror: 'stop' });
     state.code = 'EIO';
     const data = pattern(1024, 3);
@@ -125,7 +125,7 @@ describe.each([
     expect(Buffer.compare(disk.bytes.subarray(2048, 3072), data)).toBe(0);
   });
 
-  it('are in the state, and tried again elsewhere', async () => {
+  test('are in the state, and tried again elsewhere', async () => {
     const { m, state } = machine({ werror: 'stop', queues: 3 });
     state.code = 'EIO';
     const data = pattern(512, 8);
@@ -156,7 +156,7 @@ describe.each([
     expect(next.wire.notified).toEqual([2]);
   });
 
-  it('are forgotten with a reset', async () => {
+  test('are forgotten with a reset', async () => {
     const { m, state } = machine({ werror: 'stop' });
     state.code = 'ENOSPC';
     m.write(0, new Uint8Array(512));
@@ -174,7 +174,7 @@ describe.each([
     expect(m.used()).toHaveLength(1);
   });
 
-  it('of a write to a read-only disk are reported, whatever the policy', async () => {
+  test('of a write to a read-only disk are reported, whatever the policy', async () => {
     for (const werror of ['stop', 'ignore', 'report', 'enospc'] as const) {
       const { m } = machine({ werror, readOnly: true });
       const requests = [
@@ -188,7 +188,7 @@ describe.each([
     }
   });
 
-  it('that have no code are I/O errors', async () => {
+  test('that have no code are I/O errors', async () => {
     const { m } = machine({});
     const odd: BlkBackend = {
       size: 4096,
@@ -210,7 +210,7 @@ describe.each([
 });
 
 describe('a request that became nonsense while it waited', () => {
-  it('breaks the device, and what waits with it is lost', () => {
+  test('breaks the device, and what waits with it is lost', () => {
     const { backend, state } = failing(false);
     const m = new Machine(new BlkDevice({ backend, werror: 'stop' }));
     state.code = 'EIO';

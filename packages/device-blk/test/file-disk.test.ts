@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BLK_S, BLK_T, BlkDevice } from '@virtkit/device-blk';
 import { type FileDiskOptions, fileDisk } from '@virtkit/device-blk/node';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Machine, pattern } from './machine.ts';
 
 let dir = '';
@@ -35,7 +35,7 @@ describe.each([
   const content = (path: string, from: number, to: number): Uint8Array =>
     new Uint8Array(fs.readFileSync(path)).subarray(from, to);
 
-  it('is read and written, in pieces', async () => {
+  test('is read and written, in pieces', async () => {
     const path = file(CONTENT);
     const { m, backend, finish } = machine(path);
     const read = m.read(5, 65536);
@@ -61,7 +61,7 @@ describe.each([
     backend.close();
   });
 
-  it('lies behind shared memory as well', async () => {
+  test('lies behind shared memory as well', async () => {
     const { m, backend, finish } = machine(file(CONTENT), {}, new Uint8Array(new SharedArrayBuffer(2 << 20)));
     const read = m.read(0, 4096);
     const write = m.write(100, pattern(512, 3));
@@ -71,7 +71,7 @@ describe.each([
     backend.close();
   });
 
-  it('ends where it ends: the rest of the last sector is zeros', async () => {
+  test('ends where it ends: the rest of the last sector is zeros', async () => {
     const path = file(CONTENT.subarray(0, 1300));
     const { m, backend, finish } = machine(path);
     expect(m.disk.capacity).toBe(3);
@@ -91,7 +91,7 @@ describe.each([
     backend.close();
   });
 
-  it('is zeroed, and discarded if it was made so', async () => {
+  test('is zeroed, and discarded if it was made so', async () => {
     for (const [discard, expected] of [
       ['ignore', false],
       ['unmap', true],
@@ -112,7 +112,7 @@ describe.each([
     }
   });
 
-  it('can be read-only, and writethrough', async () => {
+  test('can be read-only, and writethrough', async () => {
     const path = file(CONTENT);
     const readOnly = machine(path, { readOnly: true });
     const write = readOnly.m.write(0, new Uint8Array(512));
@@ -129,7 +129,7 @@ describe.each([
     expect(Buffer.compare(content(path, 0, CONTENT.length), CONTENT)).toBe(0);
   });
 
-  it('fails as the system says', async () => {
+  test('fails as the system says', async () => {
     const { m, backend, finish } = machine(file(CONTENT));
     backend.close();
     const requests = [m.read(0, 512), m.write(0, new Uint8Array(512))];
@@ -143,7 +143,7 @@ describe.each([
     expect(m.events.map(({ facts }) => facts?.['code'])).toEqual(['EBADF', 'EBADF', 'EBADF', 'EBADF']);
   });
 
-  it('can be full', async () => {
+  test('can be full', async () => {
     if (!fs.existsSync('/dev/full')) return;
     expect(() => fileDisk('/dev/full', how)).toThrow('neither a file nor a block device');
     expect(() => fileDisk(join(dir, 'not there'), how)).toThrow('ENOENT');

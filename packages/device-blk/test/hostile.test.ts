@@ -1,14 +1,14 @@
 // A guest that means no good: bounded time and memory, at most one event, and the host program does not notice.
 import { BLK_T, BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, type MachineOptions, pattern } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
 
 const DISK = 64 * 512;
 
 describe('a ring that its own requests write', () => {
-  it('is not looked at again before the next kick', () => {
+  test('is not looked at again before the next kick', () => {
     const SECTORS = 8192;
     const disk = memoryDisk(SECTORS * 512);
     const view = new DataView(disk.bytes.buffer);
@@ -64,7 +64,7 @@ describe('a driver on another thread that is as fast as the device', () => {
     return { m, start, done };
   }
 
-  it('has one ring’s worth for each kick', () => {
+  test('has one ring’s worth for each kick', () => {
     const { m, start, done } = busy();
     start(9);
     expect(done()).toBe(4);
@@ -74,14 +74,14 @@ describe('a driver on another thread that is as fast as the device', () => {
     expect(done()).toBe(10);
   });
 
-  it('and goes on without one when others had their turn', async () => {
+  test('and goes on without one when others had their turn', async () => {
     const { start, done } = busy();
     start(9);
     expect(done()).toBe(4);
     await expect.poll(done).toBe(10);
   });
 
-  it('or goes on when others had their turn, if the host program offers one', () => {
+  test('or goes on when others had their turn, if the host program offers one', () => {
     const turns: (() => void)[] = [];
     const { m, start, done } = busy((proceed) => turns.push(proceed));
     start(5);
@@ -139,7 +139,7 @@ describe.each<[string, MachineOptions]>([
     ]);
   };
 
-  it('at once', () => {
+  test('at once', () => {
     fc.assert(
       fc.property(fc.array(chain, { minLength: 1, maxLength: 20 }), (chains) => {
         const m = new Machine(new BlkDevice({ backend: memoryDisk(DISK), serial: 'x' }), how);
@@ -159,7 +159,7 @@ describe.each<[string, MachineOptions]>([
     );
   });
 
-  it('with a slow disk, saves and resets in between', async () => {
+  test('with a slow disk, saves and resets in between', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(chain, fc.nat({ max: 7 })), { minLength: 1, maxLength: 20 }),

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FileDisk, type FileLocker, fileDisk, ImageInUseError } from '@virtkit/device-blk/node';
 import { findQemu } from '@virtkit/lab/qemu.ts';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { locksOf, parseLocks } from '../src/node/proc-locks.ts';
 
 const hasQemuIo = spawnSync('qemu-io', ['--version']).status === 0;
@@ -74,7 +74,7 @@ function openHere(): number {
 }
 
 describe.skipIf(!hasQemuIo || !isLinux)('an image that a QEMU has', { timeout: 30_000 }, () => {
-  it('open for writing: refused, with the process that has it; nothing stays open', async () => {
+  test('open for writing: refused, with the process that has it; nothing stays open', async () => {
     const pid = await hold();
     for (const readOnly of [false, true]) {
       const error = refusal(() => fileDisk(image, { readOnly }));
@@ -89,12 +89,12 @@ describe.skipIf(!hasQemuIo || !isLinux)('an image that a QEMU has', { timeout: 3
     forced.close();
   });
 
-  it('opened with force-share, which takes no locks: given', async () => {
+  test('opened with force-share, which takes no locks: given', async () => {
     await hold('-U', '-r');
     fileDisk(image).close();
   });
 
-  it('by another name, and given back: given', async () => {
+  test('by another name, and given back: given', async () => {
     await hold();
     const link = join(dir, 'link');
     fs.symlinkSync(image, link);
@@ -129,13 +129,13 @@ describe.skipIf(qemu === undefined || !isLinux)('a machine of a real QEMU', { ti
     return child.pid ?? -1;
   }
 
-  it('that writes: refused, with its process', async () => {
+  test('that writes: refused, with its process', async () => {
     const pid = await machine(`driver=file,node-name=f,filename=${image}`);
     for (const readOnly of [false, true])
       expect(refusal(() => fileDisk(image, { readOnly })).holders.map((holder) => holder.pid)).toEqual([pid]);
   });
 
-  it('that reads: refused to those who write, given to those who read', async () => {
+  test('that reads: refused to those who write, given to those who read', async () => {
     const pid = await machine(`driver=file,node-name=f,filename=${image},read-only=on`);
     expect(refusal(() => fileDisk(image)).message).toMatch(
       new RegExp(`process ${pid} \\(.*\\) does not share write with others`),
@@ -147,7 +147,7 @@ describe.skipIf(qemu === undefined || !isLinux)('a machine of a real QEMU', { ti
 describe.skipIf(locker === undefined || !isLinux)('with locks of our own', () => {
   const locking = locker as FileLocker;
 
-  it('of two writers the second is refused, and a reader is; when it is closed the image is free', () => {
+  test('of two writers the second is refused, and a reader is; when it is closed the image is free', () => {
     const first = fileDisk(image, { locking });
     expect(refusal(() => fileDisk(image, { locking })).holders.map(({ pid }) => pid)).toEqual([process.pid]);
     refusal(() => fileDisk(image, { readOnly: true, locking }));
@@ -160,7 +160,7 @@ describe.skipIf(locker === undefined || !isLinux)('with locks of our own', () =>
     fileDisk(image, { locking }).close();
   });
 
-  it('the locks alone refuse, where the list of locks says nothing', () => {
+  test('the locks alone refuse, where the list of locks says nothing', () => {
     let other: FileDisk | undefined;
     // the second one comes between the look and the lock of the first
     const raced: FileLocker = {
@@ -175,7 +175,7 @@ describe.skipIf(locker === undefined || !isLinux)('with locks of our own', () =>
     other?.close();
   });
 
-  it.skipIf(!hasQemuIo)('a QEMU is refused while we have it, unless we both read', () => {
+  test.skipIf(!hasQemuIo)('a QEMU is refused while we have it, unless we both read', () => {
     const io = (...options: string[]) =>
       spawnSync('qemu-io', ['-f', 'raw', ...options, '-c', 'length', image]);
     const writer = fileDisk(image, { locking });
@@ -203,7 +203,7 @@ describe('the list of locks', () => {
     '',
   ].join('\n');
 
-  it('those of the file, and not what waits or locks it otherwise', () => {
+  test('those of the file, and not what waits or locks it otherwise', () => {
     expect(parseLocks(text, '254:0:2147076')).toEqual([
       { kind: 'read', first: 201, last: 201, pid: undefined },
       { kind: 'write', first: 0, last: Number.POSITIVE_INFINITY, pid: 812 },

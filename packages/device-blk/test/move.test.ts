@@ -3,7 +3,7 @@
 import { BLK_S, BLK_T, BlkDevice, type BlkOptions, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { StateError } from '@virtkit/vmstate';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, type MachineOptions, pattern, type State, type Submitted } from './machine.ts';
 import { SlowDisk, settle } from './slow-disk.ts';
 
@@ -37,7 +37,7 @@ function moved(m: Machine, bytes: Uint8Array, options: Partial<BlkOptions> = {})
 }
 
 describe('pause', () => {
-  it('keeps what finishes until resume, and touches nothing', async () => {
+  test('keeps what finishes until resume, and touches nothing', async () => {
     const { m, disk } = machine();
     const data = pattern(512, 2);
     const write = m.write(3, data);
@@ -58,7 +58,7 @@ describe('pause', () => {
     expect(m.used()).toHaveLength(2);
   });
 
-  it('does not matter to what finishes after it', async () => {
+  test('does not matter to what finishes after it', async () => {
     const { m, disk } = machine();
     const read = m.read(8, 512);
     m.live.pause();
@@ -69,7 +69,7 @@ describe('pause', () => {
     expect(read.status).toBe(BLK_S.OK);
   });
 
-  it('in the middle of a read makes it be read again', async () => {
+  test('in the middle of a read makes it be read again', async () => {
     const { m, disk } = machine();
     const read = m.read(8, 512);
     m.live.pause();
@@ -83,7 +83,7 @@ describe('pause', () => {
     expect(same(read.data, disk.bytes.subarray(4096, 4608))).toBe(true);
   });
 
-  it('leaves kicks for later', async () => {
+  test('leaves kicks for later', async () => {
     const { m, disk } = machine();
     m.live.pause();
     const read = m.read(0, 512);
@@ -125,7 +125,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe.each(FORMS)('a machine that is moved: %s', (_name, how) => {
-  it('loses and repeats nothing', async () => {
+  test('loses and repeats nothing', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
         const options = { queues: 2, queueSize: 64 };
@@ -187,7 +187,7 @@ describe.each(FORMS)('a machine that is moved: %s', (_name, how) => {
 });
 
 describe('the state', () => {
-  it('is the same after a restore, at any moment', async () => {
+  test('is the same after a restore, at any moment', async () => {
     const { m, disk } = machine({ rings: { packed: true } }, { queues: 2 });
     m.read(0, 1024, 1);
     m.write(9, pattern(512, 3), 0);
@@ -212,7 +212,7 @@ describe('the state', () => {
     expect(other.live.capture().device.layout?.ndescs).toBe('before');
   });
 
-  it('has the segments as the driver gave them, however header and data lie', async () => {
+  test('has the segments as the driver gave them, however header and data lie', async () => {
     const { m } = machine();
     const at = m.header(BLK_T.OUT, 3, pattern(512, 1));
     const status = m.alloc(8);
@@ -226,7 +226,7 @@ describe('the state', () => {
     ]);
   });
 
-  it('has what the driver does not know yet', async () => {
+  test('has what the driver does not know yet', async () => {
     const { m, disk } = machine({ rings: { inOrder: true } });
     m.write(0, pattern(512, 1));
     m.write(1, pattern(512, 2));
@@ -241,7 +241,7 @@ describe('the state', () => {
     expect(same(nextDisk.bytes.subarray(512, 1024), pattern(512, 2))).toBe(true);
   });
 
-  it('of a broken device keeps its requests', async () => {
+  test('of a broken device keeps its requests', async () => {
     const { m, disk } = machine();
     m.write(0, pattern(512, 1));
     m.add(0, [{ addr: m.header(0, 0), len: 16 }]);
@@ -274,7 +274,7 @@ describe('a state that does not fit is refused, and nothing has changed', () => 
     device: { ...state.device, requests },
   });
 
-  it.each<
+  test.each<
     [string, (request: BlkState['requests'][number], state: State) => BlkState['requests'][number] | State]
   >([
     ['request-queue', (request) => ({ ...request, queue: 2 })],
@@ -324,7 +324,7 @@ describe('a state that does not fit is refused, and nothing has changed', () => 
     expect(next.disk.inFlight).toBe(0);
   });
 
-  it('more queues than the device has', () => {
+  test('more queues than the device has', () => {
     const { m, state } = original();
     const { m: next } = machine({ ram: m.ram, idle: true });
     expect(() => next.live.restore(state)).toThrow(/VIRTIO_BLK_F_MQ/);

@@ -1,7 +1,7 @@
 // The same requests to a real QEMU and to this device: the same memory, the same disk, the same registers afterwards.
 import fs from 'node:fs';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, pattern, type Segment } from './machine.ts';
 import { hasQemu, Qemu, REGISTER } from './qemu.ts';
 
@@ -206,7 +206,7 @@ class Pair {
 }
 
 describe.runIf(hasQemu)('a real QEMU', () => {
-  it.each([
+  test.each([
     ['a disk', false],
     ['a read-only disk', true],
   ])('does the same with %s', { timeout: 120_000 }, async (_name, readOnly) => {
@@ -221,7 +221,7 @@ describe.runIf(hasQemu)('a real QEMU', () => {
     expect(pair.m.faults).toEqual([]);
   });
 
-  it.each(FAULTS.map(([name, ...chains]) => ({ name, chains })))(
+  test.each(FAULTS.map(([name, ...chains]) => ({ name, chains })))(
     'breaks the same way: $name',
     {
       timeout: 30_000,

@@ -1,5 +1,5 @@
 import { BLK_S, BLK_T, BlkDevice, type BlkOptions, memoryDisk } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Machine, type MachineOptions, pattern, type Segment } from './machine.ts';
 
 const SECTORS = 2048;
@@ -26,7 +26,7 @@ const FORMS: readonly (readonly [string, MachineOptions])[] = [
 ];
 
 describe.each(FORMS)('requests: %s', (_name, how) => {
-  it('reads and writes', () => {
+  test('reads and writes', () => {
     const { m, backend } = machine({}, how);
     const read = m.read(3, 4096);
     expect(read.status).toBe(BLK_S.OK);
@@ -41,7 +41,7 @@ describe.each(FORMS)('requests: %s', (_name, how) => {
     expect(m.faults).toEqual([]);
   });
 
-  it('goes round the ring many times', () => {
+  test('goes round the ring many times', () => {
     const { m, backend } = machine({ queueSize: 8 }, how);
     for (let i = 0; i < 200; i++) {
       const data = pattern(512, i);
@@ -54,7 +54,7 @@ describe.each(FORMS)('requests: %s', (_name, how) => {
     expect(m.disk.inFlight).toBe(0);
   });
 
-  it('does not look at what stands where it is to write', () => {
+  test('does not look at what stands where it is to write', () => {
     for (const [name, type, sector, data, , options] of TABLE) {
       if (typeof data !== 'number') continue;
       const [first, second] = [0x00, 0xff].map((stands) => {
@@ -78,7 +78,7 @@ describe.each(FORMS)('requests: %s', (_name, how) => {
     }
   });
 
-  it('tells the range of a sector with both halves of its number', () => {
+  test('tells the range of a sector with both halves of its number', () => {
     const { m } = machine({}, how);
     for (const sector of [2 ** 32, 2 ** 32 + 3, 2 ** 53, Number(2n ** 63n)]) {
       expect(m.read(sector, 512).status).toBe(BLK_S.IOERR);
@@ -136,7 +136,7 @@ const TABLE: readonly Row[] = [
 ];
 
 describe('status', () => {
-  it.each(TABLE.map((row) => ({ name: row[0], row })))('$name', ({ row }) => {
+  test.each(TABLE.map((row) => ({ name: row[0], row })))('$name', ({ row }) => {
     const [, type, sector, data, status, options] = row;
     const { m, backend } = machine(options);
     const request = m.submit(type, sector, data);
@@ -152,7 +152,7 @@ describe('status', () => {
 
 describe('GET_ID', () => {
   const text = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
-  it.each([
+  test.each([
     ['abc', 20, 'abc\0\xdd'],
     ['', 20, '\0\xdd'],
     ['exactly-twenty-chars', 20, 'exactly-twenty-chars'],
@@ -172,7 +172,7 @@ describe('GET_ID', () => {
 describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
   const MAX = 0x3fffff;
   /** type, sector, count, flags, status */
-  it.each([
+  test.each([
     [BLK_T.WRITE_ZEROES, 8, 16, 0, BLK_S.OK],
     [BLK_T.WRITE_ZEROES, 8, 16, 1, BLK_S.OK],
     [BLK_T.WRITE_ZEROES, 8, 0, 0, BLK_S.OK],
@@ -197,7 +197,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     expect(same(backend.bytes, expected)).toBe(true);
   });
 
-  it('ignores a discard unless told otherwise, as QEMU does', () => {
+  test('ignores a discard unless told otherwise, as QEMU does', () => {
     const { m, backend } = machine({ readOnly: true });
     const discard = m.submit(BLK_T.DISCARD, 0, m.range(0, 8));
     const zeroes = m.submit(BLK_T.WRITE_ZEROES, 0, m.range(0, 8));
@@ -207,7 +207,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     expect(same(backend.bytes, CONTENT)).toBe(true);
   });
 
-  it('works where it is not offered, within the usual limits', () => {
+  test('works where it is not offered, within the usual limits', () => {
     const { m, backend } = machine({ writeZeroes: false, discard: false });
     const request = m.submit(BLK_T.WRITE_ZEROES, 0, m.range(0, 8));
     m.kick();
@@ -215,7 +215,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     expect(backend.bytes.subarray(0, 4096).every((byte) => byte === 0)).toBe(true);
   });
 
-  it('breaks the device where the segment is too short', () => {
+  test('breaks the device where the segment is too short', () => {
     for (const bytes of [0, 15]) {
       const { m } = machine();
       m.submit(BLK_T.DISCARD, 0, new Uint8Array(bytes));
@@ -225,7 +225,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     }
   });
 
-  it('does several segments if it was made for that, all or none', () => {
+  test('does several segments if it was made for that, all or none', () => {
     const { m, backend } = machine({ writeZeroes: { maxSegments: 3 } });
     const both = (a: Uint8Array, b: Uint8Array): Uint8Array => Uint8Array.of(...a, ...b);
     const good = m.submit(BLK_T.WRITE_ZEROES, 0, both(m.range(1, 1), m.range(5, 2)));
@@ -241,7 +241,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
     expect(same(backend.bytes, expected)).toBe(true);
   });
 
-  it('erases what a back end can erase', () => {
+  test('erases what a back end can erase', () => {
     const erased: number[] = [];
     const backend = Object.assign(memoryDisk(CONTENT.slice()), {
       secureErase: (position: number, length: number) => void erased.push(position, length),
@@ -257,7 +257,7 @@ describe('DISCARD, WRITE_ZEROES, SECURE_ERASE', () => {
 });
 
 describe('GET_LIFETIME', () => {
-  it('tells what the host program says, less what is reserved', () => {
+  test('tells what the host program says, less what is reserved', () => {
     let lifetime = { preEolInfo: 2, typA: 3, typB: 11 };
     const { m } = machine({ lifetime: () => lifetime });
     const first = m.submit(BLK_T.GET_LIFETIME, 0, 6);
@@ -271,7 +271,7 @@ describe('GET_LIFETIME', () => {
     expect([...second.data]).toEqual([0, 0, 0, 0, 1, 0, 0xdd, 0xdd]);
   });
 
-  it('is not there for a driver that did not ask for it', () => {
+  test('is not there for a driver that did not ask for it', () => {
     const lifetime = { preEolInfo: 1, typA: 1, typB: 1 };
     const { m } = machine({ lifetime }, { features: 1n << 32n });
     const request = m.submit(BLK_T.GET_LIFETIME, 0, 6);
@@ -282,7 +282,7 @@ describe('GET_LIFETIME', () => {
 
 describe('SCSI_CMD', () => {
   /** out segments, in segments, status, what stands in `errors` */
-  it.each([
+  test.each([
     [[16, 6], [96, 16, 1], BLK_S.UNSUPP, 255],
     [[16, 6], [512, 96, 16, 1], BLK_S.UNSUPP, 255],
     [[16], [96, 16, 1], BLK_S.IOERR, 0xdddddddd],
@@ -321,7 +321,7 @@ describe('layouts', () => {
     [1, 2, 3, 5, 9, 16, 17],
   ];
 
-  it.each(everyCut)('write, cut at %j', (...cuts) => {
+  test.each(everyCut)('write, cut at %j', (...cuts) => {
     const { m, backend } = machine();
     const data = pattern(1024, 7);
     const at = m.header(BLK_T.OUT, 12, data);
@@ -333,7 +333,7 @@ describe('layouts', () => {
     expect(m.used()).toMatchObject([{ len: 1 }]);
   });
 
-  it.each([[], [1], [511], [512], [513], [1024], [1023], [512, 1024], [3, 9, 700]])(
+  test.each([[], [1], [511], [512], [513], [1024], [1023], [512, 1024], [3, 9, 700]])(
     'read, cut at %j',
     (...cuts) => {
       const { m } = machine();
@@ -346,7 +346,7 @@ describe('layouts', () => {
     },
   );
 
-  it('takes data from where it reads and where it writes by the type alone', () => {
+  test('takes data from where it reads and where it writes by the type alone', () => {
     const { m, backend } = machine();
     const at = m.header(BLK_T.OUT, 1, pattern(512, 3));
     const status = m.alloc(100);
@@ -384,7 +384,7 @@ describe('what breaks the device', () => {
     return m.faults[0];
   };
 
-  it.each([
+  test.each([
     ['no in segment', (m: Machine) => [{ addr: m.header(0, 0), len: 16 }], 'virtio-blk missing headers'],
     [
       'no out segment',
@@ -413,7 +413,7 @@ describe('what breaks the device', () => {
 });
 
 describe('several requests at once', () => {
-  it('are answered in QEMU’s order: first what needs no disk, then the rest as it came', () => {
+  test('are answered in QEMU’s order: first what needs no disk, then the rest as it came', () => {
     const { m } = machine();
     const ids = [
       m.submit(BLK_T.IN, 0, 512),
@@ -427,7 +427,7 @@ describe('several requests at once', () => {
     expect(m.wire.notified).toEqual([0]);
   });
 
-  it('of which one breaks the device: the disk does what came before it, and the driver hears no more of it', () => {
+  test('of which one breaks the device: the disk does what came before it, and the driver hears no more of it', () => {
     const { m, backend } = machine();
     const id = m.submit(BLK_T.GET_ID, 0, 20);
     const read = m.submit(BLK_T.IN, 4, 512);
@@ -442,7 +442,7 @@ describe('several requests at once', () => {
     expect(m.disk.inFlight).toBe(0);
   });
 
-  it('are read whole before the disk is: a read cannot change the request behind it', () => {
+  test('are read whole before the disk is: a read cannot change the request behind it', () => {
     const { m } = machine();
     const header = m.header(BLK_T.IN, 7);
     const [data, status] = [m.alloc(512), m.alloc(2)];

@@ -1,6 +1,6 @@
 import { NET_FEATURE, type NetOptions } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { frame, fromHex, hex, MAC_BYTES, Machine, type MachineOptions } from './machine.ts';
 
 const F = NET_FEATURE;
@@ -31,7 +31,7 @@ describe('every class and command, with data of every length', () => {
     ['5/0', (n) => n >= 8],
   ]);
 
-  it.each([0, 1, 2, 3, 4, 5, 6, 7, 255])('class %i', (group) => {
+  test.each([0, 1, 2, 3, 4, 5, 6, 7, 255])('class %i', (group) => {
     const machine = make();
     for (let command = 0; command < 8; command++) {
       for (const length of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 40, 64]) {
@@ -45,7 +45,7 @@ describe('every class and command, with data of every length', () => {
     expect(machine.faults).toEqual([]);
   });
 
-  it('any bytes at all: an answer to each, and never a fault', () => {
+  test('any bytes at all: an answer to each, and never a fault', () => {
     const machine = make({ rss: true, hashReport: true, coalescing: { after: () => {} } });
     fc.assert(
       fc.property(
@@ -64,7 +64,7 @@ describe('every class and command, with data of every length', () => {
 });
 
 describe('what breaks the device', () => {
-  it.each<[string, number, number]>([
+  test.each<[string, number, number]>([
     ['no reply', 8, 0],
     ['no command', 0, 1],
     ['half a command', 1, 1],
@@ -81,7 +81,7 @@ describe('what breaks the device', () => {
   });
 });
 
-it('a reply longer than a byte has its first byte written', () => {
+test('a reply longer than a byte has its first byte written', () => {
   const machine = make();
   const at = machine.put(Uint8Array.of(0, 0, 0));
   const reply = machine.put(Uint8Array.of(0xee, 0xee));
@@ -94,7 +94,7 @@ it('a reply longer than a byte has its first byte written', () => {
   expect(hex(machine.read(reply, 2))).toBe('00ee');
 });
 
-it('receive modes are kept as the driver wrote them', () => {
+test('receive modes are kept as the driver wrote them', () => {
   const machine = make();
   const names = ['promisc', 'allmulti', 'alluni', 'nomulti', 'nouni', 'nobcast'];
   names.forEach((_, command) => {
@@ -107,7 +107,7 @@ it('receive modes are kept as the driver wrote them', () => {
 });
 
 describe('addresses', () => {
-  it('the own one, by command', () => {
+  test('the own one, by command', () => {
     const machine = make();
     expect(machine.command(1, 1, [2, 3, 4, 5, 6, 7])).toBe(OK);
     expect(hex(machine.card.mac)).toBe('020304050607');
@@ -116,7 +116,7 @@ describe('addresses', () => {
     expect(machine.card.mac).toEqual(MAC_BYTES);
   });
 
-  it.each<[string, MachineOptions, string]>([
+  test.each<[string, MachineOptions, string]>([
     ['legacy, without CTRL_MAC_ADDR', { legacy: true, without: [F.CTRL_MAC_ADDR] }, 'aa'],
     ['legacy, with it', { legacy: true }, '52'],
     ['modern', { without: [F.CTRL_MAC_ADDR] }, '52'],
@@ -129,7 +129,7 @@ describe('addresses', () => {
   });
 
   // unicast, multicast, stored, first multicast, overflows
-  it.each<[number, number, number, number, number, number]>([
+  test.each<[number, number, number, number, number, number]>([
     [0, 0, 0, 0, 0, 0],
     [1, 0, 1, 1, 0, 0],
     [0, 1, 1, 0, 0, 0],
@@ -168,7 +168,7 @@ describe('addresses', () => {
     },
   );
 
-  it.each<[string, number[]]>([
+  test.each<[string, number[]]>([
     ['nothing', []],
     ['half a count', [1, 0]],
     ['a count without addresses', le32(1)],
@@ -187,7 +187,7 @@ describe('addresses', () => {
     expect(machine.live.capture().device).toEqual(before);
   });
 
-  it('a product of 2^32 and a little is what QEMU takes it for', () => {
+  test('a product of 2^32 and a little is what QEMU takes it for', () => {
     const machine = make();
     // 0x2aaaaaab * 6 is 2 in 32 bits: too many addresses, of two bytes together
     expect(machine.command(1, 0, [...le32(0x2aaaaaab), 1, 2, ...le32(0)])).toBe(OK);
@@ -196,7 +196,7 @@ describe('addresses', () => {
 });
 
 describe('VLANs', () => {
-  it.each(['little', 'big'] as const)('are added and deleted, %s-endian', (endian) => {
+  test.each(['little', 'big'] as const)('are added and deleted, %s-endian', (endian) => {
     const machine = new Machine({ legacy: true, endian });
     expect(machine.live.capture().device.vlans.every((byte) => byte === 0)).toBe(true);
     for (const id of [0, 5, 4095]) expect(machine.command(2, 0, machine.u16(id))).toBe(OK);
@@ -207,7 +207,7 @@ describe('VLANs', () => {
     expect([vlans[0], vlans[511]]).toEqual([1, 0x80]);
   });
 
-  it('all pass as long as CTRL_VLAN is not negotiated', () => {
+  test('all pass as long as CTRL_VLAN is not negotiated', () => {
     const machine = new Machine({ without: [F.CTRL_VLAN] });
     expect(machine.live.capture().device.vlans.every((byte) => byte === 0xff)).toBe(true);
     expect(new Machine({ idle: true }).live.capture().device.vlans.every((byte) => byte === 0xff)).toBe(true);
@@ -215,7 +215,7 @@ describe('VLANs', () => {
 });
 
 describe('announcements', () => {
-  it('are asked for by a status bit and a configuration interrupt, and acknowledged', () => {
+  test('are asked for by a status bit and a configuration interrupt, and acknowledged', () => {
     const machine = make();
     expect(machine.command(3, 0)).toBe(ERR);
     expect(machine.card.announce()).toBe(true);
@@ -231,7 +231,7 @@ describe('announcements', () => {
 });
 
 describe('queue pairs', () => {
-  it.each<[number, number]>([
+  test.each<[number, number]>([
     [0, ERR],
     [1, OK],
     [4, OK],
@@ -244,13 +244,13 @@ describe('queue pairs', () => {
     expect(machine.card.queuePairs).toBe(ack === OK ? pairs : 1);
   });
 
-  it('need MQ', () => {
+  test('need MQ', () => {
     const machine = make({}, { without: [F.MQ] });
     expect(machine.live.queueCount).toBe(3);
     expect(machine.command(4, 0, le16(1))).toBe(ERR);
   });
 
-  it('the number of queues follows MQ and RSS, and the control queue is the last', () => {
+  test('the number of queues follows MQ and RSS, and the control queue is the last', () => {
     const machine = make({ rss: true }, { idle: true });
     expect(machine.live.queueCount).toBe(3);
     for (const without of [[], [F.MQ], [F.RSS], [F.MQ, F.RSS]]) {
@@ -270,7 +270,7 @@ describe('offloads', () => {
     Array.from({ length: 8 }, (_, i) => Number((bits >> BigInt(8 * i)) & 0xffn));
   const bits = (...list: number[]): bigint => list.reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 
-  it.each<[string, bigint, number]>([
+  test.each<[string, bigint, number]>([
     ['none', 0n, OK],
     ['one', bits(F.GUEST_CSUM), OK],
     ['all', bits(F.GUEST_CSUM, F.GUEST_TSO4, F.GUEST_TSO6, F.GUEST_ECN), OK],
@@ -287,18 +287,18 @@ describe('offloads', () => {
     expect(now).toBe(ack === OK ? wanted & ~bits(F.RSC_EXT) : before);
   });
 
-  it('in the byte order of a legacy guest', () => {
+  test('in the byte order of a legacy guest', () => {
     const machine = make({}, { legacy: true, endian: 'big' });
     expect(machine.command(5, 0, le64(bits(F.GUEST_CSUM)).reverse())).toBe(OK);
     expect(machine.live.capture().device.currGuestOffloads).toBe(2n);
   });
 
-  it('of tunnels have numbers of their own', () => {
+  test('of tunnels have numbers of their own', () => {
     const machine = make({ offloads: { csum: true, tso: true, udpTunnel: true } });
     expect(machine.command(5, 0, le64(bits(F.GUEST_CSUM, 46, 47)))).toBe(OK);
   });
 
-  it('need a back end with headers, and the feature', () => {
+  test('need a back end with headers, and the feature', () => {
     expect(new Machine().command(5, 0, new Uint8Array(8))).toBe(ERR);
     expect(make({}, { without: [F.CTRL_GUEST_OFFLOADS] }).command(5, 0, new Uint8Array(8))).toBe(ERR);
   });
@@ -336,7 +336,7 @@ function config({
 }
 
 describe('receive-side scaling', () => {
-  it.each<[string, Scaling, number]>([
+  test.each<[string, Scaling, number]>([
     ['four entries', {}, OK],
     ['one entry', { mask: 0 }, OK],
     ['128 entries', { mask: 127 }, OK],
@@ -368,7 +368,7 @@ describe('receive-side scaling', () => {
     }
   });
 
-  it('is saved as the driver set it', () => {
+  test('is saved as the driver set it', () => {
     const machine = make({ rss: true, hashReport: true });
     expect(machine.command(4, 1, config({ types: 0x3f, mask: 3, fallback: 2, pairs: 3 }))).toBe(OK);
     expect(machine.live.capture().device).toMatchObject({
@@ -391,14 +391,14 @@ describe('receive-side scaling', () => {
     expect(newer.live.capture().device.rss).toMatchObject({ version: 2, supportedHashTypes: 0x1ff });
   });
 
-  it('a key that is shorter leaves the rest of the one before', () => {
+  test('a key that is shorter leaves the rest of the one before', () => {
     const machine = make({ rss: true });
     machine.command(4, 1, config());
     machine.command(4, 1, config({ key: Uint8Array.of(0xff, 0xfe) }));
     expect(machine.live.capture().device.rss?.key.subarray(0, 4)).toEqual(Uint8Array.of(0xff, 0xfe, 3, 4));
   });
 
-  it('any command of the class switches it off first', () => {
+  test('any command of the class switches it off first', () => {
     const machine = make({ rss: true });
     for (const [command, data] of [
       [0, le16(9)],
@@ -411,12 +411,12 @@ describe('receive-side scaling', () => {
     }
   });
 
-  it('needs its feature', () => {
+  test('needs its feature', () => {
     expect(make().command(4, 1, config())).toBe(ERR);
     expect(make({ rss: true }).command(4, 2, config())).toBe(ERR);
   });
 
-  it('hash reports alone take one entry, and leave the pairs', () => {
+  test('hash reports alone take one entry, and leave the pairs', () => {
     const machine = make({ hashReport: true });
     machine.command(4, 0, le16(2));
     expect(machine.command(4, 2, config({ mask: 0xffff, fallback: 77, table: [0], pairs: 0 }))).toBe(OK);
@@ -426,7 +426,7 @@ describe('receive-side scaling', () => {
     });
   });
 
-  it('steers, and reports', () => {
+  test('steers, and reports', () => {
     const machine = make({ rss: true, hashReport: true });
     const key = fromHex('6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa');
     machine.command(4, 1, config({ key, table: [2, 1, 0, 1], fallback: 3, pairs: 4 }));
@@ -460,7 +460,7 @@ describe('notification coalescing', () => {
     return { machine, timers };
   }
 
-  it('is offered only where there is a clock for it', () => {
+  test('is offered only where there is a clock for it', () => {
     expect(make().live.offers(F.NOTF_COAL)).toBe(false);
     expect(make().command(6, 0, new Uint8Array(8))).toBe(ERR);
     const { machine } = coalescing(false);
@@ -468,7 +468,7 @@ describe('notification coalescing', () => {
     expect(machine.command(6, 2, new Uint8Array(12))).toBe(ERR);
   });
 
-  it('so many packets, or so much time', () => {
+  test('so many packets, or so much time', () => {
     const { machine, timers } = coalescing();
     expect(machine.command(6, 1, [...le32(3), ...le32(50)])).toBe(OK);
     machine.offer(Array.from({ length: 10 }, () => 2048));
@@ -488,7 +488,7 @@ describe('notification coalescing', () => {
     expect(machine.wire.notified).toEqual([0, 0, 1]);
   });
 
-  it('per queue, and read back', () => {
+  test('per queue, and read back', () => {
     const { machine } = coalescing();
     expect(machine.command(6, 2, [...le16(3), 0, 0, ...le32(7), ...le32(9)])).toBe(OK);
     for (const queue of [8, 9, 500]) {
@@ -510,7 +510,7 @@ describe('notification coalescing', () => {
     expect(query(8)).toBe('eeeeeeeeeeeeeeee01');
   });
 
-  it('parameters that are met already when they come', () => {
+  test('parameters that are met already when they come', () => {
     const { machine } = coalescing();
     machine.command(6, 1, [...le32(9), ...le32(50)]);
     machine.offer(Array.from({ length: 10 }, () => 2048));
@@ -522,7 +522,7 @@ describe('notification coalescing', () => {
     expect(machine.wire.notified).toEqual([8, 0, 8]);
   });
 
-  it('a queue that is reset has the parameters of its direction again', () => {
+  test('a queue that is reset has the parameters of its direction again', () => {
     const { machine, timers } = coalescing();
     machine.command(6, 1, [...le32(9), ...le32(50)]);
     machine.command(6, 2, [...le16(0), 0, 0, ...le32(0), ...le32(0)]);
@@ -533,7 +533,7 @@ describe('notification coalescing', () => {
     expect(timers.map(({ usecs }) => usecs)).toEqual([50]);
   });
 
-  it('has one timer a queue, however many packets come and whatever the driver sets', () => {
+  test('has one timer a queue, however many packets come and whatever the driver sets', () => {
     const { machine, timers } = coalescing();
     machine.offer(Array.from({ length: 200 }, () => 2048));
     machine.command(6, 1, [...le32(2), ...le32(0xffff_ffff)]);
@@ -548,7 +548,7 @@ describe('notification coalescing', () => {
     expect(timers).toHaveLength(1);
   });
 
-  it('less time than the timer under way may take: told at once, until it has run', () => {
+  test('less time than the timer under way may take: told at once, until it has run', () => {
     const { machine, timers } = coalescing();
     machine.offer(Array.from({ length: 10 }, () => 2048));
     machine.command(6, 1, [...le32(9), ...le32(5000)]);
@@ -566,7 +566,7 @@ describe('notification coalescing', () => {
     expect(machine.wire.notified).toEqual([0, 8, 0, 0]);
   });
 
-  it('a clock that can cancel has no timer that is of no use', () => {
+  test('a clock that can cancel has no timer that is of no use', () => {
     const waiting = new Map<number, () => void>();
     let made = 0;
     const machine = make(
@@ -597,7 +597,7 @@ describe('notification coalescing', () => {
     expect(waiting.size).toBe(0);
   });
 
-  it('a timer finds the ring where the driver has put it meanwhile, and memory as it is by then', () => {
+  test('a timer finds the ring where the driver has put it meanwhile, and memory as it is by then', () => {
     const { machine, timers } = coalescing();
     machine.command(6, 1, [...le32(9), ...le32(50)]);
     machine.offer([2048]);
@@ -610,7 +610,7 @@ describe('notification coalescing', () => {
     expect(machine.wire.notified).toEqual([0]);
   });
 
-  it('what is owed is told before the machine stops, and a reset owes nothing', () => {
+  test('what is owed is told before the machine stops, and a reset owes nothing', () => {
     const { machine, timers } = coalescing();
     machine.command(6, 1, [...le32(9), ...le32(50)]);
     machine.offer([2048, 2048]);

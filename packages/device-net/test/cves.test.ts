@@ -3,7 +3,7 @@ import { virtioDevice } from '@virtkit/core';
 import { GSO, HDR_FLAG, NET_FEATURE, net, type PacketMeta } from '@virtkit/device-net';
 import { SoftwareOffload } from '@virtkit/device-net/offload';
 import { isStateError, nodeAt, Trace } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { packetOf } from './frames.ts';
 import { frame, fromHex, hex, Machine, type MachineOptions } from './machine.ts';
 
@@ -57,7 +57,7 @@ function loadError({ codec, body, next, before }: ReturnType<typeof damaged>): s
 }
 
 describe('saved cards that are not loaded', () => {
-  it.each([
+  test.each([
     [
       'CVE-2013-4148',
       'a negative number of addresses',
@@ -93,7 +93,7 @@ describe('saved cards that are not loaded', () => {
     expect(loadError(damaged(path, bytes))).toBe(code);
   });
 
-  it('CVE-2013-4150: more queue pairs in use than there are, with all that follows from it', () => {
+  test('CVE-2013-4150: more queue pairs in use than there are, with all that follows from it', () => {
     const machine = new Machine(PAIRS);
     machine.live.pause();
     const state = machine.live.capture();
@@ -107,7 +107,7 @@ describe('saved cards that are not loaded', () => {
     );
   });
 
-  it('CVE-2013-4149: more addresses than the table takes are forgotten', () => {
+  test('CVE-2013-4149: more addresses than the table takes are forgotten', () => {
     const machine = new Machine();
     const state = machine.live.capture();
     const many = Array.from({ length: 65 }, (_, i) => Uint8Array.of(2, 0, 0, 0, 0, i));
@@ -120,7 +120,7 @@ describe('saved cards that are not loaded', () => {
 });
 
 describe('commands', () => {
-  it.each([0x2aaa_aaab, 0x4000_0000, 0xffff_ffff])(
+  test.each([0x2aaa_aaab, 0x4000_0000, 0xffff_ffff])(
     'CVE-2014-0150: a table of %i addresses, whose bytes overflow, is refused and changes nothing',
     (count) => {
       const machine = new Machine();
@@ -133,7 +133,7 @@ describe('commands', () => {
     },
   );
 
-  it.each([
+  test.each([
     ['unicast', [...le32(0x2aaa_aaab), 0, 0, ...le32(0)]],
     ['multicast', [...le32(0), ...le32(0x2aaa_aaab), 0, 0]],
   ])(
@@ -148,7 +148,7 @@ describe('commands', () => {
     },
   );
 
-  it.each([
+  test.each([
     ['in the table', [...le16(0), ...le16(2)], 0],
     ['for what has no hash', [...le16(0), ...le16(1)], 2],
   ])('CVE-2024-6505: a queue behind the last one, %s, is refused', (_where, table, unclassified) => {
@@ -161,7 +161,7 @@ describe('commands', () => {
     expect(next.live.check(machine.live.capture())).toEqual([]);
   });
 
-  it('CVE-2024-6505: what stands where a hash without a table has nothing is not kept', () => {
+  test('CVE-2024-6505: what stands where a hash without a table has nothing is not kept', () => {
     const options: MachineOptions = { net: { ...PAIRS.net, hashReport: true } };
     const machine = new Machine(options);
     const reserved = Array<number>(8).fill(0xff);
@@ -174,7 +174,7 @@ describe('commands', () => {
 });
 
 describe('packets for the guest', () => {
-  it.each([12, 13, 60, 100])(
+  test.each([12, 13, 60, 100])(
     'CVE-2015-7295: a buffer of %i bytes without mergeable buffers takes no more than it holds',
     (size) => {
       const machine = new Machine({ without: [F.MRG_RXBUF] });
@@ -186,7 +186,7 @@ describe('packets for the guest', () => {
     },
   );
 
-  it.each([
+  test.each([
     ['CVE-2021-3748', 'outside of memory', { addr: 0x7fff_0000, len: 2048 }],
     ['CVE-2022-26353', 'of no bytes', { addr: 0x100000, len: 0 }],
   ])(
@@ -207,7 +207,7 @@ describe('packets for the guest', () => {
     },
   );
 
-  it.each(Array.from({ length: 20 }, (_, i) => i))(
+  test.each(Array.from({ length: 20 }, (_, i) => i))(
     'CVE-2026-63320: a frame of %i bytes is judged by the bytes it has',
     (length) => {
       // what lies behind the frame would pass every filter, or none
@@ -230,7 +230,7 @@ describe('packets for the guest', () => {
     },
   );
 
-  it.each([70_000, 1 << 20])(
+  test.each([70_000, 1 << 20])(
     'CVE-2018-17963: a packet of %i bytes is larger than any: dropped whole',
     (length) => {
       const machine = new Machine();
@@ -243,7 +243,7 @@ describe('packets for the guest', () => {
     },
   );
 
-  it('CVE-2010-0741: a driver that takes no features gets no packet that only features explain', () => {
+  test('CVE-2010-0741: a driver that takes no features gets no packet that only features explain', () => {
     const machine = new Machine({ legacy: true, features: 0n, net: { offloads: { csum: true, tso: true } } });
     machine.offer([65_000]);
     const large = { flags: 1, gsoType: 1, hdrLen: 54, gsoSize: 500, csumStart: 34, csumOffset: 16 };
@@ -254,7 +254,7 @@ describe('packets for the guest', () => {
 });
 
 describe('packets from the guest', () => {
-  it.each([1, 11, 12, 19, 20])(
+  test.each([1, 11, 12, 19, 20])(
     'CVE-2023-6693: a header for hash reports whose first piece has %i bytes is read as far as it goes',
     (first) => {
       const machine = new Machine({ net: { hashReport: true, rss: true, offloads: {} } });
@@ -269,7 +269,7 @@ describe('packets from the guest', () => {
     },
   );
 
-  it('CVE-2023-6693: a packet that ends inside of its header is dropped', () => {
+  test('CVE-2023-6693: a packet that ends inside of its header is dropped', () => {
     for (let length = 1; length < 20; length++) {
       const machine = new Machine({ net: { hashReport: true, rss: true, offloads: {} } });
       machine.add(1, [{ addr: machine.alloc(length), len: length }]);
@@ -297,7 +297,7 @@ describe('packets from the guest', () => {
     ...over,
   });
 
-  it.each([
+  test.each([
     [
       'CVE-2016-2857',
       'an IP length beyond the frame',
@@ -332,7 +332,7 @@ describe('packets from the guest', () => {
 });
 
 describe('cards that are reached while they work', () => {
-  it('CVE-2021-3416: a back end that hands each packet back while it gets it', () => {
+  test('CVE-2021-3416: a back end that hands each packet back while it gets it', () => {
     const machine = new Machine();
     machine.offer(Array<number>(16).fill(2048));
     machine.sink.onSend = (packet) => {
@@ -347,7 +347,7 @@ describe('cards that are reached while they work', () => {
     expect(machine.faults).toEqual([]);
   });
 
-  it.each([1, 5, 6, 13, 14])(
+  test.each([1, 5, 6, 13, 14])(
     'CVE-2025-12464: a packet of %i bytes comes back as long as it was, or not at all',
     (length) => {
       const machine = new Machine();
@@ -363,7 +363,7 @@ describe('cards that are reached while they work', () => {
     },
   );
 
-  it.each([
+  test.each([
     ['CVE-2026-66022', 'kicks', (machine: Machine, queue: number) => machine.driver.kick(queue)],
     [
       'CVE-2023-3019',

@@ -7,7 +7,7 @@ import type { NetBackend, NetPort } from '@virtkit/device-net';
 import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@virtkit/device-net/node';
 import { connect, NetSwitch } from '@virtkit/device-net/switch';
 import { WebSocketBackend } from '@virtkit/device-net/websocket';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { packetOf } from './frames.ts';
 import { FakeCard, poll } from './links.ts';
@@ -125,7 +125,7 @@ function throwing(backend: NetBackend, at: readonly Uint8Array[]): FakeCard {
 }
 
 describe.each(LINKS)('%s: a card that throws', (_name, make) => {
-  it('loses that frame, is an event, and gets those behind it', async () => {
+  test('loses that frame, is an event, and gets those behind it', async () => {
     const events: LinkEvent[] = [];
     const { backend, deliver } = await make((event) => events.push(event));
     const card = throwing(backend, [small(1)]);
@@ -139,7 +139,7 @@ describe.each(LINKS)('%s: a card that throws', (_name, make) => {
     expect(events.slice(1)).toEqual([failed, failed]);
   });
 
-  it('loses no frame that has waited behind it', async () => {
+  test('loses no frame that has waited behind it', async () => {
     const events: LinkEvent[] = [];
     const { backend, deliver } = await make((event) => events.push(event));
     const card = throwing(backend, [small(0), small(2)]);
@@ -158,7 +158,7 @@ describe.each(LINKS)('%s: a card that throws', (_name, make) => {
     expect(events.filter(({ name }) => name === 'failed')).toHaveLength(2);
   });
 
-  it('without a listener: a timer throws it', async () => {
+  test('without a listener: a timer throws it', async () => {
     const { errors, close } = uncaught();
     const { backend, deliver } = await make(undefined);
     const card = throwing(backend, [small(1)]);
@@ -168,7 +168,7 @@ describe.each(LINKS)('%s: a card that throws', (_name, make) => {
     close();
   });
 
-  it('as it is told that it may send: an event', async () => {
+  test('as it is told that it may send: an event', async () => {
     const events: LinkEvent[] = [];
     const { backend, cut } = await make((event) => events.push(event));
     const card = new FakeCard(backend);
@@ -182,7 +182,7 @@ describe.each(LINKS)('%s: a card that throws', (_name, make) => {
 });
 
 describe.each(LINKS)('%s: a listener that throws', (_name, make) => {
-  it('stops nothing, and a timer throws it', async () => {
+  test('stops nothing, and a timer throws it', async () => {
     const { errors, close } = uncaught();
     let broken = true;
     const { backend, deliver, cut } = await make(({ name }) => {
@@ -203,7 +203,7 @@ describe.each(LINKS)('%s: a listener that throws', (_name, make) => {
   });
 });
 
-it('a listener of a server that closes it: the one that has just come is hung up on', async () => {
+test('a listener of a server that closes it: the one that has just come is hung up on', async () => {
   const server = kept(
     await StreamServer.listen(new NetSwitch(), {
       port: 0,
@@ -219,7 +219,7 @@ it('a listener of a server that closes it: the one that has just come is hung up
 });
 
 describe('a system that refuses a datagram at once', () => {
-  it('costs that frame, and no room for others', async () => {
+  test('costs that frame, and no room for others', async () => {
     const events: LinkEvent[] = [];
     const { backend, deliver } = await datagrams((event) => events.push(event));
     const card = new FakeCard(backend);
@@ -239,7 +239,7 @@ describe('a system that refuses a datagram at once', () => {
 });
 
 describe('a relay that takes the connection and does not answer', () => {
-  it('is hung up on, and called again', async () => {
+  test('is hung up on, and called again', async () => {
     const sockets: net.Socket[] = [];
     const server = net.createServer((socket) => {
       socket.on('error', () => {}).resume();
@@ -267,7 +267,7 @@ describe('a relay that takes the connection and does not answer', () => {
     expect(events.at(-1)).toEqual({ name: 'down', reason: 'closed' });
   });
 
-  it('and one that has answered is not', async () => {
+  test('and one that has answered is not', async () => {
     const { backend } = await webSocket(undefined);
     expect(() => new WebSocketBackend({ url: 'ws://x/', WebSocket, handshakeTimeout: 0 })).toThrow(
       'handshakeTimeout: 0, 1 to 86400000 expected',
@@ -289,7 +289,7 @@ describe('a back end behind a cable that throws', () => {
     }
   }
 
-  it('gets the next frame', () => {
+  test('gets the next frame', () => {
     const [a, b] = [new Plain(), new Plain()];
     connect(a, b);
     b.answer = () => {
@@ -306,7 +306,7 @@ describe('a back end behind a cable that throws', () => {
 });
 
 describe('a card with many queues', () => {
-  it('whose back end throws at one of them goes on with the others', () => {
+  test('whose back end throws at one of them goes on with the others', () => {
     const machine = new Machine({ net: { queuePairs: 3 } });
     machine.command(4, 0, machine.u16(3));
     machine.sink.room = 0;
@@ -324,7 +324,7 @@ describe('a card with many queues', () => {
     expect([1, 3, 5].map((queue) => machine.used(queue).length)).toEqual([1, 0, 1]);
   });
 
-  it('whose back end throws when it may deliver to one of them goes on with the others', () => {
+  test('whose back end throws when it may deliver to one of them goes on with the others', () => {
     const machine = new Machine({ net: { queuePairs: 3 } });
     machine.command(4, 0, machine.u16(3));
     const told: number[] = [];
@@ -341,7 +341,7 @@ describe('a card with many queues', () => {
 });
 
 describe.each([false, true])('a command during which the back end throws (packed: %s)', (packed) => {
-  it('is answered with an error, and the next ones are executed', () => {
+  test('is answered with an error, and the next ones are executed', () => {
     const later: (() => void)[] = [];
     const machine = new Machine({
       rings: { packed },
@@ -370,7 +370,7 @@ describe.each([false, true])('a command during which the back end throws (packed
   });
 });
 
-it('a link says nothing of a card that does not throw', async () => {
+test('a link says nothing of a card that does not throw', async () => {
   const events: LinkEvent[] = [];
   const { backend, deliver } = await socketPair((event) => events.push(event));
   const card = new FakeCard(backend);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RxFilter } from '../src/live/filter.ts';
 import { fromHex, MAC_BYTES } from './machine.ts';
 
@@ -55,7 +55,7 @@ const ROWS: readonly (readonly [Modes, string])[] = [
 ];
 
 describe('addresses', () => {
-  it.each(ROWS)('%j: %s', (modes, expected) => {
+  test.each(ROWS)('%j: %s', (modes, expected) => {
     const filter = filterWith(modes);
     const answers = [OWN, OTHER, TABLED, GROUP, GROUP2, ALL].map((address, i) =>
       filter.accepts(to(address)) ? 'oaugmb'[i] : '-',
@@ -63,7 +63,7 @@ describe('addresses', () => {
     expect(answers.join('')).toBe(expected);
   });
 
-  it('a group address among the unicast ones of the table is not looked for, and the other way round', () => {
+  test('a group address among the unicast ones of the table is not looked for, and the other way round', () => {
     const filter = filterWith({});
     filter.table.set(fromHex(GROUP + TABLED));
     expect(filter.accepts(to(GROUP))).toBe(false);
@@ -72,7 +72,7 @@ describe('addresses', () => {
 });
 
 describe('VLANs', () => {
-  it.each<[string, string, boolean]>([
+  test.each<[string, string, boolean]>([
     ['untagged', '0800', true],
     ['tag of an added one', '81000005', true],
     ['priority bits do not count', '8100e005', true],
@@ -85,7 +85,7 @@ describe('VLANs', () => {
     expect(filterWith({ promisc: 1 }).accepts(to(OWN, type))).toBe(true);
   });
 
-  it('each id has a bit of its own', () => {
+  test('each id has a bit of its own', () => {
     const filter = filterWith({});
     fc.assert(
       fc.property(fc.uniqueArray(fc.integer({ min: 0, max: 4095 }), { maxLength: 50 }), (ids) => {
@@ -102,14 +102,14 @@ describe('VLANs', () => {
   });
 });
 
-it('runts: what is missing is 0', () => {
+test('runts: what is missing is 0', () => {
   const filter = filterWith({});
   filter.mac.fill(0);
   for (let length = 0; length < 6; length++) expect(filter.accepts(new Uint8Array(length))).toBe(true);
   expect(filter.accepts(fromHex(ALL).subarray(0, 5))).toBe(false);
 });
 
-it('a tag is that of 802.1Q, and its VLAN has twelve bits', () => {
+test('a tag is that of 802.1Q, and its VLAN has twelve bits', () => {
   const filter = new RxFilter();
   filter.reset(MAC_BYTES);
   filter.promisc = 0;

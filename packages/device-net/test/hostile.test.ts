@@ -2,7 +2,7 @@
 import { HostError } from '@virtkit/core';
 import { NET_FEATURE, NetDevice, type NetOptions } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, Machine, Sink } from './machine.ts';
 
 const RUNS = Number(process.env['VIRTKIT_FUZZ_RUNS'] ?? 60);
@@ -36,7 +36,7 @@ describe('random operations', () => {
     fc.record({ kind: fc.constant('host' as const), at: fc.integer({ min: 0, max: 5 }), value: byte }),
   );
 
-  it.each([
+  test.each([
     ['split', false],
     ['packed', true],
   ])('%s', (_name, packed) => {
@@ -159,7 +159,7 @@ describe('random operations', () => {
 });
 
 describe('one fault only', () => {
-  it('however often the guest kicks', () => {
+  test('however often the guest kicks', () => {
     const machine = new Machine();
     for (let i = 0; i < 10; i++) machine.add(1, [{ addr: 0x100000, len: 3 }]);
     for (let i = 0; i < 10; i++) machine.driver.kick(1);
@@ -170,7 +170,7 @@ describe('one fault only', () => {
 });
 
 describe('descriptors', () => {
-  it.each<[string, number, number]>([
+  test.each<[string, number, number]>([
     ['outside of memory', 0x7fff_0000, 64],
     ['across its end', (4 << 20) - 10, 64],
     ['of 2^32 - 1 bytes', 0x100000, 0xffff_ffff],
@@ -187,7 +187,7 @@ describe('descriptors', () => {
     }
   });
 
-  it('a receive buffer in a loop', () => {
+  test('a receive buffer in a loop', () => {
     const machine = new Machine();
     machine.add(0, [{ addr: 0x100000, len: 10, write: true }]);
     const { desc } = machine.ring(0);
@@ -200,7 +200,7 @@ describe('descriptors', () => {
 });
 
 describe('mistakes of the host program', () => {
-  it.each<[string, Partial<NetOptions>]>([
+  test.each<[string, Partial<NetOptions>]>([
     ['queuePairs: 0', { queuePairs: 0 }],
     ['queuePairs: 512', { queuePairs: 512 }],
     ['rxQueueSize: 128', { rxQueueSize: 128 }],
@@ -219,7 +219,7 @@ describe('mistakes of the host program', () => {
     expect(make).toThrow(message);
   });
 
-  it('a card in two devices', () => {
+  test('a card in two devices', () => {
     const machine = new Machine();
     expect(() => machine.card.attach(machine.host)).toThrow('already');
   });

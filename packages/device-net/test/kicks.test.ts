@@ -1,7 +1,7 @@
 // A driver on another processor: it adds to a ring at any moment of what the device does, and kicks only if the ring says that the
 // device wants to hear of it. Whatever the moment, neither side may be left waiting for the other.
 import type { NetPort } from '@virtkit/device-net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, Machine, type MachineOptions } from './machine.ts';
 
 const MERGEABLE = 15;
@@ -133,7 +133,7 @@ describe.each(FORMS)('%s: one buffer, at each moment', (_name, options) => {
     return { waiting: () => waiting, offer };
   }
 
-  it.each([
+  test.each([
     ['asks before', true],
     ['does not ask', false],
   ])('a frame whose back end %s', (_asks, asks) => {
@@ -159,7 +159,7 @@ describe.each(FORMS)('%s: one buffer, at each moment', (_name, options) => {
     expect(moments).toBeGreaterThan(1);
   });
 
-  it.each([
+  test.each([
     ['up', true],
     ['down', false],
   ])('a packet, and the link is %s', (_link, up) => {
@@ -176,7 +176,7 @@ describe.each(FORMS)('%s: one buffer, at each moment', (_name, options) => {
     expect(moments).toBeGreaterThan(1);
   });
 
-  it('a command', () => {
+  test('a command', () => {
     const moments = atEachMoment(
       (driver, at) => {
         const { machine, queue } = driver;
@@ -191,7 +191,7 @@ describe.each(FORMS)('%s: one buffer, at each moment', (_name, options) => {
 });
 
 describe.each(FORMS)('%s: a driver that adds as fast as the device takes', (_name, options) => {
-  it.each([
+  test.each([
     ['packets', 1, true],
     ['packets, and the link is down', 1, false],
     ['commands', 2, true],
@@ -240,7 +240,7 @@ describe.each(FORMS)('%s: with several packets in the ring', (_name, options) =>
     return { machine, driver };
   }
 
-  it.each(['back end', 'interrupt'] as const)(
+  test.each(['back end', 'interrupt'] as const)(
     '%s that throws: the driver is asked for kicks again',
     (where) => {
       const { machine, driver } = broken(where);
@@ -250,7 +250,7 @@ describe.each(FORMS)('%s: with several packets in the ring', (_name, options) =>
     },
   );
 
-  it.each(['back end', 'interrupt'] as const)('%s that throws: all that is in the ring is due', (where) => {
+  test.each(['back end', 'interrupt'] as const)('%s that throws: all that is in the ring is due', (where) => {
     const { machine } = broken(where);
     expect(machine.live.capture().device.txWaiting).toBe(1);
     machine.card.txReady();
@@ -258,7 +258,7 @@ describe.each(FORMS)('%s: with several packets in the ring', (_name, options) =>
     expect(machine.live.capture().device.txWaiting).toBe(0);
   });
 
-  it('a back end that throws again and again costs no packet', () => {
+  test('a back end that throws again and again costs no packet', () => {
     const { machine, driver } = broken('back end');
     let throws = 5;
     machine.sink.onSend = () => {

@@ -10,7 +10,7 @@ import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@v
 import { connect, NetSwitch } from '@virtkit/device-net/switch';
 import { WebSocketBackend } from '@virtkit/device-net/websocket';
 import { findLab, ipv4Of, ipv6Of, NetGuest } from '@virtkit/lab';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { udpFrame } from './frames.ts';
 import { poll } from './links.ts';
@@ -131,13 +131,13 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     rmSync(dir, { recursive: true, force: true });
   });
 
-  it('we connected when QEMU was there at last', () => {
+  test('we connected when QEMU was there at last', () => {
     expect(events[0]).toMatchObject({ name: 'down', retryIn: 50 });
     expect(events.at(-1)).toMatchObject({ name: 'up' });
     expect([back.up, direct.up, sockets.up, server.links.length]).toEqual([true, true, true, 1]);
   });
 
-  it('they answer each other', async () => {
+  test('they answer each other', async () => {
     for (const [net, targets] of [
       [1, [2, 100, 101]],
       [2, [100]],
@@ -153,7 +153,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     expect(ours.map(({ pings }) => pings)).toEqual([6, 6, 6, 6]);
   });
 
-  it('TCP from Linux to Linux, both ways', async () => {
+  test('TCP from Linux to Linux, both ways', async () => {
     const expected = digest(data);
     for (const net of [1, 3]) {
       const [here, there] = net === 1 ? [a, b] : [b, a];
@@ -164,7 +164,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     }
   });
 
-  it('TCP to Linux in segments that we cut, and back, over IPv4 and IPv6', async () => {
+  test('TCP to Linux in segments that we cut, and back, over IPv4 and IPv6', async () => {
     for (const [net, host] of HOSTS) {
       for (const address of [ipv4Of(net, host), ipv6Of(net, host)]) {
         expect(await a.run(`nc ${address} 5001 </dev/null | sha256sum`)).toContain(digest(file));
@@ -183,7 +183,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     expect(await a.wrongPackets()).toEqual([]);
   });
 
-  it('UDP to Linux in fragments and datagrams that we cut', async () => {
+  test('UDP to Linux in fragments and datagrams that we cut', async () => {
     for (const [net, host] of HOSTS) {
       for (const address of [ipv4Of(net, host), ipv6Of(net, host)]) {
         for (const [name, block] of [
@@ -209,7 +209,7 @@ describe.skipIf(!lab.ok)('two Linux guests in QEMU and guests of ours on one Eth
     await poll(() => a.wrongPackets()).toEqual(['Udp: InErrors 1', 'Udp: InCsumErrors 1']);
   });
 
-  it('when QEMU is gone, the link is down, and its port is free', async () => {
+  test('when QEMU is gone, the link is down, and its port is free', async () => {
     await b.vm.close();
     await poll(() => [back.up, sockets.up]).toEqual([false, false]);
     await a.vm.close();

@@ -1,7 +1,7 @@
 // Cards with offloads and without on one switch.
 import { GSO, HDR_FLAG, NET_FEATURE, type NetBackend, type NetOffloads } from '@virtkit/device-net';
 import { connect, NetSwitch, type SwitchOptions } from '@virtkit/device-net/switch';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { headBytes, type Ip, tcpFrame } from './frames.ts';
 import { hex, Machine } from './machine.ts';
 
@@ -71,7 +71,7 @@ const segments = (version: 4 | 6, to: number): string[] =>
   });
 
 describe('a large packet', () => {
-  it('goes as it is where it is taken, and in segments elsewhere', () => {
+  test('goes as it is where it is taken, and in segments elsewhere', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1);
     const others = [plug(lan, 2), plug(lan, 3, false), plug(lan, 4, { csum: true }), plug(lan, 5, {})];
@@ -91,7 +91,7 @@ describe('a large packet', () => {
     expect(lan.offload).toMatchObject({ segmented: 9, segments: 27, malformed: 0 });
   });
 
-  it('is cut for a driver that has switched its offloads off', () => {
+  test('is cut for a driver that has switched its offloads off', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1);
     const b = plug(lan, 2);
@@ -105,7 +105,7 @@ describe('a large packet', () => {
     expect(b.take()).toEqual([whole, ...segments(6, 2)]);
   });
 
-  it('is cut, and summed, for a network that wants complete frames', () => {
+  test('is cut, and summed, for a network that wants complete frames', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1);
     const got: string[] = [];
@@ -129,7 +129,7 @@ describe('a large packet', () => {
     expect(got).toEqual([`0 0 0 ${hex(make(false))}`]);
   });
 
-  it('that is none is counted, and cut for nobody', () => {
+  test('that is none is counted, and cut for nobody', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1);
     const b = plug(lan, 2, false);
@@ -138,7 +138,7 @@ describe('a large packet', () => {
     expect(lan.offload.malformed).toBe(1);
   });
 
-  it('loses the segments that there is no room for', () => {
+  test('loses the segments that there is no room for', () => {
     const lan = new NetSwitch({ queueFrames: 2 });
     const a = plug(lan, 1);
     const port = lan.port();
@@ -160,7 +160,7 @@ describe('what a card offers', () => {
   };
   const usual = [F.CSUM, F.GUEST_CSUM, F.HOST_TSO4, F.GUEST_TSO6, F.HOST_UFO];
 
-  it('is what the switch says, unless it says so itself', () => {
+  test('is what the switch says, unless it says so itself', () => {
     expect(offered({})).toEqual(usual);
     expect(offered({ offloads: { csum: true } })).toEqual([F.CSUM, F.GUEST_CSUM]);
     expect(offered({ offloads: false })).toEqual([]);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { DatagramBackend, type LinkEvent, StreamBackend, StreamServer } from '@virtkit/device-net/node';
 import { connect, NetSwitch } from '@virtkit/device-net/switch';
 import fc from 'fast-check';
-import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { FrameReader } from '../src/node/reader.ts';
 import { packetOf } from './frames.ts';
 import { FakeCard, poll } from './links.ts';
@@ -101,7 +101,7 @@ describe('a stream, taken apart', () => {
     return frames;
   };
 
-  it('wherever it is cut, and whenever the card does not take a frame', () => {
+  test('wherever it is cut, and whenever the card does not take a frame', () => {
     const frames = fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 8 });
     const cuts = fc.array(fc.nat(10_000), { maxLength: 12 });
     fc.assert(
@@ -114,7 +114,7 @@ describe('a stream, taken apart', () => {
     );
   });
 
-  it('of anything: no exception, and no frame that is longer than allowed', () => {
+  test('of anything: no exception, and no frame that is longer than allowed', () => {
     const anything = fc.array(fc.oneof(fc.uint8Array({ maxLength: 200 }), fc.constant(new Uint8Array(3))));
     fc.assert(
       fc.property(anything, (chunks) => {
@@ -132,14 +132,14 @@ describe('a stream, taken apart', () => {
     );
   });
 
-  it('byte by byte', () => {
+  test('byte by byte', () => {
     const list = [small(0), new Uint8Array(0), small(3)];
     expect(read([...onWire(...list)].map((byte) => Uint8Array.of(byte)))).toEqual(list.map(hex));
   });
 });
 
 describe('a card and one QEMU', () => {
-  it('frames both ways, gathered as they come', async () => {
+  test('frames both ways, gathered as they come', async () => {
     const { backend, card } = await listener();
     const far = await Far.to(backend.address);
     await poll(() => backend.up).toBe(true);
@@ -156,7 +156,7 @@ describe('a card and one QEMU', () => {
     });
   });
 
-  it('a length that no frame has ends the connection, and the next one is taken', async () => {
+  test('a length that no frame has ends the connection, and the next one is taken', async () => {
     const { backend, card } = await listener({ frameMax: 1514 });
     for (const [length, text] of [
       [1515, '1515'],
@@ -174,7 +174,7 @@ describe('a card and one QEMU', () => {
     expect(backend.counters.connects).toBe(2);
   });
 
-  it('an end in the middle of a frame is told', async () => {
+  test('an end in the middle of a frame is told', async () => {
     const { backend } = await listener();
     const ends = [
       [onWire(small(1)), 'the other end has closed'],
@@ -189,7 +189,7 @@ describe('a card and one QEMU', () => {
     expect(backend.up).toBe(false);
   });
 
-  it('is for two', async () => {
+  test('is for two', async () => {
     const { backend } = await listener();
     await Far.to(backend.address);
     const third = await Far.to(backend.address);
@@ -198,7 +198,7 @@ describe('a card and one QEMU', () => {
     expect(backend.up).toBe(true);
   });
 
-  it('a guest without buffers makes QEMU wait, and nothing is lost', async () => {
+  test('a guest without buffers makes QEMU wait, and nothing is lost', async () => {
     const { backend, card } = await listener();
     const far = await Far.to(backend.address);
     card.room = 2;
@@ -218,7 +218,7 @@ describe('a card and one QEMU', () => {
     expect(backend.counters).toMatchObject({ rxFrames: count, rxDropped: 0 });
   });
 
-  it('a card that becomes ready while it refuses is asked again', async () => {
+  test('a card that becomes ready while it refuses is asked again', async () => {
     const { backend, card } = await listener();
     const far = await Far.to(backend.address);
     card.room = 0;
@@ -232,7 +232,7 @@ describe('a card and one QEMU', () => {
     await poll(() => card.received).toEqual([1, 2, 3].map((n) => hex(small(n))));
   });
 
-  it('a slow QEMU makes the guest wait', async () => {
+  test('a slow QEMU makes the guest wait', async () => {
     const { backend, card } = await listener();
     const far = await Far.to(backend.address);
     await poll(() => backend.up).toBe(true);
@@ -249,7 +249,7 @@ describe('a card and one QEMU', () => {
     expect(backend.counters.txDropped).toBe(0);
   });
 
-  it('a QEMU that goes lets a waiting guest go on', async () => {
+  test('a QEMU that goes lets a waiting guest go on', async () => {
     const { backend, card } = await listener();
     const far = await Far.to(backend.address);
     await poll(() => backend.up).toBe(true);
@@ -261,7 +261,7 @@ describe('a card and one QEMU', () => {
     expect(backend.counters.txDropped).toBe(1);
   });
 
-  it('a guest that makes more headers than payload fills no memory', async () => {
+  test('a guest that makes more headers than payload fills no memory', async () => {
     const { backend } = await listener();
     await Far.to(backend.address);
     await poll(() => backend.up).toBe(true);
@@ -280,7 +280,7 @@ describe('a card and one QEMU', () => {
 });
 
 describe('a QEMU that listens', () => {
-  it('is called until it answers, and again', async () => {
+  test('is called until it answers, and again', async () => {
     events.length = 0;
     const path = join(dir, 'late');
     const backend = kept(StreamBackend.connect({ path, onEvent, reconnect: { min: 10, max: 20 } }));
@@ -305,7 +305,7 @@ describe('a QEMU that listens', () => {
     expect(backend.counters.connects).toBe(2);
   });
 
-  it('is called once, if that is wished', async () => {
+  test('is called once, if that is wished', async () => {
     events.length = 0;
     const backend = kept(StreamBackend.connect({ path: join(dir, 'never'), onEvent, reconnect: false }));
     await poll(() => events.length).toBe(1);
@@ -313,7 +313,7 @@ describe('a QEMU that listens', () => {
     expect(backend.up).toBe(false);
   });
 
-  it('and not any more after close()', async () => {
+  test('and not any more after close()', async () => {
     events.length = 0;
     const backend = StreamBackend.connect({
       path: join(dir, 'never'),
@@ -331,7 +331,7 @@ describe('a QEMU that listens', () => {
 });
 
 describe('a server for a switch', () => {
-  it('gives each a port, and takes it back', async () => {
+  test('gives each a port, and takes it back', async () => {
     const lan = new NetSwitch();
     const told: string[] = [];
     const server = kept(
@@ -362,7 +362,7 @@ describe('a server for a switch', () => {
 });
 
 describe('connect', () => {
-  it('lets one side wait for the other', async () => {
+  test('lets one side wait for the other', async () => {
     const { backend: near, card } = await listener();
     card.allow(0);
     const lan = new NetSwitch({ queueFrames: 2 });
@@ -406,7 +406,7 @@ describe('datagrams', () => {
     return { backend, card: new FakeCard(backend), far, got };
   }
 
-  it('are frames', async () => {
+  test('are frames', async () => {
     const { backend, card, far, got } = await pair();
     for (let n = 0; n < 3; n++) card.send(small(n));
     await poll(() => got).toEqual([0, 1, 2].map((n) => hex(small(n))));
@@ -416,7 +416,7 @@ describe('datagrams', () => {
     expect(backend.counters).toMatchObject({ txFrames: 3, rxFrames: 2, rxMalformed: 2 });
   });
 
-  it('of others are not heard', async () => {
+  test('of others are not heard', async () => {
     const { backend, card, far } = await pair();
     const other = dgram.createSocket('udp4');
     kept({ close: () => other.close() });
@@ -426,7 +426,7 @@ describe('datagrams', () => {
     expect(backend.counters.rxFrames).toBe(1);
   });
 
-  it('wait for a guest without buffers, not too many', async () => {
+  test('wait for a guest without buffers, not too many', async () => {
     const { backend, card, far } = await pair();
     card.room = 0;
     for (let n = 0; n < 5; n++) far.send(small(n), backend.localPort, '127.0.0.1');
@@ -436,7 +436,7 @@ describe('datagrams', () => {
     expect(card.received).toEqual([0, 1, 2].map((n) => hex(small(n))));
   });
 
-  it('more than the system takes at a time make the guest wait', async () => {
+  test('more than the system takes at a time make the guest wait', async () => {
     const { backend, card } = await pair();
     let sent = 0;
     while (card.send(small(0)) && sent < 10_000) sent++;
@@ -446,7 +446,7 @@ describe('datagrams', () => {
     await poll(() => backend.counters.txFrames).toBe(65);
   });
 
-  it('that nobody takes, or that are too long, are told once', async () => {
+  test('that nobody takes, or that are too long, are told once', async () => {
     const { backend, card, far } = await pair();
     const port = far.address().port;
     open.splice(
@@ -483,7 +483,7 @@ describe('datagrams', () => {
 });
 
 describe('wrong options', () => {
-  it('are told', async () => {
+  test('are told', async () => {
     expect(() => StreamBackend.connect({ port: 0 })).toThrow('port: 0, 1 to 65535 expected');
     expect(() => StreamBackend.connect({ path: '' })).toThrow('path: empty');
     expect(() => StreamBackend.connect({ port: 1, frameMax: 70_000 })).toThrow(

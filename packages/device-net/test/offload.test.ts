@@ -1,7 +1,7 @@
 import { GSO, HDR_FLAG, type Packet, type PacketMeta } from '@virtkit/device-net';
 import { SoftwareOffload } from '@virtkit/device-net/offload';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   be16,
   be32,
@@ -100,7 +100,7 @@ const cut = (list: readonly number[], step: number): number[][] =>
   );
 
 describe('against frames that were built from their fields', () => {
-  it('checksums of TCP and UDP', () => {
+  test('checksums of TCP and UDP', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(ip, tcp, bytes(0, 200), pieces, fc.boolean(), (where, header, payload, sizes, udp) => {
@@ -113,7 +113,7 @@ describe('against frames that were built from their fields', () => {
     expect(offload.counters.checksums).toBeGreaterThan(50);
   });
 
-  it('TCP segments', () => {
+  test('TCP segments', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(
@@ -140,7 +140,7 @@ describe('against frames that were built from their fields', () => {
     expect(offload.counters.malformed).toBe(0);
   });
 
-  it('UDP segments', () => {
+  test('UDP segments', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(
@@ -161,7 +161,7 @@ describe('against frames that were built from their fields', () => {
     );
   });
 
-  it('UDP fragments, IPv4', () => {
+  test('UDP fragments, IPv4', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(
@@ -185,7 +185,7 @@ describe('against frames that were built from their fields', () => {
     );
   });
 
-  it('UDP fragments, IPv6: behind the headers that every router reads', () => {
+  test('UDP fragments, IPv6: behind the headers that every router reads', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(
@@ -248,7 +248,7 @@ describe('large packets, and small segments', () => {
     ...Array<number>(padding).fill(0xa5),
   ];
 
-  it('of TCP', () => {
+  test('of TCP', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(large, (given) => {
@@ -271,7 +271,7 @@ describe('large packets, and small segments', () => {
     expect(offload.counters.malformed).toBe(0);
   });
 
-  it('of UDP', () => {
+  test('of UDP', () => {
     const offload = new SoftwareOffload();
     fc.assert(
       fc.property(large, (given) => {
@@ -288,7 +288,7 @@ describe('large packets, and small segments', () => {
     expect(offload.counters.malformed).toBe(0);
   });
 
-  it('of UDP in IPv4 fragments; none where not even the header fits into one', () => {
+  test('of UDP in IPv4 fragments; none where not even the header fits into one', () => {
     const offload = new SoftwareOffload();
     let refused = 0;
     fc.assert(
@@ -320,7 +320,7 @@ describe('large packets, and small segments', () => {
 });
 
 describe('a checksum that is there already', () => {
-  it('is what those of the parts are made from: right, if it was', () => {
+  test('is what those of the parts are made from: right, if it was', () => {
     const kinds = fc.constantFrom('tcp', 'udp', 'fragments');
     fc.assert(
       fc.property(
@@ -346,7 +346,7 @@ describe('a checksum that is there already', () => {
     );
   });
 
-  it('and wrong, if it was not', () => {
+  test('and wrong, if it was not', () => {
     const where: Ip = { version: 4, src: [10, 0, 0, 1], dst: [10, 0, 0, 2] };
     const frame = tcpFrame(where, { seq: 1, flags: 0x18 }, Array(300).fill(7));
     const meta = { ...tcpMeta(where, 100), flags: 0 };
@@ -446,7 +446,7 @@ describe('what is not so', () => {
     ['ARP', ipFrame(where, 6, payload).with(12, 8).with(13, 6), meta],
   ];
 
-  it.each(cases)('%s', (_, frame, wrong) => {
+  test.each(cases)('%s', (_, frame, wrong) => {
     const offload = new SoftwareOffload();
     expect(offload.open(packetOf(frame, wrong))).toBe(0);
     expect(offload.counters).toMatchObject({ malformed: 1, segmented: 0, plain: 0, checksums: 0 });
@@ -456,13 +456,13 @@ describe('what is not so', () => {
     expect(frames(offload, packetOf(good, meta))).toHaveLength(5);
   });
 
-  it('a UDP tunnel is counted apart', () => {
+  test('a UDP tunnel is counted apart', () => {
     const offload = new SoftwareOffload();
     expect(offload.open(packetOf(good, { ...meta, gsoType: GSO.TCPV4 | GSO.UDP_TUNNEL_IPV4 }))).toBe(0);
     expect(offload.counters).toMatchObject({ unsupported: 1, malformed: 0 });
   });
 
-  it('hdr_len may be anything, and padding is left behind', () => {
+  test('hdr_len may be anything, and padding is left behind', () => {
     const offload = new SoftwareOffload();
     const expected = frames(offload, packetOf(good, meta));
     for (const hdrLen of [0, 1, 54, 0xffff]) {
@@ -473,7 +473,7 @@ describe('what is not so', () => {
     expect(frames(offload, packetOf(good.with(16, 0).with(17, 0), meta))).toEqual(expected);
   });
 
-  it('no header makes it throw, or write more than it said', () => {
+  test('no header makes it throw, or write more than it said', () => {
     const offload = new SoftwareOffload();
     const numbers = fc.oneof(fc.nat(0xffff), fc.constantFrom(0, 1, 34, 54, 8, 100));
     const wild = fc.record({
@@ -500,7 +500,7 @@ describe('what is not so', () => {
     );
   });
 
-  it('the host is told when there is no room', () => {
+  test('the host is told when there is no room', () => {
     const offload = new SoftwareOffload();
     offload.open(packetOf(good));
     expect(() => offload.write(new Uint8Array(100), 1)).toThrow(

@@ -7,7 +7,7 @@ import { DatagramBackend, StreamBackend, StreamServer } from '@virtkit/device-ne
 import { NetSwitch } from '@virtkit/device-net/switch';
 import { WebSocketBackend } from '@virtkit/device-net/websocket';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { FakeCard, poll } from './links.ts';
 import { frame, hex } from './machine.ts';
@@ -211,7 +211,7 @@ async function servesNext(link: Link): Promise<void> {
 }
 
 describe.each(LINKS)('%s', { timeout: 120_000 }, (name, make) => {
-  it('whose peer does not listen: the card waits or loses, and goes on when the peer is gone', async () => {
+  test('whose peer does not listen: the card waits or loses, and goes on when the peer is gone', async () => {
     const link = await make();
     const peer = await link.peer();
     peer.stall();
@@ -228,7 +228,7 @@ describe.each(LINKS)('%s', { timeout: 120_000 }, (name, make) => {
     await servesNext(link);
   });
 
-  it('whose peer cuts anywhere in a frame: no part of it arrives', async () => {
+  test('whose peer cuts anywhere in a frame: no part of it arrives', async () => {
     const link = await make();
     for (const [bytes, at] of fc.sample(fc.tuple(body, fc.nat(1400)), 6)) {
       const peer = await link.peer();
@@ -244,7 +244,7 @@ describe.each(LINKS)('%s', { timeout: 120_000 }, (name, make) => {
     }
   });
 
-  it('whose peer floods a card without buffers: no more is kept than was allowed', async () => {
+  test('whose peer floods a card without buffers: no more is kept than was allowed', async () => {
     const link = await make();
     const peer = await link.peer();
     await serves(link, peer);
@@ -262,7 +262,7 @@ describe.each(LINKS)('%s', { timeout: 120_000 }, (name, make) => {
     expect(link.card.received.filter((text) => text.length !== 200 && !sent.has(text))).toEqual([]);
   });
 
-  it('whose peer sends what is no frame: none of it arrives, and the next peer is served', async () => {
+  test('whose peer sends what is no frame: none of it arrives, and the next peer is served', async () => {
     const link = await make();
     for (const wrong of [
       Uint8Array.of(0, 1, 0x10, 1),
@@ -289,7 +289,7 @@ const chunk = fc.record({
 });
 
 describe('a peer over TCP', { timeout: 120_000 }, () => {
-  it('whose frames are cut anywhere, for a card that refuses now and then: all arrive, whole and in order', async () => {
+  test('whose frames are cut anywhere, for a card that refuses now and then: all arrive, whole and in order', async () => {
     const lengths = fc.array(
       fc.oneof(fc.nat(13), fc.constant(69_632), { weight: 8, arbitrary: fc.integer({ min: 14, max: 1614 }) }),
       { minLength: 50, maxLength: 50 },
@@ -321,7 +321,7 @@ describe('a peer over TCP', { timeout: 120_000 }, () => {
     }
   });
 
-  it('300 that say a length that no frame has, half of them gone at once: the next one is served', async () => {
+  test('300 that say a length that no frame has, half of them gone at once: the next one is served', async () => {
     const names: Record<string, number> = {};
     const backend = await StreamBackend.listen({
       port: 0,
@@ -354,7 +354,7 @@ describe('a peer over TCP', { timeout: 120_000 }, () => {
     await poll(() => (names['down'] ?? 0) + (backend.up ? 1 : 0)).toBe(names['up']);
   });
 
-  it('30 at a switch that send to all while others go: who stays gets whole frames, each once', async () => {
+  test('30 at a switch that send to all while others go: who stays gets whole frames, each once', async () => {
     const lan = new NetSwitch();
     const server = await StreamServer.listen(lan, { port: 0 });
     open.push(() => server.close());

@@ -1,6 +1,6 @@
 // The same frames, buffers and commands to a real QEMU and to this card: the same memory, frames and registers afterwards.
 import { NET_FEATURE } from '@virtkit/device-net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { fromHex, hex, Machine, type MachineOptions, type Segment } from './machine.ts';
 import { hasQemu, Qemu, type QemuOptions } from './qemu.ts';
 
@@ -250,7 +250,7 @@ class Pair {
 }
 
 describe.runIf(hasQemu)('a real QEMU does the same', () => {
-  it.each(KINDS)('$name', { timeout: 300_000 }, async (kind) => {
+  test.each(KINDS)('$name', { timeout: 300_000 }, async (kind) => {
     const pair = await Pair.start(kind, SEED);
     try {
       for (let step = 0; step < STEPS; step++) {
@@ -293,7 +293,7 @@ const FAULTS: readonly (readonly [
 ];
 
 describe.runIf(hasQemu)('a real QEMU breaks the same way', () => {
-  it.each(FAULTS)('%s', { timeout: 30_000 }, async (_name, options, queue, segments) => {
+  test.each(FAULTS)('%s', { timeout: 30_000 }, async (_name, options, queue, segments) => {
     const pair = await Pair.start({ name: '', options: { ...options, net } }, 1);
     try {
       const chain: Segment[] = [];

@@ -1,7 +1,7 @@
 // A card between a driver and a back end that do what they like: frames that it took arrive whole and in order, and a back end that
 // was refused hears when there is room.
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { hex, Machine } from './machine.ts';
 
 const MERGEABLE = 15;
@@ -31,7 +31,7 @@ const operation = fc.oneof(
 
 const runs = process.env['VIRTKIT_SLOW'] === undefined ? 150 : 5000;
 
-it('whatever both sides do, no frame that was taken is lost, cut or out of order', {
+test('whatever both sides do, no frame that was taken is lost, cut or out of order', {
   timeout: 1_200_000,
 }, () => {
   fc.assert(

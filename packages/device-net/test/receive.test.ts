@@ -1,6 +1,6 @@
 import { NET_FEATURE } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, hex, Machine, type MachineOptions, type Segment } from './machine.ts';
 
 const F = NET_FEATURE;
@@ -26,7 +26,7 @@ const FORMS: readonly (readonly [string, MachineOptions, number, string])[] = [
 ];
 
 describe('forms of the header', () => {
-  it.each(FORMS)('%s: received', (_name, options, length, rest) => {
+  test.each(FORMS)('%s: received', (_name, options, length, rest) => {
     const machine = new Machine(options);
     const sent = frame(100);
     const [at = 0] = machine.offer([2048]);
@@ -38,7 +38,7 @@ describe('forms of the header', () => {
     expect(machine.card.counters).toMatchObject({ rxPackets: 1, rxBytes: 100 });
   });
 
-  it.each(FORMS)('%s: sent', (_name, options, length) => {
+  test.each(FORMS)('%s: sent', (_name, options, length) => {
     const machine = new Machine(options);
     const sent = frame(100);
     machine.transmit(sent, new Uint8Array(length));
@@ -47,7 +47,7 @@ describe('forms of the header', () => {
     expect(machine.card.counters).toMatchObject({ txPackets: 1, txBytes: 100 });
   });
 
-  it('QEMU before 2025: num_buffers stays as it was without MRG_RXBUF', () => {
+  test('QEMU before 2025: num_buffers stays as it was without MRG_RXBUF', () => {
     const machine = new Machine({ without: [F.MRG_RXBUF], net: { alwaysNumBuffers: false } });
     const [at = 0] = machine.offer([2048]);
     machine.card.receive(frame(64));
@@ -57,7 +57,7 @@ describe('forms of the header', () => {
 });
 
 describe('mergeable buffers', () => {
-  it('a packet over several buffers is visible at once', () => {
+  test('a packet over several buffers is visible at once', () => {
     const machine = new Machine();
     const sent = frame(1500);
     const at = machine.offer([512, 512, 512, 512]);
@@ -79,7 +79,7 @@ describe('mergeable buffers', () => {
     expect(machine.wire.notified).toEqual([0]);
   });
 
-  it('the header alone in the first buffer', () => {
+  test('the header alone in the first buffer', () => {
     const machine = new Machine();
     const at = machine.offer([12, 2048]);
     machine.card.receive(frame(64));
@@ -87,7 +87,7 @@ describe('mergeable buffers', () => {
     expect(hex(machine.read(at[0] ?? 0, 12))).toBe('000000000000000000000200');
   });
 
-  it('not enough buffers: none is taken, the driver is asked for kicks, and the back end told', () => {
+  test('not enough buffers: none is taken, the driver is asked for kicks, and the back end told', () => {
     const machine = new Machine();
     machine.offer([512, 512]);
     machine.sink.rxReadyCalls = 0;
@@ -104,7 +104,7 @@ describe('mergeable buffers', () => {
     expect(machine.card.counters).toMatchObject({ rxPackets: 1, rxRefused: 1, rxDropped: 0 });
   });
 
-  it('kicks are told to a back end only if it was refused', () => {
+  test('kicks are told to a back end only if it was refused', () => {
     const machine = new Machine();
     machine.sink.rxReadyCalls = 0;
     machine.offer([2048, 2048]);
@@ -114,7 +114,7 @@ describe('mergeable buffers', () => {
     expect(machine.sink.rxReadyCalls).toBe(0);
   });
 
-  it('segments of any size in any number of chains hold any frame', () => {
+  test('segments of any size in any number of chains hold any frame', () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.integer({ min: 1, max: 700 }), { minLength: 1, maxLength: 4 }), {
@@ -166,7 +166,7 @@ describe('mergeable buffers', () => {
 });
 
 describe('buffers that are too small without MRG_RXBUF', () => {
-  it('the frame is lost, the buffer stays, and what fits was written, as in QEMU', () => {
+  test('the frame is lost, the buffer stays, and what fits was written, as in QEMU', () => {
     const machine = new Machine({ without: [F.MRG_RXBUF], net: { alwaysNumBuffers: false } });
     const [at = 0] = machine.offer([40]);
     expect(machine.card.receive(frame(64))).toBe(true);
@@ -187,7 +187,7 @@ describe('what breaks the device', () => {
     machine.driver.kick(0);
   };
 
-  it('a receive chain without buffers to write', () => {
+  test('a receive chain without buffers to write', () => {
     const machine = new Machine({ without: [F.MRG_RXBUF] });
     out(machine);
     expect(machine.card.receive(frame(64))).toBe(true);
@@ -200,7 +200,7 @@ describe('what breaks the device', () => {
     expect(machine.used(0)).toHaveLength(1);
   });
 
-  it('such a chain behind a good one: all of the packet is gone', () => {
+  test('such a chain behind a good one: all of the packet is gone', () => {
     const machine = new Machine();
     machine.offer([64], 0, false);
     out(machine);
@@ -211,7 +211,7 @@ describe('what breaks the device', () => {
     expect(machine.live.queue(0)?.inFlight).toBe(0);
   });
 
-  it.each([
+  test.each([
     ['mergeable', none],
     ['not mergeable', [F.MRG_RXBUF]],
   ])('a first chain that does not hold the header, %s (QEMU aborts)', (_name, without) => {
@@ -223,7 +223,7 @@ describe('what breaks the device', () => {
 });
 
 describe('who may receive', () => {
-  it('nobody before DRIVER_OK, while paused, without a queue, or on pairs that are not used', () => {
+  test('nobody before DRIVER_OK, while paused, without a queue, or on pairs that are not used', () => {
     const machine = new Machine({ idle: true });
     expect(machine.card.receive(frame(64))).toBe(false);
     machine.start([1]);
@@ -241,7 +241,7 @@ describe('who may receive', () => {
     expect(machine.card.receive(frame(64))).toBe(true);
   });
 
-  it('a pair that the driver does not use, and one that does not exist', () => {
+  test('a pair that the driver does not use, and one that does not exist', () => {
     const machine = new Machine({ net: { queuePairs: 2 } });
     machine.offer([2048], 1);
     expect(machine.card.receive(frame(64), undefined, 1)).toBe(false);
@@ -251,7 +251,7 @@ describe('who may receive', () => {
     expect(() => machine.card.receive(frame(64), undefined, 2)).toThrow('queue pair 2: the card has 2');
   });
 
-  it('with the link down frames are lost, and the driver hears of the link', () => {
+  test('with the link down frames are lost, and the driver hears of the link', () => {
     const machine = new Machine();
     machine.offer([2048]);
     machine.card.setLink(false);
@@ -267,7 +267,7 @@ describe('who may receive', () => {
   });
 });
 
-it('nothing longer than the MTU reaches a driver that knows it', () => {
+test('nothing longer than the MTU reaches a driver that knows it', () => {
   for (const without of [none, [F.MTU]]) {
     const machine = new Machine({ net: { mtu: 1000 }, without });
     machine.offer([4096, 4096]);
@@ -280,7 +280,7 @@ describe('frames of every length', () => {
   const lengths = [
     0, 1, 5, 6, 12, 13, 14, 15, 17, 18, 59, 60, 64, 1514, 9000, 65535, 65536, 69620, 69621, 200_000,
   ];
-  it.each(lengths)('%i bytes, filter on and off', (length) => {
+  test.each(lengths)('%i bytes, filter on and off', (length) => {
     for (const filtered of [false, true]) {
       const machine = new Machine();
       machine.offer(Array.from({ length: 20 }, () => 4096));

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { HASH_REPORT, HASH_TYPE, Rss } from '../src/live/rss.ts';
 import { Toeplitz } from '../src/live/toeplitz.ts';
 import { fromHex } from './machine.ts';
@@ -80,7 +80,7 @@ function rssWith(types: number): Rss {
 }
 
 describe("Microsoft's vectors", () => {
-  it.each(V4)('%s:%i to %s:%i', (source, from, destination, to, plain, ports) => {
+  test.each(V4)('%s:%i to %s:%i', (source, from, destination, to, plain, ports) => {
     const rss = rssWith(0x1ff);
     const tail = [...port(from), ...port(to)];
     rss.process(packet4(v4(source), v4(destination), 6, tail));
@@ -95,7 +95,7 @@ describe("Microsoft's vectors", () => {
     expect([rss.report, rss.hash]).toEqual([HASH_REPORT.IPv4, plain]);
   });
 
-  it.each(V4)(
+  test.each(V4)(
     '%s:%i to %s:%i, behind IPv4 options of any length',
     (source, from, destination, to, plain, ports) => {
       const tail = [...port(from), ...port(to)];
@@ -117,7 +117,7 @@ describe("Microsoft's vectors", () => {
     },
   );
 
-  it.each(V6)('%s:%i to %s:%i, behind extension headers', (source, from, destination, to, plain, ports) => {
+  test.each(V6)('%s:%i to %s:%i, behind extension headers', (source, from, destination, to, plain, ports) => {
     const tail = [...port(from), ...port(to)];
     // hop-by-hop, and destination options of 8 and 24 bytes: padding
     for (const [kind, units] of [
@@ -151,7 +151,7 @@ describe("Microsoft's vectors", () => {
     }
   });
 
-  it.each(V6)('%s:%i to %s:%i', (source, from, destination, to, plain, ports) => {
+  test.each(V6)('%s:%i to %s:%i', (source, from, destination, to, plain, ports) => {
     const tail = [...port(from), ...port(to)];
     const plainTypes = rssWith(HASH_TYPE.IPv6 | HASH_TYPE.TCPv6 | HASH_TYPE.UDPv6);
     plainTypes.process(packet6(v6(source), v6(destination), 6, tail));
@@ -178,7 +178,7 @@ describe('extension headers', () => {
   const options = [43, 2, 1, 2, 0, 0, 201, 16, ...home];
   const routing = [6, 2, 2, 1, 0, 0, 0, 0, ...last];
 
-  it('home address and routing header give the addresses', () => {
+  test('home address and routing header give the addresses', () => {
     const rss = rssWith(0x1ff);
     rss.process(packet6(care, hop, 60, [...options, ...routing, ...tail]));
     expect([rss.report, rss.hash]).toEqual([HASH_REPORT.TCPv6_EX, ports]);
@@ -187,7 +187,7 @@ describe('extension headers', () => {
     expect([ip.report, ip.hash]).toEqual([HASH_REPORT.IPv6_EX, plain]);
   });
 
-  it('but not for the types without', () => {
+  test('but not for the types without', () => {
     const rss = rssWith(HASH_TYPE.IPv6);
     rss.process(packet6(care, hop, 60, [...options, ...routing, ...tail]));
     const same = rssWith(HASH_TYPE.IPv6);
@@ -196,7 +196,7 @@ describe('extension headers', () => {
     expect(rss.report).toBe(HASH_REPORT.IPv6);
   });
 
-  it('a fragment has no ports', () => {
+  test('a fragment has no ports', () => {
     const rss = rssWith(0x1ff);
     rss.process(packet6(v6(source), v6(destination), 44, [6, 0, 0, 1, 0, 0, 0, 1, ...tail]));
     expect([rss.report, rss.hash]).toEqual([HASH_REPORT.IPv6_EX, plain]);
@@ -207,7 +207,7 @@ describe('what is hashed', () => {
   const tail = [...port(1), ...port(2)];
   const tcp4 = packet4([1, 2, 3, 4], [5, 6, 7, 8], 6, tail);
   const tcp6 = packet6(v6('::1'), v6('::2'), 6, tail);
-  it.each<[string, Uint8Array, number, number]>([
+  test.each<[string, Uint8Array, number, number]>([
     ['nothing enabled', tcp4, 0, HASH_REPORT.NONE],
     ['IPv4 off', tcp4, 0x1ff & ~7, HASH_REPORT.NONE],
     ['IPv6 off', tcp6, 7, HASH_REPORT.NONE],
@@ -236,7 +236,7 @@ describe('what is hashed', () => {
     if (report === HASH_REPORT.NONE) expect(rss.hash).toBe(0);
   });
 
-  it('any bytes at all, in bounded time', () => {
+  test('any bytes at all, in bounded time', () => {
     const rss = rssWith(0x1ff);
     rss.redirect = true;
     rss.indirectionsLen = 4;
@@ -257,7 +257,7 @@ describe('what is hashed', () => {
   });
 });
 
-it('table and definition agree', () => {
+test('table and definition agree', () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ minLength: 40, maxLength: 40 }),

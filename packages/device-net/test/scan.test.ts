@@ -1,5 +1,5 @@
 // A guest whose mergeable ring holds many long chains, and yet too few bytes for a frame: what a frame costs then.
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, Machine } from './machine.ts';
 
 const SEGMENTS = 512;
@@ -45,7 +45,7 @@ describe.each([
   ['split', false],
   ['packed', true],
 ] as const)('%s: a mergeable ring without enough bytes', (_name, packed) => {
-  it('is walked once, and not for each frame', () => {
+  test('is walked once, and not for each frame', () => {
     const ring = new Scanned(packed);
     ring.add(CHAINS);
     const first = ring.receive(LARGE);
@@ -59,7 +59,7 @@ describe.each([
     expect(ring.machine.card.counters.rxRefused).toBe(6);
   });
 
-  it('costs the walk of what the driver adds, and of no more', () => {
+  test('costs the walk of what the driver adds, and of no more', () => {
     const ring = new Scanned(packed);
     ring.add(CHAINS - 1);
     const first = ring.receive(LARGE);
@@ -70,7 +70,7 @@ describe.each([
     expect(second.work).toBeLessThan((2 * first.work) / (CHAINS - 1));
   });
 
-  it('is not walked anew when a frame has taken some of it', () => {
+  test('is not walked anew when a frame has taken some of it', () => {
     const ring = new Scanned(packed);
     ring.add(CHAINS);
     const first = ring.receive(LARGE);

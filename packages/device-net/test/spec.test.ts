@@ -1,6 +1,6 @@
 // Requirements of Virtio 1.3 §5.1 that no other test asks for.
 import { NET_FEATURE as F, type PacketMeta } from '@virtkit/device-net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, fromHex, Machine, type MachineOptions } from './machine.ts';
 
 const OK = 0;
@@ -9,7 +9,7 @@ const le16 = (value: number): number[] => [value & 0xff, value >> 8];
 const le32 = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 0xff);
 
 describe('configuration (§5.1.4.1)', () => {
-  it('is as it was made, and stays so, whatever the driver writes', () => {
+  test('is as it was made, and stays so, whatever the driver writes', () => {
     const machine = new Machine({
       net: { queuePairs: 4, mtu: 1500, speed: 10_000, duplex: 'full', rss: true, hashReport: true },
     });
@@ -35,21 +35,21 @@ describe('configuration (§5.1.4.1)', () => {
     expect(fields()).toEqual(made);
   });
 
-  it('speed is all ones where it is not known', () => {
+  test('speed is all ones where it is not known', () => {
     const machine = new Machine({ net: { duplex: 'half' } });
     expect([...machine.config().subarray(12, 16)]).toEqual([0xff, 0xff, 0xff, 0xff]);
   });
 });
 
 describe('what the driver sends (§5.1.4.1, §5.1.6.2.2)', () => {
-  it('goes out whole, up to the MTU', () => {
+  test('goes out whole, up to the MTU', () => {
     const machine = new Machine({ net: { mtu: 1000 } });
     const sent = [60, 1014, 1018].map((length) => frame(length));
     for (const one of sent) machine.transmit(one);
     expect(machine.sink.frames).toEqual(sent);
   });
 
-  it.each<[string, string]>([
+  test.each<[string, string]>([
     ['flags that nobody knows', 'f0 00 0000 0000 0000 0000 0000'],
     ['flags of tunnels, where there are none,', '08 00 0000 0000 0000 0000 0000'],
     ['flags of the other direction', '06 00 0000 0000 0000 0000 0000'],
@@ -62,7 +62,7 @@ describe('what the driver sends (§5.1.4.1, §5.1.6.2.2)', () => {
     expect(machine.sink.metas).toMatchObject([{ flags: 0, gsoType: 0 }]);
   });
 
-  it('a guest does not hear from another one that a checksum was looked at', () => {
+  test('a guest does not hear from another one that a checksum was looked at', () => {
     const [sender, receiver] = [
       new Machine({ net: { offloads: all } }),
       new Machine({ net: { offloads: all } }),
@@ -80,7 +80,7 @@ describe('what the driver sends (§5.1.4.1, §5.1.6.2.2)', () => {
 });
 
 describe('segments for a driver (§5.1.6.4.1)', () => {
-  it.each<[string, readonly number[], number]>([
+  test.each<[string, readonly number[], number]>([
     ['TCPv4', [F.GUEST_TSO4], 0x01],
     ['TCPv6', [F.GUEST_TSO6], 0x04],
     ['UDP fragments', [F.GUEST_UFO], 0x03],
@@ -117,7 +117,7 @@ describe('UDP tunnels (Virtio 1.4 §5.1.9.2.2, §5.1.9.4.1)', () => {
     innerNhOffset: 64,
   };
 
-  it.each<[string, string]>([
+  test.each<[string, string]>([
     ['of both kinds', '01 61'],
     ['without NEEDS_CSUM', '00 21'],
     ['with DATA_VALID', '03 41'],
@@ -129,16 +129,16 @@ describe('UDP tunnels (Virtio 1.4 §5.1.9.2.2, §5.1.9.4.1)', () => {
     expect(card.counters.txDropped).toBe(1);
   });
 
-  it.each([0x21, 0x41])('one of kind %i is, with where its headers are', (gsoType) => {
+  test.each([0x21, 0x41])('one of kind %i is, with where its headers are', (gsoType) => {
     expect(send(`01 ${gsoType.toString(16)}`).sink.metas).toEqual([{ ...SENT, flags: 1, gsoType }]);
   });
 
-  it('a packet without a tunnel has no headers in one', () => {
+  test('a packet without a tunnel has no headers in one', () => {
     const untunnelled = { flags: 1, gsoType: 1, outerThOffset: 0, innerNhOffset: 0 };
     expect(send('01 01').sink.metas).toMatchObject([untunnelled]);
   });
 
-  it.each<[string, number, number, readonly number[], boolean]>([
+  test.each<[string, number, number, readonly number[], boolean]>([
     ['with the feature', 1, 0x21, [], true],
     ['without it', 1, 0x21, [F.GUEST_UDP_TUNNEL_GSO, F.GUEST_UDP_TUNNEL_GSO_CSUM], false],
     ['with a checksum that is left, and the feature', 9, 0x41, [], true],
@@ -159,7 +159,7 @@ describe('UDP tunnels (Virtio 1.4 §5.1.9.2.2, §5.1.9.4.1)', () => {
 describe('after a reset (§5.1.6.5)', () => {
   const own = (machine: Machine, length: number): boolean => machine.card.receive(frame(length));
 
-  it('the filtering table is empty, and only the first pair is used', () => {
+  test('the filtering table is empty, and only the first pair is used', () => {
     const machine = new Machine({ net: { queuePairs: 2 } });
     const table = [...le32(1), 2, 0, 0, 0, 0, 9, ...le32(1), 0x33, 0, 0, 0, 0, 9];
     expect(machine.command(1, 0, table)).toBe(OK);
@@ -175,7 +175,7 @@ describe('after a reset (§5.1.6.5)', () => {
     expect(own(machine, 64)).toBe(true);
   });
 
-  it('every packet is told of, whatever coalescing was set', () => {
+  test('every packet is told of, whatever coalescing was set', () => {
     const { machine, limits } = coalescing();
     machine.command(6, 0, [...le32(9), ...le32(50)]);
     machine.command(6, 1, [...le32(8), ...le32(40)]);
@@ -209,13 +209,13 @@ function coalescing(): { machine: Machine; limits: (queue: number) => number[] }
 }
 
 describe('coalescing (§5.1.6.5.9.6)', () => {
-  it('reserved bytes say nothing', () => {
+  test('reserved bytes say nothing', () => {
     const { machine, limits } = coalescing();
     expect(machine.command(6, 2, [...le16(1), 0xff, 0xff, ...le32(7), ...le32(9)])).toBe(OK);
     expect(limits(1)).toEqual([7, 9]);
   });
 
-  it('a queue that is enabled again has what was set for all of its direction, or nothing', () => {
+  test('a queue that is enabled again has what was set for all of its direction, or nothing', () => {
     for (const [command, queue, other] of [
       [0, 1, 0],
       [1, 0, 1],
@@ -236,7 +236,7 @@ describe('coalescing (§5.1.6.5.9.6)', () => {
     }
   });
 
-  it('a driver that wants no notifications gets none, whatever has come together', () => {
+  test('a driver that wants no notifications gets none, whatever has come together', () => {
     const { machine } = coalescing();
     machine.command(6, 1, [...le32(2), ...le32(50)]);
     machine.offer([2048, 2048, 2048, 2048]);

@@ -2,7 +2,7 @@
 import { virtioDevice } from '@virtkit/core';
 import { NET_FEATURE, type NetOptions, net } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, fromHex, hex, Machine, type MachineOptions, Sink, type State } from './machine.ts';
 
 const F = NET_FEATURE;
@@ -30,7 +30,7 @@ function move(machine: Machine, resume = true): Machine {
 }
 
 describe('a card goes on where it was', () => {
-  it.each<[string, MachineOptions]>([
+  test.each<[string, MachineOptions]>([
     ['modern', {}],
     ['packed', { rings: { packed: true } }],
     ['legacy', { legacy: true }],
@@ -60,7 +60,7 @@ describe('a card goes on where it was', () => {
     expect(last.used(0).map(({ len }) => len)).toEqual(before.map(({ len }) => len));
   });
 
-  it('receive modes, addresses, VLANs', () => {
+  test('receive modes, addresses, VLANs', () => {
     const machine = new Machine();
     for (const command of [0, 5]) machine.command(0, command, [command === 0 ? 0 : 1]);
     const table = fromHex('020000000001 020000000002');
@@ -91,7 +91,7 @@ describe('a card goes on where it was', () => {
     expect(next.card.counters.rxPackets).toBe(4);
   });
 
-  it('offloads that the driver switched off stay off', () => {
+  test('offloads that the driver switched off stay off', () => {
     const machine = new Machine({ net: { offloads: { csum: true, tso: true } } });
     machine.command(5, 0, [2, 0, 0, 0, 0, 0, 0, 0]);
     const next = move(machine);
@@ -108,7 +108,7 @@ describe('a card goes on where it was', () => {
     expect(next.card.counters.rxDropped).toBe(1);
   });
 
-  it('without the command they are what was negotiated', () => {
+  test('without the command they are what was negotiated', () => {
     const machine = new Machine({
       net: { offloads: { csum: true, tso: true } },
       without: [F.CTRL_GUEST_OFFLOADS],
@@ -117,7 +117,7 @@ describe('a card goes on where it was', () => {
     expect(move(machine).sink.offloads).toMatchObject({ csum: true, tso4: true });
   });
 
-  it('pairs in use, scaling, and packets that wait in each', () => {
+  test('pairs in use, scaling, and packets that wait in each', () => {
     const machine = new Machine({ net: { queuePairs: 4, offloads: {}, rss: true } });
     const key = Array.from({ length: 40 }, (_, i) => i);
     const data = [...le32(0x3f), ...le16(1), ...le16(2), ...le16(1), ...le16(0), ...le16(3), 40, ...key];
@@ -138,7 +138,7 @@ describe('a card goes on where it was', () => {
     expect(next.used(4)).toHaveLength(1);
   });
 
-  it('the link, down, and the MAC that a legacy driver wrote', () => {
+  test('the link, down, and the MAC that a legacy driver wrote', () => {
     const machine = new Machine({ legacy: true, without: [F.CTRL_MAC_ADDR] });
     machine.config();
     machine.driver.config.write(5, 1, 0x99);
@@ -150,7 +150,7 @@ describe('a card goes on where it was', () => {
     expect(next.card.counters.rxDropped).toBe(1);
   });
 
-  it('before negotiation, and as the firmware leaves it', () => {
+  test('before negotiation, and as the firmware leaves it', () => {
     const machine = new Machine({ idle: true, net: { queuePairs: 2 } });
     expect(move(machine, false).live.queueCount).toBe(3);
     machine.driver.setStatus(1);
@@ -161,7 +161,7 @@ describe('a card goes on where it was', () => {
     expect(next.card.receive(frame(60))).toBe(true);
   });
 
-  it('a kick that came while it was stopped', () => {
+  test('a kick that came while it was stopped', () => {
     const machine = new Machine();
     machine.live.pause();
     machine.transmit(frame(60));
@@ -170,7 +170,7 @@ describe('a card goes on where it was', () => {
     expect(move(machine).sink.frames).toHaveLength(1);
   });
 
-  it('tells the driver to announce itself', () => {
+  test('tells the driver to announce itself', () => {
     const machine = new Machine();
     const next = move(machine);
     expect(next.config()[6]).toBe(3);
@@ -190,7 +190,7 @@ describe('states that do not fit', () => {
     queuePairs: 2,
     rss: true,
   };
-  it.each<[string, Partial<NetOptions>, Partial<NetOptions>, string]>([
+  test.each<[string, Partial<NetOptions>, Partial<NetOptions>, string]>([
     ['virtio headers', { offloads: {} }, {}, 'virtio-net: saved image requires vnet_hdr=on'],
     [
       'UFO',
@@ -212,7 +212,7 @@ describe('states that do not fit', () => {
     expect(machine.card.receive(frame(60))).toBe(true);
   });
 
-  it.each<[string, (state: State['device']) => Partial<State['device']>]>([
+  test.each<[string, (state: State['device']) => Partial<State['device']>]>([
     ['pairs in use: none', () => ({ currQueuePairs: 0 })],
     ['pairs in use: too many', () => ({ currQueuePairs: 3 })],
     [
@@ -241,7 +241,7 @@ describe('states that do not fit', () => {
     });
   });
 
-  it("more than 65536 chunks of a back end's state", () => {
+  test("more than 65536 chunks of a back end's state", () => {
     const machine = new Machine({ net: full });
     const state = machine.live.capture();
     const withChunks = (count: number): State => ({
@@ -255,7 +255,7 @@ describe('states that do not fit', () => {
     );
   });
 
-  it('a MAC table that is too long is forgotten, as in QEMU; one out of order is told of', () => {
+  test('a MAC table that is too long is forgotten, as in QEMU; one out of order is told of', () => {
     const { live } = new Machine();
     const state = live.capture();
     const mac = (first: number): Uint8Array => Uint8Array.of(first, 0, 0, 0, 0, 1);
@@ -268,7 +268,7 @@ describe('states that do not fit', () => {
   });
 });
 
-it('at any moment of any traffic, two machines in turn do what one does', () => {
+test('at any moment of any traffic, two machines in turn do what one does', () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant('receive' as const), length: fc.integer({ min: 1, max: 3000 }) }),
     fc.record({ kind: fc.constant('transmit' as const), length: fc.integer({ min: 1, max: 3000 }) }),
@@ -328,7 +328,7 @@ it('at any moment of any traffic, two machines in turn do what one does', () => 
   );
 });
 
-it('a back end is told at the start what the guest wants', () => {
+test('a back end is told at the start what the guest wants', () => {
   const sink = new Sink();
   const machine = new Machine({ net: { backend: sink, offloads: { csum: true, tso: true } } });
   expect(sink.offloads).toMatchObject({ csum: true, tso4: true, ufo: false });

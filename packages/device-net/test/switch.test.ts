@@ -7,7 +7,7 @@ import {
   type SwitchPort,
 } from '@virtkit/device-net/switch';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MacTable } from '../src/switch/mac-table.ts';
 import { frame, fromHex, hex, Machine, type MachineOptions } from './machine.ts';
 
@@ -47,7 +47,7 @@ function packet(bytes: Uint8Array, pair = 0): Packet {
 }
 
 describe('who gets a frame', () => {
-  it('everybody, until it is known who is where', () => {
+  test('everybody, until it is known who is where', () => {
     const lan = new NetSwitch();
     const machines = [1, 2, 3].map((n) => plug(lan, n).machine);
     const [a, b, c] = machines as [Machine, Machine, Machine];
@@ -70,7 +70,7 @@ describe('who gets a frame', () => {
     expect(counts()).toEqual([0, 1, 1]);
   });
 
-  it('bytes arrive as they were sent, of any length', () => {
+  test('bytes arrive as they were sent, of any length', () => {
     const lan = new NetSwitch();
     const [a, b] = [plug(lan, 1), plug(lan, 2)];
     const lengths = [14, 60, 61, 1514, 2048, 2049, 4097, 9000, 65_000];
@@ -86,7 +86,7 @@ describe('who gets a frame', () => {
     expect(a.port.counters).toMatchObject({ sent: lengths.length, malformed: 1 });
   });
 
-  it('headers arrive too, completed where they have to be', () => {
+  test('headers arrive too, completed where they have to be', () => {
     const lan = new NetSwitch();
     const offloads = { csum: true, tso: true };
     const a = plug(lan, 1, { net: { offloads } }).machine;
@@ -103,7 +103,7 @@ describe('who gets a frame', () => {
     expect(hex(c.read(other + 12 + 50, 2))).not.toBe(hex(sent.subarray(50, 52)));
   });
 
-  it('pairs stay pairs', () => {
+  test('pairs stay pairs', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1, { net: { queuePairs: 4 } }).machine;
     const b = plug(lan, 2, { net: { queuePairs: 2 } }).machine;
@@ -116,7 +116,7 @@ describe('who gets a frame', () => {
 });
 
 describe('a card without buffers', () => {
-  it('has frames kept for it, in order, and not too many', () => {
+  test('has frames kept for it, in order, and not too many', () => {
     const lan = new NetSwitch({ queueFrames: 4 });
     const a = plug(lan, 1).machine;
     const { machine: b, port } = plug(lan, 2);
@@ -133,7 +133,7 @@ describe('a card without buffers', () => {
     expect(port.waiting).toBe(0);
   });
 
-  it('by bytes too', () => {
+  test('by bytes too', () => {
     const lan = new NetSwitch({ queueBytes: 100_000 });
     const a = plug(lan, 1).machine;
     const { machine: b, port } = plug(lan, 2);
@@ -143,7 +143,7 @@ describe('a card without buffers', () => {
     expect(port.counters.delivered).toBe(2);
   });
 
-  it('does not hold up the others', () => {
+  test('does not hold up the others', () => {
     const lan = new NetSwitch();
     const [a, , c] = [1, 2, 3].map((n) => plug(lan, n).machine) as [Machine, Machine, Machine];
     c.offer(Array(8).fill(2048));
@@ -151,7 +151,7 @@ describe('a card without buffers', () => {
     expect(c.used(0)).toHaveLength(5);
   });
 
-  it('that is stopped gets them when it goes on', () => {
+  test('that is stopped gets them when it goes on', () => {
     const lan = new NetSwitch();
     const [a, b] = [plug(lan, 1), plug(lan, 2)];
     b.machine.offer([2048]);
@@ -162,7 +162,7 @@ describe('a card without buffers', () => {
     expect(b.machine.used(0)).toHaveLength(1);
   });
 
-  it('that was unplugged gets nothing', () => {
+  test('that was unplugged gets nothing', () => {
     const lan = new NetSwitch();
     const [a, b] = [plug(lan, 1), plug(lan, 2)];
     b.machine.transmit(frame(60, macOf(1), macOf(2)));
@@ -180,7 +180,7 @@ describe('a card without buffers', () => {
     expect(c.machine.used(0)).toHaveLength(1);
   });
 
-  it('that is part of no device yet', () => {
+  test('that is part of no device yet', () => {
     const lan = new NetSwitch();
     const a = plug(lan, 1).machine;
     const port = lan.port();
@@ -209,7 +209,7 @@ describe('a guest that answers while it receives', () => {
     };
   }
 
-  it('the stack does not grow, and others get to run', async () => {
+  test('the stack does not grow, and others get to run', async () => {
     const later: (() => void)[] = [];
     const lan = new NetSwitch({ burst: 50, defer: (proceed) => later.push(proceed) });
     const options: MachineOptions = { without: [29], net: { defer: (proceed) => later.push(proceed) } };
@@ -230,7 +230,7 @@ describe('a guest that answers while it receives', () => {
     expect(a.port.counters.dropped + b.port.counters.dropped).toBe(0);
   });
 
-  it('nor where everything happens at once', async () => {
+  test('nor where everything happens at once', async () => {
     const lan = new NetSwitch({ burst: 64 });
     const [a, b] = [plug(lan, 1, { without: [29] }), plug(lan, 2, { without: [29] })];
     const depth = { now: 0, most: 0 };
@@ -249,7 +249,7 @@ describe('a guest that answers while it receives', () => {
 });
 
 describe('addresses', () => {
-  it('a table of fixed size knows the newest', () => {
+  test('a table of fixed size knows the newest', () => {
     const table = new MacTable(64);
     const mac = (n: number): Uint8Array =>
       Uint8Array.of(2, 0, n >> 24, (n >> 16) & 255, (n >> 8) & 255, n & 255);
@@ -263,7 +263,7 @@ describe('addresses', () => {
     expect(known.every((n) => n % 7 !== 3 || table.find(mac(n), 0) === -1)).toBe(true);
   });
 
-  it('and with room for all, all', () => {
+  test('and with room for all, all', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.integer({ min: 0, max: 0xffffffff }), { maxLength: 6 }), (list) => {
         const table = new MacTable(8);
@@ -280,7 +280,7 @@ describe('addresses', () => {
     );
   });
 
-  it('a guest that invents addresses floods nothing but the table', () => {
+  test('a guest that invents addresses floods nothing but the table', () => {
     const lan = new NetSwitch({ addresses: 8 });
     const [a, b] = [plug(lan, 1), plug(lan, 2)];
     b.machine.offer(Array(100).fill(256));
@@ -292,7 +292,7 @@ describe('addresses', () => {
   });
 });
 
-it('mistakes of the host program are named', () => {
+test('mistakes of the host program are named', () => {
   expect(() => new NetSwitch({ addresses: 100 })).toThrow('addresses: 100');
   expect(() => new NetSwitch({ queueFrames: 0 })).toThrow('queueFrames: 0');
   const port = new NetSwitch().port();
@@ -324,7 +324,7 @@ describe('a card that throws', () => {
     return { ports, state, got, events };
   }
 
-  it.each([
+  test.each([
     ['a frame for all', 'ffffffffffff'],
     ['a frame for it alone', macOf(2)],
   ])(
@@ -348,7 +348,7 @@ describe('a card that throws', () => {
     },
   );
 
-  it('a frame that has waited is lost, those behind it are not', () => {
+  test('a frame that has waited is lost, those behind it are not', () => {
     const { ports, state, got, events } = three();
     const [a, b] = ports;
     state.broken = false;
@@ -364,7 +364,7 @@ describe('a card that throws', () => {
     expect(got[1]).toEqual([63]);
   });
 
-  it('a listener may pull its plug', () => {
+  test('a listener may pull its plug', () => {
     const { ports, got, events } = three({
       onEvent: ({ port }) => port.close(),
     });
@@ -375,7 +375,7 @@ describe('a card that throws', () => {
     expect(events).toEqual([]);
   });
 
-  it('without a listener it can be asked for', () => {
+  test('without a listener it can be asked for', () => {
     const { ports, state, got } = three({});
     const [a, b] = ports;
     expect(b.failure).toBeUndefined();
@@ -386,7 +386,7 @@ describe('a card that throws', () => {
     expect(got).toEqual([[], [61], [60, 61]]);
   });
 
-  it('what the listener throws, a timer throws', async () => {
+  test('what the listener throws, a timer throws', async () => {
     const { ports, got } = three({
       onEvent: () => {
         throw new Error('my mistake');
@@ -423,7 +423,7 @@ describe('a frame that goes round', () => {
     return state;
   }
 
-  it.each([
+  test.each([
     ['two switches, twice connected', 2],
     ['four in a ring', 4],
   ])('%s: each turn of the program has its burst, and timers run', async (_what, count) => {
@@ -456,7 +456,7 @@ describe('a frame that goes round', () => {
     }
   });
 
-  it('a frame for more ports than a burst has arrives at once', () => {
+  test('a frame for more ports than a burst has arrives at once', () => {
     const lan = new NetSwitch({ burst: 10 });
     const cards = Array.from({ length: 100 }, () => counter(lan.port()));
     const source = lan.port();
@@ -466,7 +466,7 @@ describe('a frame that goes round', () => {
     }
   });
 
-  it('a switch that is connected with itself', async () => {
+  test('a switch that is connected with itself', async () => {
     const lan = new NetSwitch({ burst: 100 });
     const ends = [lan.port(), lan.port()] as const;
     connect(...ends);

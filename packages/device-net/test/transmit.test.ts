@@ -1,13 +1,13 @@
 import { NET_FEATURE } from '@virtkit/device-net';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { frame, fromHex, hex, Machine, type Segment } from './machine.ts';
 
 const F = NET_FEATURE;
 const offloads = { csum: true, tso: true, ufo: true, uso: true } as const;
 
 describe('gathering', () => {
-  it('descriptors of any size, header and frame anywhere', () => {
+  test('descriptors of any size, header and frame anywhere', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 20 }),
@@ -54,7 +54,7 @@ describe('gathering', () => {
     );
   });
 
-  it('a chain with nothing to read breaks the device', () => {
+  test('a chain with nothing to read breaks the device', () => {
     const machine = new Machine();
     machine.add(1, [{ addr: machine.alloc(64), len: 64, write: true }]);
     machine.driver.kick(1);
@@ -62,13 +62,13 @@ describe('gathering', () => {
     expect(machine.live.status & 0x40).toBe(0x40);
   });
 
-  it('a header whose bytes would have to be swapped and are not there', () => {
+  test('a header whose bytes would have to be swapped and are not there', () => {
     const machine = new Machine({ net: { offloads }, legacy: true, endian: 'big', without: [F.MRG_RXBUF] });
     machine.transmit(new Uint8Array(0), new Uint8Array(9));
     expect(machine.faults).toEqual(['virtio-net header incorrect']);
   });
 
-  it('packets of a gigabyte and more are not copied anywhere', () => {
+  test('packets of a gigabyte and more are not copied anywhere', () => {
     const machine = new Machine();
     const segments = Array.from({ length: 200 }, () => ({ addr: 0x1000, len: (4 << 20) >> 1 }));
     machine.add(1, segments);
@@ -78,7 +78,7 @@ describe('gathering', () => {
     expect(machine.card.counters.txDropped).toBe(1);
   });
 
-  it('a packet is lent for the call only', () => {
+  test('a packet is lent for the call only', () => {
     const machine = new Machine();
     let kept: { bytes(i: number): Uint8Array } | undefined;
     machine.sink.onSend = (packet) => {
@@ -90,7 +90,7 @@ describe('gathering', () => {
 });
 
 describe('notifications', () => {
-  it('one for each packet, as in QEMU, and kicks are wanted again afterwards', () => {
+  test('one for each packet, as in QEMU, and kicks are wanted again afterwards', () => {
     const machine = new Machine({ without: [29] });
     const { used } = machine.ring(1);
     for (let i = 0; i < 3; i++) machine.add(1, [{ addr: machine.put(new Uint8Array(76)), len: 76 }]);
@@ -99,7 +99,7 @@ describe('notifications', () => {
     expect(machine.view.getUint16(used, true)).toBe(0);
   });
 
-  it('more than a burst', () => {
+  test('more than a burst', () => {
     const machine = new Machine({ net: { txQueueSize: 1024 } });
     const at = machine.put(new Uint8Array(76));
     for (let i = 0; i < 1000; i++) machine.add(1, [{ addr: at, len: 76 }]);
@@ -110,7 +110,7 @@ describe('notifications', () => {
 });
 
 describe('a back end that cannot take a packet', () => {
-  it('leaves it in the ring, and goes on when it can', () => {
+  test('leaves it in the ring, and goes on when it can', () => {
     const machine = new Machine();
     machine.sink.room = 2;
     for (let i = 0; i < 5; i++) machine.transmit(frame(60 + i));
@@ -128,7 +128,7 @@ describe('a back end that cannot take a packet', () => {
     expect(machine.card.counters).toMatchObject({ txPackets: 5, txDropped: 0 });
   });
 
-  it('and a packet that waited is sent by the machine that takes over', () => {
+  test('and a packet that waited is sent by the machine that takes over', () => {
     for (const packed of [false, true]) {
       const machine = new Machine({ rings: { packed } });
       machine.sink.room = 1;
@@ -146,7 +146,7 @@ describe('a back end that cannot take a packet', () => {
     }
   });
 
-  it('a reset forgets that it waited', () => {
+  test('a reset forgets that it waited', () => {
     const machine = new Machine();
     machine.sink.room = 0;
     machine.transmit(frame(60));
@@ -157,7 +157,7 @@ describe('a back end that cannot take a packet', () => {
     expect(machine.sink.frames.map(({ length }) => length)).toEqual([61]);
   });
 
-  it('throws: the packet stays, and the next kick tries again', () => {
+  test('throws: the packet stays, and the next kick tries again', () => {
     const machine = new Machine();
     machine.sink.onSend = () => {
       throw new Error('cable on fire');
@@ -173,7 +173,7 @@ describe('a back end that cannot take a packet', () => {
 });
 
 describe('inside of send()', () => {
-  it('the machine cannot be saved: the packet is nowhere', () => {
+  test('the machine cannot be saved: the packet is nowhere', () => {
     const machine = new Machine();
     machine.sink.onSend = () => {
       machine.live.capture();
@@ -181,7 +181,7 @@ describe('inside of send()', () => {
     expect(() => machine.transmit(frame(60))).toThrow('inside of its back end');
   });
 
-  it('the driver may kick again: no deeper stack, no packet lost', () => {
+  test('the driver may kick again: no deeper stack, no packet lost', () => {
     const machine = new Machine();
     let left = 100;
     let depth = 0;
@@ -198,7 +198,7 @@ describe('inside of send()', () => {
     expect(deepest).toBe(1);
   });
 
-  it('the driver may reset the card, start it, and send: nothing is written to the old ring', () => {
+  test('the driver may reset the card, start it, and send: nothing is written to the old ring', () => {
     const machine = new Machine();
     machine.sink.onSend = () => {
       machine.sink.onSend = undefined;
@@ -210,7 +210,7 @@ describe('inside of send()', () => {
     expect(machine.used(1)).toHaveLength(1);
   });
 
-  it('the host may stop the machine: the rest is due where it goes on', () => {
+  test('the host may stop the machine: the rest is due where it goes on', () => {
     const machine = new Machine();
     for (let i = 0; i < 3; i++) machine.add(1, [{ addr: machine.put(new Uint8Array(76)), len: 76 }]);
     machine.sink.onSend = () => machine.live.pause();
@@ -222,7 +222,7 @@ describe('inside of send()', () => {
     expect(machine.sink.frames).toHaveLength(3);
   });
 
-  it('two guests in one program do not keep it for ever', async () => {
+  test('two guests in one program do not keep it for ever', async () => {
     const machine = new Machine();
     let sent = 0;
     machine.sink.onSend = () => {
@@ -247,7 +247,7 @@ describe('inside of send()', () => {
 });
 
 describe('deferred, as in QEMU’s bottom half', () => {
-  it('a kick only says that transmission is due', () => {
+  test('a kick only says that transmission is due', () => {
     const later: (() => void)[] = [];
     const machine = new Machine({ net: { defer: (proceed) => later.push(proceed) } });
     machine.transmit(frame(60));
@@ -260,7 +260,7 @@ describe('deferred, as in QEMU’s bottom half', () => {
     expect(machine.live.capture().device.txWaiting).toBe(0);
   });
 
-  it('stopped in between: it goes on with the machine', () => {
+  test('stopped in between: it goes on with the machine', () => {
     const later: (() => void)[] = [];
     const machine = new Machine({ net: { defer: (proceed) => later.push(proceed) } });
     machine.transmit(frame(60));
@@ -274,7 +274,7 @@ describe('deferred, as in QEMU’s bottom half', () => {
 });
 
 describe('link', () => {
-  it('down: packets vanish, and the driver gets its buffers', () => {
+  test('down: packets vanish, and the driver gets its buffers', () => {
     const machine = new Machine();
     machine.card.setLink(false);
     for (let i = 0; i < 3; i++) machine.transmit(frame(60));
@@ -283,7 +283,7 @@ describe('link', () => {
     expect(machine.card.counters.txDropped).toBe(3);
   });
 
-  it('goes down while packets wait', () => {
+  test('goes down while packets wait', () => {
     const machine = new Machine();
     machine.sink.room = 0;
     machine.transmit(frame(60));
@@ -302,7 +302,7 @@ describe('headers', () => {
   const big = fromHex('01 01 0036 05b4 0022 0010');
   const meta = { flags: 1, gsoType: 1, hdrLen: 54, gsoSize: 1460, csumStart: 34, csumOffset: 16 };
 
-  it('are carried through, in the byte order of the driver', () => {
+  test('are carried through, in the byte order of the driver', () => {
     const modern = new Machine({ net: { offloads } });
     modern.transmit(frame(3000), little);
     expect(modern.sink.metas).toMatchObject([meta]);
@@ -311,7 +311,7 @@ describe('headers', () => {
     expect(legacy.sink.metas).toMatchObject([meta]);
   });
 
-  it('both ways', () => {
+  test('both ways', () => {
     const machine = new Machine({ net: { offloads } });
     const [at = 0] = machine.offer([4000]);
     machine.card.receive(frame(3000), meta);
@@ -322,7 +322,7 @@ describe('headers', () => {
     expect(hex(legacy.read(there, 10))).toBe(hex(big));
   });
 
-  it('of UDP tunnels', () => {
+  test('of UDP tunnels', () => {
     const machine = new Machine({ net: { offloads: { csum: true, tso: true, udpTunnel: true } } });
     const header = fromHex(`09 21 3600 b405 2200 1000 0000 ${'00'.repeat(8)} 2a00 4000`);
     machine.transmit(frame(3000), header);
@@ -335,7 +335,7 @@ describe('headers', () => {
     );
   });
 
-  it('without offloads nothing in them reaches the back end', () => {
+  test('without offloads nothing in them reaches the back end', () => {
     const machine = new Machine();
     machine.transmit(
       frame(3000),
@@ -345,7 +345,7 @@ describe('headers', () => {
     expect(machine.sink.frames).toHaveLength(1);
   });
 
-  it.each<[string, readonly number[], string]>([
+  test.each<[string, readonly number[], string]>([
     ['a checksum without CSUM', [F.CSUM], '01 00 0000 0000 2200 1000 0000'],
     ['TSO4 without HOST_TSO4', [F.HOST_TSO4], '01 01 3600 b405 2200 1000 0000'],
     ['TSO6 without HOST_TSO6', [F.HOST_TSO6], '01 04 3600 b405 2200 1000 0000'],
@@ -384,7 +384,7 @@ describe('frames that the back end left incomplete', () => {
     return sum === 0xffff;
   }
 
-  it.each<[string, readonly number[], readonly number[]]>([
+  test.each<[string, readonly number[], readonly number[]]>([
     ['in one buffer', [2048], []],
     ['with its checksum across two buffers', [12 + 41, 2048], []],
     ['not mergeable', [2048], [F.MRG_RXBUF]],
@@ -400,14 +400,14 @@ describe('frames that the back end left incomplete', () => {
     expect(whole(bytes)).toBe(true);
   });
 
-  it('or for one whose card has no offloads at all', () => {
+  test('or for one whose card has no offloads at all', () => {
     const machine = new Machine();
     const [at = 0] = machine.offer([2048]);
     machine.card.receive(partial, meta);
     expect(whole(machine.read(at + 12, partial.length))).toBe(true);
   });
 
-  it('are left to a guest that switched GUEST_CSUM on, but not after it switched it off', () => {
+  test('are left to a guest that switched GUEST_CSUM on, but not after it switched it off', () => {
     const machine = new Machine({ net: { offloads } });
     const at = machine.offer([2048, 2048]);
     machine.card.receive(partial, meta);
@@ -420,7 +420,7 @@ describe('frames that the back end left incomplete', () => {
     expect(machine.ram[at[1] ?? 0]).toBe(0);
   });
 
-  it('a DHCP answer is completed for everybody, as in QEMU', () => {
+  test('a DHCP answer is completed for everybody, as in QEMU', () => {
     const machine = new Machine({ net: { offloads } });
     const answer = partial.slice();
     answer.set([0, 67], 34);
@@ -431,7 +431,7 @@ describe('frames that the back end left incomplete', () => {
     expect(machine.ram[at]).toBe(0);
   });
 
-  it('segments that the guest cannot take are lost', () => {
+  test('segments that the guest cannot take are lost', () => {
     const machine = new Machine({ net: { offloads }, without: [F.GUEST_TSO4] });
     machine.offer([4000]);
     expect(machine.card.receive(frame(3000), { ...meta, gsoType: 1 })).toBe(true);
@@ -445,7 +445,7 @@ describe('frames that the back end left incomplete', () => {
 });
 
 describe('queue pairs', () => {
-  it('each sends for itself', () => {
+  test('each sends for itself', () => {
     const machine = new Machine({ net: { queuePairs: 3 } });
     machine.transmit(frame(60), new Uint8Array(12), 2);
     machine.transmit(frame(61), new Uint8Array(12), 0);

@@ -1,7 +1,7 @@
 // What QEMU said of its own network cards, against ours made with the same options.
 import { readdirSync, readFileSync } from 'node:fs';
 import { NET_FEATURE, NetDevice, type NetOptions } from '@virtkit/device-net';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { hex, Machine, Sink } from './machine.ts';
 
 const corpus = new URL('../../lab/streams/', import.meta.url);
@@ -123,12 +123,12 @@ const registers = all.flatMap((card) => {
 });
 
 describe('offered features', () => {
-  it('there are cards to compare with', () => {
+  test('there are cards to compare with', () => {
     expect(named.length).toBeGreaterThan(100);
     expect(registers.length).toBeGreaterThan(10);
   });
 
-  it.each(named)('$title', (told) => {
+  test.each(named)('$title', (told) => {
     const { features } = new NetDevice(optionsFor(told));
     const known = namedBits(told.info, told.id);
     // x-query-virtio-status has no names for these in all versions
@@ -141,7 +141,7 @@ describe('offered features', () => {
 });
 
 describe('registers', () => {
-  it.each(registers)('$title', ({ io, ...told }) => {
+  test.each(registers)('$title', ({ io, ...told }) => {
     const machine = new Machine({ net: optionsFor(told), idle: true });
     const low = Number(machine.live.offeredFeatures & 0xffffffffn);
     if (!told.properties.has('indirect_desc') && !told.properties.has('event_idx'))
@@ -154,19 +154,19 @@ describe('registers', () => {
     expect(bytes.slice(ours.length)).toMatch(/^f*$/);
   });
 
-  it('QEMU 7.2.22 with default options: 0x79bf8064', () => {
+  test('QEMU 7.2.22 with default options: 0x79bf8064', () => {
     const machine = new Machine({ idle: true });
     expect(machine.live.offeredFeatures & 0xffffffffn).toBe(0x79bf8064n);
     expect(hex(machine.config())).toBe('5254001234560100');
   });
 
-  it('rss=on,hash=on without a virtio header: room for the fields, and no hash report', () => {
+  test('rss=on,hash=on without a virtio header: room for the fields, and no hash report', () => {
     const machine = new Machine({ net: { rss: true, hashReport: true }, idle: true });
     expect(hex(machine.config())).toBe('525400123456010001000000ffffffffff288000ff010000');
     expect(machine.live.offers(NET_FEATURE.HASH_REPORT)).toBe(false);
   });
 
-  it.each<[string, Partial<NetOptions>, string]>([
+  test.each<[string, Partial<NetOptions>, string]>([
     ['nothing', { status: false }, '525400123456'],
     ['STATUS', {}, '5254001234560100'],
     ['MQ', { mq: true, queuePairs: 4 }, '52540012345601000400'],
@@ -182,7 +182,7 @@ describe('registers', () => {
     expect(hex(new Machine({ net, idle: true }).config())).toBe(expected);
   });
 
-  it('in the byte order of a legacy guest', () => {
+  test('in the byte order of a legacy guest', () => {
     const machine = new Machine({ net: { mtu: 1400 }, legacy: true, endian: 'big' });
     expect(hex(machine.config())).toBe('525400123456000100010578');
   });

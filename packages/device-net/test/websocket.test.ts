@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { GSO, HDR_FLAG } from '@virtkit/device-net';
 import { type LinkEvent, WebSocketBackend, type WebSocketOptions } from '@virtkit/device-net/websocket';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import WebSocket, { WebSocketServer } from 'ws';
 import { headBytes, type Ip, packetOf, tcpFrame } from './frames.ts';
 import { FakeCard, poll } from './links.ts';
@@ -57,7 +57,7 @@ function link(options: WebSocketOptions): { backend: WebSocketBackend; card: Fak
 const small = (n: number): Uint8Array => frame(60 + n, 'ffffffffffff', '525400000001', n);
 
 describe('frames', () => {
-  it('are messages, both ways; what is sent before the relay is there arrives', async () => {
+  test('are messages, both ways; what is sent before the relay is there arrives', async () => {
     const { url, received, clients } = await relay();
     const { backend, card } = link({ url });
     expect(card.send(small(1))).toBe(true);
@@ -77,7 +77,7 @@ describe('frames', () => {
     });
   });
 
-  it('are complete: what the guest leaves to the card is done', async () => {
+  test('are complete: what the guest leaves to the card is done', async () => {
     const { url, received } = await relay();
     const { backend } = link({ url });
     const ip: Ip = { version: 4, src: [10, 0, 0, 1], dst: [10, 0, 0, 2], id: 1 };
@@ -103,7 +103,7 @@ describe('frames', () => {
     expect(backend.offload.malformed).toBe(1);
   });
 
-  it('wait for a guest without buffers, in order, and not too many', async () => {
+  test('wait for a guest without buffers, in order, and not too many', async () => {
     const { url, clients } = await relay();
     const { backend, card } = link({ url, queueFrames: 4 });
     card.room = 1;
@@ -118,7 +118,7 @@ describe('frames', () => {
     expect(card.received).toEqual([0, 1, 2, 3, 4].map((n) => hex(small(n))));
   });
 
-  it('make the guest wait for a slow relay', async () => {
+  test('make the guest wait for a slow relay', async () => {
     const { url, clients } = await relay();
     const { backend, card } = link({ url, bufferedMax: 200_000 });
     await poll(() => clients.length).toBe(1);
@@ -139,7 +139,7 @@ describe('frames', () => {
 });
 
 describe('a relay that goes', () => {
-  it('is looked for until it is back, and gets the newest frames', async () => {
+  test('is looked for until it is back, and gets the newest frames', async () => {
     const first = await relay();
     const { backend, card } = link({ url: first.url, queueFrames: 3 });
     await poll(() => backend.up).toBe(true);
@@ -154,7 +154,7 @@ describe('a relay that goes', () => {
     expect(backend.waiting.tx).toBe(0);
   });
 
-  it('is not looked for when nobody wants that', async () => {
+  test('is not looked for when nobody wants that', async () => {
     const { url, stop } = await relay();
     const { backend, card } = link({ url, reconnect: false });
     await poll(() => backend.up).toBe(true);
@@ -164,7 +164,7 @@ describe('a relay that goes', () => {
     expect(backend.counters.txDropped).toBe(1);
   });
 
-  it('lets a waiting guest go on', async () => {
+  test('lets a waiting guest go on', async () => {
     const { url, clients, stop } = await relay();
     const { backend, card } = link({ url, bufferedMax: 100_000 });
     await poll(() => backend.up).toBe(true);
@@ -175,7 +175,7 @@ describe('a relay that goes', () => {
     await poll(() => card.txReadyCalls).toBe(1);
   });
 
-  it('close() is for good', async () => {
+  test('close() is for good', async () => {
     const { url, server } = await relay();
     const { backend, card } = link({ url });
     await poll(() => backend.up).toBe(true);
@@ -190,7 +190,7 @@ describe('a relay that goes', () => {
 });
 
 describe('a hostile relay', () => {
-  it('text, runts and giants are counted, and told once', async () => {
+  test('text, runts and giants are counted, and told once', async () => {
     const { url, clients } = await relay();
     const { backend, card } = link({ url, frameMax: 1514 });
     await poll(() => clients.length).toBe(1);
@@ -203,7 +203,7 @@ describe('a hostile relay', () => {
     expect(events.slice(1)).toEqual([{ name: 'trouble', reason: 'a message that is not binary: string' }]);
   });
 
-  it('a flood takes no more memory than was allowed', async () => {
+  test('a flood takes no more memory than was allowed', async () => {
     const { url, clients } = await relay();
     const { backend, card } = link({ url, queueBytes: 128 << 10 });
     card.room = 0;
@@ -214,7 +214,7 @@ describe('a hostile relay', () => {
     expect(backend.counters.rxDropped).toBe(1000 - backend.waiting.rx);
   });
 
-  it('that answers every frame makes the stack no deeper', async () => {
+  test('that answers every frame makes the stack no deeper', async () => {
     const { url, clients, server } = await relay();
     server.on('connection', (client) => client.on('message', (bytes) => client.send(bytes)));
     const { card } = link({ url });
@@ -227,7 +227,7 @@ describe('a hostile relay', () => {
     await poll(() => count).toBe(500);
   });
 
-  it('that hangs up at once is not asked more and more often', async () => {
+  test('that hangs up at once is not asked more and more often', async () => {
     const { url, server } = await relay();
     server.on('connection', (client) => client.close(1013, 'try again later'));
     link({ url, reconnect: { min: 10, max: 1000 } });
@@ -239,7 +239,7 @@ describe('a hostile relay', () => {
 });
 
 describe('a WebSocket that is there already', () => {
-  it('is used, and not replaced', async () => {
+  test('is used, and not replaced', async () => {
     const { url, received, clients } = await relay();
     const socket = new WebSocket(url);
     const { backend, card } = link({ socket });
@@ -250,7 +250,7 @@ describe('a WebSocket that is there already', () => {
     expect(backend.up).toBe(false);
   });
 
-  it('or is closed', () => {
+  test('or is closed', () => {
     const socket = new WebSocket('ws://127.0.0.1:9/');
     socket.on('error', () => {});
     socket.terminate();
@@ -271,16 +271,16 @@ describe('wrong options', () => {
     [{ url: 'ws://x/', bufferedMax: 0.5 }, 'bufferedMax: 0.5, 1 to 1073741824 expected'],
     [{ url: 'ws://x/', reconnect: { min: 5, max: 4 } }, 'reconnect.max: 4, 5 to 604800000 expected'],
   ];
-  it.each(cases)('%j', (options, message) => {
+  test.each(cases)('%j', (options, message) => {
     expect(() => new WebSocketBackend({ WebSocket, ...options })).toThrow(message);
   });
 
-  it('a platform without WebSockets', () => {
+  test('a platform without WebSockets', () => {
     if (typeof globalThis.WebSocket !== 'undefined') return;
     expect(() => new WebSocketBackend({ url: 'ws://x/' })).toThrow('WebSocket: this platform has none');
   });
 
-  it('an address that the platform does not take', () => {
+  test('an address that the platform does not take', () => {
     expect(() => link({ url: 'ws://x/#fragment' })).toThrow(
       'url: ws://x/#fragment: The URL contains a fragment',
     );

@@ -1,6 +1,6 @@
 /** What a hostile stream may cost: time that grows with its bytes and not faster, and objects in proportion to them. */
 import { cost } from '@virtkit/lab/growth.ts';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NullSink, parseStream, parseVmdesc, RamImage, StreamCollector, StreamParser } from '../src/index.ts';
 import { footer, full, header, join, preamble, ram, ramStart, vmdesc } from './made.ts';
 import { parserOptions } from './registry.ts';
@@ -9,7 +9,7 @@ import { parserOptions } from './registry.ts';
 const SIXTEENFOLD_MAX = 90;
 
 describe('a vmdesc', () => {
-  it.each([
+  test.each([
     ['devices of one name', (n: number) => Array(n).fill('{"name": "x", "instance_id": 0, "fields": []}')],
     [
       'devices without a name',
@@ -36,7 +36,7 @@ describe('a vmdesc', () => {
   const texts = (item: string, n: number): Uint8Array =>
     Buffer.from(`{"devices": [{"fields": [${Array(n).fill(item).join(',')}]}]}`);
 
-  it('of more objects than an honest one has is not made into objects', () => {
+  test('of more objects than an honest one has is not made into objects', () => {
     expect(() => parseVmdesc(texts('{}', 100_000))).toThrow(
       /the vmdesc has more than \d+ objects in 300028 bytes/,
     );
@@ -46,7 +46,7 @@ describe('a vmdesc', () => {
     );
   });
 
-  it('of honest objects is read, however many', () => {
+  test('of honest objects is read, however many', () => {
     const field = '{"name": "x", "type": "bool", "size": 1}';
     expect(parseVmdesc(texts(field, 100_000)).devices[0]?.fields).toHaveLength(100_000);
   });
@@ -77,7 +77,7 @@ describe('a stream', () => {
     expect(asked(1 << 24) / asked(1 << 16)).toBeLessThan(40);
   });
 
-  it.each([
+  test.each([
     ['footers of the section', (n: number) => [header(9, 'x'), repeat(footer(9), n)]],
     [
       'footers and commands',
@@ -110,7 +110,7 @@ describe('a stream', () => {
     ).toBeLessThan(SIXTEENFOLD_MAX);
   });
 
-  it.each([
+  test.each([
     [
       'commands',
       join(preamble(), repeat(Uint8Array.of(8, 0, 1, 0, 0), 300_000)),

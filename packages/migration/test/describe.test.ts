@@ -1,6 +1,6 @@
 /** Sections decoded by what the stream says of them: every kind of field, and texts that lie. */
 import { leaves, nodeAt, type TraceNode, vmdescText } from '@virtkit/vmstate';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { byVmdesc, describeSection, parseVmdesc, type StreamSection, showValue } from '../src/index.ts';
 
 /** A section with that body, described by that text: the members of a device. */
@@ -32,7 +32,7 @@ const field = (name: string, type: string, size: number, more = ''): string =>
 const x = field('x', 'uint8', 1);
 
 describe('a section by its vmdesc', () => {
-  it.each([
+  test.each([
     [
       'numbers',
       '01 fffe 80000000 fffffffffffffffe',
@@ -109,7 +109,7 @@ describe('a section by its vmdesc', () => {
     expect([root?.start, root?.end]).toEqual([0x100, 0x100 + hex.replaceAll(' ', '').length / 2]);
   });
 
-  it('with subsections, that are where they are said to be', () => {
+  test('with subsections, that are where they are said to be', () => {
     const text = `${vmsd('thing', x)}, "subsections": [{${vmsd('thing/more', x)}}]`;
     const name = Buffer.from('thing/more').toString('hex');
     const root = decoded(`01 05 0a ${name} 00000001 02`, text);
@@ -119,7 +119,7 @@ describe('a section by its vmdesc', () => {
     expect(decoded(`01 06 0a ${name} 00000001 02`, text)).toBeUndefined();
   });
 
-  it('keeps the bytes of what does not add up', () => {
+  test('keeps the bytes of what does not add up', () => {
     // a list that says nothing of its elements, a structure of another size, lists whose marks are missing or wrong
     expect(fields(decoded('01 07 00', vmsd('thing', field('l', 'qtailq', 3))))).toEqual(['l = 010700']);
     const wrong = `{"name": "s", "type": "struct", "struct": {${vmsd('s', x)}}, "size": 2}`;
@@ -136,7 +136,7 @@ describe('a section by its vmdesc', () => {
 });
 
 describe('a vmdesc from a stranger', () => {
-  it.each([
+  test.each([
     ['no JSON', 'nonsense'],
     ['cut', '{"devices": [{"name": "a"'],
     ['something behind it', '{"devices": []} x'],
@@ -152,7 +152,7 @@ describe('a vmdesc from a stranger', () => {
     );
   });
 
-  it.each([
+  test.each([
     '"fields": 5',
     '"fields": [5, null, "x", []]',
     '"fields": [{"name": {}, "type": 5, "size": -1}]',
@@ -166,7 +166,7 @@ describe('a vmdesc from a stranger', () => {
     expect(() => fields(decoded('00', members))).not.toThrow();
   });
 
-  it('cannot ask for more fields than memory has', () => {
+  test('cannot ask for more fields than memory has', () => {
     const none = Array.from({ length: 1000 }, () => field('n', 'uint8', 0));
     const inner = `{"name": "s", "array_len": 60000, "type": "struct", "struct": {${vmsd('s', x, ...none)}}, "size": 1}`;
     const start = performance.now();
@@ -180,7 +180,7 @@ describe('a vmdesc from a stranger', () => {
     expect(performance.now() - start).toBeLessThan(5000);
   });
 
-  it('is kept as it was, repeated keys and all', () => {
+  test('is kept as it was, repeated keys and all', () => {
     const text = `{"page_size": 4096, "devices": [{"name": "a", "instance_id": 0, ${vmsd('a', `{"name": "l", "type": "qtailq", ${vmsd('e', x)}, ${vmsd('e', x)}, "size": 5}`)}}]}`;
     expect(vmdescText(parseVmdesc(Buffer.from(text)))).toBe(text);
     expect(vmdescText(parseVmdesc(Buffer.from(text.replaceAll(', ', ' ,\n').replaceAll(': ', ':'))))).toBe(

@@ -1,7 +1,7 @@
 /** Layers that nobody here wrote, inside a whole stream: the README of core says how they are made. */
 import { type DeviceLayer, type TransportLayer, virtioDevice } from '@virtkit/core';
 import { bytesFromJson, isStateError, nodeAt, u8, u32, vmstate, Writer } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   acceptVirtio,
   decodeVirtio,
@@ -90,7 +90,7 @@ describe('a transport and a device type from outside, in a stream', () => {
   const registry: Registry = { transports: [bus as TransportLayer], devices: [device as DeviceLayer] };
   const bytes = stream(lampOnBus.encode(state));
 
-  it('are found, decoded with their names, and not fooled by a footer inside', () => {
+  test('are found, decoded with their names, and not fooled by a footer inside', () => {
     const { sections, complete } = parseStream(bytes, { accepts: acceptVirtio(registry) });
     expect(complete).toBe(true);
     expect(sections.map(({ header, body }) => [header.idstr, body.length])).toEqual([
@@ -110,7 +110,7 @@ describe('a transport and a device type from outside, in a stream', () => {
     expect(bytes[node?.start ?? 0]).toBe(2);
   });
 
-  it('are named in errors', () => {
+  test('are named in errors', () => {
     const cut = { ...state, subsections: {} };
     const body = lampOnBus.encode(cut);
     const { sections } = parseStream(stream(body.subarray(0, -1)), { accepts: acceptVirtio(registry) });

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
-import { describe, expect, it, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   findVirtio,
   judgeStream,
@@ -40,14 +40,14 @@ const net = sectionOf(plain, 'virtio-net');
 const device = full(43, net.header.idstr, net.body, net.header.versionId);
 
 describe('what the vmdesc says against the bytes', () => {
-  it('hides no device by its type', () => {
+  test('hides no device by its type', () => {
     const text = Buffer.from(small).toString('latin1').replaceAll('"type": "virtio"', '"type": "buffer"');
     const stream = parseStream(Buffer.from(text, 'latin1'), parserOptions);
     expect(devices(stream)).toEqual(devices(plain));
     expect(codes(stream)).toEqual(['vmdesc-type', 'vmdesc-type']);
   });
 
-  it('hides no device by a size, behind a section whose length is known', () => {
+  test('hides no device by a size, behind a section whose length is known', () => {
     const timer = full(40, 'timer', new Uint8Array(24), 2);
     const size = 24 + 5 + device.length + timer.length - 5;
     const made = join(preamble(), ram(), timer, device, timer, vmdescOf(described('timer', size)));
@@ -56,14 +56,14 @@ describe('what the vmdesc says against the bytes', () => {
     expect(codes(stream)).toContain('vmdesc-size');
   });
 
-  it('hides a device in a section that nobody knows, and that is said', () => {
+  test('hides a device in a section that nobody knows, and that is said', () => {
     const a = full(40, 'kettle', new Uint8Array(24));
     const size = 24 + 5 + device.length + a.length - 5;
     const made = join(preamble(), ram(), a, device, a, vmdescOf(described('kettle', size)));
     expect(codes(parseStream(made, parserOptions))).toEqual(['hidden-device']);
   });
 
-  it.each([
+  test.each([
     ['a section is missing', [described('kettle', 4)], ['vmdesc-section']],
     [
       'a section more',
@@ -117,7 +117,7 @@ describe('an end inside of a section', () => {
   const fake = join(footer(9), vmdesc('{"page_size":4096,"devices":[]}'));
   const begin = join(preamble(), ram(), header(9, 'screen'), Uint8Array.of(1, 2, 3), fake);
 
-  it('is none while more comes, and none when nothing comes', () => {
+  test('is none while more comes, and none when nothing comes', () => {
     const parser = new StreamParser(new StreamCollector(), parserOptions);
     parser.push(begin);
     expect(parser.atEnd).toBe(false);
@@ -142,7 +142,7 @@ describe('an end inside of a section', () => {
     expect(codes(collector.partial())).toEqual([]);
   });
 
-  it('is not taken silently where no vmdesc tells', () => {
+  test('is not taken silently where no vmdesc tells', () => {
     const stream = parseStream(
       join(begin, new Uint8Array(9), footer(9), device, Uint8Array.of(0)),
       parserOptions,

@@ -12,7 +12,7 @@ import { type CcwParts, ccw } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';
 import { type PciParts, pci } from '@virtkit/transport-pci';
 import { u8, u16, u64, type ValueOf, vmstate } from '@virtkit/vmstate';
-import { describe, expect, expectTypeOf, it } from 'vitest';
+import { describe, expect, expectTypeOf, test } from 'vitest';
 
 const blkOnPci = virtioDevice(pci, blk);
 type State = StateOf<typeof blkOnPci>;
@@ -62,7 +62,7 @@ function declarations(): void {
 }
 
 describe('types', () => {
-  it('are inferred: virtio-blk on PCI', () => {
+  test('are inferred: virtio-blk on PCI', () => {
     expectTypeOf<State>().toEqualTypeOf<VirtioState<PciParts, BlkState>>();
     expectTypeOf<State['status']>().toEqualTypeOf<number>();
     expectTypeOf<State['transport']['config']>().toEqualTypeOf<Uint8Array>();
@@ -79,7 +79,7 @@ describe('types', () => {
     expectTypeOf<State['subsections']['broken']>().toEqualTypeOf<boolean | undefined>();
   });
 
-  it('are inferred for other pairs', () => {
+  test('are inferred for other pairs', () => {
     expectTypeOf<StateOf<typeof netOnCcw>>().toEqualTypeOf<VirtioState<CcwParts, NetState>>();
     expectTypeOf<StateOf<typeof netOnCcw>['subsections']['extraState']>().toEqualTypeOf<undefined>();
     const netOnMmio = virtioDevice(mmio, net);
@@ -92,7 +92,7 @@ describe('types', () => {
     expectTypeOf<NonNullable<NetState['rss']>['supportedHashTypes']>().toEqualTypeOf<number | undefined>();
   });
 
-  it('do not let loadDevice look at what comes behind it', () => {
+  test('do not let loadDevice look at what comes behind it', () => {
     type Early = Parameters<typeof blk.loadDevice>[0];
     expectTypeOf<Early>().toEqualTypeOf<EarlyState<TransportParts>>();
     expectTypeOf<Early>().not.toHaveProperty('subsections');
@@ -106,7 +106,7 @@ describe('types', () => {
     expect(curious.name).toBe('virtio-blk');
   });
 
-  it('refuse what does not fit', () => {
+  test('refuse what does not fit', () => {
     expect([encodings, declarations]).toHaveLength(2);
   });
 });

@@ -2,7 +2,7 @@
 import { MappedMemory, virtioDevice } from '@virtkit/core';
 import { BlkDevice, type BlkState, blk, memoryDisk } from '@virtkit/device-blk';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MmioDevice, mmio } from '../src/index.ts';
 
 const AT = { deviceFeatures: 0x10, deviceSel: 0x14, driverFeatures: 0x20, driverSel: 0x24, status: 0x70 };
@@ -28,7 +28,7 @@ function accept(device: MmioDevice<BlkState>, word: number, bits: number): void 
 }
 
 describe('words of features', () => {
-  it('a driver that writes zeros into the words behind has VERSION_1', () => {
+  test('a driver that writes zeros into the words behind has VERSION_1', () => {
     const device = make();
     const words = [0, 1, 2, 3].map((word) => offered(device, word));
     expect(words.slice(2)).toEqual([0, 0]);
@@ -41,7 +41,7 @@ describe('words of features', () => {
     expect(device.device.features & VERSION_1).toBe(VERSION_1);
   });
 
-  it('in any order, with any selector, and whatever is written behind', () => {
+  test('in any order, with any selector, and whatever is written behind', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(selector, fc.integer({ min: 0, max: 0xffff_ffff })), { maxLength: 20 }),
@@ -64,7 +64,7 @@ describe('words of features', () => {
     );
   });
 
-  it('a state holds selectors that a QEMU can use', () => {
+  test('a state holds selectors that a QEMU can use', () => {
     fc.assert(
       fc.property(selector, selector, (deviceWord, driverWord) => {
         const device = make();
@@ -81,7 +81,7 @@ describe('words of features', () => {
     );
   });
 
-  it('and one with others is refused', () => {
+  test('and one with others is refused', () => {
     const device = make();
     const state = device.device.capture();
     for (const key of ['hostFeaturesSel', 'guestFeaturesSel']) {

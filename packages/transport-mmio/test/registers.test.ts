@@ -1,7 +1,7 @@
 // What Virtio 1.3 §4.2.2.1 asks of the registers.
 import { type Gpa, MappedMemory, type RingFeatures } from '@virtkit/core';
 import { BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MmioDevice } from '../src/index.ts';
 import { REGISTER } from '../src/registers.ts';
 
@@ -76,13 +76,13 @@ class Machine {
   }
 }
 
-it('the registers say what they are', () => {
+test('the registers say what they are', () => {
   const machine = new Machine();
   expect(machine.read(REGISTER.MAGIC_VALUE)).toBe(0x74726976);
   expect(machine.read(REGISTER.VERSION)).toBe(2);
 });
 
-it('there are no shared memory regions', () => {
+test('there are no shared memory regions', () => {
   const machine = new Machine();
   expect([machine.read(REGISTER.SHM_LEN_LOW), machine.read(REGISTER.SHM_LEN_HIGH)]).toEqual([
     0xffffffff, 0xffffffff,
@@ -90,7 +90,7 @@ it('there are no shared memory regions', () => {
 });
 
 describe('InterruptStatus', () => {
-  it('has the bit of an event until it is acknowledged, and no other', () => {
+  test('has the bit of an event until it is acknowledged, and no other', () => {
     const disk = new BlkDevice({ backend: memoryDisk(1 << 20) });
     const machine = new Machine(disk).start();
     machine.line.length = 0;
@@ -110,7 +110,7 @@ describe('InterruptStatus', () => {
     expect(machine.line.at(-1)).toBe(false);
   });
 
-  it('is 0 after a reset, and no queue is ready', () => {
+  test('is 0 after a reset, and no queue is ready', () => {
     const machine = new Machine().start();
     machine.flush();
     machine.write(REGISTER.STATUS, 0);
@@ -123,7 +123,7 @@ describe('InterruptStatus', () => {
 });
 
 describe('QueueReset', () => {
-  it('of 1 resets the queue, and both registers are 0 afterwards', () => {
+  test('of 1 resets the queue, and both registers are 0 afterwards', () => {
     const machine = new Machine().start();
     machine.flush();
     expect(machine.usedIndex()).toBe(1);
@@ -145,7 +145,7 @@ describe('QueueReset', () => {
 });
 
 describe('NOTIFICATION_DATA', () => {
-  it('a position that was long under way changes nothing: what the ring says counts', () => {
+  test('a position that was long under way changes nothing: what the ring says counts', () => {
     const machine = new Machine(undefined, { notificationData: true }).start(VERSION_1 | NOTIFICATION_DATA);
     for (let i = 1; i <= 5; i++) {
       machine.flush();

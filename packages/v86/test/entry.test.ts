@@ -4,7 +4,7 @@ import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { PciFunction } from '@virtkit/transport-pci';
 import { StateError } from '@virtkit/vmstate';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Slot } from '../src/slot.ts';
 import { match, save } from '../src/snapshot.ts';
 
@@ -21,7 +21,7 @@ const [version, ...items] = entry;
 const devices = slots.map((_, i) => items.slice(3 * i, 3 * i + 3));
 
 describe('an entry', () => {
-  it('that was saved fits, in any order', () => {
+  test('that was saved fits, in any order', () => {
     fc.assert(
       fc.property(fc.shuffledSubarray(devices, { minLength: devices.length }), (list) => {
         const found = match([version, ...list.flat()], slots).map(({ slot }) => slot.slot);
@@ -31,14 +31,14 @@ describe('an entry', () => {
     );
   });
 
-  it('that names a slot twice is refused whole', () => {
+  test('that names a slot twice is refused whole', () => {
     const [first = [], second = []] = devices;
     const refused = () => match([version, ...first, ...second, ...first], slots);
     expect(refused).toThrow(StateError);
     expect(refused).toThrow('device 2 of the snapshot: slot 3 has a virtio-blk in it already');
   });
 
-  it('with any other list of the devices is refused, or restores each once', () => {
+  test('with any other list of the devices is refused, or restores each once', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...devices), { maxLength: 5 }), (list) => {
         let found: number[] | undefined;

@@ -2,7 +2,7 @@
 // port is there again in the end.
 
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { V86Cpu } from '../src/emulator.ts';
 import { PortRange } from '../src/ports.ts';
 import type { Target } from '../src/target.ts';
@@ -52,7 +52,7 @@ describe('I/O BARs over each other', () => {
     enabled: fc.boolean(),
   });
 
-  it('in any order', () => {
+  test('in any order', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const cpu = table();
@@ -82,7 +82,7 @@ describe('I/O BARs over each other', () => {
     );
   });
 
-  it('what others hook over ours stays, and reaches what is left', () => {
+  test('what others hook over ours stays, and reaches what is left', () => {
     const cpu = table();
     const written: number[] = [];
     cpu.io.ports[BASE] = entryOf(-5, written);

@@ -16,7 +16,7 @@ import {
   vmstate,
   Writer,
 } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bytes, decode, encode, errorOf, expectTruncated, traced } from './helpers.ts';
 
 /** Bytes of a subsection's header. */
@@ -33,7 +33,7 @@ describe('conditions and computed lengths', () => {
     .array('sizes', u16, ({ count }) => count)
     .bytes('name', ({ flags }) => flags >> 4);
 
-  it.each([
+  test.each([
     ['nothing', '00 00 0000', { flags: 0, count: 0, sizes: [], name: bytes('') }, false],
     [
       'a field by a field',
@@ -55,13 +55,13 @@ describe('conditions and computed lengths', () => {
     expectTruncated(demo, bytes(hex), { legacy });
   });
 
-  it('unused bytes may be anything, and are written as zeros', () => {
+  test('unused bytes may be anything, and are written as zeros', () => {
     const state = decode(demo, bytes('00 00 beef'), { legacy: false });
     expect(state).not.toHaveProperty('unused');
     expect(encode(demo, state, { legacy: false })).toEqual(bytes('00 00 0000'));
   });
 
-  it('a state has just the fields that its conditions ask for', () => {
+  test('a state has just the fields that its conditions ask for', () => {
     const base = { flags: 0, count: 0, sizes: [], name: bytes('') };
     const error = (state: ValueOf<typeof demo>): [string, string] => {
       const { code, path } = errorOf(() => encode(demo, state, { legacy: false }));
@@ -75,7 +75,7 @@ describe('conditions and computed lengths', () => {
     expect(error({ ...base, count: 1, sizes: [65536] })).toEqual(['value', 'sizes[0]']);
   });
 
-  it('a length below zero is refused before anything is made of it', () => {
+  test('a length below zero is refused before anything is made of it', () => {
     const signed = vmstate('demo', 1)
       .fields({ count: s32 })
       .array('items', u8, ({ count }) => count)
@@ -93,7 +93,7 @@ describe('conditions and computed lengths', () => {
     expect(errorOf(() => fraction.decode(new Reader(bytes('03 00 00')), undefined)).code).toBe('count');
   });
 
-  it('errors say path and offset through every level', () => {
+  test('errors say path and offset through every level', () => {
     const inner = vmstate('inner', 1).fields({
       a: u8,
       deep: list(vmstate('leaf', 1).fields({ x: u8, y: u32 }), 4),
@@ -114,7 +114,7 @@ describe('versions', () => {
     .since(3, { c: u8 })
     .fields({ z: u8 });
 
-  it.each([
+  test.each([
     [1, '01 09', { version: 1, a: 1, z: 9 }],
     [2, '01 02 09', { version: 2, a: 1, b: 2, z: 9 }],
     [3, '01 02 03 09', { version: 3, a: 1, b: 2, c: 3, z: 9 }],
@@ -124,16 +124,16 @@ describe('versions', () => {
     expect(ranged.fromJSON(ranged.toJSON(state))).toEqual(state);
   });
 
-  it('without a number, the newest is meant', () => {
+  test('without a number, the newest is meant', () => {
     expect(decode(ranged, bytes('01 02 03 09'), undefined).version).toBe(3);
   });
 
-  it.each([0, 4, 1.5, Number.NaN])('version %d is not written', (version) => {
+  test.each([0, 4, 1.5, Number.NaN])('version %d is not written', (version) => {
     const error = errorOf(() => encode(ranged, { version, a: 1, z: 9 }, undefined));
     expect([error.code, error.path]).toEqual(['version', 'version']);
   });
 
-  it('fields of another version are refused', () => {
+  test('fields of another version are refused', () => {
     expect(errorOf(() => encode(ranged, { version: 1, a: 1, b: 2, z: 9 }, undefined))).toMatchObject({
       code: 'unexpected',
       path: 'b',
@@ -145,7 +145,7 @@ describe('versions', () => {
     expect(errorOf(() => ranged.fromJSON({ a: 1, z: 9 }))).toMatchObject({ code: 'json', path: 'version' });
   });
 
-  it('since() without a range: the fields are there', () => {
+  test('since() without a range: the fields are there', () => {
     const plain = vmstate('demo', 2).fields({ a: u8 }).since(2, { b: u8 });
     expect(decode(plain, bytes('01 02'), undefined)).toEqual({ a: 1, b: 2 });
     expect(plain.decodeVersion(new Reader(bytes('01')), 1, undefined)).toEqual({ a: 1 });
@@ -164,7 +164,7 @@ describe('subsections', () => {
     .subsection('tree', 'demo/tree', nested)
     .subsection('counter', 'demo/counter', u32, { version: 3, minimum: 2 });
 
-  it.each([
+  test.each([
     ['none', '01', { a: 1 }],
     ['one', `01 ${sub('demo/broken')} 01`, { a: 1, broken: true }],
     [
@@ -193,7 +193,7 @@ describe('subsections', () => {
     expect(demo.fromJSON(JSON.parse(JSON.stringify(demo.toJSON(state))))).toEqual(state);
   });
 
-  it('are read in any order, and written in the declared one', () => {
+  test('are read in any order, and written in the declared one', () => {
     const state = decode(
       demo,
       bytes(`01 ${sub('demo/counter', 3)} 00000009 ${sub('demo/broken')} 01`),
@@ -205,7 +205,7 @@ describe('subsections', () => {
     );
   });
 
-  it.each([
+  test.each([
     [
       'unknown',
       `01 ${sub('demo/brokex')} 01`,
@@ -255,14 +255,14 @@ describe('subsections', () => {
     expect(error.offset).toBeGreaterThan(64);
   });
 
-  it("a version's low byte is what counts, as in QEMU", () => {
+  test("a version's low byte is what counts, as in QEMU", () => {
     expect(decode(demo, bytes(`01 ${sub('demo/broken', 257)} 01`), undefined)).toEqual({
       a: 1,
       broken: true,
     });
   });
 
-  it('what does not begin with the own name belongs to somebody further out', () => {
+  test('what does not begin with the own name belongs to somebody further out', () => {
     for (const behind of [
       '05',
       '05 04 "demo"',
@@ -276,7 +276,7 @@ describe('subsections', () => {
     }
   });
 
-  it('cut inside, it is one error; cut in the name, the rest is nobody’s', () => {
+  test('cut inside, it is one error; cut in the name, the rest is nobody’s', () => {
     const whole = bytes(`01 ${sub('demo/tree')} 07 ${sub('demo/tree/leaves')} 0102`);
     const fine: number[] = [];
     for (let length = 0; length <= whole.length; length++) {
@@ -298,7 +298,7 @@ describe('subsections', () => {
     expect(fine).toEqual([...range(1, first), ...range(first + 5, second), whole.length]);
   });
 
-  it('`needed` is the sender’s rule: missing state is an error, surplus is left out', () => {
+  test('`needed` is the sender’s rule: missing state is an error, surplus is left out', () => {
     const ruled = vmstate<{ readonly modern: boolean }>('demo', 1)
       .fields({ a: u8 })
       .subsection('extra', 'demo/extra', u8, { needed: ({ a }, { modern }) => modern && a > 1 });
@@ -313,7 +313,7 @@ describe('subsections', () => {
     expect(decode(ruled, bytes(`01 ${sub('demo/extra')} 03`), { modern: false })).toEqual({ a: 1, extra: 3 });
   });
 
-  it('JSON: names that nobody declared are refused, with their path', () => {
+  test('JSON: names that nobody declared are refused, with their path', () => {
     expect(errorOf(() => demo.fromJSON({ a: 1, tree: { root: 1, leafs: 2 } }))).toMatchObject({
       code: 'json',
       path: 'tree.leafs',
@@ -334,7 +334,7 @@ describe('traces', () => {
     .subsection('late', 'demo/late', u64);
   const body = bytes(`02 00 0001 02 0003 04 ${sub('demo/late')} 0000000000000005`);
 
-  it('say of every byte which field it is in', () => {
+  test('say of every byte which field it is in', () => {
     const trace = traced(demo, body, undefined, 0x40);
     expect(
       [...leaves(trace.root)].map(({ path, node }) => [
@@ -359,7 +359,7 @@ describe('traces', () => {
     expect(nodeAt(trace.root, '')).toBe(trace.root);
   });
 
-  it('are the same when encoding', () => {
+  test('are the same when encoding', () => {
     const output = new Writer();
     output.trace = new Trace();
     demo.encode(output, decode(demo, body, undefined), undefined);
@@ -368,7 +368,7 @@ describe('traces', () => {
     expect(shape(output.trace)).toEqual(shape(traced(demo, body, undefined)));
   });
 
-  it('can be wound back', () => {
+  test('can be wound back', () => {
     const trace = new Trace();
     trace.enter('kept', 'kept', 'uint8', 0);
     trace.leave(1, 1);
@@ -383,7 +383,7 @@ describe('traces', () => {
   });
 });
 
-it('names are as QEMU spells them', () => {
+test('names are as QEMU spells them', () => {
   expect(['lastAvailIdx', 'num', 'ccwFmt1', 'migratedSchid'].map(snakeCase)).toEqual([
     'last_avail_idx',
     'num',

@@ -20,7 +20,7 @@ import {
   vmstate,
   Writer,
 } from '@virtkit/vmstate';
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { bytes, traced } from './helpers.ts';
 
 const point = vmstate('point', 2).fields({ x: u8, yPos: u16 });
@@ -35,7 +35,7 @@ const late = vmstate('late', 1).fields({ x: u8 }).subsection('more', 'late/more'
 const x = '{"name": "x", "type": "uint8", "size": 1}';
 const of = (field: Field<unknown>) => vmstate('demo', 1).fields({ theField: field as Field<number> });
 
-it.each([
+test.each([
   ['a number', of(u32), '00000001', '{"name": "the_field", "type": "uint32", "size": 4}'],
   ['another name', of(named('f.g', u8)), '01', '{"name": "f.g", "type": "uint8", "size": 1}'],
   ['a structure', of(point), '01 0002', `{"name": "the_field", "type": "struct", ${pointText}, "size": 3}`],
@@ -164,7 +164,7 @@ it.each([
   expect(vmdescText(describeNode(output.trace.root))).toBe(vmdescText(describeNode(root)));
 });
 
-it('subsections: structures, and single fields', () => {
+test('subsections: structures, and single fields', () => {
   const demo = vmstate('demo', 3)
     .fields({ a: u8 })
     .subsection('flag', 'demo/is_broken', bool)
@@ -182,7 +182,7 @@ it('subsections: structures, and single fields', () => {
   expect(vmdescText(describeNode(traced(demo, output.finish(), undefined).root))).toBe(text);
 });
 
-it('null pointers are called as the version does', () => {
+test('null pointers are called as the version does', () => {
   const { root } = traced(of(array(nullable(u16), 2)) as Field<unknown>, bytes('30 30'), undefined);
   expect(vmdescText(describeNode(root, { nullType: 'ptr-marker' }))).toContain('"type": "ptr-marker"');
 });

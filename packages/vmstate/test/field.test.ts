@@ -25,7 +25,7 @@ import {
   vmstate,
   withContext,
 } from '@virtkit/vmstate';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bytes, decode, encode, errorOf, expectTruncated } from './helpers.ts';
 
 interface Kind<T> {
@@ -325,12 +325,12 @@ const kinds: readonly Kind<unknown>[] = [
 ];
 
 describe.each(kinds)('$name', ({ field, type, rows, badBytes, badValues, badJson, lenient }) => {
-  it('has its type in the vmdesc, and a size that is not too large', () => {
+  test('has its type in the vmdesc, and a size that is not too large', () => {
     expect(field.type).toBe(type);
     for (const [, hex] of rows) expect(field.minSize).toBeLessThanOrEqual(bytes(hex).length);
   });
 
-  it('is these bytes and this JSON', () => {
+  test('is these bytes and this JSON', () => {
     for (const [value, hex, json] of rows) {
       expect(encode(field, value, undefined), hex).toEqual(bytes(hex));
       expect(decode(field, bytes(hex), undefined), hex).toEqual(value);
@@ -339,18 +339,18 @@ describe.each(kinds)('$name', ({ field, type, rows, badBytes, badValues, badJson
     }
   });
 
-  it('says when bytes are missing', () => {
+  test('says when bytes are missing', () => {
     for (const [, hex] of rows) {
       if (field === rest) continue;
       expectTruncated(field, bytes(hex), undefined);
     }
   });
 
-  it('reads what others may have written', () => {
+  test('reads what others may have written', () => {
     for (const [hex, value] of lenient ?? []) expect(decode(field, bytes(hex), undefined)).toEqual(value);
   });
 
-  it('refuses', () => {
+  test('refuses', () => {
     for (const [hex, code] of badBytes ?? []) {
       const error = errorOf(() => field.decode(new Reader(bytes(hex), 500), undefined));
       expect([error.code, error.offset], hex).toEqual([code, expect.any(Number)]);
@@ -367,14 +367,14 @@ describe.each(kinds)('$name', ({ field, type, rows, badBytes, badValues, badJson
 });
 
 describe('fields', () => {
-  it('copy bytes: a value does not change with the input', () => {
+  test('copy bytes: a value does not change with the input', () => {
     const input = bytes('01 02 03');
     const value = buffer(3).decode(new Reader(input), undefined);
     input.fill(0);
     expect(value).toEqual(bytes('01 02 03'));
   });
 
-  it('take Buffers for what they are', () => {
+  test('take Buffers for what they are', () => {
     const input = Buffer.from([1, 2, 3]);
     const value = buffer(3).decode(new Reader(input), undefined);
     input.fill(0);
@@ -382,13 +382,13 @@ describe('fields', () => {
     expect(value.constructor).toBe(Uint8Array);
   });
 
-  it('accept 64-bit numbers in JSON as small numbers and decimal text, too', () => {
+  test('accept 64-bit numbers in JSON as small numbers and decimal text, too', () => {
     expect(u64.fromJSON(7)).toBe(7n);
     expect(u64.fromJSON('18446744073709551615')).toBe(0xffffffffffffffffn);
     expect(s64.fromJSON('-9')).toBe(-9n);
   });
 
-  it('name the element that is wrong', () => {
+  test('name the element that is wrong', () => {
     const table = array(array(u8, 2), 2);
     expect(
       errorOf(() =>
@@ -419,7 +419,7 @@ describe('fields', () => {
     );
   });
 
-  it('allocate nothing from a count that the bytes cannot hold', () => {
+  test('allocate nothing from a count that the bytes cannot hold', () => {
     const huge = counted(u32, u64, 0xffffffff);
     const error = errorOf(() => huge.decode(new Reader(bytes('ffffffff 00')), undefined));
     expect(error).toMatchObject({ code: 'truncated', facts: { count: 0xffffffff, available: 1 } });
@@ -427,7 +427,7 @@ describe('fields', () => {
     expect(errorOf(() => empty.decode(new Reader(bytes('ffffffff')), undefined)).code).toBe('truncated');
   });
 
-  it('know their context where it was decided', () => {
+  test('know their context where it was decided', () => {
     const field = vmstate<{ readonly wide: boolean }>('demo', 1)
       .when((_state, { wide }) => wide, { high: u8 })
       .fields({ low: u8 });

@@ -26,7 +26,7 @@ import {
   Writer,
 } from '@virtkit/vmstate';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { decode, encode } from './helpers.ts';
 
 /** A field, and values that it can hold. */
@@ -126,7 +126,7 @@ function expectOrdered(node: TraceNode): void {
 }
 
 describe('any structure', () => {
-  it('comes back from its bytes, and its bytes from it', () => {
+  test('comes back from its bytes, and its bytes from it', () => {
     fc.assert(
       fc.property(anyValue, ({ field, value }) => {
         const bytes = encode(field, value, undefined);
@@ -139,7 +139,7 @@ describe('any structure', () => {
     );
   });
 
-  it('comes back from its JSON text', () => {
+  test('comes back from its JSON text', () => {
     fc.assert(
       fc.property(anyValue, ({ field, value }) => {
         const text = JSON.stringify(field.toJSON(value));
@@ -149,7 +149,7 @@ describe('any structure', () => {
     );
   });
 
-  it('is cut with one error of ours, and says where its fields lie', () => {
+  test('is cut with one error of ours, and says where its fields lie', () => {
     fc.assert(
       fc.property(anyValue, fc.double({ min: 0, max: 0.999, noNaN: true }), ({ field, value }, where) => {
         const bytes = encode(field, value, undefined);
@@ -170,7 +170,7 @@ describe('any structure', () => {
     );
   });
 
-  it('reads any bytes, or refuses them; what it reads it can write', () => {
+  test('reads any bytes, or refuses them; what it reads it can write', () => {
     fc.assert(
       fc.property(anyCase(3), fc.uint8Array({ maxLength: 64 }), ({ field }, bytes) => {
         const input = new Reader(bytes);
@@ -191,7 +191,7 @@ describe('any structure', () => {
     );
   });
 
-  it('takes any JSON, or refuses it', () => {
+  test('takes any JSON, or refuses it', () => {
     fc.assert(
       fc.property(anyCase(2), fc.jsonValue(), ({ field }, json) => {
         try {

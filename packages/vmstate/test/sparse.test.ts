@@ -1,7 +1,7 @@
 /** Tables of which only the beginning is in use. */
 import { Reader, sparseArray, Trace, u8, u16, u32, vmstate, Writer } from '@virtkit/vmstate';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { bytes, decode, encode, errorOf, expectTruncated } from './helpers.ts';
 
 const entry = vmstate('entry', 1).fields({ index: u16, wrap: u8 });
@@ -14,7 +14,7 @@ describe.each([
   ['zeros', zeros, '000000'],
   ['a pattern', wraps, '000001'],
 ] as const)('an absent entry is %s', (_what, table, absent) => {
-  it.each([
+  test.each([
     ['none in use', absent.repeat(9), 0],
     ['the first', `000502${absent.repeat(8)}`, 1],
     ['with a gap', `${absent.repeat(3)}000502${absent.repeat(5)}`, 4],
@@ -29,7 +29,7 @@ describe.each([
     expectTruncated(table, bytes(hex), undefined);
   });
 
-  it('any bytes come back', () => {
+  test('any bytes come back', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 27, maxLength: 27 }), fc.nat(27), (random, used) => {
         const input = bytes(absent.repeat(9));
@@ -39,7 +39,7 @@ describe.each([
     );
   });
 
-  it('takes at most what it has room for', () => {
+  test('takes at most what it has room for', () => {
     const many = Array.from({ length: 10 }, () => ({ index: 1, wrap: 1 }));
     expect(errorOf(() => encode(table, many, undefined))).toMatchObject({
       code: 'count',
@@ -51,7 +51,7 @@ describe.each([
 });
 
 describe('a sparse array', () => {
-  it('says in a trace what it left out', () => {
+  test('says in a trace what it left out', () => {
     const input = new Reader(bytes(`000502${'000000'.repeat(8)}`), 100);
     const trace = new Trace('', 100);
     input.trace = trace;
@@ -66,7 +66,7 @@ describe('a sparse array', () => {
     expect(full.trace.root.children.at(-1)).toMatchObject({ name: '[8]', type: 'absent' });
   });
 
-  it('writes over what a used-again writer had there', () => {
+  test('writes over what a used-again writer had there', () => {
     const output = new Writer();
     output.raw(new Uint8Array(64).fill(0xee));
     output.reset();
@@ -74,7 +74,7 @@ describe('a sparse array', () => {
     expect(output.finish()).toEqual(bytes(`000100${'000000'.repeat(8)}`));
   });
 
-  it('names the entry that cannot be written', () => {
+  test('names the entry that cannot be written', () => {
     expect(errorOf(() => encode(sparseArray(u32, 4, new Uint8Array(4)), [1, -1], undefined))).toMatchObject({
       code: 'value',
       path: '[1]',
