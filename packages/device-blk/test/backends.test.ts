@@ -10,6 +10,7 @@ import type { Spans } from '@virtkit/core';
 import { BLK_S, BLK_T, type BlkBackend, BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { blobDisk } from '@virtkit/device-blk/blob';
 import { httpDisk } from '@virtkit/device-blk/http';
+import { nbdDisk } from '@virtkit/device-blk/nbd';
 import { fileDisk } from '@virtkit/device-blk/node';
 import { connectOpfsDisk, opfsDisk, serveOpfsDisks, type WorkerPort } from '@virtkit/device-blk/opfs';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
@@ -18,6 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ArraySpans } from '../src/disk/array-spans.ts';
 import { fileHandle } from './file-handle.ts';
 import { Machine, pattern, type Submitted } from './machine.ts';
+import { missing, NbdServer, qemuNbd } from './nbd-servers.ts';
 
 const SIZE = 96 * 512;
 const CONTENT = pattern(SIZE, 7);
@@ -36,7 +38,8 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 });
-afterAll(() => {
+afterAll(async () => {
+  await nbdServer?.kill();
   fs.rmSync(dir, { recursive: true });
   server.close();
   server.closeAllConnections();
@@ -75,6 +78,15 @@ interface Made {
   close?(): unknown;
 }
 
+const missingServer = missing('qemu-nbd');
+if (missingServer !== undefined) console.warn(`SKIPPED: a disk on an NBD server: ${missingServer}`);
+let nbdServer: NbdServer | undefined;
+async function startedServer(): Promise<NbdServer> {
+  const nbd = new NbdServer(qemuNbd(dir, file()));
+  await nbd.start();
+  return nbd;
+}
+
 const BACKENDS: Readonly<Record<string, () => Made | Promise<Made>>> = {
   memory: () => ({ disk: memoryDisk(CONTENT.slice()) }),
   file: () => {
@@ -99,6 +111,14 @@ const BACKENDS: Readonly<Record<string, () => Made | Promise<Made>>> = {
     });
     return { disk: overlayDisk(base, { clusterSize: 512 }), close: () => base.close() };
   },
+  ...(missingServer === undefined && {
+    'an NBD server': async () => {
+      nbdServer ??= await startedServer();
+      const disk = await nbdDisk(nbdServer.uri());
+      await disk.write(0, new ArraySpans(CONTENT), 0, SIZE);
+      return { disk, close: () => disk.close() };
+    },
+  }),
   'an access handle': () => {
     const disk = opfsDisk(fileHandle(file()));
     return { disk, close: () => disk.close() };

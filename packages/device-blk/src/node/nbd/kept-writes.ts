@@ -1,0 +1,58 @@
+import type { CommandFacts } from './request.ts';
+
+/** What a command takes beside its bytes. */
+const OVERHEAD_BYTES = 256;
+
+/**
+ * Writes that were answered and that no flush has made stable: a server that dies may lose them, and nobody would hear of it. They are kept, so
+ * that they can be done again, until a flush that began later has succeeded.
+ */
+export class KeptWrites {
+  readonly #writes: { readonly facts: CommandFacts; readonly number: number }[] = [];
+  #bytes = 0;
+  #number = 0;
+
+  /** Memory that they take, bytes. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What {@link drop} of a flush takes that begins now. */
+  get mark(): number {
+    return this.#number;
+  }
+
+  add(facts: CommandFacts): void {
+    this.#writes.push({ facts, number: ++this.#number });
+    this.#bytes += bytesOf(facts);
+  }
+
+  /** A flush has succeeded that began when {@link mark} was this. */
+  drop(mark: number): void {
+    const end = this.#writes.findIndex(({ number }) => number > mark);
+    for (const { facts } of this.#writes.splice(0, end === -1 ? this.#writes.length : end))
+      this.#bytes -= bytesOf(facts);
+  }
+
+  /** All of them, oldest first, in groups within which none overlaps another: a group can be done in any order, the next after it. */
+  *groups(): Generator<readonly CommandFacts[]> {
+    const GROUP = 64;
+    let group: CommandFacts[] = [];
+    for (const { facts } of this.#writes) {
+      if (group.length === GROUP || group.some((other) => overlap(facts, other))) {
+        yield group;
+        group = [];
+      }
+      group.push(facts);
+    }
+    if (group.length > 0) yield group;
+  }
+}
+
+function bytesOf({ data }: CommandFacts): number {
+  return OVERHEAD_BYTES + (data?.length ?? 0);
+}
+
+function overlap(a: CommandFacts, b: CommandFacts): boolean {
+  return a.position < b.position + b.length && b.position < a.position + a.length;
+}

@@ -1,0 +1,320 @@
+import { closedError, FlushLatch } from '../../disk/flush-latch.ts';
+import { NbdConnection } from './connection.ts';
+import type { NbdExport } from './handshake.ts';
+import { KeptWrites } from './kept-writes.ts';
+import { CAN, COMMAND, COMMAND_FLAG, NbdProtocolError, nbdError } from './protocol.ts';
+import { type CommandFacts, NbdRequest } from './request.ts';
+import type { NbdAddress } from './uri.ts';
+
+/** What happens to the connection with a server. */
+export type NbdEvent =
+  /** It was lost. Requests wait until there is one again, or their time is over. */
+  | { readonly type: 'lost'; readonly error: Error }
+  /** There is one again. `resent`: requests that were under way; `replayed`: writes that no flush had made stable. */
+  | {
+      readonly type: 'connected';
+      readonly attempts: number;
+      readonly resent: number;
+      readonly replayed: number;
+    }
+  /** The export has another size than before, bytes: tell the device, `BlkDevice.resize`. */
+  | { readonly type: 'resized'; readonly size: number };
+
+export interface SessionOptions {
+  readonly connections: number;
+  readonly timeoutMs: number;
+  readonly keepBytes: number;
+  readonly onEvent: (event: NbdEvent) => void;
+}
+
+/** Pauses between attempts to connect, ms; they double from the first to the last. */
+const PAUSE_FIRST_MS = 50;
+const PAUSE_LAST_MS = 2000;
+/** How often it is looked whether the time of a request is over, ms. */
+const LOOK_MS = 250;
+
+/**
+ * The connections with a server, lost and made again. Requests that were under way are sent again, in a way that nobody can tell from one that took longer:
+ * all that is connected is cut off first, so that no older request is answered beside.
+ */
+export class NbdSession {
+  readonly #address: NbdAddress;
+  readonly #options: SessionOptions;
+  readonly #latch: FlushLatch;
+  readonly #kept = new KeptWrites();
+  /** Not answered, oldest first: those that are sent and those that wait for a connection. */
+  readonly #requests = new Set<NbdRequest>();
+  #connections: NbdConnection[] = [];
+  #agreed: NbdExport;
+  #isUp = true;
+  #isClosed = false;
+  /** Writes were answered that no flush has made stable. */
+  #isDirty = false;
+  #ownFlush: Promise<void> | undefined;
+  #looking: ReturnType<typeof setInterval> | undefined;
+  #wake: () => void = () => {};
+  #idle: () => void = () => {};
+
+  private constructor(address: NbdAddress, options: SessionOptions, first: NbdConnection) {
+    this.#address = address;
+    this.#options = options;
+    this.#latch = new FlushLatch(address.text);
+    this.#agreed = first.agreed;
+  }
+
+  static async open(address: NbdAddress, options: SessionOptions): Promise<NbdSession> {
+    let session: NbdSession | undefined;
+    let early: Error | undefined;
+    const first = await NbdConnection.open(address, options.timeoutMs, (connection, error) => {
+      if (session === undefined) early = error;
+      else session.#lose(connection, error);
+    });
+    if (early !== undefined) throw early;
+    session = new NbdSession(address, options, first);
+    session.#connections.push(first);
+    void session.#connectMore();
+    return session;
+  }
+
+  get agreed(): NbdExport {
+    return this.#agreed;
+  }
+
+  get connections(): number {
+    return this.#connections.length;
+  }
+
+  can(flag: number): boolean {
+    return (this.#agreed.flags & flag) !== 0;
+  }
+
+  /** Sends a command, again and again until it is answered or its time is over. */
+  submit(facts: CommandFacts): Promise<void> {
+    if (this.#isClosed) return Promise.reject(closedError(this.#address.text));
+    const request = new NbdRequest(facts, performance.now() + this.#options.timeoutMs);
+    this.#requests.add(request);
+    this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_MS, this.#options.timeoutMs));
+    if (this.#isUp) this.#send(request);
+    return request.done.finally(() => this.#ended(request));
+  }
+
+  /** A command that changes bytes of the disk; they are kept until they are stable. */
+  async change(facts: CommandFacts): Promise<void> {
+    const isStable = (facts.flags & COMMAND_FLAG.FUA) !== 0 || !this.can(CAN.FLUSH);
+    await this.submit(facts);
+    if (isStable) return;
+    this.#isDirty = true;
+    if (this.#options.keepBytes === 0) return;
+    this.#kept.add(facts);
+    if (this.#kept.bytes > this.#options.keepBytes) {
+      const flush = this.#flushByItself();
+      // a server that takes writes faster than it makes them stable has to wait
+      if (this.#kept.bytes > 2 * this.#options.keepBytes) await flush;
+    }
+  }
+
+  /** Undefined where nothing was written since the last one. */
+  flush(): Promise<void> | undefined {
+    this.#latch.check();
+    if (!this.#isDirty || !this.can(CAN.FLUSH)) return undefined;
+    return this.#flush();
+  }
+
+  async #flush(): Promise<void> {
+    const { mark } = this.#kept;
+    this.#isDirty = false;
+    try {
+      await this.submit({ command: COMMAND.FLUSH, flags: 0, position: 0, length: 0 });
+      this.#latch.check();
+    } catch (error) {
+      this.#isDirty = true;
+      throw isOutage(error) ? error : this.#latch.fail(error);
+    }
+    this.#kept.drop(mark);
+  }
+
+  #flushByItself(): Promise<void> {
+    // its error is told by the next flush that somebody asks for
+    this.#ownFlush ??= this.#flush()
+      .catch(() => {})
+      .finally(() => {
+        this.#ownFlush = undefined;
+      });
+    return this.#ownFlush;
+  }
+
+  /** Asks the server anew how large the export is, over a connection of its own. */
+  async askSize(): Promise<number> {
+    const asking = await NbdConnection.open(this.#address, this.#options.timeoutMs, () => {});
+    asking.close();
+    this.#take(asking.agreed);
+    return asking.agreed.size;
+  }
+
+  /** From now on nothing is begun; a promise if requests are under way. */
+  close(): Promise<void> | undefined {
+    if (this.#isClosed) return undefined;
+    this.#isClosed = true;
+    this.#wake();
+    if (!this.#isUp) this.#failAll(closedError(this.#address.text));
+    if (this.#requests.size === 0) return this.#disconnect();
+    return new Promise<void>((resolve) => {
+      this.#idle = resolve;
+    }).then(() => this.#disconnect());
+  }
+
+  #disconnect(): undefined {
+    for (const connection of this.#connections) connection.close();
+    this.#connections = [];
+    return undefined;
+  }
+
+  #send(request: NbdRequest): void {
+    let best = this.#connections[0];
+    for (const connection of this.#connections) {
+      if (best === undefined || connection.underWay < best.underWay) best = connection;
+    }
+    best?.send(request);
+  }
+
+  #ended(request: NbdRequest): void {
+    this.#requests.delete(request);
+    if (this.#requests.size > 0) return;
+    clearInterval(this.#looking);
+    this.#looking = undefined;
+    this.#idle();
+  }
+
+  /** The oldest requests have the earliest deadlines. */
+  #look(): void {
+    const now = performance.now();
+    for (const request of this.#requests) {
+      if (request.deadline > now) return;
+      const late = nbdError('ETIMEDOUT', `${request.text}: no answer within ${this.#options.timeoutMs} ms`);
+      request.fail(late);
+      // what hangs on a connection is not waited for; whether it is done is not known
+      for (const connection of this.#connections.slice(0, 1)) this.#lose(connection, late);
+    }
+  }
+
+  #failAll(error: Error): void {
+    for (const request of this.#requests) request.fail(error);
+  }
+
+  #lose(connection: NbdConnection, error: Error): void {
+    if (!this.#connections.includes(connection)) return;
+    for (const other of this.#connections) other.destroy();
+    this.#connections = [];
+    this.#isUp = false;
+    this.#options.onEvent({ type: 'lost', error });
+    // what one that breaks the rules has been asked for would only make it do it again
+    if (error instanceof NbdProtocolError || this.#isClosed) this.#failAll(error);
+    void this.#reconnect();
+  }
+
+  async #reconnect(): Promise<void> {
+    for (let attempts = 1, pause = PAUSE_FIRST_MS; !this.#isClosed; attempts++) {
+      if (await this.#attempt(attempts)) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pause);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      pause = Math.min(2 * pause, PAUSE_LAST_MS);
+    }
+  }
+
+  /** @returns whether there is a connection again, over which everything is sent that has to be */
+  async #attempt(attempts: number): Promise<boolean> {
+    let connection: NbdConnection | undefined;
+    let cut = (): void => {};
+    const broken = new Promise<'broken'>((resolve) => {
+      cut = () => resolve('broken');
+    });
+    try {
+      connection = await NbdConnection.open(this.#address, this.#options.timeoutMs, (lost, error) => {
+        cut();
+        this.#lose(lost, error);
+      });
+      this.#take(connection.agreed);
+      const replayed = await this.#replay(connection, broken);
+      if (replayed === undefined || this.#isClosed || !connection.isOpen) {
+        connection.destroy();
+        return false;
+      }
+      this.#goOn(connection, attempts, replayed);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #goOn(connection: NbdConnection, attempts: number, replayed: number): void {
+    this.#connections.push(connection);
+    this.#isUp = true;
+    const waiting = [...this.#requests].filter((request) => !request.isSettled);
+    for (const request of waiting) this.#send(request);
+    this.#options.onEvent({ type: 'connected', attempts, resent: waiting.length, replayed });
+    void this.#connectMore();
+  }
+
+  /**
+   * Does the writes again that no flush has made stable, oldest first. What the server refuses now is lost: the next flush says so.
+   *
+   * @returns how many; undefined if the connection was lost again, or the server hangs
+   */
+  async #replay(connection: NbdConnection, broken: Promise<'broken'>): Promise<number | undefined> {
+    let count = 0;
+    for (const group of this.#kept.groups()) {
+      const requests = group.map((facts) => new NbdRequest(facts, Number.POSITIVE_INFINITY));
+      const all = Promise.allSettled(requests.map(({ done }) => done));
+      for (const request of requests) connection.send(request);
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const late = new Promise<'broken'>((resolve) => {
+        timer = setTimeout(() => resolve('broken'), this.#options.timeoutMs);
+      });
+      const results = await Promise.race([all, broken, late]);
+      clearTimeout(timer);
+      if (results === 'broken') return undefined;
+      for (const result of results) {
+        if (result.status === 'rejected') this.#latch.fail(result.reason);
+      }
+      count += requests.length;
+    }
+    return count;
+  }
+
+  #take(agreed: NbdExport): void {
+    const { size } = this.#agreed;
+    this.#agreed = agreed;
+    if (agreed.size !== size) this.#options.onEvent({ type: 'resized', size: agreed.size });
+  }
+
+  /** More connections, where the server says that one sees what another has written. */
+  async #connectMore(): Promise<void> {
+    while (
+      this.#isUp &&
+      !this.#isClosed &&
+      this.can(CAN.MULTI_CONN) &&
+      this.#connections.length < this.#options.connections
+    ) {
+      try {
+        const more = await NbdConnection.open(this.#address, this.#options.timeoutMs, (lost, error) =>
+          this.#lose(lost, error),
+        );
+        if (this.#isUp && !this.#isClosed) this.#connections.push(more);
+        else more.destroy();
+      } catch {
+        // it has as many clients as it takes; those that there are do
+        return;
+      }
+    }
+  }
+}
+
+/** An error that says nothing of what the server has made stable. */
+function isOutage(error: unknown): boolean {
+  return ['ETIMEDOUT', 'EBADF', 'EPROTO'].includes((error as { code?: string }).code ?? '');
+}
