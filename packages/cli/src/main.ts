@@ -111,7 +111,7 @@ program
   .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .requiredOption(
     '--target <qemu>',
-    'qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
+    'qemu-11.1, rhel-9.6, kubevirt-1.8, ubuntu-24.04, proxmox-9, debian-13, … [,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
   )
   .option(
     '--device <device>',

@@ -4,10 +4,13 @@ import { parseCommandLine } from './destination/command-line.ts';
 import type { Destination } from './destination/destination.ts';
 import { driverOfOption } from './destination/qemu-types.ts';
 import { optionWords } from './destination/words.ts';
+import { RELEASES, type Release, releaseAlias, releaseNamed } from './distributions/releases.ts';
 
 /** The QEMU that is to load a stream. */
 export interface Target {
   readonly qemu: QemuVersion;
+  /** The release of a distribution, or the package, that has this QEMU; absent: QEMU's own, or that is not known. */
+  readonly release?: Release;
   /** Machine type; default: that of the stream. */
   readonly machine?: string;
   /** The features that the devices of one kind offer there, where the caller knows them; the kind is told by the set itself. */
@@ -43,18 +46,13 @@ export interface TargetOptions {
 /**
  * A version that is newer than all of {@link VERSIONS} is taken for the newest; `checkStream` has a verdict for it.
  *
- * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`
+ * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`; in place of
+ * `qemu-11.1` also a release of {@link RELEASES}, such as `rhel-9.6`, or a package: `qemu-kvm-9.1.0-20.el9`.
  * @throws StateError `target`
  */
 export function parseTarget(text: string, options: TargetOptions = {}): Target {
   const [name = '', ...pairs] = text.split(',');
-  const [, major, minor] = /^(?:qemu-?)?(\d{1,4})\.(\d{1,4})(?:\.\d+)?$/.exec(name) ?? [];
-  const qemu = major === undefined ? undefined : versionRow(`${Number(major)}.${Number(minor)}`);
-  if (qemu === undefined) {
-    throw new StateError('target', `"${name}": a QEMU from 5.2 on expected, such as qemu-11.1`, {
-      target: text,
-    });
-  }
+  const { qemu, release } = programOf(name, text);
   const properties = new Map<string, string>();
   let machine: string | undefined;
   let features: bigint | undefined;
@@ -69,15 +67,35 @@ export function parseTarget(text: string, options: TargetOptions = {}): Target {
     else properties.set(key, value);
   }
   const { devices = [], commandLine, ...reading } = options;
+  const machineAlias = (prefix: string): string | undefined =>
+    release === undefined ? undefined : releaseAlias(release, prefix);
   return {
     qemu,
+    ...(release !== undefined && { release }),
     properties,
     ...(capabilities !== undefined && { capabilities }),
     ...(devices.length > 0 && { overrides: devices.map(parseOverride) }),
-    ...(commandLine !== undefined && { destination: parseCommandLine(commandLine, qemu.name, reading) }),
+    ...(commandLine !== undefined && {
+      destination: parseCommandLine(commandLine, qemu.name, { ...reading, machineAlias }),
+    }),
     ...(machine !== undefined && { machine }),
     ...(features !== undefined && { features }),
   };
+}
+
+/** The program that a target's first word names. */
+function programOf(name: string, target: string): Pick<Target, 'qemu' | 'release'> {
+  const release = releaseNamed(name);
+  const [, major, minor] = /^(?:qemu-?)?(\d{1,4})\.(\d{1,4})(?:\.\d+)?$/.exec(name) ?? [];
+  const version = release?.qemu ?? (major === undefined ? undefined : `${Number(major)}.${Number(minor)}`);
+  const qemu = version === undefined ? undefined : versionRow(version);
+  if (qemu !== undefined) return { qemu, ...(release !== undefined && { release }) };
+  const [, family = ''] = /^([a-z]+(?:-stream)?)-\d/.exec(name) ?? [];
+  const kin = RELEASES.filter((each) => each.name.startsWith(`${family}-`)).map((each) => each.name);
+  const known = family !== '' && kin.length > 0 ? `; of ${family} virtkit knows ${kin.join(', ')}` : '';
+  throw new StateError('target', `"${name}": a QEMU from 5.2 on expected, such as qemu-11.1${known}`, {
+    target,
+  });
 }
 
 function parseOverride(text: string): Override {

@@ -9,6 +9,8 @@ import {
 import { COMMAND, type MigrationStream } from '@virtkit/migration';
 import { hex } from '@virtkit/vmstate';
 import type { BoardWords } from '../destination/destination.ts';
+import { type MachineThere, targetHas } from '../distributions/machine-there.ts';
+import { distributionMachine, withoutPve } from '../distributions/machine-types.ts';
 import { hasMachine, isQemuMachine, machineRange } from '../machines.ts';
 import { sizeMismatch } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
@@ -33,7 +35,8 @@ export function checkVersion({ qemu }: Target): Verdict[] {
 
 /** Is the stream of the machine type that the target runs, and does this QEMU have it? */
 export function checkMachine({ configuration, version }: MigrationStream, target: Target): Verdict[] {
-  const { qemu, machine } = target;
+  const { qemu } = target;
+  const machine = target.machine === undefined ? undefined : withoutPve(target.machine);
   const name = configuration?.name;
   if (name === undefined) {
     // nothing was read at all
@@ -46,10 +49,10 @@ export function checkMachine({ configuration, version }: MigrationStream, target
         reason: 'the stream does not tell its machine type: 2.3 or older',
         advice: 'start the target with the same machine type',
       },
-      ...unknownMachine(machine),
+      ...unknownMachine(machine, target),
     ];
   }
-  const found = [...new Set([name, machine])].flatMap((each) => unknownMachine(each));
+  const found = [...new Set([name, machine])].flatMap((each) => unknownMachine(each, target));
   if (machine !== undefined && machine !== name) {
     // QEMU compares as many characters as it received
     const prefix = machine.startsWith(name);
@@ -65,7 +68,8 @@ export function checkMachine({ configuration, version }: MigrationStream, target
     found.push(prefix ? { ...other, severity: 'note' } : other);
   }
   const versioned = machineVersion(name);
-  if (versioned === undefined || hasMachine(qemu, versioned)) return found;
+  if (versioned === undefined || hasMachine(qemu, versioned))
+    return targetHas(name, target) === false ? [...found, notInRelease(name, target)] : found;
   const [oldest, newest] = machineRange(qemu, versioned.family);
   const range = oldest === '0.0' ? `up to ${newest}` : `from ${oldest} to ${newest}`;
   found.push(
@@ -82,9 +86,74 @@ export function checkMachine({ configuration, version }: MigrationStream, target
   return found;
 }
 
-/** A verdict over a machine type that is not QEMU's own: what it switches on, and whether the target has it, is not known. */
-function unknownMachine(name: string | undefined): Verdict[] {
+/** The refusal of a machine type that a release of a distribution does not have. */
+function notInRelease(name: string, { release }: Target): Verdict {
+  const own = Object.values(release?.own ?? {}).map(([, newest]) => newest);
+  const vendor = release?.machines ?? 'QEMU';
+  const has =
+    vendor === 'RHEL'
+      ? `its machines are those of RHEL, up to ${own[0] ?? ''}, and none of QEMU's own`
+      : `it has QEMU's own machines${vendor === 'Ubuntu' ? `, and Ubuntu's up to ${own[0] ?? ''}` : ''}`;
+  return refusal(
+    'no-machine',
+    MACHINE_PATH,
+    `${release?.name ?? 'the target'} has no machine type ${name}: ${has}`,
+    {
+      qemuSays: 'unsupported machine type',
+      advice: 'run the source with a machine type that both have, or take another target',
+    },
+  );
+}
+
+/** What is known of the target's package, and what its machine type is among QEMU's own. */
+export function checkRelease({ release }: Target, machine: MachineThere): Verdict[] {
+  if (release === undefined) return [];
+  const note = (code: string, path: string, reason: string): Verdict => ({
+    code,
+    severity: 'note',
+    path,
+    reason,
+  });
+  const row = distributionMachine(machine.name);
+  const differs = (row?.differences ?? []).filter(
+    ({ of, property }) => of === 'machine' || machine.properties.has(property),
+  );
+  const but = differs.map(({ property, value }) => `${property}=${value}`);
+  return [
+    note(
+      'target',
+      'target',
+      `${release.name} has QEMU ${release.qemu} (${release.package}); read from ${release.source}`,
+    ),
+    ...(row?.upstream === undefined || !machine.certain
+      ? []
+      : [
+          note(
+            'machine-type',
+            MACHINE_PATH,
+            `${machine.name} is QEMU's ${row.upstream}${but.length === 0 ? '' : `, but for ${but.join(', ')}`}; read from ${row.source}`,
+          ),
+        ]),
+  ];
+}
+
+/** A verdict over a machine type of which it is not known what it switches on, or whether the target has it. */
+function unknownMachine(name: string | undefined, target: Target): Verdict[] {
   if (name === undefined || isQemuMachine(name)) return [];
+  const row = distributionMachine(name);
+  if (row?.upstream !== undefined) {
+    // a release that has it, or is known not to: who calls says so
+    if (targetHas(name, target) !== undefined) return [];
+    return [
+      {
+        code: 'machine',
+        severity: 'unknown',
+        path: MACHINE_PATH,
+        reason: `"${name}" is a machine type of ${row.vendor}, QEMU's ${row.upstream} with differences that depend on the package. Whether this QEMU ${target.qemu.name} has it is not known to virtkit`,
+        advice: `name the release that the target runs: --target ${row.vendor === 'RHEL' ? 'rhel-9.6, centos-stream-9, kubevirt-1.8 or a package such as qemu-kvm-9.1.0-20.el9' : 'ubuntu-24.04'}`,
+      },
+    ];
+  }
   return [
     {
       code: 'machine',

@@ -70,14 +70,18 @@ function deviceOf(
 }
 
 /** Verdicts over the features that are negotiated and that the device does not offer. */
-function checkOffered({ device, type, state }: Section, live: LiveDevice, making: Making): Verdict[] {
-  const { machine, qemu } = making;
+function checkOffered(
+  { device, type, state, machineTitle }: Section,
+  live: LiveDevice,
+  making: Making,
+): Verdict[] {
+  const { qemu } = making;
   const features = negotiated(state);
   const allowed = live.offeredFeatures & ~switchedOff(type, live.offeredFeatures, making.device.properties);
   const qemuSays = featuresUnsupported(qemu, features, features & ~allowed, allowed);
   return bitsOf(features & ~allowed).map((bit) => {
     const control = featureControl(bit, type);
-    const reason = `${control.name} is negotiated, and the target's ${making.device.driver} (machine ${machine}, QEMU ${qemu.name}) does not offer it`;
+    const reason = `${control.name} is negotiated, and the target's ${making.device.driver} (machine ${machineTitle}, QEMU ${qemu.name}) does not offer it`;
     return featureVerdict(titleOf(device), control, qemuSays, reason);
   });
 }

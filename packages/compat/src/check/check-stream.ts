@@ -8,12 +8,13 @@ import {
   titleOf,
 } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
+import type { Destination } from '../destination/destination.ts';
 import { deviceTypes } from '../device-types.ts';
-import { isQemuMachine } from '../machines.ts';
+import { type MachineThere, machineThere } from '../distributions/machine-there.ts';
 import type { Target } from '../target.ts';
 import { checkBoard, checkMigratable, checkUnderstood } from './check-board.ts';
 import { checkBlocks, checkCapabilities, checkMemory, checkPlaces, checkRoms } from './check-destination.ts';
-import { checkCommands, checkFirmware, checkMachine, checkVersion } from './check-machine.ts';
+import { checkCommands, checkFirmware, checkMachine, checkRelease, checkVersion } from './check-machine.ts';
 import { checkVirtio, doubted } from './check-virtio.ts';
 
 /**
@@ -27,11 +28,13 @@ export function checkStream(
   registry: Registry,
   types: readonly DeviceType[] = deviceTypes,
 ): Verdict[] {
-  const { destination } = target;
-  const machine = target.machine ?? destination?.machine;
+  const machine = target.machine ?? target.destination?.machine;
   const type = machine ?? stream.configuration?.name ?? '';
+  const there = machineThere(type, target);
+  const destination = withDefaults(target.destination, there);
   const found = [
     ...checkVersion(target),
+    ...checkRelease(target, there),
     ...checkMachine(stream, { ...target, ...(machine !== undefined && { machine }) }),
     ...checkCapabilities(stream, target),
     ...(destination === undefined
@@ -42,7 +45,7 @@ export function checkStream(
           ...(destination.ramBlocks === undefined
             ? [
                 ...checkMemory(stream, destination).map((verdict) =>
-                  verdict.code === 'ramblock' && !isQemuMachine(type) ? doubted(verdict) : verdict,
+                  verdict.code === 'ramblock' && !there.certain ? doubted(verdict) : verdict,
                 ),
                 ...checkRoms(stream, destination),
               ]
@@ -68,13 +71,23 @@ export function checkStream(
     const device = findVirtio(section, registry);
     if (device === undefined) continue;
     try {
-      found.push(...checkVirtio(device, target, { stream, types, machine: type, endian }));
+      found.push(...checkVirtio(device, target, { stream, types, machine: there, endian }));
     } catch (error) {
       if (!isStateError(error)) throw error;
       found.push(refusal(error.code, titleOf(device), error.message));
     }
   }
   return found;
+}
+
+/** The destination with the options that its machine type has by itself, where nothing else is said. */
+function withDefaults(
+  destination: Destination | undefined,
+  { options }: MachineThere,
+): Destination | undefined {
+  if (destination?.board === undefined || options.size === 0) return destination;
+  const { board } = destination;
+  return { ...destination, board: { ...board, options: new Map([...options, ...board.options]) } };
 }
 
 /** Codes of findings about a vmdesc that contradicts the bytes: QEMU reads the bytes all the same. */

@@ -3,8 +3,9 @@ import { type DeviceType, type Making, typeNamed, type Verdict } from '@virtkit/
 import { decodeVirtio, type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
 import type { PciParts } from '@virtkit/transport-pci';
 import { convertState } from '../convert/convert-state.ts';
-import { isQemuMachine } from '../machines.ts';
+import type { MachineThere } from '../distributions/machine-there.ts';
 import type { Target } from '../target.ts';
+import { checkDoubtful } from './check-doubtful.ts';
 import { checkFeatures } from './check-features.ts';
 import { checkMade } from './check-made.ts';
 import { checkUnmade } from './check-unmade.ts';
@@ -16,7 +17,7 @@ export interface Around {
   readonly stream: MigrationStream;
   readonly types: readonly DeviceType[];
   /** Machine type of the target, else of the stream. */
-  readonly machine: string;
+  readonly machine: MachineThere;
   /** Byte order of the guest's CPU. */
   readonly endian: Endian;
 }
@@ -33,14 +34,17 @@ export function checkVirtio(device: VirtioDevice, target: Target, around: Around
   const title = titleOf(device);
   const { state } = decodeVirtio(device);
   const type = typeNamed(types, device.name);
-  const making = makingOf(device, target, machine, endian);
+  const making = makingOf(device, target, machine, type, endian);
   const own = [
     ...checkFindings(title, device.codec.check(state)),
     ...(making === undefined ? [] : checkWords(title, device, type, state, making, around, target)),
   ];
-  const there = checkThere(device, type, state, target, making, around);
+  const there = [
+    ...checkThere(device, type, state, target, making, around),
+    ...checkDoubtful(title, type, state, making, machine),
+  ];
   // what nobody said is the default of a machine that is not known
-  const guessed = making?.complete === true && !isQemuMachine(machine);
+  const guessed = making?.complete === true && !machine.certain;
   return [...own, ...(guessed ? there.map(doubted) : there)];
 }
 
@@ -64,9 +68,20 @@ function checkThere(
   // a registry without the device type: its own part is bytes
   if (!device.known) return checkFeatures(title, type, state, special, making);
   const { qemu, properties } = special;
-  const converted = convertState(title, type, state, { qemu, properties, machine: around.machine }).verdicts;
+  const converted = convertState(title, type, state, {
+    qemu,
+    properties,
+    machine: around.machine.upstream,
+  }).verdicts;
   if (making === undefined) return [...converted, ...checkFeatures(title, type, state, target)];
-  const section = { device, type, state, stream: around.stream, destination: target.destination };
+  const section = {
+    device,
+    type,
+    state,
+    stream: around.stream,
+    destination: target.destination,
+    machineTitle: around.machine.title,
+  };
   if (type.live === undefined)
     return [
       ...converted,

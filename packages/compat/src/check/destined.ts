@@ -11,6 +11,8 @@ export interface Section {
   readonly stream: MigrationStream;
   /** The whole destination, where it is known. */
   readonly destination: Destination | undefined;
+  /** The target's machine type for people: `pc-q35-rhel9.6.0, QEMU's pc-q35-9.1`. */
+  readonly machineTitle: string;
 }
 
 /** What the check of a device type is told about a section and its destination. */

@@ -1,11 +1,12 @@
+import { withoutPve } from '../distributions/machine-types.ts';
 import type { BoardWords } from './destination.ts';
 import { userNetworks } from './network.ts';
 import type { CommandOptions, Parsed } from './options.ts';
 import type { Unplaced } from './place.ts';
 
 /** `pc` and the other names without a version stand for the newest machine of the program. */
-export function machineName({ arch, qemu, options }: Parsed): string {
-  const machine = options.machine.get('type') ?? (arch === 's390x' ? 's390-ccw-virtio' : 'pc');
+export function machineName({ arch, qemu, options, machineAlias }: Parsed): string {
+  const machine = withoutPve(options.machine.get('type') ?? (arch === 's390x' ? 's390-ccw-virtio' : 'pc'));
   const full: Readonly<Record<string, string>> = {
     pc: 'pc-i440fx',
     'pc-i440fx': 'pc-i440fx',
@@ -16,7 +17,7 @@ export function machineName({ arch, qemu, options }: Parsed): string {
     ...(/^(aarch64|arm|m68k)$/.test(arch) && { virt: 'virt' }),
   };
   const name = full[machine];
-  return name === undefined ? machine : `${name}-${qemu}`;
+  return name === undefined ? machine : (machineAlias?.(name) ?? `${name}-${qemu}`);
 }
 
 /** Devices behind the names that `-vga` takes. */

@@ -21,6 +21,8 @@ export interface CommandLineOptions {
   readonly start?: number;
   /** Reads the file that `-readconfig` names. */
   readonly readConfig?: ReadConfig;
+  /** The machine type that a name without a version stands for, by the beginning of its name (`pc-q35`); undefined: QEMU's newest. */
+  readonly machineAlias?: (prefix: string) => string | undefined;
 }
 
 /**
@@ -33,7 +35,7 @@ export interface CommandLineOptions {
 export function parseCommandLine(
   text: string | readonly string[],
   qemu: string,
-  { start, readConfig }: CommandLineOptions = {},
+  { start, readConfig, machineAlias }: CommandLineOptions = {},
 ): Destination {
   const { program, words, unknown, starts } = wordsOf(text, start);
   const options = new CommandOptions(words, readConfig);
@@ -41,7 +43,7 @@ export function parseCommandLine(
   const arch = archOf(program);
   if (/qemu-system-x86_64-microvm$/.test(program) && !options.machine.has('type'))
     options.machine.set('type', 'microvm');
-  const destination = built({ arch, qemu, options });
+  const destination = built({ arch, qemu, options, ...(machineAlias !== undefined && { machineAlias }) });
   return {
     ...destination,
     unknown: [...unknown, ...options.foreign, ...destination.unknown],

@@ -288,4 +288,6 @@ export interface Parsed {
   /** The version of QEMU: `7.2`. */
   readonly qemu: string;
   readonly options: CommandOptions;
+  /** The machine type of a distribution that a name without a version stands for: `pc-q35` → `pc-q35-rhel9.6.0`. */
+  readonly machineAlias?: (prefix: string) => string | undefined;
 }
