@@ -5,7 +5,7 @@ const X86 = 'qemu-kvm of OpenELA: "Add downstream x86_64 versioned pc & q35 mach
 const ARM = 'qemu-kvm of OpenELA: "Add downstream aarch64 versioned virt machine types"';
 const S390X = 'qemu-kvm of OpenELA: "Add downstream s390x versioned s390-ccw-virtio machine types"';
 const NO_USO =
-  'qemu-kvm of OpenELA: "virtio-net: disable USO for virt-rhel9.6" (RHEL-80313), in 9.1.0-20.el9; "disable USO for RHEL9" (RHEL-40950), in 9.1.0-15.el10';
+  'qemu-kvm of OpenELA: "disable USO for virt-rhel9.6" (RHEL-80313), in 9.1.0-20.el9; "disable USO for RHEL9" (RHEL-40950), in 9.1.0-15.el10';
 
 /**
  * UDP segmentation is off in all machines of RHEL 9 and older, from a certain package on and under the same name. So two packages make
