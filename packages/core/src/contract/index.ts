@@ -9,6 +9,7 @@ export type { DeviceModel, RequestInFlight } from './device-model.ts';
 export type { Segment, VirtQueueElement } from './element.ts';
 export type { DeviceEvent } from './event.ts';
 export type { Finding, Report } from './finding.ts';
+export type { InFlightLog } from './in-flight-log.ts';
 export type {
   LiveDevice,
   QueueInfo,

@@ -14,6 +14,11 @@ export interface MemoryRegion {
   readonly bytes: Uint8Array;
   /** ROM: devices cannot write it. Default: false. */
   readonly readonly?: boolean;
+  /**
+   * Another thread or process writes and reads these bytes at the same time, so that accesses to a ring in them are ordered for it. Default:
+   * true on a `SharedArrayBuffer`, else false: an array over a shared mapping does not show it.
+   */
+  readonly shared?: boolean;
 }
 
 /**
@@ -29,6 +34,11 @@ export interface MemoryMap {
    * core has looked up before is old then. It may change within {@link sync} only.
    */
   readonly epoch: number;
+  /**
+   * Another number each time that the memory has another owner, and no device has a chain of the one before: core forgets the regions that
+   * were then. Only a memory whose regions come and go without end has to say so. It may change within {@link sync} only. Default: always the same.
+   */
+  readonly owner?: number;
   /** Called at every entry into a device, so that inside one, arrays that were looked up stay good. */
   sync(): void;
   /** The region that an address lies in, the same object in the same epoch; undefined where there is no memory. Never throws. */

@@ -1,5 +1,6 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Endian } from './device.ts';
+import type { QueuePosition } from './live-device.ts';
 
 /**
  * A queue as the driver configures it through a transport's registers or commands. Setters of a queue that does not exist do
@@ -22,6 +23,19 @@ export interface QueueRegisters {
   setAddress(desc: bigint): void;
   /** Modern: descriptor, driver and device area. QEMU: `virtio_queue_set_rings`. */
   setAddresses(desc: bigint, avail: bigint, used: bigint): void;
+  /**
+   * Where the device goes on in the ring whose addresses are set next, if another device has worked in it before (vhost-user:
+   * SET_VRING_BASE). Without it, and after a reset, a ring begins at 0.
+   *
+   * @param again split rings: heads of chains that were taken, and whose device is no more, at most 1024. They are taken first, in this order, and
+   *   {@link QueuePosition.inuse} counts them; what it counts beside them is lost
+   */
+  setPosition(position: QueuePosition, again?: readonly number[]): void;
+  /**
+   * Off: the device is given nothing of this queue, and what it has it can give back. On at first and after a reset; a driver that may have
+   * put something into the queue meanwhile is to be heard: {@link TransportHost.kick}.
+   */
+  setEnabled(enabled: boolean): void;
   /** Resets this queue alone, Virtio 1.3 §2.6.1. QEMU: `virtio_queue_reset`. */
   reset(): void;
 }

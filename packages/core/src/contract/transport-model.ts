@@ -1,4 +1,5 @@
 import type { Report } from './finding.ts';
+import type { InFlightLog } from './in-flight-log.ts';
 import type { TransportParts, VirtioState } from './state.ts';
 import type { TransportLayer } from './transport.ts';
 
@@ -10,6 +11,8 @@ export interface TransportModel<T extends TransportParts = TransportParts> {
   readonly layer: TransportLayer<T>;
   /** Offered features that the transport adds (QEMU: BAD_FEATURE on PCI). */
   readonly features: bigint;
+  /** Hears of each chain that the device takes and gives back. Default: nobody does, and rings are faster. */
+  readonly inFlightLog?: InFlightLog;
   /** Interrupts for a queue, or with -1 for the configuration. `isr` is already set. QEMU: `notify`. */
   notify(queue: number | ConfigChange): void;
   /** `save_config` */

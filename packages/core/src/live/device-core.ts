@@ -2,6 +2,7 @@ import type { Facts } from '@virtkit/vmstate';
 import type { Endian } from '../contract/device.ts';
 import type { DeviceHost } from '../contract/device-host.ts';
 import type { DeviceModel } from '../contract/device-model.ts';
+import type { InFlightLog } from '../contract/in-flight-log.ts';
 import type { GuestMemory } from '../contract/memory.ts';
 import type { TransportParts } from '../contract/state.ts';
 import type { TransportModel } from '../contract/transport-model.ts';
@@ -102,6 +103,10 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
 
   get live(): boolean {
     return !this.broken && !this.disabled && !this.paused;
+  }
+
+  get inFlightLog(): InFlightLog | undefined {
+    return this.transport.inFlightLog;
   }
 
   get running(): boolean {

@@ -59,12 +59,14 @@ class AdoptedMemory extends MappedMemory {
   /** Those that were not there in this epoch when it began: chains in flight may lie in their last bytes. */
   readonly #gone: Set<Mapping> = new Set();
   #seen: number;
+  #owner: number | undefined;
 
   constructor(map: MemoryMap) {
     super([]);
     this.#map = map;
     this.#known = this.mappings as Mapping[];
     this.#seen = map.epoch;
+    this.#owner = map.owner;
     this.#followLog();
   }
 
@@ -75,10 +77,14 @@ class AdoptedMemory extends MappedMemory {
     this.#seen = map.epoch;
     this.epoch++;
     this.forget();
+    if (map.owner !== this.#owner) this.#forgetAll();
     for (const mapping of this.#known) {
       const region = map.regionAt(mapping.gpa);
       if (region?.gpa === mapping.gpa) this.#move(mapping, region);
-      else this.#gone.add(mapping);
+      else {
+        mapping.leave();
+        this.#gone.add(mapping);
+      }
     }
     this.#followLog();
   }
@@ -103,8 +109,17 @@ class AdoptedMemory extends MappedMemory {
     this.#map.markDirty(gpa, length);
   }
 
-  #meet({ gpa, bytes, readonly }: MemoryRegion): Mapping {
-    const mapping = new Mapping({ gpa, bytes, ...(readonly !== undefined && { readonly }) });
+  /** Another owner: nobody has a chain that lies in a region of before. */
+  #forgetAll(): void {
+    this.#owner = this.#map.owner;
+    this.#known.length = 0;
+    this.#byAddress.clear();
+    this.#gone.clear();
+  }
+
+  #meet(region: MemoryRegion): Mapping {
+    const { gpa } = region;
+    const mapping = new Mapping(region);
     mapping.index = this.#known.length;
     this.#known.push(mapping);
     this.#byAddress.set(gpa, mapping);

@@ -21,6 +21,8 @@ export interface Region {
   readonly bytes: RegionBytes;
   /** ROM: devices cannot write it. */
   readonly readonly?: boolean;
+  /** Another thread or process uses the bytes at the same time. Default: if they are on a `SharedArrayBuffer`. */
+  readonly shared?: boolean;
 }
 
 /** Largest region: offsets in it are 32-bit. Larger memory is given as several regions. */
@@ -51,14 +53,17 @@ export class Mapping {
   halves: Uint16Array = NO_HALVES;
   /** Views of parts of it. */
   declare views: ViewCache;
-  /** On a SharedArrayBuffer: the driver may run on another thread. */
+  /** The driver may run on another thread, or in another process. */
   shared = false;
+  /** The owner of the bytes says so, whatever they lie on. */
+  declare private readonly alwaysShared: boolean;
 
-  constructor({ gpa, bytes, readonly = false }: Region) {
+  constructor({ gpa, bytes, readonly = false, shared = false }: Region) {
     if (!Number.isSafeInteger(gpa) || gpa < 0) throw new HostError(`region at ${gpa}: not an address`);
     this.gpa = gpa as Gpa;
     this.source = bytes;
     this.readonly = readonly;
+    this.alwaysShared = shared;
     this.lo = gpa | 0;
     this.hi = Math.floor(gpa / 2 ** 32) | 0;
     this.end = gpa;
@@ -79,12 +84,17 @@ export class Mapping {
     return true;
   }
 
+  /** The region is no more: no buffer is found in it, and chains in flight have their bytes still. */
+  leave(): void {
+    this.span = 0;
+  }
+
   /** Other bytes, of a region whose owner says itself when it has moved. */
   move(bytes: Uint8Array, readonly: boolean): void {
     this.readonly = readonly;
     const { buffer, byteOffset, length } = this.bytes;
-    if (bytes.buffer !== buffer || bytes.byteOffset !== byteOffset || bytes.length !== length)
-      this.place(bytes);
+    const moved = bytes.buffer !== buffer || bytes.byteOffset !== byteOffset || bytes.length !== length;
+    if (moved || this.span === 0) this.place(bytes);
   }
 
   /** The question of the fast path: do so many bytes, not 0, lie here from an address in two words? */
@@ -105,7 +115,8 @@ export class Mapping {
     this.size = bytes.length;
     this.end = gpa + bytes.length;
     this.span = Math.min(this.size, 0x7fffffff, 2 ** 32 - (this.lo >>> 0));
-    this.shared = typeof SharedArrayBuffer !== 'undefined' && bytes.buffer instanceof SharedArrayBuffer;
+    const onShared = typeof SharedArrayBuffer !== 'undefined' && bytes.buffer instanceof SharedArrayBuffer;
+    this.shared = this.alwaysShared || onShared;
     const aligned = LITTLE_HOST && bytes.byteOffset % 4 === 0;
     this.words = aligned ? new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2) : NO_WORDS;
     this.halves = aligned ? new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 1) : NO_HALVES;

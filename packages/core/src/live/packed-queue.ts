@@ -63,11 +63,14 @@ export class PackedQueue extends PackedWalk {
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
     this.look(this.ring);
+    if (!this.enabled) return undefined;
     const tail = ring.availTail(lastAvail, this.lastWrap !== 0);
     if (tail === NOT_AVAIL) return undefined;
     if (this.inuse >= size) return this.fail('Virtqueue size exceeded', { inuse: this.inuse });
     const chain = ring.fast ? this.walk(ring.descBase + (lastAvail << 2), tail) : this.walkLong(tail);
-    if (chain !== undefined && this.order !== undefined) this.order.append(chain);
+    if (chain === undefined) return undefined;
+    if (this.order !== undefined) this.order.append(chain);
+    this.flights?.taken(chain);
     return chain;
   }
 
@@ -90,6 +93,7 @@ export class PackedQueue extends PackedWalk {
   }
 
   private forget(chain: RingChain): void {
+    this.flights?.dropped(chain);
     this.inuse -= chain.ndescs;
     this.flying--;
     this.pool.give(chain);
@@ -140,6 +144,7 @@ export class PackedQueue extends PackedWalk {
       return;
     }
     this.note(place, ours, written);
+    this.flights?.filled(ours, ahead);
     this.pool.give(ours);
   }
 
@@ -167,7 +172,9 @@ export class PackedQueue extends PackedWalk {
     let finished = 0;
     for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
       // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
-      this.note((first + finished++) % size, chain, chain.written);
+      this.note((first + finished) % size, chain, chain.written);
+      this.flights?.filled(chain, finished);
+      finished++;
       order.shift();
       this.pool.give(chain);
     }
@@ -193,10 +200,12 @@ export class PackedQueue extends PackedWalk {
       this.inuse -= slots;
       return;
     }
+    this.flights?.showing(this.index, count);
     this.writeUsed(first, 0);
     this.used(slots);
     // more than a lap; a loop in `used` would cost each push
     while (this.usedIdx >= size) this.used(0);
+    this.flights?.shown(this.index, count);
   }
 
   private writeUsed(place: number, slots: number): void {
@@ -248,13 +257,13 @@ export class PackedQueue extends PackedWalk {
   }
 
   isEmpty(): boolean {
-    if (!this.owner.live) return true;
+    if (!this.owner.live || !this.enabled) return true;
     this.ring.refresh();
     return this.ring.availTail(this.lastAvail, this.lastWrap !== 0) === NOT_AVAIL;
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
-    if (!this.owner.live) return false;
+    if (!this.owner.live || !this.enabled) return false;
     const { cursor } = this;
     this.ring.refresh();
     cursor.start(this.laps * this.size + this.lastAvail, this.lastWrap !== 0);

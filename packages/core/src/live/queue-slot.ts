@@ -15,6 +15,8 @@ export class QueueSlot {
   avail = 0n;
   used = 0n;
   ring: Ring | undefined;
+  /** The transport lets the device have what the queue holds. */
+  enabled = true;
   /** How often the driver has told where the ring lies. */
   setups = 0;
   /** How often the driver has kicked. */
@@ -50,6 +52,7 @@ export class QueueSlot {
   /** Back to how it was created. QEMU: `__virtio_queue_reset`. */
   reset(): void {
     this.ring = undefined;
+    this.enabled = true;
     this.#indices = freshIndices();
     this.num = this.numDefault;
     this.desc = 0n;

@@ -4,7 +4,7 @@ import { FEATURE } from '../spec.ts';
 import { QUEUE_MAX } from '../state/subsections.ts';
 import { PackedQueue } from './packed-queue.ts';
 import { QueueSlot } from './queue-slot.ts';
-import type { QueueOwner, QueueSetup, Ring } from './ring.ts';
+import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';
 import { mapRing } from './ring-map.ts';
 import { SplitQueue } from './split-queue.ts';
 
@@ -114,6 +114,18 @@ export class QueueTable {
     this.start(slot);
   }
 
+  /** Where the ring goes on that is set up next. */
+  setPosition(slot: QueueSlot, indices: RingIndices): void {
+    if (!slot.exists) return;
+    this.#stop(slot);
+    slot.indices = indices;
+  }
+
+  setEnabled(slot: QueueSlot, enabled: boolean): void {
+    slot.enabled = enabled;
+    slot.ring?.setEnabled(enabled);
+  }
+
   /** Resets one queue, Virtio 1.3 §2.6.1. QEMU: `virtio_queue_reset`. */
   reset(slot: QueueSlot): void {
     if (!slot.exists) return;
@@ -149,7 +161,10 @@ export class QueueTable {
     const setup = setupOf(slot, owner, owner);
     const packed = owner.has(FEATURE.RING_PACKED);
     const mapping = mapRing(setup, packed);
-    if (mapping.kind === 'mapped') slot.ring = packed ? new PackedQueue(setup) : new SplitQueue(setup);
+    if (mapping.kind === 'mapped') {
+      slot.ring = packed ? new PackedQueue(setup) : new SplitQueue(setup);
+      if (!slot.enabled) slot.ring.setEnabled(false);
+    }
     if (mapping.kind === 'cut') {
       const { index, desc, avail, used } = slot;
       owner.fault(`Cannot map ${mapping.part}`, { queue: index, desc, avail, used });

@@ -1,5 +1,6 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { VirtQueueElement } from '../contract/element.ts';
+import type { InFlightLog } from '../contract/in-flight-log.ts';
 import type { Chain } from '../contract/queue.ts';
 import { type AvailableChains, availBytes } from './avail-bytes.ts';
 import { AvailMemo } from './avail-memo.ts';
@@ -10,6 +11,7 @@ import { mappedMemory } from './guest-memory.ts';
 import { InOrder } from './in-order.ts';
 import { Mapping } from './mapping.ts';
 import type { MappedMemory } from './memory.ts';
+import type { Replay } from './replay.ts';
 import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';
 import { UsedPlaces } from './used-places.ts';
 
@@ -33,11 +35,18 @@ export abstract class RingBase implements Ring {
   declare protected readonly places: UsedPlaces;
   /** The chains in the order in which they were taken, with IN_ORDER; else undefined. */
   declare protected readonly order: InOrder | undefined;
+  /** Who hears of each chain that is taken and given back. */
+  declare protected readonly flights: InFlightLog | undefined;
+  /** Chains that are to be taken once more, before any other. */
+  protected replay: Replay | undefined;
+  /** The device may take chains. */
+  protected enabled = true;
   /** The region of guest memory that the last buffer was in, where the next one is looked for first; never ROM. */
   declare protected region: Mapping;
   /**
    * The memory epoch whose views `pop`, `push` and `notify` may use directly; -1 if they must go the long way: with a ring that
-   * has no views or is on shared memory, with a dirty log, with IN_ORDER, and while something is filled and not flushed.
+   * has no views or is on shared memory, with a dirty log, with a log of chains, with IN_ORDER, while the queue is off, while chains are taken once
+   * more, and while something is filled and not flushed.
    */
   protected epoch = -1;
   /** How often the index of the next available entry has begun anew. */
@@ -54,6 +63,7 @@ export abstract class RingBase implements Ring {
     this.owner = setup.owner;
     this.pool = new ChainPool(this, this.memory);
     this.places = new UsedPlaces(setup.index, setup.size);
+    this.flights = setup.owner.inFlightLog;
     this.order = setup.inOrder ? new InOrder(setup.size) : undefined;
     this.signalled = setup.indices.signalled ?? -1;
     this.region =
@@ -83,10 +93,17 @@ export abstract class RingBase implements Ring {
     this.signalled = -1;
   }
 
+  setEnabled(enabled: boolean): void {
+    this.enabled = enabled;
+    this.epoch = -1;
+  }
+
   /** Looks where the ring is now, and sets {@link epoch} accordingly. */
   protected look(views: RingViews): void {
     views.refresh();
-    const short = views.plain && this.order === undefined && this.places.filled === 0;
+    if (this.replay?.done === true) this.replay = undefined;
+    const watched = this.order !== undefined || this.flights !== undefined || this.replay !== undefined;
+    const short = views.plain && !watched && this.enabled && this.places.filled === 0;
     this.epoch = short ? this.memory.epoch : -1;
   }
 

@@ -1,4 +1,5 @@
 import type { Facts } from '@virtkit/vmstate';
+import type { InFlightLog } from '../contract/in-flight-log.ts';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import type { Virtqueue } from '../contract/queue.ts';
 
@@ -22,6 +23,8 @@ export interface RingIndices {
    * event index says. It is never saved. QEMU: `signalled_used`.
    */
   signalled?: number;
+  /** Split rings: heads of chains that are in flight and nobody has. They are taken first, the first one first. */
+  again?: readonly number[];
 }
 
 /** What a queue needs of the device that it belongs to. */
@@ -31,6 +34,8 @@ export interface QueueOwner {
   /** While one of these is set, what devices give back is forgotten instead of written. QEMU: `virtio_device_disabled`. */
   readonly broken: boolean;
   readonly disabled: boolean;
+  /** Hears of each chain that is taken and given back, if there is one. */
+  readonly inFlightLog?: InFlightLog | undefined;
   /** Breaks the device: the guest's ring makes no sense. The host hears of it once, however often this is called. */
   fault(reason: string, facts?: Facts): void;
   /** Sets the interrupt status and interrupts the driver for a queue. */
@@ -66,6 +71,8 @@ export interface Ring extends Virtqueue {
   indices(): RingIndices;
   /** After a load: lets the next completion interrupt, whatever the driver's event index says. QEMU: `signalled_used_valid`. */
   forgetSignalled(): void;
+  /** Off: nothing is taken; what was taken can be given back. */
+  setEnabled(enabled: boolean): void;
 }
 
 /** The indices of a ring after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */

@@ -2,6 +2,7 @@ import type { VirtQueueElement } from '../contract/element.ts';
 import type { Chain } from '../contract/queue.ts';
 import { FILLED, type RingChain } from './chain.ts';
 import { headsTaken } from './in-flight.ts';
+import { Replay } from './replay.ts';
 import type { QueueSetup, RingIndices } from './ring.ts';
 import { SplitWalk } from './split-walk.ts';
 
@@ -36,7 +37,8 @@ export class SplitQueue extends SplitWalk {
 
   constructor(setup: QueueSetup) {
     super(setup);
-    const { lastAvailIdx, usedIdx, inuse } = setup.indices;
+    const { lastAvailIdx, usedIdx, inuse, again = [] } = setup.indices;
+    if (again.length > 0) this.replay = new Replay(again);
     this.notifyOnEmpty = setup.notifyOnEmpty;
     this.eventIdx = setup.eventIdx;
     this.lastAvail = lastAvailIdx & 0xffff;
@@ -83,6 +85,8 @@ export class SplitQueue extends SplitWalk {
   private popLong(): Chain | undefined {
     const { ring } = this;
     this.look(this.ring);
+    if (!this.enabled) return undefined;
+    if (this.replay?.waits === true) return this.popAgain(this.replay);
     const last = this.lastAvail;
     if (this.shadowAvail === last) {
       this.shadowAvail = ring.availIdx();
@@ -99,12 +103,33 @@ export class SplitQueue extends SplitWalk {
     }
     if (this.eventWanted !== 0) ring.setAvailEvent(this.lastAvail);
     const chain = ring.fast ? this.walk(head) : this.walkLong(head);
-    if (chain !== undefined && this.order !== undefined) this.order.append(chain);
+    if (chain === undefined) return undefined;
+    if (this.order !== undefined) this.order.append(chain);
+    this.flights?.taken(chain);
+    return chain;
+  }
+
+  /** Takes a chain that is in flight since before this ring was set up. */
+  private popAgain(replay: Replay): Chain | undefined {
+    const head = replay.next();
+    if (head >= this.size) {
+      this.lost++;
+      return this.fail(`Head ${head} is in flight`, { head });
+    }
+    const chain = this.ring.fast ? this.walk(head) : this.walkLong(head);
+    if (chain === undefined) return undefined;
+    replay.took(chain);
+    this.flights?.taken(chain);
     return chain;
   }
 
   unpop(chain: Chain): void {
     const ours = this.own(chain);
+    if (this.replay?.putBack(ours) === true) {
+      this.pool.give(ours);
+      return;
+    }
+    this.flights?.dropped(ours);
     this.order?.unpop(ours);
     if (this.lastAvail === 0) this.laps--;
     this.lastAvail = (this.lastAvail - 1) & 0xffff;
@@ -114,6 +139,8 @@ export class SplitQueue extends SplitWalk {
   detach(chain: Chain): void {
     const ours = this.own(chain);
     this.order?.remove(ours);
+    this.replay?.gave(ours);
+    this.flights?.dropped(ours);
     this.lost++;
     this.pool.give(ours);
   }
@@ -152,8 +179,10 @@ export class SplitQueue extends SplitWalk {
       ours.written = written;
       return;
     }
+    this.replay?.gave(ours);
     if (this.owner.broken === false && this.owner.disabled === false) {
       this.ring.refresh();
+      this.flights?.filled(ours, ahead);
       this.ring.setUsed((this.usedIdx + ahead) & 0xffff, ours.index, written);
     }
     this.pool.give(ours);
@@ -169,7 +198,9 @@ export class SplitQueue extends SplitWalk {
     const now = (this.usedIdx + published) & 0xffff;
     this.usedIdx = now;
     this.ring.refresh();
+    this.flights?.showing(this.index, published);
     this.ring.setUsedIdx(now);
+    this.flights?.shown(this.index, published);
     // so much was published since the last decision that the driver's event index says nothing any more
     if (((now - this.signalled) << 16) >> 16 < published) this.signalled = -1;
   }
@@ -187,7 +218,10 @@ export class SplitQueue extends SplitWalk {
     this.ring.refresh();
     for (let chain = order.ready(); chain !== undefined; chain = order.ready()) {
       // Virtio 1.3 §6.2 MUST: with IN_ORDER, buffers are used in the order in which they were made available
-      if (!dead) this.ring.setUsed((this.usedIdx + published) & 0xffff, chain.index, chain.written);
+      if (!dead) {
+        this.flights?.filled(chain, published);
+        this.ring.setUsed((this.usedIdx + published) & 0xffff, chain.index, chain.written);
+      }
       order.shift();
       this.pool.give(chain);
       published++;
@@ -232,7 +266,8 @@ export class SplitQueue extends SplitWalk {
   }
 
   isEmpty(): boolean {
-    if (!this.owner.live) return true;
+    if (!this.owner.live || !this.enabled) return true;
+    if (this.replay?.waits === true) return false;
     if (this.shadowAvail !== this.lastAvail) return false;
     this.ring.refresh();
     this.shadowAvail = this.ring.availIdx();
@@ -240,7 +275,7 @@ export class SplitQueue extends SplitWalk {
   }
 
   availBytes(inBytes: number, outBytes: number): boolean {
-    if (!this.owner.live) return false;
+    if (!this.owner.live || !this.enabled) return false;
     this.ring.refresh();
     this.cursor.start(this.laps * 0x10000 + this.lastAvail);
     return this.scan(this.cursor, inBytes, outBytes);

@@ -1,5 +1,6 @@
 import type { Facts } from '@virtkit/vmstate';
 import type { Endian } from '../contract/device.ts';
+import type { QueuePosition } from '../contract/live-device.ts';
 import type { TransportParts } from '../contract/state.ts';
 import type { ConfigRegisters, QueueRegisters, TransportHost } from '../contract/transport-host.ts';
 import { FEATURE } from '../spec.ts';
@@ -148,6 +149,14 @@ class SlotRegisters implements QueueRegisters {
 
   setAddresses(desc: bigint, avail: bigint, used: bigint): void {
     this.#table.setAddresses(this.#slot, desc, avail, used);
+  }
+
+  setPosition(position: QueuePosition, again: readonly number[] = []): void {
+    this.#table.setPosition(this.#slot, { ...position, again });
+  }
+
+  setEnabled(enabled: boolean): void {
+    this.#table.setEnabled(this.#slot, enabled);
   }
 
   reset(): void {
