@@ -7,9 +7,13 @@ import {
   checkStream,
   parseTarget,
   type Target,
+  type TargetOptions,
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
+import { describeDomain } from '@virtkit/libvirt';
+import type { MigrationStream } from '@virtkit/migration';
+import { describedTarget, readDescription, savedDescription } from './described-target.ts';
 import { readSmall } from './files.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
@@ -33,6 +37,15 @@ export interface TargetWords {
   readonly start?: string;
   /** The target's program, which is asked what it makes of that command line. */
   readonly qemu?: string;
+  /** A file with a domain's XML. */
+  readonly domain?: string;
+}
+
+/** What of the target is known before the stream is read. */
+interface Prepared {
+  readonly target: Target;
+  /** The command line of the destination, or what stands for it; undefined: none is known. */
+  readonly commandLine: string | readonly string[] | undefined;
 }
 
 /** Largest file that `-readconfig` of a command line may name. */
@@ -40,30 +53,51 @@ const CONFIG_BYTES = 2 ** 20;
 
 /** @throws StateError `target`, UsageError for a file that cannot be read */
 export function targetOf(words: TargetWords): Target {
-  const { args } = words;
-  return targetWith(words, args === undefined ? undefined : commandLineOf(args));
+  return prepared(words).target;
 }
 
-function targetWith({ target, device = [], start }: TargetWords, commandLine: string | undefined): Target {
+/** The machine that a save file of libvirt holds, where nothing else says what the target is. */
+export function targetFor(stream: MigrationStream, words: TargetWords, target = targetOf(words)): Target {
+  if (target.destination !== undefined) return target;
+  const saved = savedDescription(stream);
+  return saved === undefined ? target : describedTarget(words.target, saved, optionsOf(words));
+}
+
+function optionsOf({ device = [], start }: TargetWords): TargetOptions {
   if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
     throw new UsageError(`--start ${start}: a number from 1 on expected`);
-  return parseTarget(target, {
-    devices: device,
-    readConfig,
-    ...(commandLine !== undefined && { commandLine }),
-    ...(start !== undefined && { start: Number(start) }),
-  });
+  return { devices: device, readConfig, ...(start !== undefined && { start: Number(start) }) };
+}
+
+function prepared(words: TargetWords): Prepared {
+  const options = optionsOf(words);
+  const { args, domain, target } = words;
+  if (args !== undefined && domain !== undefined)
+    throw new UsageError('--args and --domain both say what the target is: one of them is enough');
+  if (domain !== undefined) {
+    const description = readDescription(
+      '--domain',
+      domain,
+      readSmall(domain).toString('utf8'),
+      describeDomain,
+    );
+    return { target: describedTarget(target, description, options), commandLine: description.command };
+  }
+  const commandLine = args === undefined ? undefined : commandLineOf(args);
+  return {
+    target: parseTarget(target, { ...options, ...(commandLine !== undefined && { commandLine }) }),
+    commandLine,
+  };
 }
 
 /** The target as its own program makes it, where one is named: stopped, and with nothing behind it. */
 export async function askedTargetOf(words: TargetWords): Promise<Target> {
-  const { args, qemu, start } = words;
-  const commandLine = args === undefined ? undefined : commandLineOf(args);
-  const target = targetWith(words, commandLine);
+  const { qemu, start } = words;
+  const { target, commandLine } = prepared(words);
   if (qemu === undefined) return target;
   const { destination } = target;
   if (commandLine === undefined || destination === undefined)
-    throw new UsageError('--qemu BINARY needs the command line that it is started with: --args');
+    throw new UsageError('--qemu BINARY needs what it is started with: --args or --domain');
   const { askQemu } = await import('./ask-qemu.ts');
   const options = { readConfig, ...(start !== undefined && { start: Number(start) }) };
   const asked = await askQemu(qemu, askingCommand(commandLine, destination, options));
@@ -91,11 +125,11 @@ function commandLineOf(args: string): string {
 /** Will the target load this stream? */
 export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
   const { target } = words;
-  const found = checkStream(read.stream, asked, registry);
+  const found = checkStream(read.stream, targetFor(read.stream, words, asked), registry);
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const answer = answerOf(verdicts);
   if (json) {
-    const loads = answer === 'loads' || answer === 'depends';
+    const loads = answer === 'loads';
     return {
       answer,
       text: `${JSON.stringify({ format: 1, target, loads, answer, verdicts }, null, 2)}\n`,

@@ -1,7 +1,7 @@
 import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/compat';
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/migration/rewrite';
-import { type TargetWords, targetOf } from './check.ts';
+import { type TargetWords, targetFor, targetOf } from './check.ts';
 import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
@@ -21,14 +21,17 @@ export interface Conversion {
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
 export async function convert(input: string, output: string, words: TargetWords): Promise<Conversion> {
   refusePipe(pathOf(input), 'convert reads its input twice');
-  const args = words.args === undefined ? [] : [{ what: 'the command line', path: words.args }];
+  const args = [
+    ...(words.args === undefined ? [] : [{ what: 'the command line', path: words.args }]),
+    ...(words.domain === undefined ? [] : [{ what: 'the domain', path: words.domain }]),
+  ];
   refuseShared([{ what: 'the output', path: output }], [{ what: 'the input', path: pathOf(input) }, ...args]);
   const target = targetOf(words);
   const version = versionOf(pathOf(input));
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
   demandClear(read.stream);
-  const { verdicts, changes } = convertStream(read.stream, target, registry);
+  const { verdicts, changes } = convertStream(read.stream, targetFor(read.stream, words, target), registry);
   if (changes === undefined) return { verdicts, written: false, answer: 'refused' };
   await rewrite(input, output, changes, version);
   const answer = answerOf(verdicts.filter(({ convertible }) => convertible !== true));

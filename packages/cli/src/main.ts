@@ -123,9 +123,10 @@ program
     "the target's whole QEMU command line, or a file with it: a script, a log of libvirt",
   )
   .option('--start <number>', 'which of the starts in that file, the first is 1; default: the last')
+  .option('--domain <file>', "a libvirt domain's XML, in place of the one in a save file's header")
   .option(
     '--qemu <binary>',
-    "the target's program: it is started with --args, stopped and with nothing behind its devices, and asked what it made",
+    "the target's program: it is started with --args or --domain, stopped and with nothing behind its devices, and asked what it made",
   )
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
@@ -150,6 +151,7 @@ program
     (value: string, before: readonly string[] = []) => [...before, value],
   )
   .option('--args <command line>', "the target's whole QEMU command line, or a file with it")
+  .option('--domain <file>', "a libvirt domain's XML, in place of the one in a save file's header")
   .description('rewrite a stream so that a QEMU loads it, where that changes nothing that the guest sees')
   .option('--json', 'machine-readable')
   .action(
@@ -221,7 +223,7 @@ function finish({ error }: Read, code: number): void {
 
 /** Whoever reads the exit code alone must not take what is not known for a yes. */
 function exitCodeOf(answer: Answer): number {
-  return { loads: EXIT.FINE, depends: EXIT.FINE, refused: EXIT.FINDINGS, unknown: EXIT.UNKNOWN }[answer];
+  return { loads: EXIT.FINE, depends: EXIT.UNKNOWN, refused: EXIT.FINDINGS, unknown: EXIT.UNKNOWN }[answer];
 }
 
 /** A wrong address, option or target. */

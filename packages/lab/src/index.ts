@@ -1,5 +1,6 @@
 export * from './capture.ts';
 export * from './guest.ts';
+export * from './libvirtd.ts';
 export * from './net-guest.ts';
 export * from './page-runs.ts';
 export * from './parked.ts';

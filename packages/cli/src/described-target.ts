@@ -1,0 +1,58 @@
+// The target as its management describes it, in place of a command line.
+import { parseTarget, type Target, type TargetOptions } from '@virtkit/compat';
+import { describeDomain, type MachineDescription } from '@virtkit/libvirt';
+import type { MigrationStream } from '@virtkit/migration';
+import { isStateError } from '@virtkit/vmstate';
+import { UsageError } from './usage.ts';
+
+/** The machine of a description, for a version of QEMU. */
+export function describedTarget(
+  target: string,
+  description: MachineDescription,
+  options: TargetOptions = {},
+): Target {
+  const parsed = parseTarget(target, { ...options, commandLine: description.command });
+  const { destination } = parsed;
+  if (destination === undefined) return parsed;
+  const { starts: _one, ...made } = destination;
+  const unknown = [...made.unknown, ...description.unknown, ...unplaced(description)];
+  return { ...parsed, destination: { ...made, unknown, unasked: [...description.unknown] } };
+}
+
+function unplaced({ unplaced: ids }: MachineDescription): string[] {
+  if (ids.length === 0) return [];
+  const some = ids.slice(0, 5).join(', ');
+  return [
+    `${ids.length === 1 ? 'a device has' : `${ids.length} devices have`} no address (${some}${ids.length > 5 ? ', …' : ''}): libvirt gives one when the domain is defined; virsh dumpxml NAME shows it`,
+  ];
+}
+
+/** A description that was read from a file. @throws UsageError with the option and the file */
+export function readDescription(
+  option: string,
+  file: string,
+  text: string,
+  read: (text: string) => MachineDescription,
+): MachineDescription {
+  try {
+    return read(text);
+  } catch (error) {
+    if (!isStateError(error)) throw error;
+    throw new UsageError(`${option} ${file}: ${error.message}`);
+  }
+}
+
+/**
+ * The machine in the header of a libvirt save file, which is what a restore starts; undefined where the stream has no such header.
+ * A header that cannot be read is a description that says so.
+ */
+export function savedDescription({ libvirt }: MigrationStream): MachineDescription | undefined {
+  if (libvirt === undefined) return undefined;
+  const text = new TextDecoder().decode(Uint8Array.from(libvirt.xml, (char) => char.charCodeAt(0)));
+  try {
+    return describeDomain(text);
+  } catch (error) {
+    if (!isStateError(error)) throw error;
+    return undefined;
+  }
+}
