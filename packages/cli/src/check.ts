@@ -56,11 +56,30 @@ export function targetOf(words: TargetWords): Target {
   return prepared(words).target;
 }
 
-/** The machine that a save file of libvirt holds, where nothing else says what the target is. */
-export function targetFor(stream: MigrationStream, words: TargetWords, target = targetOf(words)): Target {
-  if (target.destination !== undefined) return target;
-  const saved = savedDescription(stream);
-  return saved === undefined ? target : describedTarget(words.target, saved, optionsOf(words));
+/** A target for one stream, and what is to be said of how it was found. */
+interface TargetFor {
+  readonly target: Target;
+  readonly verdicts: readonly Verdict[];
+}
+
+/** The target; where nothing says which devices it has, those of the machine in the header of a save file of libvirt. */
+export function targetFor(stream: MigrationStream, words: TargetWords, target = targetOf(words)): TargetFor {
+  const { description, problem } = target.destination === undefined ? savedDescription(stream) : {};
+  if (description !== undefined)
+    return { target: describedTarget(words.target, description, optionsOf(words)), verdicts: [] };
+  const verdicts: Verdict[] =
+    problem === undefined
+      ? []
+      : [
+          {
+            code: 'not-understood',
+            severity: 'unknown',
+            path: 'libvirt header',
+            reason: `the XML of the domain in the save file is not understood: ${problem}`,
+            advice: 'say what the target is: --domain FILE.xml (of virsh dumpxml) or --args',
+          },
+        ];
+  return { target, verdicts };
 }
 
 function optionsOf({ device = [], start }: TargetWords): TargetOptions {
@@ -125,7 +144,8 @@ function commandLineOf(args: string): string {
 /** Will the target load this stream? */
 export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
   const { target } = words;
-  const found = checkStream(read.stream, targetFor(read.stream, words, asked), registry);
+  const made = targetFor(read.stream, words, asked);
+  const found = [...made.verdicts, ...checkStream(read.stream, made.target, registry)];
   const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
   const answer = answerOf(verdicts);
   if (json) {

@@ -31,7 +31,11 @@ export async function convert(input: string, output: string, words: TargetWords)
   const read = await readInput(input, false);
   if (read.error !== undefined) throw read.error;
   demandClear(read.stream);
-  const { verdicts, changes } = convertStream(read.stream, targetFor(read.stream, words, target), registry);
+  const { verdicts, changes } = convertStream(
+    read.stream,
+    targetFor(read.stream, words, target).target,
+    registry,
+  );
   if (changes === undefined) return { verdicts, written: false, answer: 'refused' };
   await rewrite(input, output, changes, version);
   const answer = answerOf(verdicts.filter(({ convertible }) => convertible !== true));

@@ -42,17 +42,21 @@ export function readDescription(
   }
 }
 
-/**
- * The machine in the header of a libvirt save file, which is what a restore starts; undefined where the stream has no such header.
- * A header that cannot be read is a description that says so.
- */
-export function savedDescription({ libvirt }: MigrationStream): MachineDescription | undefined {
-  if (libvirt === undefined) return undefined;
+/** What a save file of libvirt says of the machine that a restore starts. */
+export interface Saved {
+  readonly description?: MachineDescription;
+  /** Why the XML in the header could not be read. */
+  readonly problem?: string;
+}
+
+/** The machine in the header of a libvirt save file; nothing where the stream has no such header, or one that names no devices. */
+export function savedDescription({ libvirt }: MigrationStream): Saved {
+  if (libvirt === undefined || !libvirt.xml.includes('<devices')) return {};
   const text = new TextDecoder().decode(Uint8Array.from(libvirt.xml, (char) => char.charCodeAt(0)));
   try {
-    return describeDomain(text);
+    return { description: describeDomain(text) };
   } catch (error) {
     if (!isStateError(error)) throw error;
-    return undefined;
+    return { problem: error.message };
   }
 }

@@ -30,7 +30,7 @@ describe('the answer of check and convert, by exit code and JSON', () => {
 
   test.each([
     ['qemu-7.2,capabilities=x-ignore-shared', 0, true, 'loads'],
-    ['qemu-7.2', 0, true, 'depends'],
+    ['qemu-7.2', 4, false, 'depends'],
     ['qemu-7.2,capabilities=', 1, false, 'refused'],
     ['qemu-99.1', 4, false, 'unknown'],
     ['qemu-11.2', 4, false, 'unknown'],

@@ -213,7 +213,7 @@ describe.skipIf(binary === undefined)('kill -9', { timeout: TIMEOUT_MS }, () => 
 async function killedConverts(input: string, visited: Uint8Array): Promise<void> {
   const output = join(migrating.home(), 'converted.mig');
   const run = async (killAfter?: number): Promise<void> => {
-    const converting = virtkit('convert', input, output, '--to', 'qemu-7.2');
+    const converting = virtkit('convert', input, output, '--to', 'qemu-7.2,capabilities=x-ignore-shared');
     if (killAfter !== undefined) {
       await delay(killAfter);
       converting.child.kill('SIGKILL');

@@ -48,10 +48,21 @@ export function describe(element: XmlElement, machine: Machine, into: Described)
   new Describing(element, machine, into).describe();
 }
 
+/** What libvirt's aliases begin with, where it is not the element's name. */
+const ALIASES: Readonly<Record<string, string>> = {
+  disk: 'virtio-disk',
+  interface: 'net',
+  memballoon: 'balloon',
+  filesystem: 'fs',
+  memory: 'dimm',
+};
+
 class Describing {
   readonly #element: XmlElement;
   readonly #machine: Machine;
   readonly #into: Described;
+  /** The id that the device got here, where the XML has none. */
+  #own: string | undefined;
 
   constructor(element: XmlElement, machine: Machine, into: Described) {
     this.#element = element;
@@ -140,12 +151,14 @@ class Describing {
     return which === undefined ? this.#element.name : `${this.#element.name} ${which}`;
   }
 
-  /** The device's id: libvirt's alias, where the XML has it. */
-  #id(otherwise: string | (() => string)): string {
-    return this.#value('alias@name') ?? (typeof otherwise === 'string' ? otherwise : otherwise());
+  /** The device's id: libvirt's alias where the XML has it, else one of the same form. */
+  #id(otherwise?: string): string {
+    const alias = this.#value('alias@name') ?? otherwise;
+    if (alias !== undefined) return alias;
+    this.#own ??= this.#next(ALIASES[this.#element.name] ?? this.#element.name);
+    return this.#own;
   }
 
-  /** A name that no other device of the kind has. */
   #next(kind: string): string {
     const count = this.#into.numbers.get(kind) ?? 0;
     this.#into.numbers.set(kind, count + 1);
@@ -173,7 +186,7 @@ class Describing {
   /** Adds a virtio device: its type ends as its bus and its model say. */
   #virtio(stem: string, rules: readonly Rule[], more: ReadonlyMap<string, string> = new Map()): DeviceWords {
     const { suffix, properties, said } = this.#machine.addresses.of(this.#element);
-    const id = this.#id(() => this.#next(this.#element.name));
+    const id = this.#id();
     if (!said) this.#into.unplaced.push(id);
     const own = new Map<string, string>();
     this.#apply(rules, own);
@@ -205,11 +218,7 @@ class Describing {
   }
 
   /** Adds a device that is not virtio, on a PCI bus. */
-  #plain(
-    driver: string,
-    rules: readonly Rule[] = [],
-    id = this.#id(() => this.#next(this.#element.name)),
-  ): void {
+  #plain(driver: string, rules: readonly Rule[] = [], id = this.#id()): void {
     if (driver === '') return;
     const { properties, said } = this.#machine.addresses.of(this.#element);
     if (!said) this.#into.unplaced.push(id);
@@ -244,11 +253,7 @@ class Describing {
       bus
     ];
     if (bus === 'scsi') this.#scsiPlace(properties);
-    this.#add(
-      driver ?? (cd ? 'ide-cd' : 'ide-hd'),
-      this.#id(() => this.#next(bus)),
-      properties,
-    );
+    this.#add(driver ?? (cd ? 'ide-cd' : 'ide-hd'), this.#id(), properties);
   }
 
   #scsiPlace(properties: Map<string, string>): void {
@@ -271,7 +276,7 @@ class Describing {
     const read = onRead ?? (full ? undefined : onWrite);
     if (read !== undefined) properties.set('rerror', read);
     if (this.#value('@type') === 'vhostuser') return;
-    const node = `node-${this.#id(() => this.#next('disk'))}`;
+    const node = `node-${this.#id()}`;
     const readOnly = child(this.#element, 'readonly') === undefined ? 'off' : 'on';
     this.#into.words.push(
       '-blockdev',
@@ -363,7 +368,7 @@ class Describing {
     }
     const properties = new Map<string, string>();
     this.#apply(CARD, properties);
-    const id = this.#id(() => this.#next('net'));
+    const id = this.#id();
     const queues = this.#value('driver@queues') ?? '1';
     this.#network(`host${id}`, queues, properties);
     if (!model.startsWith('virtio')) {
@@ -410,14 +415,14 @@ class Describing {
       this.#virtio('vhost-user-fs', VIRTIOFS);
       return;
     }
-    const fsdev = `fsdev-${this.#id(() => this.#next('fs'))}`;
+    const fsdev = `fsdev-${this.#id()}`;
     this.#into.words.push('-fsdev', `synth,id=${fsdev}`);
     this.#virtio('virtio-9p', FILESYSTEM, new Map([['fsdev', fsdev]]));
   }
 
   #port(): void {
     const target = this.#value('target@type') ?? '';
-    const id = this.#id(() => this.#next(this.#element.name));
+    const id = this.#id();
     if (this.#value('address@type') === 'virtio-serial' || target === 'virtio') {
       const [controller, port] = [this.#value('address@controller') ?? '0', this.#value('address@port')];
       const name = this.#value('target@name');
@@ -478,12 +483,7 @@ class Describing {
     }
     const driver = DISPLAYS[model]?.[isFirst ? 0 : 1];
     if (driver === undefined) this.#notKnown(`the model ${model}`);
-    else
-      this.#plain(
-        driver,
-        [],
-        this.#id(() => this.#next('video')),
-      );
+    else this.#plain(driver, [], this.#id());
   }
 
   #virtioVideo(isFirst: boolean): void {
@@ -509,7 +509,7 @@ class Describing {
   }
 
   #rng(): void {
-    const id = this.#id(() => this.#next('rng'));
+    const id = this.#id();
     this.#into.words.push('-object', `rng-builtin,id=obj${id}`);
     const properties = new Map([['rng', `obj${id}`]]);
     const bytes = this.#value('rate@bytes');
@@ -527,7 +527,7 @@ class Describing {
 
   #memory(): void {
     const model = this.#value('@model') ?? '';
-    const id = this.#id(() => this.#next('dimm'));
+    const id = this.#id();
     const target = child(this.#element, 'target');
     const size = kibibytes(child(target, 'size'));
     if (size === undefined) {
@@ -548,7 +548,7 @@ class Describing {
   }
 
   #crypto(): void {
-    const id = this.#id(() => this.#next('crypto'));
+    const id = this.#id();
     this.#into.words.push('-object', `cryptodev-backend-builtin,id=obj${id}`);
     this.#virtio('virtio-crypto', PLAIN, new Map([['cryptodev', `obj${id}`]]));
   }

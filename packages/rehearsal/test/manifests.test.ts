@@ -55,6 +55,10 @@ test.each(libraries)(
   },
 );
 
+/** What is read there has well-kept parsers: XML and YAML. */
+const OUTSIDE: Readonly<Record<string, readonly string[]>> = { '@virtkit/libvirt': ['saxes', 'yaml'] };
+
 test.each(libraries)('$manifest.name depends on nothing outside of the project', ({ manifest }) => {
-  expect(Object.keys(manifest.dependencies ?? {}).filter((name) => !names.has(name))).toEqual([]);
+  const outside = Object.keys(manifest.dependencies ?? {}).filter((name) => !names.has(name));
+  expect(outside).toEqual(OUTSIDE[manifest.name] ?? []);
 });
