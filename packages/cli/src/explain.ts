@@ -1,4 +1,4 @@
-import { type Explanation, explain } from '@virtkit/compat';
+import { type Diagnosis, diagnose, type Explanation, explain } from '@virtkit/compat';
 import { colors as pc, textOf } from './output.ts';
 
 /** What `virtkit explain` found in a text. */
@@ -8,25 +8,68 @@ export interface Explained {
   readonly known: boolean;
 }
 
-/** QEMU's messages in words: causes first as they stand, the lines around them short. */
+/** The answer to a log: for each VM the one cause and the one cure in the first lines, what else there is to say behind them. */
 export function explainText(input: string, json: boolean): Explained {
-  const found = explain(input);
-  const known = found.length > 0;
-  if (json) return { known, text: `${JSON.stringify({ format: 1, messages: found }, null, 2)}\n` };
+  const answers = diagnose(input);
+  const known = answers.length > 0;
+  if (json)
+    return {
+      known,
+      text: `${JSON.stringify({ format: 2, answers: answers.map(jsonOf), messages: explain(input) }, null, 2)}\n`,
+    };
   if (!known) return { known, text: '' };
-  return { known, text: found.map(block).join('\n') };
+  return { known, text: answers.map(block).join('\n') };
 }
 
-function block({ line, role, meaning, advice, features = [] }: Explanation): string {
-  if (role === 'context') return `${pc.dim(line)}\n  ${meaning}\n`;
-  const lines = [
-    pc.bold(line),
-    `  ${meaning}`,
+/** An answer as JSON: its message by the line that it stands in, since the messages have all of it. */
+function jsonOf({ vms, certainty, cause, cure, from, others, unknown }: Diagnosis): object {
+  return {
+    vms,
+    certainty,
+    cause,
+    cure,
+    ...(from !== undefined && { code: from.code, line: from.line }),
+    others: others.map(({ explanation: { code, line }, count }) => ({ code, line, count })),
+    unknown,
+  };
+}
+
+function block(answer: Diagnosis): string {
+  const { vms, cause, cure, from, others, unknown } = answer;
+  return textOf([
+    `${pc.bold(`Cause${vms.length === 0 ? '' : ` (${named(vms)})`}:`)} ${cause}`,
+    `${pc.bold('Cure:')} ${cure}`,
+    ...(from === undefined ? [] : [`${pc.bold('Said:')} ${from.line}`]),
+    ...(from === undefined ? [] : detailsOf(from)),
+    ...(others.length === 0 ? [] : ['', '  The log also says:']),
+    ...others
+      .slice(0, OTHERS_MAX)
+      .flatMap(({ explanation: { line, meaning }, count }) => [
+        `  - ${pc.dim(line)}${count > 1 ? ` (${count} times)` : ''}`,
+        `    ${meaning}`,
+      ]),
+    ...(others.length > OTHERS_MAX ? [`  - and ${others.length - OTHERS_MAX} more (--json has all)`] : []),
+    ...(unknown.length === 0 ? [] : ['', '  Not known to virtkit, and so not part of this answer:']),
+    ...unknown.map((line) => `  - ${pc.dim(line)}`),
+  ]);
+}
+
+/** Most of the other messages that are shown. */
+const OTHERS_MAX = 20;
+
+/** Names of VMs, the first few of many. */
+function named(vms: readonly string[]): string {
+  const shown = vms.slice(0, 5).join(', ');
+  return `${vms.length === 1 ? 'VM' : `${vms.length} VMs:`} ${shown}${vms.length > 5 ? ', …' : ''}`;
+}
+
+/** What else there is to do, and the features that it is about. */
+function detailsOf({ advice, features = [] }: Explanation): string[] {
+  return [
     ...features.map(
       ({ bit, name, property, machine, spec }) =>
         `  ${String(bit).padStart(4)} ${name}${property === undefined ? '' : `  property ${property}`}${machine === undefined ? '' : `, on since machine ${machine}`}  (${spec})`,
     ),
-    ...(advice.length === 0 ? [] : ['  What to do:', ...advice.map((sentence) => `  - ${sentence}`)]),
+    ...(advice.length < 2 ? [] : ['  Else:', ...advice.slice(1).map((sentence) => `  - ${sentence}`)]),
   ];
-  return textOf(lines);
 }

@@ -27,6 +27,7 @@ export type { Difference } from './diff/difference.ts';
 export type { DistributionMachine, MachineDifference, PackageSince } from './distributions/machine-row.ts';
 export { DISTRIBUTION_MACHINES, distributionMachine } from './distributions/machine-types.ts';
 export { RELEASES, type Release, releaseHas, releaseNamed } from './distributions/releases.ts';
+export { type Diagnosis, diagnose, type Repeated } from './explain/diagnose.ts';
 export { explain } from './explain/explain.ts';
 export { bitsOf, featureControl, guessDevice } from './features/feature-control.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';

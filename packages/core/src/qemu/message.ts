@@ -6,14 +6,19 @@ export interface Explanation {
   readonly line: string;
   /** Short name of the kind of message, for programs; it does not change: `features`, `ring-index`, `pci-config`, … */
   readonly code: string;
-  /** `cause`: the load has failed for this reason. `context`: the line only says where or that it failed. `warning`: it goes on. */
-  readonly role: 'cause' | 'context' | 'warning';
+  /**
+   * `cause`: the load or the save has failed for this reason. `consequence`: something failed because something else had, and the
+   * advice says where the reason is told. `context`: the line only says where or that it failed. `warning`: it goes on.
+   */
+  readonly role: 'cause' | 'consequence' | 'context' | 'warning';
   /** What the line means, in whole sentences. */
   readonly meaning: string;
   /** What to change, most likely first. */
   readonly advice: readonly string[];
   /** The values of the line by name. */
   readonly facts: Readonly<Record<string, string | number>>;
+  /** The VM that the line is about, if the log says so. */
+  readonly vm?: string;
   /** The feature bits that the line is about. */
   readonly features?: readonly ExplainedFeature[];
 }
@@ -24,7 +29,7 @@ export type ExplainedFeature = Pick<
   'bit' | 'name' | 'property' | 'machine' | 'needs' | 'spec'
 >;
 
-/** What the whole text of a log tells about where its messages come from. */
+/** What a log tells about where a message comes from: the lines around it, about the same VM. */
 export interface LogContext {
   /** Name of the device type that a line names, where its features are known: `virtio-net`. */
   readonly device?: string;
@@ -34,18 +39,22 @@ export interface LogContext {
   readonly path?: string;
   /** The first field of a device that was not loaded: `max_queue_pairs`. */
   readonly field?: string;
-  /** All lines. */
-  readonly lines: readonly string[];
+  /** The program that wrote it, as its lines begin: `qemu-kvm`, which is RHEL's and its kin's, or `qemu-system-x86_64`. */
+  readonly program?: string;
+  /** The machine type that a command line in the log names: `pc-q35-rhel9.6.0`. */
+  readonly machine?: string;
 }
 
 /** A kind of message of QEMU's, and what it means. */
 export interface MessageRule {
   /** QEMU does not say what was the matter: the rule holds where no line of the log tells a cause. */
   readonly silent?: true;
+  /** The pattern is so wide that it is tried only on lines of which is known that QEMU itself wrote them, behind all others. */
+  readonly broad?: true;
   /** Matches a line without program and time in front. */
   readonly pattern: RegExp;
   /** Explains a line that {@link pattern} has matched. Undefined: in this log it is not about what the rule is for. */
-  explain(match: RegExpExecArray, context: LogContext): Omit<Explanation, 'line'> | undefined;
+  explain(match: RegExpExecArray, context: LogContext): Omit<Explanation, 'line' | 'vm'> | undefined;
 }
 
 /** A capture group of a pattern that has matched; empty if the group took no part. */

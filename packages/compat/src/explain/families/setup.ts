@@ -1,0 +1,90 @@
+import type { Family } from '../family.ts';
+
+/** What forbids a migration, and settings that exclude each other. */
+export const setupFamilies: readonly Family[] = [
+  {
+    code: 'blocked',
+    pattern:
+      /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<device3>[\w:.-]+) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)/,
+    meaning:
+      'Something of the VM cannot be moved while it runs: {device}{device2}{device3}{reason}{reason2}{reason3}{reason4}. QEMU refuses before anything is sent; the VM runs on at the source.',
+    advice: [
+      'Take that device out of the VM (hot-unplug it, eject the media, unmount the 9p or virtiofs share), then migrate; or shut the VM down and move it cold.',
+    ],
+  },
+  {
+    code: 'vfio',
+    pattern:
+      /VFIO (?:device )?(?:doesn't|does not|migration)|VFIO migration|vfio.{0,80}migrat|VFIO_DEVICE_FEATURE|VFIO_MIG|(?:precopy|device) (?:state|data|size).{0,40}(?:VFIO|vfio)|DEV_CONFIG|dirty page tracking/,
+    meaning:
+      'A device that is passed through (VFIO) cannot be moved, or its state was refused: its driver on the host does not support migration, or device, firmware or driver differ on the two sides.',
+    advice: [
+      'Detach the device before the migration and attach one at the destination after it (a virtio card in a failover pair keeps the network), or move the VM cold.',
+      "Devices that support it need the vendor's VFIO driver (mlx5_vfio_pci, qat_vfio_pci, …) with the same firmware on both hosts.",
+    ],
+  },
+  {
+    code: 'vfio',
+    broad: true,
+    pattern:
+      /\bvfio|VFIO|iommufd|IOMMU (?:group|container)|migration data|device state (?:packet|buffer)|queuing state buffer|load state buffer|load config state|save_complete|pre-copy|precopy/,
+    meaning: 'A device that is passed through (VFIO) could not be set up or moved.',
+    advice: ['Detach the device before the migration, and attach one at the destination after it.'],
+  },
+  {
+    code: 'options',
+    pattern:
+      /Capability '?(?<capability>[\w-]+)'? requires capability|not (?:yet )?compatible with (?<other>[\w -]+)|Command options are incompatible|(?:Option|Parameter) '?(?<option>[\w-]+)'? (?:expects (?:a|an) (?:value|integer|power)|must be greater|required for)|can't be used together|must be set before incoming starts|conflicts with auto-converge|Failed to validate capabilities|dirty-limit|Background-snapshot|is not compatible|Use drive_mirror\+NBD|blockdev-mirror with NBD|block migration|old-style/,
+    meaning:
+      'The capabilities or parameters that were set for this migration exclude each other, or QEMU does not have them any more ({capability}{other}{option}).',
+    advice: [
+      "Switch one of the two off (migrate-set-capabilities, virsh migrate's options), the same on both sides.",
+    ],
+  },
+  {
+    code: 'busy',
+    pattern:
+      /migration process in progress|another migration job|is already (?:running|in progress)|migration is not in progress|Guest is waiting for an incoming migration|Can't migrate the vm that was paused due to previous migration|incoming migration has already been started|Migration not in expected state|[Ii]ncoming migration already deferred|'-incoming' was not specified|For use with '-incoming defer'|Postcopy (?:must be started|migration in progress)|Enable postcopy with|Cannot resume if there is no paused|(?:cannot acquire|Cannot (?:acquire|start job)|Timed out during operation: cannot acquire) state change lock(?: \(held by (?<held>[^)]+)\))?|[Cc]annot update device state while vm is running/,
+    meaning:
+      'Another job of this VM is not finished ({held}), or it is not in the state that this command needs.',
+    advice: [
+      'Look at what is going on (virsh domjobinfo, QMP query-migrate, qm status), let it finish or abort it (virsh domjobabort, migrate_cancel), then try again.',
+      'A lock that is held for hours: QEMU or its storage hangs; look at the QEMU process and at journalctl -k.',
+    ],
+  },
+  {
+    code: 'vmstate',
+    pattern:
+      /failed to (?:load|save) (?:gtree|SaveStateEntry[^:]*)|inconsistent stream when loading the gtree|Output state validation failed: (?<field>\S+)|Save of field (?<field2>\S+) failed|Loading VM subsection '(?<subsection>[^']+)' in '(?<vmsd>[^']+)' failed|[Ll]oad state of device (?<device>\S+) failed|Detected duplicate SaveStateEntry: id=(?<id>[^,]+)|VMSTATE not ending|Size of VMstate region|Path too long for VMState|Failed to save (?:iterable|non-iterable)|Error saving global state|Failed to load (?<what>device|\S+) state/,
+    meaning:
+      'The state of {device}{field}{field2}{vmsd}{id}{what} could not be read or written {subsection}.',
+    advice: [
+      'Use the same machine type, devices and properties on both sides, and a destination that is not older than the source; virtkit check FILE --target … compares.',
+    ],
+  },
+  {
+    code: 'dbus-vmstate',
+    pattern:
+      /dbus-?vmstate|VMState Id|Failed to (?:call|connect) .{0,40}(?:DBus|D-Bus|dbus)|vmstate\.size|backend .{0,20}vmstate|Error while (?:loading|saving|reading|writing) .{0,20}D-?Bus/i,
+    meaning:
+      'The state of a helper program beside QEMU (dbus-vmstate: slirp, TPM, vhost-user) could not be moved.',
+    advice: ['Start the same helper programs with the same ids on both sides before the migration.'],
+  },
+  {
+    code: 'global-state',
+    pattern:
+      /Unknown savevm section or instance 'globalstate'|globalstate|vmstate_globalstate|Unknown ending state|runstate/,
+    broad: true,
+    meaning: 'The run state of the VM could not be taken over.',
+    advice: [
+      'Pause the VM before the migration, or migrate it while it runs; do not migrate a VM that has crashed or is being saved.',
+    ],
+  },
+  {
+    code: 'colo',
+    broad: true,
+    pattern: /COLO|colo\b|colo[-_ ]|replication module/,
+    meaning: 'COLO (two VMs in step) is not set up on one of the sides.',
+    advice: ['Switch the capability x-colo off on both sides; COLO is no ordinary migration.'],
+  },
+];

@@ -1,0 +1,34 @@
+import type { Explanation, MessageRule } from '@virtkit/core/qemu';
+
+/** What a family of messages says, with `{name}` where a named group of the pattern goes. */
+export interface Family {
+  /** Short name of the kind of message, for programs. */
+  readonly code: string;
+  /** Matches the messages; its named groups are the facts. */
+  readonly pattern: RegExp;
+  readonly meaning: string;
+  /** What to change, most likely first. */
+  readonly advice: readonly string[];
+  /** Only for lines of QEMU itself: see {@link MessageRule.broad}. */
+  readonly broad?: true;
+  /** `cause` unless something else is said. */
+  readonly role?: Explanation['role'];
+}
+
+/** Rules for families of messages: one answer for all that match, which names what each of them names. */
+export const rulesOf = (families: readonly Family[]): readonly MessageRule[] => families.map(ruleOf);
+
+function ruleOf({ code, pattern, meaning, advice, broad, role = 'cause' }: Family): MessageRule {
+  return {
+    ...(broad && { broad }),
+    pattern,
+    explain: (match) => {
+      const facts = Object.fromEntries(
+        Object.entries(match.groups ?? {}).filter(([, value]) => value !== undefined && value !== ''),
+      );
+      const filled = (text: string): string =>
+        text.replace(/\{(\w+)\}/g, (_, name: string) => facts[name] ?? '…');
+      return { code, role, meaning: filled(meaning), advice: advice.map(filled), facts };
+    },
+  };
+}

@@ -1,0 +1,31 @@
+/** What copying and terminals add to a log, taken away. */
+
+/** The characters that HTML writes as a name or number. */
+const ENTITIES: Readonly<Record<string, string>> = {
+  quot: '"',
+  amp: '&',
+  lt: '<',
+  gt: '>',
+  apos: "'",
+  nbsp: ' ',
+  '#34': '"',
+  '#39': "'",
+  '#x27': "'",
+  '#x22': '"',
+};
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: terminals write them
+const COLOURS = /\x1b(?:\[[0-9;?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?)/g;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: terminals write it
+const DIRTY = /[\x1b&‘’“”]/;
+const ENTITY = /&(quot|amp|lt|gt|apos|nbsp|#34|#39|#x27|#x22);/gi;
+
+/** A line without colours, HTML entities and typographic quotes. */
+export function cleaned(text: string): string {
+  if (!DIRTY.test(text)) return text;
+  return text
+    .replace(COLOURS, '')
+    .replace(ENTITY, (whole, name: string) => ENTITIES[name.toLowerCase()] ?? whole)
+    .replace(/[‘’]/g, "'")
+    .replace(/[“”]/g, '"');
+}

@@ -1,0 +1,87 @@
+/** Messages out of a cluster's YAML, where a long one goes on over several lines. */
+
+/** Keys whose values are messages. */
+const KEY = /^(\s*(?:- )?)(?:message|failureReason|reason|msg|note):\s+(\S.*)$/;
+/** Most lines that one message goes on for. */
+const LINES_MAX = 64;
+
+/** Lines with the messages that went over several lines each in one. */
+export function* unfolded(lines: Iterable<string>): Generator<string, void> {
+  let open: Folded | undefined;
+  for (const line of lines) {
+    if (open?.takes(line)) {
+      if (!open.complete) continue;
+      yield open.text();
+      open = undefined;
+      continue;
+    }
+    if (open !== undefined) yield* open.given();
+    open = folded(line);
+    if (open === undefined) yield line;
+    else if (open.complete) {
+      yield open.text();
+      open = undefined;
+    }
+  }
+  if (open !== undefined) yield* open.given();
+}
+
+/** The message that begins in a line, if one does. */
+function folded(line: string): Folded | undefined {
+  const [, indent, value] = line.length > 1000 ? [] : (KEY.exec(line) ?? []);
+  return indent === undefined || value === undefined ? undefined : new Folded(line, indent.length, value);
+}
+
+/** A message whose end has not come. */
+class Folded {
+  private readonly parts: string[];
+  private readonly lines: string[];
+  private readonly quote: string | undefined;
+  private readonly indent: number;
+  /** The closing quote has come. */
+  complete: boolean;
+
+  constructor(line: string, indent: number, value: string) {
+    this.lines = [line];
+    this.parts = [value.trim()];
+    this.indent = indent;
+    this.quote = /^['"]/.exec(value)?.[0];
+    this.complete = this.quote !== undefined && closes(value.slice(1), this.quote);
+  }
+
+  /** Takes a line if it belongs to the message. */
+  takes(line: string): boolean {
+    const deeper = line.length - line.trimStart().length > this.indent;
+    if (!deeper || this.lines.length >= LINES_MAX) return false;
+    this.lines.push(line);
+    this.parts.push(line.trim());
+    if (this.quote !== undefined) this.complete = closes(line, this.quote);
+    return true;
+  }
+
+  text(): string {
+    return unquoted(this.parts.join(' '));
+  }
+
+  /** What to do where the next line does not belong to it: a quote that nobody closes is no YAML, and its lines stand for themselves. */
+  given(): readonly string[] {
+    return this.quote === undefined ? [this.text()] : this.lines;
+  }
+}
+
+/** Does a text end with a quote that is not part of a doubled or escaped one? */
+function closes(text: string, quote: string): boolean {
+  const end = text.trimEnd();
+  if (!end.endsWith(quote)) return false;
+  if (quote === '"') return !end.endsWith('\\"');
+  const quotes = /'+$/.exec(end)?.[0].length ?? 0;
+  return quotes % 2 === 1;
+}
+
+function unquoted(text: string): string {
+  if (text.length > 1 && text.startsWith("'") && text.endsWith("'"))
+    return text.slice(1, -1).replaceAll("''", "'");
+  if (text.length > 1 && text.startsWith('"') && text.endsWith('"'))
+    return text.slice(1, -1).replaceAll('\\"', '"').replaceAll("''", "'");
+  return text.replace(/^[|>][+-]?\s+/, '').replaceAll("''", "'");
+}
