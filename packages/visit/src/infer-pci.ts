@@ -22,16 +22,18 @@ export function inferPci(state: VirtioState<PciParts>, machine: string): Inferre
     ({ id, at }) => id === 0x09 && config[at + 3] === NOTIFY && view.getUint32(at + 16, true) !== 0,
   );
   const extended = extendedCapabilities(view);
+  const mode = modeOf(view, config);
   return {
-    mode: modeOf(view, config),
+    mode,
     express,
     vectors: msixTable.length,
     multifunction: ((config[HEADER_TYPE] ?? 0) & MULTIFUNCTION) !== 0,
-    modernPioNotify: ((config[BAR2] ?? 0) & 1) !== 0,
+    // a function without modern registers has nothing to notify there: a state that says so is refused where it is compared
+    modernPioNotify: mode !== 'legacy' && ((config[BAR2] ?? 0) & 1) !== 0,
     ...(notify !== undefined && { pagePerVq: view.getUint32(notify.at + 16, true) === PAGE }),
     aer: extended.has(EXTENDED.AER),
     ats: extended.has(EXTENDED.ATS),
-    accessPlatform: hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM),
+    accessPlatform: mode === 'modern' && hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM),
     ids: {
       vendor: view.getUint16(0x00, true),
       device: view.getUint16(0x02, true),
