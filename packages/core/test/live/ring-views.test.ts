@@ -89,6 +89,32 @@ describe('a split ring has views', () => {
   });
 });
 
+describe('regions that begin at odd addresses', () => {
+  const odd = (skews: readonly number[]): Rig => {
+    const bytes = () => new Uint8Array(0x1000);
+    const [desc = 0, avail = 0, used = 0] = [0x1001, 0x3001, 0x5001].map((gpa, i) => gpa + (skews[i] ?? 0));
+    const memory = new MappedMemory([0x1001, 0x3001, 0x5001].map((gpa) => ({ gpa, bytes: bytes() })));
+    return new Rig({ memory, desc, avail, used });
+  };
+
+  test('it is the place in the region that counts', () => {
+    expect([splitRing(odd([0, 0, 0])).fast, packedRing(odd([0, 0, 0])).fast]).toEqual([true, true]);
+    expect([splitRing(odd([4, 2, 4])).fast, packedRing(odd([4, 4, 2])).fast]).toEqual([true, true]);
+    expect([splitRing(odd([3, 0, 0])).fast, packedRing(odd([3, 0, 0])).fast]).toEqual([false, false]);
+    expect([splitRing(odd([0, 1, 0])).fast, splitRing(odd([0, 0, 2])).fast]).toEqual([false, false]);
+  });
+
+  test('events are read and written where they are', () => {
+    for (const skew of [0, 1, 2, 3, 4]) {
+      const rig = odd([0, skew, skew]);
+      const ring = packedRing(rig);
+      rig.put32(rig.setup.avail, 0x12345678);
+      ring.setEventOffset(0x4321);
+      expect([ring.event(), rig.get16(rig.setup.used)]).toEqual([0x12345678, 0x4321]);
+    }
+  });
+});
+
 describe('a packed ring has views', () => {
   test.each<[string, boolean, Where]>([
     ['aligned, in RAM, in the byte order of the host', true, {}],
@@ -132,6 +158,15 @@ describe.each(['split', 'packed'] as const)(
       expect(ring.plain).toBe(false);
       rig.memory.stopDirtyLog();
       expect(ring.plain).toBe(true);
+    });
+
+    test('memory that has moved before the ring was made', () => {
+      let bytes = new Uint8Array(0x4000);
+      const memory = new MappedMemory([{ gpa: RAM, bytes: () => bytes }]);
+      bytes = new Uint8Array(0x4000);
+      memory.sync();
+      expect(memory.epoch).toBe(1);
+      expect(ringOf(new Rig({ ...PLAIN, memory })).fast).toBe(true);
     });
 
     test('memory that moves: views of where it is now, and none if it does not fit there', () => {

@@ -20,7 +20,7 @@ class CountingMemory extends MappedMemory {
 
 const RAM = 0x40000;
 const RAM_SIZE = 0x40000;
-const FAR = 0x1_0000_0000;
+const FAR = 0x1_0000_4000;
 const TABLE = RAM + 0x8000;
 const PLACES: RigOptions = { desc: RAM + 0x1000, avail: RAM + 0x2000, used: RAM + 0x3000, size: 16 };
 
@@ -92,12 +92,14 @@ class Hand {
 const describeChain = (chain: Chain) => ({ ...chain.element(), out2: chain.out.total, in2: chain.in.total });
 const read = (addr: number, length: number): Piece => ({ addr, length, write: false });
 const write = (addr: number, length: number): Piece => ({ addr, length, write: true });
+const segment = ({ addr, length }: Piece) => ({ addr: BigInt(addr), len: BigInt(length) });
 const END = RAM + RAM_SIZE;
 
 describe.each(['split', 'packed'] as const)('%s: memory is asked for nothing', (format) => {
   test.each<[string, Piece[]]>([
     ['to read', [read(RAM + 0x100, 16)]],
     ['to write', [write(RAM + 0x100, 16)]],
+    ['to write, in two pieces', [write(RAM + 0x100, 16), write(RAM + 0x80, 7)]],
     ['both', [read(RAM + 0x100, 16), read(RAM + 0x200, 4096), write(RAM + 0x300, 1)]],
     ['the first byte of RAM, and the last', [read(RAM, 1), write(END - 1, 1)]],
     ['all of RAM', [write(RAM, RAM_SIZE)]],
@@ -106,8 +108,16 @@ describe.each(['split', 'packed'] as const)('%s: memory is asked for nothing', (
     const hand = new Hand(format);
     hand.put(pieces);
     hand.put(pieces, TABLE);
-    expect(hand.take().asked).toBe(0);
-    expect(hand.take().asked).toBe(0);
+    const total = (write: boolean): number =>
+      pieces.filter((one) => one.write === write).reduce((sum, { length }) => sum + length, 0);
+    for (let i = 0; i < 2; i++) {
+      const { asked, chain } = hand.take();
+      expect([asked, chain.out.total, chain.in.total]).toEqual([0, total(false), total(true)]);
+      expect(chain.element()).toMatchObject({
+        out: pieces.filter(({ write }) => !write).map(segment),
+        in: pieces.filter(({ write }) => write).map(segment),
+      });
+    }
   });
 
   test('by an empty ring', () => {
@@ -122,7 +132,7 @@ describe.each(['split', 'packed'] as const)('%s: memory is asked for nothing', (
     for (let i = 0; i < 2; i++) {
       const { chain } = hand.take();
       expect(hand.asked(() => hand.queue.push(chain, 1))).toBe(0);
-      if (eventIdx || format === 'packed') expect(hand.asked(() => hand.queue.notify())).toBe(0);
+      expect(hand.asked(() => hand.queue.notify())).toBe(0);
     }
   });
 
@@ -137,6 +147,34 @@ describe.each(['split', 'packed'] as const)('%s: memory is asked for nothing', (
     expect(asked).toBe(0);
     expect(hand.asked(() => hand.queue.push(chain, 1))).toBe(0);
   });
+
+  test('by what is filled and shown, by the question whether there is more, by kicks that are wanted', () => {
+    const hand = new Hand(format, { eventIdx: true, notifyOnEmpty: true });
+    for (let i = 0; i < 2; i++) hand.put([write(RAM, 1)]);
+    const { chain } = hand.take();
+    expect(hand.asked(() => hand.queue.fill(chain, 1, 0))).toBe(0);
+    expect(hand.asked(() => hand.queue.flush(1))).toBe(0);
+    expect(hand.asked(() => hand.queue.notify())).toBe(0);
+    expect(hand.asked(() => expect(hand.queue.isEmpty()).toBe(false))).toBe(0);
+    if (format === 'split') expect(hand.asked(() => hand.queue.setNotification(true))).toBe(0);
+    expect(hand.take().asked).toBe(0);
+    expect(hand.asked(() => expect(hand.queue.isEmpty()).toBe(true))).toBe(0);
+  });
+
+  test.each(['desc', 'avail', 'used'] as const)(
+    'where the region begins with %s, or with a table',
+    (part) => {
+      const begin = { desc: RAM + 0x1000, avail: RAM + 0x2000, used: RAM + 0x3000, [part]: RAM };
+      const hand = new Hand(format, { ...begin, eventIdx: true });
+      hand.put([write(RAM + 0x5000, 1)]);
+      const { asked, chain } = hand.take();
+      hand.queue.push(chain, 1);
+      expect([asked, hand.asked(() => hand.queue.notify())]).toEqual([0, 0]);
+      const tables = new Hand(format);
+      tables.put([write(RAM + 0x5000, 1)], RAM);
+      expect(tables.take().asked).toBe(0);
+    },
+  );
 
   test('once for another region, and not again while buffers lie there', () => {
     const hand = new Hand(format);
