@@ -179,6 +179,26 @@ describe('pages that are made when they are touched', () => {
     expect(machine.faults).toEqual(['virtio: bogus descriptor or out of resources']);
   });
 
+  test('as many regions are kept as the map has, however often they are touched, move and go', () => {
+    const map = new PagedMemory(RAM);
+    const memory = guestMemory(map);
+    const known = (): number => memory.regions.length;
+    const touch = (page: number): number => memory.readU8((page * PAGE + 7) as Gpa);
+    expect(known()).toBe(0);
+    touch(3);
+    touch(3);
+    touch(200);
+    // what is not there leaves nothing behind
+    touch(RAM / PAGE + 5);
+    expect(known()).toBe(2);
+    for (let round = 0; round < 10; round++) {
+      for (let page = 0; page < RAM / PAGE; page++) touch((page * 7) % (RAM / PAGE));
+      expect([known(), map.pages.size]).toEqual([RAM / PAGE, RAM / PAGE]);
+      map.relocate();
+      memory.sync();
+    }
+  });
+
   test('the same pages are one memory, however many devices work on it', () => {
     const map = new PagedMemory(RAM);
     expect(guestMemory(map)).toBe(guestMemory(map));
