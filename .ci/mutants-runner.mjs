@@ -6,7 +6,8 @@
 //   ["start", mutant, test]         is tried with this test
 //   ["killed", mutant]              the test failed, and does not without the change
 //   ["timeout", mutant]             the test took fifteen times as long, and four seconds. The process ends: who knows what still runs
-//   ["doubt", mutant]               the test failed, and fails without the change as well since. The process ends
+//   ["doubt", mutant, test]         the test failed, and fails without the change as well since. The process ends, and the next one tries
+//                                   it once more: what fails twice, and passed in front of that, has noticed a change that stays behind
 import { appendFileSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { TestRunner } from 'vitest';
@@ -27,6 +28,7 @@ const note = (...words) => appendFileSync(journal, `${JSON.stringify(words)}\n`)
 export default class extends TestRunner {
   #killed = new Set();
   #tried = new Set();
+  #doubted = new Set();
 
   /** @param {any} files */
   onBeforeRunFiles(files) {
@@ -37,6 +39,8 @@ export default class extends TestRunner {
       const [what, mutant, test] = JSON.parse(line);
       if (what === 'killed' || what === 'timeout') this.#killed.add(mutant);
       if (what === 'start') this.#tried.add(`${mutant} ${test}`);
+      if (what === 'doubt' && !this.#doubted.delete(`${mutant} ${test}`))
+        this.#doubted.add(`${mutant} ${test}`);
     }
     return super.onBeforeRunFiles?.(files);
   }
@@ -58,21 +62,25 @@ export default class extends TestRunner {
     note('covered', Object.keys(hits));
     if (least > longest) return;
     for (const [mutant, count] of Object.entries(hits)) {
-      if (this.#killed.has(mutant) || this.#tried.has(`${mutant} ${name}`)) continue;
+      const again = this.#doubted.has(`${mutant} ${name}`);
+      if (this.#killed.has(mutant) || (!again && this.#tried.has(`${mutant} ${name}`))) continue;
       note('start', mutant, name);
       const result = await attempt(test, mutant, count, 4000 + 15 * least);
       if (result === 'passed') continue;
       if (result === 'timeout') await end('timeout', mutant);
-      if ((await attempt(test, undefined, 0, 8000 + 30 * least)) !== 'passed') await end('doubt', mutant);
-      this.#killed.add(mutant);
-      note('killed', mutant);
+      const stays = (await attempt(test, undefined, 0, 8000 + 30 * least)) !== 'passed';
+      if (again || !stays) {
+        this.#killed.add(mutant);
+        note('killed', mutant);
+      }
+      if (stays) await end('doubt', mutant, name);
     }
   }
 }
 
-/** @param {string} what @param {string} mutant */
-async function end(what, mutant) {
-  note(what, mutant);
+/** @param {string} what @param {...string} of */
+async function end(what, ...of) {
+  note(what, ...of);
   process.kill(process.pid, 'SIGKILL');
   await new Promise(() => {});
 }
