@@ -2,6 +2,7 @@
 // indices at their limits, and what is asked of a device that stands still. A test for each, so that what breaks has a name.
 import { describe, expect, test } from 'vitest';
 import { HostError } from '../../src/live/errors.ts';
+import type { Mapping } from '../../src/live/mapping.ts';
 import { MappedMemory } from '../../src/live/memory.ts';
 import { AVAIL_BIT, INDIRECT, NEXT, popped, Rig, type RigOptions, USED_BIT, WRITE } from './rig.ts';
 
@@ -38,6 +39,20 @@ const lap = (rig: Rig, i: number, wrap: boolean, kind = WRITE): void =>
   rig.put16(DESC + 16 * i + 14, kind | (wrap ? AVAIL_BIT : USED_BIT));
 
 const reasons = ({ owner }: Rig): string[] => owner.faults.map(({ reason }) => reason);
+
+/** Memory that counts how often somebody asks where an address lies. */
+class CountingMemory extends MappedMemory {
+  asked = 0;
+
+  constructor() {
+    super([{ gpa: 0, bytes: new Uint8Array(0x40000) }]);
+  }
+
+  override at(gpa: number): Mapping | undefined {
+    this.asked++;
+    return super.at(gpa);
+  }
+}
 
 /** Memory that has moved once, so that its epoch is not the first one. */
 function moved(): MappedMemory {
@@ -89,21 +104,28 @@ describe.each(FORMATS)('%s', (format) => {
     ['an address that is none of a word', TABLE + 2, 16, undefined],
     ['a region that lies unaligned', 0x50000, 16, undefined],
   ])('a table with %s is not taken for one at the begin of memory', (_, addr, length, reason) => {
-    const memory = new MappedMemory([
-      { gpa: 0, bytes: new Uint8Array(0x40000) },
-      { gpa: 0x50000, bytes: new Uint8Array(new ArrayBuffer(0x1001), 1) },
-    ]);
-    const rig = new Rig({ memory });
-    // what would be read from the first words of RAM is a chain as good as any
-    for (const at of [0, 4, 8]) rig.desc(at, 0, BUFFER + 0x1000, 32, 0, 0);
-    rig.desc(addr, 0, BUFFER, 16, 0, 0);
-    put(rig, format, 0, addr, length, INDIRECT);
-    if (format === 'split') rig.offer(0);
-    const chain = rig[format]().pop();
-    expect(chain?.element().out).toEqual(
-      reason === undefined ? [{ addr: BigInt(BUFFER), len: 16n }] : undefined,
-    );
-    expect(reasons(rig)).toEqual(reason === undefined ? [] : [reason]);
+    // what would be read from the first words of RAM is a chain as good as any: from the second word on, or from the one in front
+    for (const decoy of [
+      [0, BUFFER + 0x1000, 0, 32, 0],
+      [0, 32, 0, 0, 0],
+    ]) {
+      const memory = new MappedMemory([
+        { gpa: 0, bytes: new Uint8Array(0x40000) },
+        { gpa: 0x50000, bytes: new Uint8Array(new ArrayBuffer(0x1001), 1) },
+      ]);
+      const rig = new Rig({ memory });
+      decoy.forEach((word, i) => {
+        rig.put32(4 * i, word);
+      });
+      rig.desc(addr, 0, BUFFER, 16, 0, 0);
+      put(rig, format, 0, addr, length, INDIRECT);
+      if (format === 'split') rig.offer(0);
+      const chain = rig[format]().pop();
+      expect(chain?.element().out).toEqual(
+        reason === undefined ? [{ addr: BigInt(BUFFER), len: 16n }] : undefined,
+      );
+      expect(reasons(rig)).toEqual(reason === undefined ? [] : [reason]);
+    }
   });
 
   test('a total of 4 GiB and more is counted right', () => {
@@ -196,6 +218,32 @@ describe.each(FORMATS)('%s', (format) => {
       expect(chain.element().in).toEqual([{ addr: BigInt(BUFFER + 0x100 * i), len: 0x100n }]);
       queue.push(chain, 0);
     }
+  });
+
+  test('with IN_ORDER, what stands in front of the ring is no part of it', () => {
+    const rig = new Rig({ inOrder: true, desc: 0x1010 });
+    // where a look in the wrong direction would find one
+    rig.desc(
+      0x1000,
+      0,
+      BUFFER + 0x8000,
+      32,
+      format === 'split' ? WRITE : 11,
+      format === 'split' ? 0 : WRITE | AVAIL_BIT,
+    );
+    for (let i = 0; i < 2; i++)
+      rig.desc(
+        0x1010,
+        i,
+        BUFFER,
+        16,
+        format === 'split' ? WRITE : 10 + i,
+        format === 'split' ? 0 : WRITE | AVAIL_BIT,
+      );
+    const queue = rig[format]();
+    if (format === 'split') for (const head of [0, 1]) rig.offer(head);
+    for (let i = 0; i < 2; i++)
+      expect(popped(queue).element().in).toEqual([{ addr: BigInt(BUFFER), len: 16n }]);
   });
 
   test('interrupts are decided by what stands in memory now, not where it was', () => {
@@ -293,31 +341,37 @@ describe.each(FORMATS)('%s', (format) => {
     );
   });
 
-  test('availBytes looks no further than it is asked', () => {
+  test.each([
+    ['to write', WRITE],
+    ['to read', 0],
+  ])('availBytes looks no further than it is asked, for what is %s', (_, kind) => {
     const rig = new Rig();
-    // 10 bytes, then a chain of 5 and a table of no size behind it that nobody may look at
-    put(rig, format, 0, BUFFER, 10, WRITE);
+    const split = format === 'split';
+    // 10 bytes, then a chain of 5, and behind them what nobody may look at
+    put(rig, format, 0, BUFFER, 10, kind);
     put(rig, format, 1, TABLE, 32, INDIRECT);
-    rig.desc(
-      TABLE,
-      0,
-      BUFFER,
-      5,
-      format === 'split' ? NEXT | WRITE : 0,
-      format === 'split' ? 99 : NEXT | WRITE,
-    );
-    rig.desc(TABLE, 1, BUFFER, 3, format === 'split' ? WRITE : 0, format === 'split' ? 0 : WRITE);
+    rig.desc(TABLE, 0, BUFFER, 5, split ? NEXT | kind : 0, split ? 99 : NEXT | kind);
+    rig.desc(TABLE, 1, BUFFER, 3, split ? kind : 0, split ? 0 : kind);
     put(rig, format, 2, TABLE, 7, INDIRECT);
     const queue = rig[format]();
-    if (format === 'split') for (let i = 0; i < 3; i++) rig.offer(i);
-    expect(queue.availBytes(10, 0)).toBe(true);
-    expect(queue.availBytes(15, 0)).toBe(true);
-    if (format === 'packed') expect(queue.availBytes(18, 0)).toBe(true);
+    const ask = (bytes: number): boolean => queue.availBytes(kind === 0 ? 0 : bytes, kind === 0 ? bytes : 0);
+    if (split) for (let i = 0; i < 3; i++) rig.offer(i);
+    expect([ask(10), ask(15)]).toEqual([true, true]);
+    if (!split) expect(ask(18)).toBe(true);
     expect(reasons(rig)).toEqual([]);
-    expect(queue.availBytes(19, 0)).toBe(false);
-    expect(reasons(rig)).toEqual([
-      format === 'split' ? 'Desc next is 99' : 'Invalid size for indirect buffer table',
-    ]);
+    expect(ask(19)).toBe(false);
+    expect(reasons(rig)).toEqual([split ? 'Desc next is 99' : 'Invalid size for indirect buffer table']);
+  });
+
+  test('availBytes: a chain that was counted is enough, whatever comes behind it', () => {
+    const rig = new Rig();
+    put(rig, format, 0, BUFFER, 10, WRITE);
+    const queue = rig[format]();
+    if (format === 'split') rig.offer(0);
+    expect(queue.availBytes(11, 0)).toBe(false);
+    put(rig, format, 1, TABLE, 7, INDIRECT);
+    if (format === 'split') rig.offer(1);
+    expect([queue.availBytes(10, 0), reasons(rig)]).toEqual([true, []]);
   });
 
   test('availBytes: enough of one direction is not enough', () => {
@@ -500,14 +554,7 @@ describe('split', () => {
   });
 
   test('a chain that is put back where the indices begin anew was walked already', () => {
-    let asked = 0;
-    class Counting extends MappedMemory {
-      override at(gpa: number) {
-        asked++;
-        return super.at(gpa);
-      }
-    }
-    const memory = new Counting([{ gpa: 0, bytes: new Uint8Array(0x40000) }]);
+    const memory = new CountingMemory();
     const rig = new Rig({ memory, indices: { lastAvailIdx: 65535, usedIdx: 65535 } });
     rig.desc(DESC, 0, BUFFER, 1, WRITE, 0);
     rig.put16(AVAIL + 2, 0);
@@ -515,16 +562,24 @@ describe('split', () => {
     expect(queue.availBytes(5, 0)).toBe(false);
     for (let i = 0; i < 3; i++) {
       queue.unpop(popped(queue));
-      asked = 0;
-      expect([queue.availBytes(5, 0), asked]).toEqual([false, 0]);
+      memory.asked = 0;
+      expect([queue.availBytes(5, 0), memory.asked]).toEqual([false, 0]);
     }
+    // and one that stands where they begin anew, once it was walked
+    popped(queue);
+    rig.offer(0);
+    expect(queue.availBytes(5, 0)).toBe(false);
+    memory.asked = 0;
+    expect([queue.availBytes(5, 0), memory.asked]).toEqual([false, 0]);
   });
 });
 
 describe('packed', () => {
   test('unpop goes back to the lap before, from either kind of lap', () => {
     for (const wrap of [true, false]) {
+      const memory = new CountingMemory();
       const rig = new Rig({
+        memory,
         indices: { lastAvailIdx: 7, lastAvailWrap: wrap, usedIdx: 7, usedWrap: wrap },
       });
       rig.desc(DESC, 7, BUFFER, 1, 3, WRITE | (wrap ? AVAIL_BIT : USED_BIT));
@@ -534,6 +589,9 @@ describe('packed', () => {
       expect(queue.indices()).toMatchObject({ lastAvailIdx: 0, lastAvailWrap: !wrap });
       queue.unpop(chain);
       expect(queue.indices()).toMatchObject({ lastAvailIdx: 7, lastAvailWrap: wrap, inuse: 0 });
+      // it was walked already
+      memory.asked = 0;
+      expect([queue.availBytes(9, 0), memory.asked]).toEqual([false, 0]);
       expect([queue.isEmpty(), queue.availBytes(1, 0), popped(queue).index]).toEqual([false, true, 3]);
     }
   });
@@ -611,6 +669,21 @@ describe('packed', () => {
     };
     expect([decide(3), decide(4), decide(2)]).toEqual([1, 0, 0]);
     expect([decide(0x8000 | 3), decide(0x8000 | 4), decide(0x8000 | 7)]).toEqual([0, 0, 0]);
+    // what no ring of eight has, taken as QEMU takes it: of the lap before, a lap further on
+    expect([decide(0x8000 | 10), decide(0x8000 | 11), decide(0x8000 | 12)]).toEqual([0, 1, 0]);
+  });
+
+  test('two laps at once end where a lap begins', () => {
+    const rig = new Rig({ size: 4, indices: { lastAvailIdx: 1, usedIdx: 1 } });
+    for (const i of [1, 2, 3]) rig.desc(DESC, i, BUFFER, 1, i, WRITE | AVAIL_BIT);
+    const queue = rig.packed();
+    const chains = [popped(queue), popped(queue), popped(queue)];
+    // a driver that offers slots which it did not get back
+    for (const i of [0, 1, 2, 3]) rig.desc(DESC, i, BUFFER, 1, 9, WRITE | USED_BIT | (i < 3 ? NEXT : 0));
+    chains.push(popped(queue));
+    for (const [i, chain] of chains.entries()) queue.fill(chain, 0, i);
+    queue.flush(4);
+    expect(queue.indices()).toMatchObject({ usedIdx: 0, usedWrap: true, inuse: 0 });
   });
 
   test('adopt: as many slots as the ring has, and not fewer than one', () => {
@@ -629,10 +702,11 @@ describe('packed', () => {
   });
 });
 
-test('a chain that grows has room for twice as many pieces, and no more', () => {
+test.each(FORMATS)('%s: a chain that grows has room for twice as many pieces, and no more', (format) => {
   const rig = new Rig({ size: 16 });
-  for (let i = 0; i < 9; i++) rig.desc(DESC, i, BUFFER + i, 1, i < 8 ? NEXT : 0, i + 1);
-  rig.offer(0);
-  const chain = popped(rig.split());
-  expect(chain).toMatchObject({ room: 32, out: { count: 9 } });
+  for (let i = 0; i < 9; i++) put(rig, format, i, BUFFER + i, 1, i < 8 ? NEXT : 0, i + 1);
+  if (format === 'split') rig.offer(0);
+  const chain = popped(rig[format]());
+  expect(chain).toMatchObject({ room: 32, out: { count: 9, total: 9 } });
+  expect([chain.out.offset(8), chain.out.length(8)]).toEqual([BUFFER + 8, 1]);
 });
