@@ -269,15 +269,15 @@ export class RingChain implements Chain {
    * {@link problem} set. QEMU: `virtqueue_map_desc`.
    */
   map(n: number, gpa: number, length: number, writable: boolean): number {
-    if (length === 0) return this.#fail('virtio: zero sized buffers are not allowed');
+    if (length === 0) return this.fail('virtio: zero sized buffers are not allowed');
     let count = n;
     let at = gpa;
     for (let left = length; left > 0; count++) {
-      if (count === PIECES_MAX) return this.#fail('virtio: too many write descriptors in indirect table');
+      if (count === PIECES_MAX) return this.fail('virtio: too many write descriptors in indirect table');
       if (2 * count === this.room) this.grow();
       const mapping = this.memory.at(at);
       if (mapping === undefined || (writable && mapping.readonly)) {
-        return this.#fail('virtio: bogus descriptor or out of resources');
+        return this.fail('virtio: bogus descriptor or out of resources');
       }
       const piece = Math.min(left, mapping.end - at);
       this.pieces[2 * count] = at - mapping.gpa;
@@ -293,7 +293,7 @@ export class RingChain implements Chain {
   /** Why {@link map} failed. */
   problem = '';
 
-  #fail(problem: string): -1 {
+  private fail(problem: string): -1 {
     this.problem = problem;
     return -1;
   }

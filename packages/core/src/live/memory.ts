@@ -37,10 +37,10 @@ export class MappedMemory implements LoggedMemory {
     this.listener = options.onWrite;
     if (this.listener !== undefined) {
       this.log = new DirtyLog(this.listener);
-      this.#sizeLog();
+      this.sizeLog();
     }
     this.last = mappings[0] ?? NOWHERE;
-    this.#checkOverlap();
+    this.checkOverlap();
   }
 
   sync(): void {
@@ -49,8 +49,8 @@ export class MappedMemory implements LoggedMemory {
     for (let i = 0; i < moving.length; i++) if (moving[i]?.refresh()) moved = true;
     if (!moved) return;
     this.epoch++;
-    this.#checkOverlap();
-    this.#sizeLog();
+    this.checkOverlap();
+    this.sizeLog();
   }
 
   get regions(): readonly MemoryRegion[] {
@@ -215,7 +215,7 @@ export class MappedMemory implements LoggedMemory {
     if (this.log?.recording) return;
     this.log ??= new DirtyLog();
     this.log.recording = true;
-    this.#sizeLog();
+    this.sizeLog();
     // rings look at it when they renew their views
     this.epoch++;
   }
@@ -236,11 +236,11 @@ export class MappedMemory implements LoggedMemory {
     return this.log?.take(visit) ?? 0;
   }
 
-  #sizeLog(): void {
+  private sizeLog(): void {
     for (const { index, gpa, size } of this.mappings) this.log?.setRegion(index, gpa, size);
   }
 
-  #checkOverlap(): void {
+  private checkOverlap(): void {
     for (const [index, mapping] of this.mappings.entries()) {
       const next = this.mappings[index + 1];
       if (next === undefined || mapping.end <= next.gpa) continue;

@@ -24,11 +24,11 @@ class Offers {
   readonly memory = new CountingMemory([{ gpa: 0, bytes: new Uint8Array(BYTES) }]);
   readonly rig: Rig;
   readonly queue: Virtqueue;
-  private readonly format: Format;
-  private count = 0;
+  readonly #format: Format;
+  #count = 0;
 
   constructor(format: Format, options: RigOptions = {}) {
-    this.format = format;
+    this.#format = format;
     this.rig = new Rig({ avail: 0x4_0000, used: 0x6_0000, desc: 0x8_0000, memory: this.memory, ...options });
     this.queue = this.rig[format]();
   }
@@ -37,24 +37,24 @@ class Offers {
   add(lengths: readonly number[]): void {
     const { rig } = this;
     const { desc, size } = rig.setup;
-    const slot = this.count % size;
-    const lap = Math.floor(this.count / size) % 2 === 0 ? AVAIL_BIT : USED_BIT;
+    const slot = this.#count % size;
+    const lap = Math.floor(this.#count / size) % 2 === 0 ? AVAIL_BIT : USED_BIT;
     const [only] = lengths;
     const table = TABLES + slot * 0x4000;
     const [addr, length, flags] =
       lengths.length === 1 && only !== undefined
         ? [0x1000, only, WRITE]
         : [table, 16 * lengths.length, INDIRECT];
-    if (this.format === 'split') rig.desc(desc, slot, addr, length, flags, 0);
+    if (this.#format === 'split') rig.desc(desc, slot, addr, length, flags, 0);
     else rig.desc(desc, slot, addr, length, slot, flags | lap);
     if (flags === INDIRECT)
       lengths.forEach((bytes, i) => {
         const more = i + 1 < lengths.length ? NEXT : 0;
-        if (this.format === 'split') rig.desc(table, i, 0x1000, bytes, WRITE | more, i + 1);
+        if (this.#format === 'split') rig.desc(table, i, 0x1000, bytes, WRITE | more, i + 1);
         else rig.desc(table, i, 0x1000, bytes, 0, WRITE);
       });
-    if (this.format === 'split') rig.offer(slot);
-    this.count++;
+    if (this.#format === 'split') rig.offer(slot);
+    this.#count++;
   }
 
   /** What it takes to answer. */

@@ -81,18 +81,18 @@ export class Echo implements DeviceModel<null> {
     this.deepest = Math.max(this.deepest, ++this.depth);
     for (let chain = queue.pop(); chain !== undefined; chain = queue.pop()) {
       if (this.slow) this.kept.push(chain);
-      else this.give(chain);
+      else this.#give(chain);
     }
     this.depth--;
   }
-  private give(chain: Chain): void {
+  #give(chain: Chain): void {
     chain.queue.push(chain, 0);
     chain.queue.notify();
   }
   /** As a back end does that is done. */
   answer(): void {
     this.deepest = Math.max(this.deepest, ++this.depth);
-    for (const chain of this.kept.splice(0)) this.give(chain);
+    for (const chain of this.kept.splice(0)) this.#give(chain);
     this.depth--;
   }
   reset(): void {
@@ -116,7 +116,7 @@ export class EchoMachine {
   readonly core: DeviceCore<Wire, null>;
   readonly live: LiveDevice<Wire, null>;
   readonly driver: TransportHost;
-  private added = 0;
+  #added = 0;
 
   constructor(
     options: Partial<LiveOptions> & {
@@ -170,7 +170,7 @@ export class EchoMachine {
   offer(queue: number): void {
     const { desc, avail } = this.ringsOf(queue);
     const index = this.view.getUint16(avail + 2, true);
-    const head = this.added++ % 8;
+    const head = this.#added++ % 8;
     this.view.setBigUint64(desc + 16 * head, 0xc000n, true);
     this.view.setUint32(desc + 16 * head + 8, 16, true);
     this.view.setUint16(desc + 16 * head + 12, 2, true);

@@ -74,7 +74,7 @@ export class SmallMachine implements LiveMachine {
   readonly #view = new DataView(this.bytes.buffer);
   /** State of the processor: how many instructions it has executed. */
   instructions = 0;
-  private made = false;
+  #made = false;
   /** What memory was when it was stopped last. */
   atPause: Uint8Array | undefined;
   /** What memory was when it went on last. */
@@ -94,7 +94,7 @@ export class SmallMachine implements LiveMachine {
     bus.plug(SLOT, fn);
     this.disk = fn.device as LiveDevice<PciParts, unknown>;
     this.disk.pause();
-    this.made = true;
+    this.#made = true;
     this.sections = [
       virtioSection(this.disk, { path: '0000:00:02.0' }),
       opaqueSection({
@@ -231,7 +231,7 @@ export class SmallMachine implements LiveMachine {
     const { disk } = this.#world;
     const mine = (): void => {
       // it looks for a partition table when it is made
-      if (this.made && this.#world.running !== this)
+      if (this.#made && this.#world.running !== this)
         this.#world.faults.push('a stopped machine reaches for the disk');
     };
     return {
