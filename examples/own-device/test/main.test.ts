@@ -3,18 +3,15 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { MappedMemory } from '@virtkit/core';
+import { MmioModernDriver, MmioSlot, PciBus, PciModernDriver } from '@virtkit/testing';
 import {
   allCases,
   type DeviceBench,
-  MmioModernDriver,
-  MmioSlot,
-  PciBus,
-  PciModernDriver,
   RING_MODES,
   register,
   rngBench,
   type TransportBench,
-} from '@virtkit/testing';
+} from '@virtkit/testing/suite';
 import { MmioDevice, type MmioParts, mmio } from '@virtkit/transport-mmio';
 import { PciFunction, type PciParts, pci } from '@virtkit/transport-pci';
 import { describe, expect, test } from 'vitest';

@@ -1,10 +1,6 @@
-import {
-  DriverError,
-  type DriverTransport,
-  type Interrupts,
-  type Reach,
-  type RingAddresses,
-} from '@virtkit/testing';
+import { DriverError } from '@virtkit/testing';
+import type { RingAddresses } from '@virtkit/testing/rings';
+import type { DriverTransport, Interrupts, Reach } from '@virtkit/testing/transports';
 import type { Answer, Event, Message } from './messages.ts';
 
 /** The device as the driver reaches it, wherever that is. */

@@ -13,7 +13,7 @@ import {
   RING_MODES,
   register,
   type TransportBench,
-} from '@virtkit/testing';
+} from '@virtkit/testing/suite';
 import { describe, expect, test } from 'vitest';
 import { type MessageBus, MessageDriver } from '../src/driver.ts';
 import { type MessageParts, messages } from '../src/layer.ts';

@@ -1,4 +1,4 @@
-import { Random } from '@virtkit/testing';
+import { Random } from '@virtkit/testing/suite';
 
 /**
  * A source of "random" numbers that are the bytes of an input: a fuzzer that changes a byte changes one decision.

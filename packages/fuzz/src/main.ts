@@ -11,7 +11,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { Random } from '@virtkit/testing';
+import { Random } from '@virtkit/testing/suite';
 import { readCorpus, writeCorpus } from './corpus.ts';
 import { bundle, fuzzTarget, whyNot } from './jazzer.ts';
 import { minimise } from './minimise.ts';

@@ -12,7 +12,7 @@ import {
   type RingIndices,
   SplitQueue,
 } from '@virtkit/core';
-import type { Random } from '@virtkit/testing';
+import type { Random } from '@virtkit/testing/suite';
 import type { RequestInFlight } from '../../core/src/contract/device-model.ts';
 import { checkInFlight } from '../../core/src/live/in-flight.ts';
 import { demand } from './target.ts';

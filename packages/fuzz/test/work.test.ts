@@ -5,7 +5,7 @@
 
 import type { BlkDevice } from '@virtkit/device-blk';
 import { countWork, workGrowthOf } from '@virtkit/lab/work.ts';
-import { Random } from '@virtkit/testing';
+import { Random } from '@virtkit/testing/suite';
 import { beforeAll, describe, expect, test } from 'vitest';
 
 /** Linear work measures 1 and less (what comes once is there in both), quadratic work 2. */

@@ -11,6 +11,10 @@ export const STATUS_FEATURES_OK = 8;
 export const STATUS_NEEDS_RESET = 64;
 export const STATUS_FAILED = 128;
 
+/** Bits of the ISR status. Virtio 1.3 §4.1.4.5, §4.2.2 */
+export const ISR_QUEUE = 1;
+export const ISR_CONFIG = 2;
+
 /** Features that belong to no device type. Virtio 1.3 §6 */
 export const F_ANY_LAYOUT = 27;
 export const F_INDIRECT_DESC = 28;

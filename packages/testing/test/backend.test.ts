@@ -7,7 +7,7 @@ import { memoryDisk } from '@virtkit/device-blk';
 import { blobDisk } from '@virtkit/device-blk/blob';
 import { type FileDisk, fileDisk } from '@virtkit/device-blk/node';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
-import { type BackendBench, backendCases, type DiskBackend, register } from '@virtkit/testing';
+import { type BackendBench, backendCases, type DiskBackend, register } from '@virtkit/testing/suite';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
 const dir = fs.mkdtempSync(join(tmpdir(), 'virtkit-backend-suite-'));

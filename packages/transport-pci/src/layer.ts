@@ -8,6 +8,7 @@ import {
 } from '@virtkit/core';
 import type { Json, Reader } from '@virtkit/vmstate';
 import { describeConfigSpace, msixVectors } from './config-space.ts';
+import { DEVICE_ID_MAX, DEVICE_ID_MIN, DEVICE_ID_MODERN, VIRTIO_VENDOR } from './pci-ids.ts';
 import {
   type PciConfigState,
   type PciExtraState,
@@ -37,20 +38,31 @@ export const pci: TransportLayer<PciParts> = {
   describe,
 };
 
-const VIRTIO_VENDOR = 0x1af4;
 const NO_VECTOR = 0xffff;
 
+/** The version that stands in front of the configuration space: bytes, and the highest that there is. QEMU: `PCIDevice` */
+const VERSION_BYTES = 4;
+const VERSION_MAX = 2;
+/** Bytes of a conventional PCI function's configuration space, and where its ids stand, the vendor's first. */
+const CONFIG_BYTES = 256;
+const DEVICE_ID = 0x02;
+const SUBSYSTEM_ID = 0x2e;
+
 function recognize(input: Reader): Recognition | undefined {
-  if (input.remaining < 4 + 256) return undefined;
+  if (input.remaining < VERSION_BYTES + CONFIG_BYTES) return undefined;
   const at = input.offset;
   const { view } = input;
-  const device = view.getUint16(at + 6, true);
-  if (view.getUint32(at) > 2 || view.getUint16(at + 4, true) !== VIRTIO_VENDOR) return undefined;
+  const device = view.getUint16(at + VERSION_BYTES + DEVICE_ID, true);
+  if (view.getUint32(at) > VERSION_MAX || view.getUint16(at + VERSION_BYTES, true) !== VIRTIO_VENDOR)
+    return undefined;
   // Virtio 1.3 §4.1.2.1: 0x1040 + device id, or a transitional id and the device id as subsystem
-  if (device < 0x1000 || device > 0x107f) return undefined;
+  if (device < DEVICE_ID_MIN || device > DEVICE_ID_MAX) return undefined;
   return {
     confidence: 'certain',
-    virtioId: device >= 0x1040 ? device - 0x1040 : view.getUint16(at + 4 + 0x2e, true),
+    virtioId:
+      device >= DEVICE_ID_MODERN
+        ? device - DEVICE_ID_MODERN
+        : view.getUint16(at + VERSION_BYTES + SUBSYSTEM_ID, true),
   };
 }
 

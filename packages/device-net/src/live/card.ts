@@ -23,10 +23,13 @@ const GUEST_OFFLOADS = [
   F.GUEST_USO4,
   F.GUEST_USO6,
 ];
+/** Bits of the offloads for UDP tunnels, whose features are behind bit 63 and have no room there. QEMU: `VIRTIO_NET_O_GUEST_UDP_TUNNEL_GSO` */
+const TUNNEL_BIT = 46;
+const TUNNEL_CSUM_BIT = 47;
 /** The same for UDP tunnels, as `[feature, bit in the offloads]`. */
 const TUNNEL_OFFLOADS = [
-  [F.GUEST_UDP_TUNNEL_GSO, 46],
-  [F.GUEST_UDP_TUNNEL_GSO_CSUM, 47],
+  [F.GUEST_UDP_TUNNEL_GSO, TUNNEL_BIT],
+  [F.GUEST_UDP_TUNNEL_GSO_CSUM, TUNNEL_CSUM_BIT],
 ] as const;
 
 /** What the parts of one network card share. */
@@ -121,8 +124,8 @@ export class Card {
       ufo: on(F.GUEST_UFO),
       uso4: on(F.GUEST_USO4),
       uso6: on(F.GUEST_USO6),
-      udpTunnel: on(46),
-      udpTunnelCsum: on(47),
+      udpTunnel: on(TUNNEL_BIT),
+      udpTunnelCsum: on(TUNNEL_CSUM_BIT),
     });
   }
 
@@ -179,8 +182,8 @@ const GUEST_BITS: Bits = [
   // Virtio 1.3 §5.1.6.4.1 MUST NOT: UDP_L4 with neither of the two; the back end knows which IP version is which
   [OFFLOAD.USO, F.GUEST_USO4],
   [OFFLOAD.USO, F.GUEST_USO6],
-  [OFFLOAD.TUNNEL, 46],
-  [OFFLOAD.TUNNEL_CSUM, 47],
+  [OFFLOAD.TUNNEL, TUNNEL_BIT],
+  [OFFLOAD.TUNNEL_CSUM, TUNNEL_CSUM_BIT],
 ];
 
 function offloadMask(has: (bit: number) => boolean, bits: Bits): number {

@@ -1,17 +1,21 @@
-const ETH_IPV4 = 0x0800;
+export const ETH_IPV4 = 0x0800;
 const ETH_IPV6 = 0x86dd;
 const ETH_VLAN = 0x8100;
 const ETH_DVLAN = 0x88a8;
-const PROTO_TCP = 6;
-const PROTO_UDP = 17;
+/** Numbers of transport protocols in IP headers. */
+export const PROTO_TCP = 6;
+export const PROTO_UDP = 17;
 const TCP_BYTES = 20;
-const UDP_BYTES = 8;
+export const UDP_BYTES = 8;
 const IPV6_BYTES = 40;
 /** IPv6 extension headers that may stand before the transport header. */
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
 const DESTINATION = 60;
+/** The option with the home address of a mobile node, and its bytes: type, length, address. RFC 6275 §6.3 */
+const HOME_ADDRESS = 201;
+const HOME_ADDRESS_BYTES = 18;
 /** More are not followed. */
 const EXTENSIONS_MAX = 8;
 
@@ -86,13 +90,14 @@ export class Flow {
     if (home && at + 24 <= frame.length) this.exDst = at + 8;
   }
 
-  /** The home address option (201). */
+  /** The home address option of a destination header. */
   #destination(frame: Uint8Array, at: number, length: number): void {
     const end = Math.min(at + length, frame.length);
     for (let option = at + 2; option + 1 < end; ) {
       const type = frame[option] as number;
       const size = type === 0 ? 1 : 2 + (frame[option + 1] as number);
-      if (type === 201 && size === 18 && option + size <= end) this.exSrc = option + 2;
+      if (type === HOME_ADDRESS && size === HOME_ADDRESS_BYTES && option + size <= end)
+        this.exSrc = option + 2;
       option += size;
     }
   }
@@ -103,6 +108,6 @@ function isExtension(next: number): boolean {
 }
 
 /** Big-endian; what a runt lacks is 0. */
-function u16(frame: Uint8Array, at: number): number {
+export function u16(frame: Uint8Array, at: number): number {
   return ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
 }

@@ -2,6 +2,7 @@ import type { Chain, Virtqueue } from '@virtkit/core';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
 import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
+import { ETH_IPV4, PROTO_UDP, UDP_BYTES, u16 } from './flow.ts';
 import { checksum, checksumFits, HDR, HDR_BYTES, HDR_BYTES_MAX, neededOffloads } from './header.ts';
 import { OFFLOAD } from './offload.ts';
 import { PACKET_MAX } from './transmit.ts';
@@ -9,6 +10,12 @@ import { PACKET_MAX } from './transmit.ts';
 /** Chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 const CHAINS_MAX = 1024;
 const DHCP_SERVER_PORT = 67;
+/** Frames of this many bytes and more are taken for no DHCP answer. QEMU: `work_around_broken_dhclient` */
+const DHCP_FRAME_LIMIT = 1500;
+/** Offsets in an Ethernet frame with an IPv4 header without options. */
+const TYPE_AT = 12;
+const PROTOCOL_AT = 23;
+const PORTS_AT = 34;
 /** What this card can say of a packet. */
 const RX_FLAGS = HDR_FLAG.NEEDS_CSUM | HDR_FLAG.DATA_VALID | HDR_FLAG.UDP_TUNNEL_CSUM;
 
@@ -286,12 +293,10 @@ export class Receiver {
 function isDhcpAnswer(meta: PacketMeta, frame: Uint8Array): boolean {
   return (
     (meta.flags & HDR_FLAG.NEEDS_CSUM) !== 0 &&
-    frame.length >= 42 &&
-    frame.length < 1500 &&
-    frame[12] === 0x08 &&
-    frame[13] === 0x00 &&
-    frame[23] === 17 &&
-    frame[34] === 0 &&
-    frame[35] === DHCP_SERVER_PORT
+    frame.length >= PORTS_AT + UDP_BYTES &&
+    frame.length < DHCP_FRAME_LIMIT &&
+    u16(frame, TYPE_AT) === ETH_IPV4 &&
+    frame[PROTOCOL_AT] === PROTO_UDP &&
+    u16(frame, PORTS_AT) === DHCP_SERVER_PORT
   );
 }

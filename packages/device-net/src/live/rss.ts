@@ -1,4 +1,4 @@
-import { Flow } from './flow.ts';
+import { Flow, PROTO_TCP, PROTO_UDP } from './flow.ts';
 import { Toeplitz } from './toeplitz.ts';
 
 /** Hash types, bits. Virtio 1.3 §5.1.6.4.3.1 */
@@ -71,16 +71,16 @@ export class Rss {
     const { ip, l4 } = this.#flow;
     const on = (type: number): boolean => (this.hashTypes & type) !== 0;
     if (ip === 4) {
-      if (l4 === 6 && on(HASH_TYPE.TCPv4)) return HASH_REPORT.TCPv4;
-      if (l4 === 17 && on(HASH_TYPE.UDPv4)) return HASH_REPORT.UDPv4;
+      if (l4 === PROTO_TCP && on(HASH_TYPE.TCPv4)) return HASH_REPORT.TCPv4;
+      if (l4 === PROTO_UDP && on(HASH_TYPE.UDPv4)) return HASH_REPORT.UDPv4;
       return on(HASH_TYPE.IPv4) ? HASH_REPORT.IPv4 : HASH_REPORT.NONE;
     }
     if (ip !== 6) return HASH_REPORT.NONE;
-    if (l4 === 6) {
+    if (l4 === PROTO_TCP) {
       if (on(HASH_TYPE.TCP_EX)) return HASH_REPORT.TCPv6_EX;
       if (on(HASH_TYPE.TCPv6)) return HASH_REPORT.TCPv6;
     }
-    if (l4 === 17) {
+    if (l4 === PROTO_UDP) {
       if (on(HASH_TYPE.UDP_EX)) return HASH_REPORT.UDPv6_EX;
       if (on(HASH_TYPE.UDPv6)) return HASH_REPORT.UDPv6;
     }

@@ -1,20 +1,10 @@
 import { type DeviceModel, type LiveDevice, MappedMemory } from '@virtkit/core';
 import { type BlkBackend, BlkDevice } from '@virtkit/device-blk';
 import { type NetBackend, NetDevice, type NetPort } from '@virtkit/device-net';
-import {
-  BlkWork,
-  type CableWorld,
-  CcwDriver,
-  ChannelMachine,
-  type DriverTransport,
-  GuestRam,
-  NET_DRIVER_FEATURES,
-  NetWork,
-  netFeatures,
-  PciBus,
-  PciModernDriver,
-  Random,
-} from '@virtkit/testing';
+import { CcwDriver, ChannelMachine, GuestRam, PciBus, PciModernDriver } from '@virtkit/testing';
+import { NET_DRIVER_FEATURES, netFeatures } from '@virtkit/testing/drivers';
+import { BlkWork, type CableWorld, NetWork, Random } from '@virtkit/testing/suite';
+import type { DriverTransport } from '@virtkit/testing/transports';
 import { CcwDevice, type CcwParts, ChannelSubsystem, s390Css, s390Flic } from '@virtkit/transport-ccw';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
 import {

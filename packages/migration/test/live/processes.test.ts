@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Random } from '@virtkit/testing';
+import { Random } from '@virtkit/testing/suite';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DISK_BYTES } from './small.ts';
 

@@ -1,5 +1,5 @@
 import type { RingAddresses } from '../ring/ring.ts';
-import { DriverError } from '../spec.ts';
+import { DriverError, ISR_CONFIG, ISR_QUEUE } from '../spec.ts';
 import { type DriverTransport, type Interrupts, type Reach, readBytes, writeBytes } from './transport.ts';
 
 /** A machine with a virtio-mmio slot, as the driver reaches it. */
@@ -87,7 +87,7 @@ abstract class MmioDriver {
     if (!this.host().irq) return { config: false, queues: [] };
     const isr = this.read(REGISTER.interruptStatus);
     this.write(REGISTER.interruptAck, isr);
-    return { config: (isr & 2) !== 0, queues: (isr & 1) !== 0 ? 'any' : [] };
+    return { config: (isr & ISR_CONFIG) !== 0, queues: (isr & ISR_QUEUE) !== 0 ? 'any' : [] };
   }
 
   protected features(count: number): bigint {

@@ -1,5 +1,5 @@
 import type { RingAddresses } from '../ring/ring.ts';
-import { DriverError, NO_VECTOR } from '../spec.ts';
+import { DriverError, ISR_CONFIG, ISR_QUEUE, NO_VECTOR } from '../spec.ts';
 import { MsixDriver, toInterrupts, vectorEach } from './msix.ts';
 import { PciFunctionDriver } from './pci-function.ts';
 import type { PciHost } from './pci-host.ts';
@@ -117,7 +117,7 @@ export class PciLegacyDriver implements DriverTransport {
     if (this.msix !== undefined) return toInterrupts(this.msix.take());
     if (!this.fn.host().intx(this.fn.slot)) return { config: false, queues: [] };
     const isr = this.#read(REGISTER.isr, 1);
-    return { config: (isr & 2) !== 0, queues: (isr & 1) !== 0 ? 'any' : [] };
+    return { config: (isr & ISR_CONFIG) !== 0, queues: (isr & ISR_QUEUE) !== 0 ? 'any' : [] };
   }
 
   #setVector(register: number, vector: number): void {

@@ -22,6 +22,12 @@ const TIC_LIMIT = 255;
 /** Most commands in a program. QEMU has no such limit: memory full of NOOPs is one program. */
 const COMMAND_LIMIT = 4096;
 
+/** Commands are below this address: of format 0 those of 24 bits, of format 1 those of 31 bits. */
+const LIMIT_FORMAT_0 = 1n << 24n;
+const LIMIT_FORMAT_1 = 1n << 31n;
+/** First byte of the sense data: the control unit does not know the command. */
+const SENSE_COMMAND_REJECT = 0x80;
+
 /** How a program goes on: the next command, or an end. */
 type Step = CommandEnding | 'next' | 'suspended';
 
@@ -106,7 +112,7 @@ function endProgram(sch: ProgramState, end: Step): void {
   scsw.ctrl |= STCTL.ALERT;
   if (end === 'command-reject') {
     scsw.dstat = DSTAT.UNIT_CHECK;
-    sch.senseData[0] = 0x80;
+    sch.senseData[0] = SENSE_COMMAND_REJECT;
   } else {
     scsw.cstat = CSTAT.PROG_CHECK;
   }
@@ -133,7 +139,8 @@ function runCommand(sch: ProgramState, run: Run): Step {
 /** The command at the program's address, if it is one. */
 function fetchCommand(sch: ProgramState): Ccw | undefined {
   const at = sch.channelProg;
-  if (at === 0n || (at & 7n) !== 0n || at >= (sch.ccwFmt1 ? 0x80000000n : 0x1000000n)) return undefined;
+  if (at === 0n || (at & 7n) !== 0n || at >= (sch.ccwFmt1 ? LIMIT_FORMAT_1 : LIMIT_FORMAT_0))
+    return undefined;
   const bytes = new Uint8Array(CCW_BYTES);
   if (!sch.memory.read(Number(at) as Gpa, bytes)) return undefined;
   const ccw = readCcw(bytes, sch.ccwFmt1);

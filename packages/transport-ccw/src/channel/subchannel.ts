@@ -31,6 +31,14 @@ export type SubchannelState = ValueOf<typeof subchannel>;
 
 /** Device number valid and enabled, or "not operational". */
 const OPERATIONAL = PMCW.DNV | PMCW.ENA;
+/** Where the parts of an IRB are that stand behind the SCSW: extended status, extended report, extended control. */
+const ESW = 12;
+const ERW = 16;
+const ECW = 32;
+/** The first word of the extended status as QEMU stores it: path 0 was used; and the same after a data or control check. */
+const LOGOUT = { PATH_USED: 0x00800000, CHECKED: 0x04804000 } as const;
+/** Extended report: sense bytes are in the extended control word. */
+const CONCURRENT_SENSE = 0x01000000;
 /** What MSCH can change in the flags. */
 const PROGRAM_FLAGS = PMCW.ISC | PMCW.ENA | PMCW.LM | PMCW.MME | PMCW.MP;
 const PROGRAM_CHARS = PMCW_CHARS.MBFC | PMCW_CHARS.CSENSE;
@@ -202,11 +210,11 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     if (this.statusPending) {
       const checked = (scsw.cstat & (CSTAT.DATA_CHECK | CSTAT.CHN_CTRL_CHECK | CSTAT.INTF_CTRL_CHECK)) !== 0;
       if (checked) flags |= SCSW_FLAGS.ESWF;
-      put32(target, 12, checked ? 0x04804000 : 0x00800000);
+      put32(target, ESW, checked ? LOGOUT.CHECKED : LOGOUT.PATH_USED);
       if ((scsw.dstat & DSTAT.UNIT_CHECK) !== 0 && (pmcw.chars & PMCW_CHARS.CSENSE) !== 0) {
         flags |= SCSW_FLAGS.ESWF | SCSW_FLAGS.ECTL;
-        put32(target, 16, 0x01000000 | (this.senseData.length << 8));
-        target.set(this.senseData, 32);
+        put32(target, ERW, CONCURRENT_SENSE | (this.senseData.length << 8));
+        target.set(this.senseData, ECW);
       }
     }
     writeScsw(target, 0, scsw, flags);

@@ -1,28 +1,30 @@
+import { VIRTIO_ID } from './virtio-ids.ts';
+
 /** Class, subclass and programming interface of what no class of PCI describes. QEMU: `PCI_CLASS_OTHERS`. */
 const OTHERS = 0x00ff00;
 
 /** QEMU's class code of each device type, by the number that Virtio 1.3 §5 gives the type. */
 const CLASS_CODES: Readonly<Record<number, number>> = {
   // network card: Ethernet controller
-  1: 0x020000,
+  [VIRTIO_ID.NET]: 0x020000,
   // block device: SCSI controller
-  2: 0x010000,
+  [VIRTIO_ID.BLK]: 0x010000,
   // console: communication controller, other
-  3: 0x078000,
+  [VIRTIO_ID.CONSOLE]: 0x078000,
   // SCSI host: SCSI controller
-  8: 0x010000,
+  [VIRTIO_ID.SCSI]: 0x010000,
   // 9P transport: a network controller of the first version of PCI's classes
-  9: 0x000200,
+  [VIRTIO_ID.P9]: 0x000200,
   // GPU: display controller, other
-  16: 0x038000,
+  [VIRTIO_ID.GPU]: 0x038000,
   // input device: input device controller, other
-  18: 0x098000,
+  [VIRTIO_ID.INPUT]: 0x098000,
   // socket device: communication controller, other
-  19: 0x078000,
+  [VIRTIO_ID.VSOCK]: 0x078000,
   // sound device: audio device
-  25: 0x040100,
+  [VIRTIO_ID.SOUND]: 0x040100,
   // file system device: mass storage controller, other
-  26: 0x018000,
+  [VIRTIO_ID.FS]: 0x018000,
 };
 
 /**

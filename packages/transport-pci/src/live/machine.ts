@@ -1,5 +1,6 @@
 import { HostError } from '@virtkit/core';
 import { compareVersion, DEFAULT_CHANGED } from '@virtkit/core/qemu';
+import { VIRTIO_ID } from './virtio-ids.ts';
 
 /**
  * What QEMU's machine types set for virtio over PCI, so that an old guest finds the device that it knows. Each property
@@ -39,13 +40,10 @@ export interface MachineProperties {
 /** Machine versions with which cards and disks have as many vectors as queues: those before fix the number. */
 const CARD_VECTORS_SINCE = '6.0';
 const DISK_VECTORS_SINCE = '2.12';
-
-const NETWORK_CARD = 1;
-const BLOCK_DEVICE = 2;
-const CONSOLE = 3;
-const ENTROPY_SOURCE = 4;
-const BALLOON = 5;
-const TRANSPORT_9P = 9;
+/** MSI-X vectors of a card before: for the configuration, one receive and one transmit queue. */
+const CARD_VECTORS_BEFORE = 3;
+/** MSI-X vectors of a disk before: for the configuration and one queue. */
+const DISK_VECTORS_BEFORE = 2;
 
 /**
  * The properties of a machine type: `7.2`, `pc-q35-7.2`, or nothing for QEMU 7.2's own.
@@ -73,10 +71,10 @@ export function machineProperties(machine = '7.2'): MachineProperties {
     express: since(DEFAULT_CHANGED['x-disable-pcie']),
     withoutAnyLayout: since(DEFAULT_CHANGED.any_layout)
       ? []
-      : [BLOCK_DEVICE, CONSOLE, ENTROPY_SOURCE, BALLOON, TRANSPORT_9P],
+      : [VIRTIO_ID.BLK, VIRTIO_ID.CONSOLE, VIRTIO_ID.RNG, VIRTIO_ID.BALLOON, VIRTIO_ID.P9],
     vectors: {
-      ...(!since(CARD_VECTORS_SINCE) && { [NETWORK_CARD]: 3 }),
-      ...(!since(DISK_VECTORS_SINCE) && { [BLOCK_DEVICE]: 2 }),
+      ...(!since(CARD_VECTORS_SINCE) && { [VIRTIO_ID.NET]: CARD_VECTORS_BEFORE }),
+      ...(!since(DISK_VECTORS_SINCE) && { [VIRTIO_ID.BLK]: DISK_VECTORS_BEFORE }),
     },
   };
 }

@@ -1,7 +1,9 @@
 import { type DeviceModel, HostError, type LiveOptions } from '@virtkit/core';
+import { DEVICE_ID_MODERN, VIRTIO_VENDOR } from '../pci-ids.ts';
 import type { Bar } from './bars.ts';
 import { type MachineProperties, machineProperties } from './machine.ts';
 import type { SendMessage } from './msix.ts';
+import { VIRTIO_ID } from './virtio-ids.ts';
 
 /**
  * Which drivers find their interface. `transitional`: old and new ones; `legacy`: old ones, as with QEMU's
@@ -60,18 +62,16 @@ export interface PciIds {
   readonly subsystem?: number;
 }
 
-const VENDOR = 0x1af4;
-const MODERN_DEVICES = 0x1040;
 const MODERN_SUBSYSTEM = 0x1100;
 /** Virtio 1.3 §4.1.2.1: device type → transitional PCI device id. */
 const TRANSITIONAL: Readonly<Record<number, number>> = {
-  1: 0x1000,
-  2: 0x1001,
-  5: 0x1002,
-  3: 0x1003,
-  8: 0x1004,
-  4: 0x1005,
-  9: 0x1009,
+  [VIRTIO_ID.NET]: 0x1000,
+  [VIRTIO_ID.BLK]: 0x1001,
+  [VIRTIO_ID.BALLOON]: 0x1002,
+  [VIRTIO_ID.CONSOLE]: 0x1003,
+  [VIRTIO_ID.SCSI]: 0x1004,
+  [VIRTIO_ID.RNG]: 0x1005,
+  [VIRTIO_ID.P9]: 0x1009,
 };
 const MAX_VECTORS = 2048;
 const CLASS_CODE_MAX = 0xffffff;
@@ -134,12 +134,12 @@ function idsOf(model: DeviceModel, mode: PciMode, given: PciIds): Required<PciId
     throw new HostError(`${model.layer.name}: no PCI device id for mode '${mode}'; give one in ids.device`);
   const modern = mode === 'modern';
   return {
-    vendor: given.vendor ?? VENDOR,
+    vendor: given.vendor ?? VIRTIO_VENDOR,
     device,
     // Virtio 1.3 §4.1.2.1 SHOULD: revision 1 or higher
     // Virtio 1.3 §4.1.2.3 MUST: revision 0 of transitional devices
     revision: given.revision ?? (modern ? 1 : 0),
-    subsystemVendor: given.subsystemVendor ?? VENDOR,
+    subsystemVendor: given.subsystemVendor ?? VIRTIO_VENDOR,
     // Virtio 1.3 §4.1.2.1 SHOULD: subsystem 0x40 or higher
     // Virtio 1.3 §4.1.2.3 MUST: the subsystem of transitional devices is the device type
     subsystem: given.subsystem ?? (modern ? MODERN_SUBSYSTEM : (virtioId ?? 0)),
@@ -149,5 +149,5 @@ function idsOf(model: DeviceModel, mode: PciMode, given: PciIds): Required<PciId
 function deviceOf(virtioId: number | undefined, mode: PciMode): number | undefined {
   if (virtioId === undefined) return undefined;
   // Virtio 1.3 §4.1.2.1 MUST: 0x1040 plus the device type, or a transitional id
-  return mode === 'modern' ? MODERN_DEVICES + virtioId : TRANSITIONAL[virtioId];
+  return mode === 'modern' ? DEVICE_ID_MODERN + virtioId : TRANSITIONAL[virtioId];
 }
