@@ -5,7 +5,7 @@ import { pciByte } from '../pci-byte.ts';
 export const stateMessages = (types: readonly DeviceType[]): readonly MessageRule[] => [
   {
     pattern:
-      /get_pci_config_device: Bad config data: i=(0x[0-9a-f]+) read: ([0-9a-f]+) device: ([0-9a-f]+) cmask: ([0-9a-f]+) wmask: ([0-9a-f]+) w1cmask: ?([0-9a-f]+)/i,
+      /\w+: Bad config data: i=(0x[0-9a-f]+) read: ([0-9a-f]+) device: ([0-9a-f]+) cmask: ([0-9a-f]+) wmask: ([0-9a-f]+) w1cmask: ?([0-9a-f]+)/i,
     explain: (match) => {
       const at = Number(group(match, 1));
       const [read, device] = [group(match, 2), group(match, 3)];

@@ -87,7 +87,7 @@ export const streamMessages: readonly MessageRule[] = [
     }),
   },
   {
-    pattern: /Capability (\S+) is (on|off), but received capability is (on|off)/,
+    pattern: /Capability (\S+) is (\w+), but received capability is (\w+)/,
     explain: (match) => ({
       code: 'capability',
       role: 'cause',
@@ -236,7 +236,7 @@ export const streamMessages: readonly MessageRule[] = [
     }),
   },
   {
-    pattern: /(?:load of migration failed|error while loading state section id \d+\([^)]*\)): ?(.*)/,
+    pattern: /(?:load of migration failed|error while loading state section id \d+\([^)]*\)):? ?(.*)/,
     explain: (match) => ({
       code: 'failed',
       role: 'context',

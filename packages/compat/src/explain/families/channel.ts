@@ -15,9 +15,9 @@ export const channelFamilies: readonly Family[] = [
   {
     code: 'connect',
     pattern:
-      /unable to connect to server at '(?<server>[^']+)': (?<error>.+)|Failed to connect (?:to|socket)[: ]+'?(?<address>[^']+?)'?: (?<error2>.+)|(?:Unable to|Cannot) (?:connect|resolve)[^:]*:? ?(?<name>.*)|[Cc]annot recv data: (?<error3>.+)|No route to host|Connection (?:refused|timed out)|address resolution failed for (?<host>\S+): (?<error4>.+)|Name or service not known|Temporary failure in name resolution|Host key verification failed|Permission denied \(publickey/,
+      /unable to connect to server at '(?<server>[^']+)': (?<error>.+)|Failed to connect (?:to|socket)[: ]+'?(?<address>[^']+?)'?: (?<error2>.+)|(?:Unable to|Cannot) (?:connect|resolve)[^:]*:? ?(?<name>.*)|Failed to connect to '(?<address2>[^']+)'|[Cc]annot recv data: (?<error3>.+)|No route to host|Connection (?:refused|timed out)|address resolution failed for (?<host>\S+): (?<error4>.+)|Name or service not known|Temporary failure in name resolution|Host key verification failed|Permission denied \(publickey/,
     meaning:
-      'The source cannot reach the destination ({server}{address}{name}{host}: {error}{error2}{error3}{error4}). Nothing of the VM was moved; it goes on running at the source.',
+      'The source cannot reach the destination ({server}{address}{address2}{name}{host}: {error}{error2}{error3}{error4}). Nothing of the VM was moved; it goes on running at the source.',
     advice: [
       'Open the ports between the hosts (libvirt: 16509, 16514 or ssh, and 49152 to 49215 for the data; Proxmox: 22 and 60000 to 60050), and see that each host resolves the name of the other to an address of the migration network.',
     ],
@@ -26,7 +26,7 @@ export const channelFamilies: readonly Family[] = [
     code: 'connection-lost',
     role: 'consequence',
     pattern:
-      /Unable to (?:write to|read from) (?:socket|fd|command|file|monitor)(?:: (?<error>.+))?|socket_writev_buffer|Connection reset by peer|Broken pipe|Channel error(?:: (?<error2>.+))?|Error on socket|Cannot (?:read from|write to) TLS channel|job '(?<job>[^']+)' failed due to I\/O error|End of file (?:from qemu monitor|while reading data)|An IO error has occurred|Lost connection to|connection (?:closed|lost) (?:due|unexpectedly)|client socket is closed|failed to read .{0,40}from .{0,20}socket/,
+      /Unable to (?:write to|read from) (?:socket|fd|command|file|monitor)(?:: (?<error>.+))?|socket_writev_buffer|Connection reset by peer|Broken pipe|Channel error(?:: (?<error2>.+))?|Error on socket|Cannot (?:read from|write to) TLS channel|job '(?<job>[^']+)' failed due to I\/O error|End of file (?:from qemu monitor|while reading data)|Error while processing monitor IO|An IO error has occurred|Lost connection to|connection (?:closed|lost) (?:due|unexpectedly)|client socket is closed|failed to read .{0,40}from .{0,20}socket/,
     meaning:
       'The connection between the two sides broke ({error}{error2}). Mostly the other QEMU has ended because it refused the state: then its log has the reason, not this one.',
     advice: [
@@ -104,7 +104,7 @@ export const channelFamilies: readonly Family[] = [
     code: 'socket',
     broad: true,
     pattern:
-      /[Ss]ocket|SOCKET|[Aa]ddress family|getaddrinfo|getnameinfo|listen|port|fd\b|FD|file descriptor|Unable to (?:open|close|seek|dup|accept|shutdown)/,
+      /[Ss]ocket|SOCKET|peer credentials|notification bounds|convert to a number|error parsing|trailing characters|host not specified|no path specified|IPv[46]|KEEPALIVE|cid '|[Cc]hannel|Requested|[Aa]ddress family|getaddrinfo|getnameinfo|listen|port|fd\b|FD|file descriptor|Unable to (?:open|close|seek|dup|accept|shutdown)/,
     role: 'consequence',
     meaning: 'A connection or file of QEMU failed; the operating system says why in the line.',
     advice: [

@@ -17,7 +17,7 @@ export const hostFamilies: readonly Family[] = [
   {
     code: 'tsc',
     pattern:
-      /TSC frequency mismatch between VM \((?<vm>[\d ]+kHz)\) and host \((?<host>[\d ]+kHz)\)|Requested TSC frequency (?<hz>\d+) Hz is outside tolerance range|[Tt]arget TSC (?:frequency|mode)/,
+      /TSC frequency mismatch between VM \((?<vm>[\d ]+kHz)\) and host \((?<host>[\d ]+kHz)\)|Requested TSC frequency (?<hz>\d+) Hz is outside tolerance range|[Tt]arget TSC (?:frequency|mode)|Mismatch between user-specified TSC frequency and migrated TSC frequency|'tsc-frequency=' has to be specified/,
     meaning:
       "The guest's time stamp counter runs at {vm}{hz}, the destination's at {host}, and the destination cannot scale it.",
     advice: [
@@ -27,7 +27,7 @@ export const hostFamilies: readonly Family[] = [
   {
     code: 'kvm-state',
     pattern:
-      /[Pp]utting registers after init: (?<error>.+)|Failed to (?:set|put|get) (?<what>(?:special |KVM type )?registers|XSAVE|xcrs?|vcpu events|debug ?regs|nested state|MSRs?|FPU|CPUID[^:]*)|kvm_(?:put|set|arch_put)_\w+: (?<call>.+)|kvm_set_user_memory_region: (?<region>.+)|(?:Invalid|Unsupported) nested state size|Nested state size (?<size>\d+)/i,
+      /[Pp]utting registers after init: (?<error>.+)|Failed to (?:set|put|get) (?<what>(?:special |general purpose |debug |KVM type )?registers|XSAVE|XCRs?|vcpu events|debug ?regs|nested state|(?:TSC deadline |feature control )?MSRs?|FPU|APIC|MP state|Xen state|CPUID[^:]*)|(?:Putting|Restoring) re[gs]isters|kvm_(?:put|set|arch_put)_\w+: (?<call>.+)|kvm_set_user_memory_region: (?<region>.+)|(?:Invalid|Unsupported) nested state size|Nested state size (?<size>\d+)/i,
     meaning:
       'KVM at the destination refuses the state of a virtual processor ({error}{what}{call}{region}{size}): processor, kernel or nested virtualization differ from the source.',
     advice: [
@@ -56,6 +56,16 @@ export const hostFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'nested',
+    pattern:
+      /nested state (?:size|format|when)|(?:save|load) nested state|nested state .{0,40}(?:invalid|too)/,
+    meaning:
+      'The guest runs guests of its own (nested virtualization), and the kernel of this host cannot take over their state.',
+    advice: [
+      'Use the same kernel on both hosts, with nested virtualization switched on (kvm_intel or kvm_amd nested=1); or switch it off for the VM (no vmx or svm) and start it anew.',
+    ],
+  },
+  {
     code: 'interrupt-controller',
     broad: true,
     pattern:
@@ -67,7 +77,8 @@ export const hostFamilies: readonly Family[] = [
   {
     code: 'clock',
     broad: true,
-    pattern: /KVM_(?:SET|GET)_CLOCK|kvm-?clock|KVM_KVMCLOCK_CTRL|KVM_(?:SET|GET)_TSC/,
+    pattern:
+      /[Gg]uest clock|TOD clock|s390_init_tod|KVM_(?:SET|GET)_CLOCK|kvm-?clock|KVM_KVMCLOCK_CTRL|KVM_(?:SET|GET)_TSC/,
     meaning: "KVM at this host cannot set the guest's clock.",
     advice: ['Use kernels of the same level on both hosts.'],
   },
@@ -75,7 +86,7 @@ export const hostFamilies: readonly Family[] = [
     code: 'kvm-host',
     broad: true,
     pattern:
-      /(?<what>KVM_\w+|kvm_\w+)(?:\(\))? (?:failed|error)|kvm_init_vcpu|(?:KVM|kvm|kernel) (?:does ?n[o']t|is not|lacks|doesn't) (?:support|allow|implement)|not supported by (?:KVM|this kernel|host kernel)|[Kk]VM (?:version too old|exit)|Host kernel setup problem|failed to enable KVM_CAP_(?<cap>\w+)|KVM: (?:injection failed|Failed)|Hyper-V|hv-\w+|ignore_msrs|MCE|[Ss]GX|SEV|TDX|xsave|XFD|PMU|dirty.ring|dirty-ring|KVM dirty/,
+      /KVM|\bkvm\b|MSR|virtual msr|memory \(0x|(?:lock detection|payload|vmexit|event) cap|irqchip|IRQ mode|APIC|RAPL|vp_index|XCOMP|prctl|ARCH_REQ|memory attribute|TOD clock|[Hh]ardware memory error|registers|host max|(?<what>KVM_\w+|kvm_\w+)(?:\(\))? (?:failed|error)|kvm_init_vcpu|(?:KVM|kvm|kernel) (?:does ?n[o']t|is not|lacks|doesn't) (?:support|allow|implement)|not supported by (?:KVM|this kernel|host kernel)|[Kk]VM (?:version too old|exit)|Host kernel setup problem|failed to enable KVM_CAP_(?<cap>\w+)|KVM: (?:injection failed|Failed)|Hyper-V|hv-\w+|ignore_msrs|MCE|[Ss]GX|SEV|TDX|xsave|XFD|PMU|dirty.ring|dirty-ring|KVM dirty/,
     meaning:
       'KVM of this host cannot do what the command line asks for, or failed at it ({what}{cap}). It is the host, not the stream.',
     advice: [

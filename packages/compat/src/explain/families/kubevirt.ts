@@ -54,7 +54,7 @@ export const kubevirtFamilies: readonly Family[] = [
     code: 'kubevirt-target',
     role: 'consequence',
     pattern:
-      /target (?:attachment )?pod (?:\S+ )?(?:shutdown|disappeared|is down|was removed|not found)|[Tt]arget pod is down|target pod (?:shutdown|disappearing)|source node reported migration failed|reported migration failed|domain was never observed on the ta?rget|migrated to (?:an )?unknown host|domain is not active on target|syncing migration target failed: (?<error>.+)|migration failed, completed|Failed to (?:sync|signal|update target)|failed to (?:adjust resources|configure vmi network|mount hotplug|handle (?:post sync )?migration proxy)[^:]*: (?<error2>.+)/,
+      /target (?:attachment )?pod (?:\S+ )?(?:shutdown|disappeared|is down|was removed|not found)|[Tt]arget pod is down|target pod (?:shutdown|disappearing)|source node reported migration failed|reported migration failed|domain was never observed on the tar?get|migrated to (?:an )?unknown host|domain is not active on target|syncing migration target failed: (?<error>.+)|migration failed, completed|Failed to (?:sync|signal|update target)|failed to (?:adjust resources|configure vmi network|mount hotplug|handle (?:post sync )?migration proxy)[^:]*: (?<error2>.+)/,
     meaning: 'The target pod ended while the VM was being moved ({error}{error2}). Why is in its log.',
     advice: [
       "kubectl logs of the target's virt-launcher pod, container compute (with --previous, or from the log store: the pod is gone): its lines of qemu-kvm have the reason. Paste them here.",
@@ -64,7 +64,7 @@ export const kubevirtFamilies: readonly Family[] = [
     code: 'kubevirt-failed',
     role: 'consequence',
     pattern:
-      /VirtualMachineInstance migration uid (?<uid>\S+) failed\. ?reason: ?(?<why>.*)|[Ll]ive migration failed(?<why2>.*)|error encountered during MigrateToURI3(?<why3>.*)|[Ff]ailed to migrate vmi|[Mm]igration failed (?:because|due|vmi)(?<why4>.*)|migration job already executed|[Mm]igration (?:target )?pod was removed|failed to (?:create|render|start) .{0,30}(?:target|migration)[^:]*: (?<why5>.+)/,
+      /VirtualMachineInstance migration uid (?<uid>\S+) failed\. ?reason: ?(?<why>.*)|[Ll]ive migration failed(?<why2>.*)|error encountered during MigrateToURI3(?<why3>.*)|[Ff]ailed to migrate vmi|error encountered (?:during preparing domain|while generating migration parameters)|[Uu]nable to migrate vmi because|migration job \S+ already executed|failed to start post(?:-| ?)(?:copy )?migration|aborting migration: |migration monitor failed|failed to cancel migration|abort timed out|[Mm]igration failed (?:because|due|vmi)(?<why4>.*)|migration job already executed|[Mm]igration (?:target )?pod was removed|failed to (?:create|render|start) .{0,30}(?:target|migration)[^:]*: (?<why5>.+)/,
     meaning: 'KubeVirt only says that the migration failed: {why}{why2}{why3}{why4}{why5}',
     advice: [
       "Look into the log of the target's virt-launcher pod, container compute: its lines of qemu-kvm have the reason (kubectl logs, or the log store: the pod is gone). Paste them here.",
@@ -74,7 +74,7 @@ export const kubevirtFamilies: readonly Family[] = [
     code: 'kubevirt-busy',
     role: 'consequence',
     pattern:
-      /another migration job is (?:in progress|running)|migration backoff|backoff migrating|abort already|cannot migrate VMI until|utility volumes|[Mm]igration is waiting|migrationState is ready|taken over by another migration|more than one KubeVirt|More than one KubeVirt|Signaled migration/,
+      /another migration job is (?:in progress|running)|migration backoff|backoff migrating|abort already|cannot migrate VMI until|utility volumes|[Mm]igration is waiting|migrationState is ready|taken over by another migration|migration state (?:was )?cleared|because another job is in progress|more than one KubeVirt|More than one KubeVirt|Signaled migration/,
     meaning:
       'KubeVirt waits: another migration, a back-up or an attached volume of this VM is not done, or it waits after a failure before it tries again.',
     advice: [
@@ -85,7 +85,7 @@ export const kubevirtFamilies: readonly Family[] = [
     code: 'kubevirt-proxy',
     role: 'consequence',
     pattern:
-      /unable to create outbound leg of proxy|proxy unix socket listener returned error|error encountered copying data|migration connections during virt-handler shutdown|waiting for target (?:node )?to publish migration ports|unix socket for proxy/,
+      /unable to create outbound leg of proxy|proxy unix socket listener returned error|error encountered copying data|migration connections during virt-handler shutdown|waiting for target (?:node )?to publish migration ports|unix socket for proxy|ownership on migration|migration sockets directory/,
     meaning:
       'The connection between the virt-handlers of the two nodes, through which the VM is moved, broke or was not made.',
     advice: [

@@ -34,7 +34,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'save-image',
     pattern:
-      /save image (?:is )?(?:incomplete|corrupt)|failed to read (?:qemu )?(?:header|XML|metadata)|image magic is incorrect|image version is not supported \((?<version>\d+ > \d+)\)|invalid (?:compressed save format|header data length)[: ]*(?<value>-?\d+)|unsupported save image format|[Cc]ompression program for (?<format>\S+) image format|Invalid (?<format2>\S+) image format specified|cannot remove corrupt file|failed to write (?:cookie|domain xml|header|padding) to|Failed to save status on vm/,
+      /save image (?:is )?(?:incomplete|corrupt)|failed to read (?:qemu )?(?:header|XML|metadata)|image magic is incorrect|image version is not supported \((?<version>\d+ > \d+)\)|[Ii]nvalid (?:compressed save format|header data length)[: ]*(?<value>-?\d+)|unsupported save image format|[Cc]ompression program for (?<format>\S+) image format|Invalid (?<format2>\S+) image format specified|cannot remove corrupt file|failed to write (?:cookie|domain xml|header|padding) to|Failed to save status on vm/,
     meaning:
       'The save file cannot be read or written by this libvirt: it is unfinished, of a newer libvirt ({version}{value}), or packed with {format}{format2}, which is not installed here.',
     advice: [
@@ -83,7 +83,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'job-failed',
     pattern:
-      /job '(?<job>[^']+)' (?:unexpectedly failed|failed: (?<error>.+)|is not active)|(?:migration job|migration out job|migration in job): (?:unexpectedly failed|(?<error2>.+))|[Uu]nable to execute QEMU command '(?<command>[^']+)'(?:: (?<error3>.+))?|operation failed: migration|failed to resume|Failed to resume guest|qemu unexpectedly closed the monitor|process exited while connecting to monitor|QEMU unexpectedly closed the monitor|[Pp]rocess exited prior to exec/,
+      /job '(?<job>[^']+)' (?:unexpectedly failed|failed: (?<error>.+)|is not active)|(?:migration job|migration out job|migration in job): (?:unexpectedly failed|(?<error2>.+))|[Uu]nable to execute QEMU command '(?<command>[^']+)'(?:: (?<error3>.+))?|operation failed: migration|failed to resume|migration failed\. Message from|Could not refresh migration statistics|failed to close intermediate pipe|Unable to (?:stop NBD server|set FD \d+ blocking)|connection which controls migration|being actively monitored|Failed to resume guest|qemu unexpectedly closed the monitor|process exited while connecting to monitor|QEMU unexpectedly closed the monitor|[Pp]rocess exited prior to exec/,
     role: 'consequence',
     meaning: "libvirt only says that it failed ({error}{error2}{error3}); the reason is in QEMU's own log.",
     advice: [
@@ -93,7 +93,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'libvirt-param',
     pattern:
-      /(?:unknown|invalid value '[^']*' for|missing value for) migration parameter|migration parameter '[^']+' must|Type mismatch for '[^']+' migration parameter|Migration option '(?<option>[^']+)' is not supported by QEMU|(?:Unsupported c|C)ompression method '(?<method>[^']+)'|parameter '+(?<parameter>[\w.]+)'+ (?:is )?not supported|argument unsupported: (?<argument>.+)|bandwidth must be less|unexpected migration schema|unsupported flags|malformed.{0,20}tlsPort|invalid tlsPort/,
+      /(?:unknown|invalid value '[^']*' for|missing value for) migration parameter|migration parameter '[^']+' must|Type mismatch for '[^']+' migration parameter|Migration option '(?<option>[^']+)' is not supported by QEMU|(?:Unsupported c|C)ompression method '(?<method>[^']+)'|parameter '+(?<parameter>[\w.]+)'+ (?:is )?not supported|argument unsupported: (?<argument>.+)|bandwidth must be less|unexpected migration schema|unsupported flags|malformed.{0,20}tlsPort|invalid tlsPort|[Nn]o URI scheme specified|URI with tcp scheme|[Uu]nsupported scheme|missing (?:host|scheme) in migration URI|Malformed nbd port|unknown graphics type/,
     meaning:
       'The program above asked libvirt for a migration option that this libvirt or QEMU does not have ({option}{method}{parameter}{argument}).',
     advice: [

@@ -42,7 +42,7 @@ export const ramFamilies: readonly Family[] = [
     code: 'postcopy',
     broad: true,
     pattern:
-      /[Pp]ostcopy|POSTCOPY|post-copy|MIG_RP|\bRP\b|return.path|RETURN_PATH|Req_Page|[Ss]ibling indicated error|CMD_PACKAGED|CMD_PING|packaged state|Misaligned page request|[Rr]equest overrun|migrate(?:-| )(?:pause|recover)|Migrate recover|resume_ack|illegal resume|RECV_BITMAP|ramblock '[^']*' end mark|switchover ack|SWITCHOVER|[Ss]witchover|munlockall|(?:Failed to|Cannot) map (?:postcopy|large zero|test area)|full userfault|shared fault|Failed to (?:wake|resolve)|handshake|send rp message|Failed reading data for message|Received (?:invalid message|'[^']*' message)/,
+      /[Pp]ostcopy|POSTCOPY|post-copy|MIG_RP|\bRP\b|return.path|RETURN_PATH|Req_Page|[Ss]ibling indicated error|CMD_PACKAGED|CMD_PING|packaged state|Misaligned page request|[Rr]equest overrun|migrate(?:-| )(?:pause|recover)|Migrate recover|resume_ack|illegal resume|RECV_BITMAP|ramblock '[^']*' end mark|switchover ack|SWITCHOVER|[Ss]witchover|munlockall|(?:Failed to|Cannot) map (?:postcopy|large zero|test area)|full userfault|shared fault|Failed to (?:wake|resolve)|handshake|send rp message|Failed reading data for message|req_pages|copy host|zero host|incrementing failed|allow to continue|read\(\) failed|[Ff]ailed:? features|Received (?:invalid message|'[^']*' message)/,
     meaning:
       'Postcopy, or the way back from the destination to the source, failed. If the VM had already started at the destination, its memory is in two halves.',
     advice: [
@@ -66,7 +66,7 @@ export const ramFamilies: readonly Family[] = [
     code: 'ram-discard',
     broad: true,
     pattern:
-      /RAM [Dd]iscard|[Dd]iscard RAM|RAM discard|discarding RAM|madvise|fallocate|remap RAM|[Mm]emory (?:region|backend|device)|memdev|memory-backend|mem-path|hugepage|page size|ram block|RAM block|ramblock|ram_block|qemu_ram|RAMBlock|userfault|guest memory|guest RAM|RAM/,
+      /RAM ?[Dd]iscard|RamDiscard|[Dd]iscard RAM|RAM discard|discarding RAM|madvise|fallocate|remap RAM|[Mm]emory (?:region|backend|device)|memdev|memory-backend|mem-path|hugepage|page size|ram block|RAM block|ramblock|ram_block|qemu_ram|RAMBlock|userfault|guest memory|guest RAM|RAM|backing store|[Uu]naligned|MADVISE|mlock|memory range|remap addr|multiples of|plugged ranges|THP|cannot be changed|preallocation|host: \S+ from|zero host/,
     meaning: 'A block of guest memory cannot be set up, given back or found on this host.',
     advice: [
       'Use the same memory back ends (size, share, huge pages, preallocation) on both sides, with enough free memory on this host.',

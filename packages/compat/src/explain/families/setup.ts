@@ -5,9 +5,9 @@ export const setupFamilies: readonly Family[] = [
   {
     code: 'blocked',
     pattern:
-      /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<device3>[\w:.-]+) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)/,
+      /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<device3>[\w:.-]+) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)|(?<reason5>protected VMs|virgl is|SEV|SGX|TDX)\b.{0,20} not (?:yet )?migrate?able/,
     meaning:
-      'Something of the VM cannot be moved while it runs: {device}{device2}{device3}{reason}{reason2}{reason3}{reason4}. QEMU refuses before anything is sent; the VM runs on at the source.',
+      'Something of the VM cannot be moved while it runs: {device}{device2}{device3}{reason}{reason2}{reason3}{reason4}{reason5}. QEMU refuses before anything is sent; the VM runs on at the source.',
     advice: [
       'Take that device out of the VM (hot-unplug it, eject the media, unmount the 9p or virtiofs share), then migrate; or shut the VM down and move it cold.',
     ],
@@ -27,7 +27,7 @@ export const setupFamilies: readonly Family[] = [
     code: 'vfio',
     broad: true,
     pattern:
-      /\bvfio|VFIO|iommufd|IOMMU (?:group|container)|migration data|device state (?:packet|buffer)|queuing state buffer|load state buffer|load config state|save_complete|pre-copy|precopy/,
+      /\bvfio|VFIO|state flush|operation cancelled|iommufd|IOMMU (?:group|container)|[Ff]ailed (?:setting|resetting|to set|loading|to load|to save|to query) (?:device|state|buffer|migration)|[Dd]evice (?:in error|config|state)|[Rr]ecover state|[Uu]nknown tag|EOS not found|DMA (?:logging|window)|[Ii]nvalid device state|save setup failed|state buffer|packet (?:has|index|too short)|slow path|\bgroup (?:ID )?\d+|container|size overflow|dirty tracking|region\d+|unaligned region|migration data|device state (?:packet|buffer)|queuing state buffer|load state buffer|load config state|save_complete|pre-copy|precopy/,
     meaning: 'A device that is passed through (VFIO) could not be set up or moved.',
     advice: ['Detach the device before the migration, and attach one at the destination after it.'],
   },
@@ -63,6 +63,33 @@ export const setupFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'post-load',
+    pattern:
+      /(?<stage>post load|pre load) hook failed for: '?(?<vmsd>[^',]+)'?|(?:pre|post)-save (?:for (?<vmsd2>\S+) )?failed/,
+    meaning:
+      'The state of "{vmsd}{vmsd2}" was read, but it does not fit the device at the destination (or could not be prepared at the source). What does not fit stands in the line before.',
+    advice: [
+      'Compare that device on both sides: properties, machine type, back end; virtkit check FILE --target … compares all of them.',
+    ],
+  },
+  {
+    code: 'stream-end',
+    pattern:
+      /(?:Failed to (?:read|load)|Unable to read|Read) (?:instance\/version ID|section ID|ID string for section|VM process command|section footer)|Section footer error|loadvm failed|[Uu]nexpected end-of-file|received with bad length|invalid payload length|Failed to load (?:section ID|VM process command)/,
+    role: 'consequence',
+    meaning:
+      'The stream ended or became unreadable between two sections: the other side stopped sending, or the section before it was read with another length.',
+    advice: [
+      'Look into the log of the source for why it stopped; if it did not, check a file with virtkit verify FILE, and compare machine type and devices of both sides.',
+    ],
+  },
+  {
+    code: 'uuid',
+    pattern: /UUID is received (?<received>\S+), but local uuid isn't set/,
+    meaning: 'The stream is of the VM {received}, and the destination was started without a UUID.',
+    advice: ['Start the destination with -uuid {received}, or switch validate-uuid off.'],
+  },
+  {
     code: 'dbus-vmstate',
     pattern:
       /dbus-?vmstate|VMState Id|Failed to (?:call|connect) .{0,40}(?:DBus|D-Bus|dbus)|vmstate\.size|backend .{0,20}vmstate|Error while (?:loading|saving|reading|writing) .{0,20}D-?Bus/i,
@@ -86,5 +113,21 @@ export const setupFamilies: readonly Family[] = [
     pattern: /COLO|colo\b|colo[-_ ]|replication module/,
     meaning: 'COLO (two VMs in step) is not set up on one of the sides.',
     advice: ['Switch the capability x-colo off on both sides; COLO is no ordinary migration.'],
+  },
+  {
+    code: 'vmstate',
+    broad: true,
+    pattern:
+      /failed to (?:load|save) |^put failed|[Mm]igration completion|write tracking|pause (?:source|destination) migration|stop the VM|migration_stop_vm|migration_maybe_pause|resume_prepare|preempt channel|unknown channel magic|'uri' (?:or|and) 'channels'|Error allocating|ramstate|ram_\w+ (?:failed|unexpected)|incorrect state|failed to read page|storage_attributes|[Ss]torage (?:attributes?|keys?)|_KEYS|get_keys|cmma|skeys|global state|[Pp]artial (?:read|write)|allocate (?:page )?cache|truncate migration|packaged data|partially unplugged|^\S+ (?:failed|unexpected error)$|write_tracking|allocate memory|given address|[Ss]etting env|cmd\.exe/,
+    meaning: 'A step of the migration failed, before or after the state of the devices.',
+    advice: ['Look at the other messages and at the log of the other side: this one does not say why.'],
+  },
+  {
+    code: 'dbus-vmstate',
+    broad: true,
+    pattern:
+      /: Failed to (?:Load|Save|restore Id|create proxy|find proxy|get proxies|(?:read from|write to|close) stream)|Short read/,
+    meaning: 'The state of a helper program beside QEMU (dbus-vmstate) could not be moved.',
+    advice: ['Start the same helper programs with the same ids on both sides before the migration.'],
   },
 ];

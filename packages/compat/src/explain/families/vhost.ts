@@ -23,6 +23,16 @@ export const vhostFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'vhost',
+    broad: true,
+    pattern:
+      /[Vv]host|vdpa|virtqueue|vring|svq|SVQ|notifier|msg (?:type|size)|[Rr]eceived (?:unexpected|bad) m|Truncated message|CHECK_DEVICE_STATE|[Bb]ack-end|state transfer|(?:send|receive|read) state|[Ss]hared memory mapping|Shared Memory|iotlb|IOTLB|chardev|vq\[\d+\]|session id|busyloop|eventfd|Region caches|Overlapping but not coherent|ring \d+|iova|used_iova|queue|Primary device|primary_device|[Ff]allback|slave|region for fault|Bad offset\/len|a mapping \(|vq device region|[Cc]annot (?:map region|set device address|suspend)|device features|IOVA tree|target AS|map ram|rounded to|translated address|ring failure|inject irq|memory boundaries|status to \d|[Cc]onfig space|Reconnecting|permission to perform|Feature bits not defined|interrupt type|indicator/,
+    meaning: 'A back end of a device outside of QEMU (vhost, vhost-user, vDPA), or a queue to it, failed.',
+    advice: [
+      'See that the back end runs on this host with the same socket, queues and features as on the source, then migrate again.',
+    ],
+  },
+  {
     code: 'backend-queues',
     pattern:
       /multiqueue|queue ?pairs?|queues? (?:of backend|exceeds)|Invalid number of queue|invalid queue-size|num-queues|[rt]x_queue_size|virtqueue_size|number of (?:virtqueues|queues)/,
@@ -35,7 +45,7 @@ export const vhostFamilies: readonly Family[] = [
   {
     code: 'tap',
     pattern:
-      /TUNSETOFFLOAD|TUNSETIFF|TUNGET\w+|TUNSET\w+|vnet_hdr|VNET_HDR|vhost-net requested|tap:? .{0,60}(?:fail|not support)|[Tt]ap device|ioctl\(TUN|eBPF|ebpf|MTU not supported|couldn't unplug primary device|failover/,
+      /TUNSETOFFLOAD|TUNSETIFF|TUNGET\w+|TUNSET\w+|vnet_hdr|VNET_HDR|vhost-net requested|tap:? .{0,60}(?:fail|not support)|[Tt]ap device|ioctl\(TUN|eBPF|ebpf|bridge helper|network script|could not (?:configure|open) \S+|get ifname|indirections table|primary device|Zero hardware mac|MTU not supported|couldn't unplug primary device|failover/,
     meaning:
       'The network back end of this host (tap, its kernel, eBPF, or a failover pair) does not offer what the card needs.',
     advice: [
