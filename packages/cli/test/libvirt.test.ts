@@ -1,0 +1,67 @@
+// A real libvirt restores a domain that was changed after it was saved: `check` says before what happens.
+import { copyFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Libvirtd } from '@virtkit/lab';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Read } from '../src/read.ts';
+import {
+  CHANGES,
+  type Change,
+  guestDomain,
+  prepareGuest,
+  readInput,
+  say,
+  startGuest,
+  whyNoGuests,
+} from './libvirt-lab.ts';
+
+const why = whyNoGuests();
+if (why !== undefined) console.warn(`SKIPPED: restores by a real libvirt: ${why}`);
+/** All of them take some minutes. */
+const chosen: readonly Change[] = process.env['VIRTKIT_CHANGES'] === 'all' ? CHANGES : CHANGES.slice(0, 6);
+
+let daemon: Libvirtd;
+let saved: string;
+let read: Read;
+
+describe.skipIf(why !== undefined)('a saved domain that is changed', () => {
+  beforeAll(async () => {
+    daemon = await Libvirtd.start();
+    prepareGuest(daemon);
+    await startGuest(daemon, 'vk', guestDomain(daemon, 'vk'));
+    saved = join(daemon.directory, 'vk.save');
+    await daemon.ask('save', 'vk', saved);
+    read = await readInput(saved, false);
+  }, 600_000);
+  afterAll(() => daemon?.close());
+
+  test('the domain in its header is the destination that is asked about', () => {
+    expect(say(read, { target: 'qemu-7.2' })).toMatchObject({ answer: 'loads' });
+  });
+
+  test.each(chosen)(
+    '$what: what check says is what happens',
+    async ({ from, to }) => {
+      const before = await daemon.ask('save-image-dumpxml', '--security-info', saved);
+      const xml = join(daemon.directory, 'changed.xml');
+      writeFileSync(xml, before.replace(from, to));
+      const { answer, says, text } = say(read, { target: 'qemu-7.2', domain: xml });
+      const copy = join(daemon.directory, 'copy.save');
+      copyFileSync(saved, copy);
+      const restored = await daemon.virsh('restore', '--paused', '--xml', xml, copy);
+      if (restored.status === 0) await daemon.ask('destroy', 'vk');
+      const happened = restored.status === 0 ? 'loads' : 'refused';
+      expect(answer, `${text}\n${restored.stderr}`).toBe(happened);
+      if (happened === 'loads') return;
+      // QEMU has started, and refused: libvirt itself has let it through
+      const log = daemon.log('vk');
+      const lines = log.slice(log.lastIndexOf('starting up libvirt version:'));
+      expect(lines, restored.stderr).toMatch(/qemu-system/);
+      expect(
+        says.filter((line) => lines.includes(line)),
+        `${says.join('\n')}\n${lines.slice(-2000)}`,
+      ).not.toEqual([]);
+    },
+    120_000,
+  );
+});
