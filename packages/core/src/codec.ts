@@ -48,6 +48,7 @@ export interface VirtioCodec<T extends TransportParts, D> extends Layers<T, D> {
   check(state: VirtioState<T, D>): Finding[];
   /** Decodes and checks. @throws StateError also for the first finding that is an error */
   load(body: Uint8Array, base?: number, options?: CodecOptions): VirtioState<T, D>;
+  /** The state as JSON: 64-bit numbers as `"0x…"`, bytes as hexadecimal digits. */
   toJSON(state: VirtioState<T, D>): Json;
   /** @throws StateError `json` */
   fromJSON(json: Json): VirtioState<T, D>;

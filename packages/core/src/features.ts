@@ -4,6 +4,7 @@ import { FEATURE, STATUS, transportFeatures } from './spec.ts';
 
 /** A feature set spelled out. */
 export interface NamedFeature {
+  /** Number of the feature bit, 0 to 127. */
   readonly bit: number;
   /** Undefined for bits that neither the specification nor the device names. */
   readonly name: string | undefined;

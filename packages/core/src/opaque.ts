@@ -3,6 +3,7 @@ import type { DeviceLayer } from './contract/device.ts';
 
 /** What is known of a device whose own state nobody declared: its bytes. */
 export interface OpaqueDeviceState {
+  /** The device's part of the section, undecoded. */
   readonly bytes: Uint8Array;
 }
 

@@ -16,6 +16,7 @@ export interface BlkRequest {
   readonly queue?: number;
   /** Ring slots that it takes; on the wire only if the sender offered RING_PACKED. */
   readonly ndescs?: number;
+  /** The request's chain: addresses and lengths of its buffers. */
   readonly element: VirtQueueElement;
 }
 

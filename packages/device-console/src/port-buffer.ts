@@ -23,9 +23,11 @@ export interface PortBuffer {
   readonly iovIdx: number;
   /** Byte in that segment. */
   readonly iovOffset: bigint;
+  /** The chain's addresses and lengths. */
   readonly element: VirtQueueElement;
-  /** Ring slots that it takes, and where they stood. */
+  /** Slots of the ring that the chain takes; absent where the sender does not offer RING_PACKED. */
   readonly ndescs?: number;
+  /** Where `ndescs` stands in QEMU's layout of the element; undefined: it has none. */
   readonly ndescsPlace?: NdescsPlace;
   /** Byte order of the host that ran QEMU. */
   readonly byteOrder: Endian;

@@ -8,12 +8,15 @@ export type SectionKind = 'start' | 'part' | 'end' | 'full';
 
 /** What stands in front of a section's body. Names and versions of `part` and `end` are those of their `start`. */
 export interface SectionHeader {
+  /** Is it a whole section, or the start, a part or the end of one that comes in parts? */
   readonly kind: SectionKind;
   /** Number that the sender chose; `part`, `end` and the footer refer to it. */
   readonly id: number;
   /** Device path and vmsd name: `0000:00:02.0/virtio-blk`. */
   readonly idstr: string;
+  /** Which of several sections of this name it is. QEMU: `instance_id`. */
   readonly instanceId: number;
+  /** Version of its format. QEMU: `version_id`. */
   readonly versionId: number;
   /** Offset of the type byte in the stream. */
   readonly offset: number;
@@ -21,6 +24,7 @@ export interface SectionHeader {
 
 /** A RAM block as the `ram` section announces it. */
 export interface RamBlock {
+  /** Name of the block: `pc.ram`, `0000:00:02.0/vga.vram`. */
   readonly name: string;
   /** Bytes in use. */
   readonly length: number;
@@ -34,9 +38,13 @@ export interface RamBlock {
 
 /** Header of a block's region in a mapped-ram file. */
 export interface MappedRam {
+  /** Version of the header: 1. */
   readonly version: number;
+  /** Bytes of a page of the target. */
   readonly pageSize: bigint;
+  /** Where in the file the bitmap of the pages that are there begins, bytes. */
   readonly bitmapOffset: bigint;
+  /** Where in the file the first page has its place, bytes. */
   readonly pagesOffset: bigint;
 }
 
@@ -55,13 +63,17 @@ export interface StreamFinding extends Finding {
 export interface StreamSink {
   /** A libvirt save file's header and XML, in front of the stream. */
   libvirt(header: LibvirtHeader): void;
+  /** The stream begins: its version, 3 in every QEMU of today. */
   header(version: number): void;
+  /** The section with the machine type and capabilities, which stands first if there is one. */
   configuration(value: Configuration): void;
+  /** A section begins. The bodies of `ram` follow as calls of their own, others as {@link body}. */
   section(header: SectionHeader): void;
   /** The body of any section but `ram`, whole; `offset` is its place in the stream. */
   body(bytes: Uint8Array, header: SectionHeader, offset: number): void;
   /** Record MEM_SIZE of a `ram` section: the bytes of all blocks. */
   ramSize(total: bigint): void;
+  /** A block that a `ram` section announces, in the order of their indices. */
   ramBlock(block: RamBlock): void;
   /** Bytes of a mapped-ram region between header and next block (bitmap, padding, pages), in pieces. */
   ramRegion(bytes: Uint8Array, start: number, end: number): void;
@@ -74,8 +86,11 @@ export interface StreamSink {
   ramData(bytes: Uint8Array, start: number, end: number): void;
   /** A record that is its flags alone: end of section, multifd flush, hook. */
   ramMark(flags: number, offset: number): void;
+  /** The footer behind a section: the number of the section that ends. */
   footer(id: number): void;
+  /** A command of the source (QEMU: `MIG_CMD_*`) with its payload. */
   command(command: number, payload: Uint8Array): void;
+  /** The end of the stream. A vmdesc may stand behind it. */
   eof(): void;
   /** The JSON description, as it stands; `read`: what it says, where that has been read. */
   vmdesc(text: Uint8Array, read?: Vmdesc): void;

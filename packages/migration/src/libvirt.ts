@@ -4,7 +4,9 @@ import { latin1, type Reader, StateError } from '@virtkit/vmstate';
 export interface LibvirtHeader {
   /** The header and what follows it, as it stands. */
   readonly bytes: Uint8Array;
+  /** Version of the header, 1 or 2. */
   readonly version: number;
+  /** The guest ran when it was saved, and is to run when it is restored. */
   readonly wasRunning: boolean;
   /** Format of the stream behind it: 0 raw, 1 gzip, 2 bzip2, 3 xz, 4 lzop, 5 zstd, 6 sparse. */
   readonly compressed: number;
@@ -20,6 +22,7 @@ const HEADER_BYTES = MAGIC_BYTES + 19 * 4;
 /** XML and cookie; libvirt's are some kilobytes. */
 const DATA_MAX = 1 << 24;
 
+/** How libvirt packs a save file, by the number in its header. libvirt: `virQEMUSaveFormat` */
 export const COMPRESSIONS = ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd', 'sparse'] as const;
 
 /** Is this the beginning of a libvirt save file? Undefined if too few bytes are there to know. */

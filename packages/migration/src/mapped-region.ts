@@ -6,8 +6,11 @@ const [PAGE_MIN, PAGE_MAX] = [512n, 1n << 20n];
 
 /** The region of a block in a mapped-ram file: a bitmap of the pages that are there, a gap, and the place of each page. */
 export interface MappedLayout {
+  /** Bytes of a page. */
   readonly pageSize: number;
+  /** Pages of the block. */
   readonly pages: number;
+  /** Bytes of the bitmap, a bit a page. */
   readonly bitmapBytes: number;
   /** Where pages begin, from the bitmap on. */
   readonly pagesAt: number;

@@ -9,9 +9,11 @@ import { RAM } from './wire.ts';
 
 /** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
 export interface StreamSection {
+  /** What stood in front of the body. */
   readonly header: SectionHeader;
   /** Offset of the body in the stream. */
   readonly offset: number;
+  /** The bytes of the section, without header and footer. */
   readonly body: Uint8Array;
   /** What the stream's own vmdesc says of it. */
   readonly description?: DescDevice;
@@ -21,6 +23,7 @@ export interface StreamSection {
 export interface RamBlockSummary extends RamBlock {
   /** Pages with content, in all passes together. */
   readonly pages: number;
+  /** Pages that were sent as one byte: zeros, in every QEMU of today. */
   readonly zeroPages: number;
   /** Pages as delta or compressed. */
   readonly encodedPages: number;
@@ -30,6 +33,7 @@ export interface RamBlockSummary extends RamBlock {
 export interface RamSummary {
   /** Bytes of all blocks together. */
   readonly total: bigint;
+  /** The blocks, by their indices in the stream. */
   readonly blocks: readonly RamBlockSummary[];
   /** Sections: one START, the rounds, one END. */
   readonly sections: number;
@@ -37,14 +41,19 @@ export interface RamSummary {
 
 /** Everything in a migration stream but the content of RAM. */
 export interface MigrationStream {
+  /** The header of the libvirt save file that the stream was in. */
   readonly libvirt?: LibvirtHeader;
+  /** Version of the stream: 3. */
   readonly version: number;
   /** Absent with machine types up to 2.3. */
   readonly configuration?: Configuration;
   /** In the order of the stream, without `ram`. */
   readonly sections: readonly StreamSection[];
+  /** Commands of the source, in order. */
   readonly commands: readonly { readonly command: number; readonly payload: Uint8Array }[];
+  /** What of guest memory was in the stream. */
   readonly ram?: RamSummary;
+  /** QEMU's own description of the sections, from behind the end. */
   readonly vmdesc?: Vmdesc;
   /** The stream came to its end. False only in what {@link StreamCollector.partial} answers. */
   readonly complete: boolean;

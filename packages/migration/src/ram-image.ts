@@ -7,10 +7,13 @@ import { RAM } from './wire.ts';
 
 /** Where a piece of a RAM block lies in the guest-physical address space. */
 export interface RamPlacement {
+  /** Guest-physical address of the first byte. */
   readonly gpa: number;
+  /** Name of the RAM block. */
   readonly block: string;
   /** Offset in the block, bytes. */
   readonly offset: number;
+  /** Bytes of the piece. */
   readonly length: number;
 }
 

@@ -4,7 +4,9 @@ import { globalState, timers } from './companions.ts';
 
 /** The layers to decode with. What is not in here stays bytes. */
 export interface Registry {
+  /** The transports whose devices are found. */
   readonly transports: readonly TransportLayer[];
+  /** The device types that are found. */
   readonly devices: readonly DeviceLayer[];
   /** Declarations of other sections by vmsd name, for those whose vmdesc is missing or wrong. */
   readonly sections?: Readonly<Record<string, Field<unknown>>>;

@@ -23,11 +23,13 @@ import type { DescVmsd } from './vmdesc-model.ts';
 
 /** A virtio device found in a stream. */
 export interface VirtioDevice {
+  /** The section that holds it. */
   readonly section: StreamSection;
   /** Device path of the section's name, such as `0000:00:02.0`; empty for machines that write none. */
   readonly path: string;
   /** The last part of the section's name: `virtio-blk`. */
   readonly name: string;
+  /** Reads and writes the section's body. */
   readonly codec: VirtioCodec<TransportParts, unknown>;
   /** False if the device type is not registered: its own part is bytes. */
   readonly known: boolean;
@@ -69,7 +71,9 @@ function describesVirtio(description: DescVmsd | undefined): boolean {
 
 /** A virtio device's state, with where each field lies in the stream. */
 export interface DecodedVirtio {
+  /** Where it was found. */
   readonly device: VirtioDevice;
+  /** Its state. */
   readonly state: VirtioState;
   /** Root of the fields; offsets are of the stream. */
   readonly root: TraceNode;

@@ -55,11 +55,15 @@ export interface CcwOptions extends Omit<LiveOptions, 'targetEndian' | 'align'> 
  * {@link CcwDevice.kick}; one without makes a `ChannelSubsystem`, which is also the `host` here.
  */
 export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, ControlUnit, ChannelDevice {
+  /** The transport's part of the saved state. */
   readonly layer: typeof ccw = ccw;
   /** Channel I/O offers nothing of its own. */
   readonly features = 0n;
+  /** The device, as its host program sees it. */
   readonly device: LiveDevice<CcwParts, D>;
+  /** Where channel programs reach it. */
   readonly subchannel: Subchannel;
+  /** How it tells the driver of queues and configuration changes. */
   readonly indicators: Indicators;
   readonly #host: TransportHost;
   readonly #proxy: VirtioProxy;

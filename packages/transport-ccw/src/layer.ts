@@ -12,7 +12,9 @@ import { type CcwConfigState, type CcwQueueState, ccwConfigState, ccwQueueState 
 
 /** The state types of virtio over channel I/O. */
 export interface CcwParts {
+  /** What `save_config` writes: subchannel, indicators, revision. */
   readonly config: CcwConfigState;
+  /** What `save_queue` writes: the queue's indicator. */
   readonly queue: CcwQueueState;
   /** Channel I/O has no extra state. */
   readonly extra: never;

@@ -44,6 +44,7 @@ export interface MmioOptions extends Omit<LiveOptions, 'version1' | 'align'> {
  * ```
  */
 export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
+  /** The transport's part of the saved state. */
   readonly layer = mmio;
   readonly features = 0n;
   /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */

@@ -50,8 +50,11 @@ const noQueueState = vmstate('virtio_mmio_queue', 1);
 
 /** The state types of virtio over MMIO. */
 export interface MmioParts {
+  /** What `save_config` writes: the selectors of legacy registers. */
   readonly config: ValueOf<typeof mmioConfigState>;
+  /** What `save_queue` writes for MMIO: nothing. */
   readonly queue: ValueOf<typeof noQueueState>;
+  /** What `save_extra_state` writes: the registers of modern devices. */
   readonly extra: ValueOf<typeof mmioExtraState>;
 }
 

@@ -10,6 +10,7 @@ const CAPABILITY = { POWER: 0x01, VENDOR: 0x09, EXPRESS: 0x10, MSIX: 0x11 } as c
 
 /** One entry of the capability list. */
 export interface Capability {
+  /** Kind of the capability. PCI 3.0, appendix H. */
   readonly id: number;
   /** Offset in configuration space. */
   readonly at: number;

@@ -7,11 +7,13 @@ import type { Counters } from './target.ts';
 
 /** A device in a slot of an emulator's PCI bus. */
 export interface Attachment<D = unknown> {
+  /** PCI slot, 2 to 31. */
   readonly slot: number;
   /** The function, with its device: `function.device.capture()`. */
   readonly function: PciFunction<D>;
   /** Resolves when the function is on the bus. Rejects with a HostError if v86 has something of its own in the slot. */
   readonly ready: Promise<void>;
+  /** How often the guest reached the device, and the device the guest. */
   readonly counters: Readonly<Counters>;
   /** Takes it off the bus at once, like a card pulled out; let the guest remove it first. Its device is reset and paused. */
   detach(): void;

@@ -2,11 +2,17 @@ import { HostError } from '@virtkit/core';
 
 /** What this package needs of a `V86`; the class of the npm package `v86` is one. */
 export interface V86Emulator {
+  /** Calls the listener when the machine is there. */
   add_listener(event: 'emulator-ready', listener: () => void): void;
+  /** Lets the processor run. */
   run(): Promise<void>;
+  /** Stops the processor; resolves when it has stopped. */
   stop(): Promise<void>;
+  /** The processor runs. */
   is_running(): boolean;
+  /** The whole machine as bytes, with the devices that are attached. */
   save_state(): Promise<ArrayBuffer>;
+  /** Takes a machine over. Rejects, and nothing has changed, if it has other devices. */
   restore_state(state: ArrayBuffer): Promise<void>;
 }
 

@@ -24,6 +24,7 @@ import type { Made } from './made.ts';
 
 /** The machine around a device that is made from its state. */
 export interface Surroundings {
+  /** Guest memory that the rings and buffers are in. */
   readonly memory: MemoryMap;
   /** Machine type of the stream: `pc-q35-7.2`; empty where it is not known. */
   readonly machine: string;

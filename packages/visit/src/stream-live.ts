@@ -24,9 +24,11 @@ import { liveDevice, type Surroundings } from './live.ts';
 
 /** A device of a stream, live. */
 export interface StreamDevice {
+  /** Where in the stream it was found. */
   readonly device: VirtioDevice;
   /** The state as the stream has it. */
   readonly state: VirtioState;
+  /** The live device, paused. */
   readonly live: LiveDevice;
   /** The device type, with what its devices are connected to. */
   readonly type: ConnectedType;
@@ -36,8 +38,11 @@ export interface StreamDevice {
 
 /** The devices of a stream that can be live, live over its memory. */
 export interface LiveStream {
+  /** Guest memory out of the stream. */
   readonly memory: MappedMemory;
+  /** Where in it each piece of a RAM block lies. */
   readonly placements: readonly RamPlacement[];
+  /** The virtio devices, in the order of the stream. */
   readonly devices: readonly StreamDevice[];
 }
 

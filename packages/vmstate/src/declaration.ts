@@ -33,7 +33,9 @@ export interface SubsectionOptions<S, C> {
 export interface VMState<S extends object, C = unknown> extends Field<S, C> {
   /** The vmsd's name; subsections are called `name/…`. */
   readonly name: string;
+  /** Version that is written. QEMU: `version_id`. */
   readonly version: number;
+  /** The oldest version that is read. QEMU: `minimum_version_id`. */
   readonly minimum: number;
   /** Fields that are always there. */
   fields<F extends Fields<C>>(fields: F): VMState<Also<S, Values<F>>, C>;

@@ -2,18 +2,27 @@ import type { TraceNode } from './trace.ts';
 
 /** A vmsd as QEMU's vmdesc JSON has it. Keys in QEMU's order. */
 export interface VmsdDescription {
+  /** Name of the structure. QEMU: `VMStateDescription.name`. */
   readonly vmsd_name: string;
+  /** Version of the structure. */
   readonly version: number;
+  /** Its fields in the order of the wire. */
   readonly fields: readonly FieldDescription[];
+  /** Subsections that are there. */
   readonly subsections?: readonly VmsdDescription[];
 }
 
 /** A field as QEMU's vmdesc JSON has it. Keys in QEMU's order. */
 export interface FieldDescription {
+  /** QEMU's name of the field. */
   readonly name: string;
+  /** Elements that this entry stands for; absent: 1. */
   readonly array_len?: number;
+  /** Which element of an array it is; absent: all of them, or no array. */
   readonly index?: number;
+  /** What it is: `uint32`, `buffer`, `struct`, … */
   readonly type: string;
+  /** What the elements are made of, where the type is `struct`. */
   readonly struct?: VmsdDescription;
   /**
    * Of a list: its elements. QEMU writes the members of each straight into the field, so that keys repeat;

@@ -8,6 +8,7 @@ const brand: unique symbol = Symbol.for('virtkit.StateError') as never;
 
 /** Where an error happened. All parts are optional; they are added on the way up. */
 export interface Place {
+  /** Whose part of the state it is. */
   readonly layer?: Layer | undefined;
   /** Path of the field from the outside in, such as `queues[1].lastAvailIdx`. */
   readonly path?: string | undefined;
@@ -22,14 +23,21 @@ export interface Place {
  * holds all of it. Use {@link isStateError} rather than `instanceof`: it works across two copies of the package.
  */
 export class StateError extends Error {
+  /** The class's name, which errors of other copies of the package have, too. */
   override readonly name = 'StateError';
+  /** Marks errors of all copies of the package: {@link isStateError} looks for it. */
   readonly [brand] = true;
+  /** Short name of the kind of error, for programs; it does not change: `truncated`. */
   readonly code: string;
+  /** The values by name. */
   readonly facts: Facts;
   /** What is wrong, without the place. */
   readonly reason: string;
+  /** Whose part of the state it is; undefined: not known. */
   readonly layer: Layer | undefined;
+  /** Path of the field in the state: `queues[1].lastAvailIdx`; empty: not known. */
   readonly path: string;
+  /** Where in the input, bytes; undefined: not known. */
   readonly offset: number | undefined;
 
   constructor(code: string, reason: string, facts: Facts = {}, place: Place = {}) {

@@ -23,6 +23,7 @@ export interface Field<T, C = unknown> {
   decode(input: Reader, context: C): T;
   /** @throws StateError `value` if the value does not fit the field */
   encode(output: Writer, value: T, context: C): void;
+  /** The value as JSON: 64-bit numbers as `"0x…"`, bytes as hexadecimal digits. */
   toJSON(value: T): Json;
   /** @throws StateError `json` */
   fromJSON(json: Json): T;

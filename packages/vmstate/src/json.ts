@@ -32,6 +32,7 @@ export function bytesToJson(bytes: Uint8Array): string {
   return text;
 }
 
+/** Bytes out of hexadecimal digits. @throws StateError `json` for anything else */
 export function bytesFromJson(json: Json): Uint8Array {
   if (typeof json !== 'string' || json.length % 2 !== 0 || /[^0-9a-f]/i.test(json)) {
     throw jsonError('bytes as hex digits', json);

@@ -17,7 +17,9 @@ export function plainBytes(bytes: Uint8Array): Uint8Array {
  * that has not been compared with the bytes that are left.
  */
 export class Reader {
+  /** The input. */
   readonly bytes: Uint8Array;
+  /** The same bytes, for numbers. */
   readonly view: DataView;
   /** Offset of `bytes[0]` in the whole input; added to the offset in errors and traces. */
   readonly base: number;
@@ -50,26 +52,32 @@ export class Reader {
     return start;
   }
 
+  /** Reads a byte. @throws StateError `truncated` */
   u8(): number {
     return this.view.getUint8(this.take(1));
   }
 
+  /** Reads 16 bits, big-endian. @throws StateError `truncated` */
   u16(): number {
     return this.view.getUint16(this.take(2));
   }
 
+  /** Reads 32 bits, big-endian. @throws StateError `truncated` */
   u32(): number {
     return this.view.getUint32(this.take(4));
   }
 
+  /** Reads 64 bits, big-endian. @throws StateError `truncated` */
   u64(): bigint {
     return this.view.getBigUint64(this.take(8));
   }
 
+  /** Reads 32 bits with a sign, big-endian. @throws StateError `truncated` */
   s32(): number {
     return this.view.getInt32(this.take(4));
   }
 
+  /** Reads 64 bits with a sign, big-endian. @throws StateError `truncated` */
   s64(): bigint {
     return this.view.getBigInt64(this.take(8));
   }

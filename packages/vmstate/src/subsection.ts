@@ -6,8 +6,11 @@ export const SUBSECTION = 0x05;
 
 /** What stands in front of a subsection's fields, and the versions that can be read. */
 export interface SubsectionHeader {
+  /** Name of the subsection: `virtio/64bit_features`. */
   readonly name: string;
+  /** Version that is written. */
   readonly version: number;
+  /** The oldest version that is read. */
   readonly minimum: number;
 }
 

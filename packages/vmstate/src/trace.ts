@@ -10,7 +10,9 @@ export interface TraceNode {
   readonly start: number;
   /** First byte behind the field. */
   end: number;
+  /** What was read, or written. */
   value: unknown;
+  /** The fields of a structure, or the elements of an array, in order. */
   readonly children: TraceNode[];
   /** Of a struct, or of a subsection: what it was declared as. */
   vmsd?: TraceVmsd;
@@ -26,7 +28,9 @@ export interface TraceNode {
 
 /** What a vmdesc says of a structure besides its fields. */
 export interface TraceVmsd {
+  /** Name of the structure. QEMU: `VMStateDescription.name`. */
   readonly name: string;
+  /** Version of the structure. */
   readonly version: number;
   /** All elements of an array of it are laid out alike: no field has a condition, and there are no subsections. */
   readonly uniform?: boolean;
@@ -36,6 +40,7 @@ export interface TraceVmsd {
 
 /** Collects {@link TraceNode}s while a declaration is decoded or encoded. */
 export class Trace {
+  /** The whole input: its children are the outermost fields. */
   readonly root: TraceNode;
   #open: TraceNode[];
 
@@ -44,6 +49,7 @@ export class Trace {
     this.#open = [this.root];
   }
 
+  /** A field begins: what comes until {@link leave} is inside of it. */
   enter(name: string, wire: string, type: string, start: number, subsection = false): TraceNode {
     const child = node(name, wire, type, start, subsection);
     this.#open.at(-1)?.children.push(child);
@@ -51,6 +57,7 @@ export class Trace {
     return child;
   }
 
+  /** The field that was entered last ends in front of byte `end`, with this value. */
   leave(end: number, value: unknown): void {
     const done = this.#open.pop();
     if (done === undefined) return;
@@ -68,6 +75,7 @@ export class Trace {
     return { depth: this.#open.length, children: this.current.children.length };
   }
 
+  /** Forgets all that was entered since {@link mark}. */
   rewind(mark: { readonly depth: number; readonly children: number }): void {
     this.#open.length = mark.depth;
     this.current.children.length = mark.children;

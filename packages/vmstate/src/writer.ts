@@ -6,7 +6,9 @@ import type { Trace } from './trace.ts';
  * again and again allocates only while it still grows.
  */
 export class Writer {
+  /** What was written is in front of {@link offset}; the rest is room. Another array when it has grown. */
   bytes: Uint8Array;
+  /** The same bytes, for numbers. */
   view: DataView;
   /** Bytes written so far. */
   offset = 0;
@@ -27,32 +29,38 @@ export class Writer {
     return start;
   }
 
+  /** Writes the lower 8 bits. */
   u8(value: number): void {
     // in two steps: reserve may replace the buffer
     const at = this.reserve(1);
     this.bytes[at] = value;
   }
 
+  /** Writes the lower 16 bits, big-endian. */
   u16(value: number): void {
     const at = this.reserve(2);
     this.view.setUint16(at, value);
   }
 
+  /** Writes the lower 32 bits, big-endian. */
   u32(value: number): void {
     const at = this.reserve(4);
     this.view.setUint32(at, value);
   }
 
+  /** Writes the lower 64 bits, big-endian. */
   u64(value: bigint): void {
     const at = this.reserve(8);
     this.view.setBigUint64(at, value);
   }
 
+  /** Writes bytes as they are. */
   raw(bytes: Uint8Array): void {
     const at = this.reserve(bytes.length);
     this.bytes.set(bytes, at);
   }
 
+  /** Writes so many bytes of zeros. */
   zeros(count: number): void {
     const at = this.reserve(count);
     this.bytes.fill(0, at, at + count);

@@ -9,6 +9,7 @@ import type { TransportParts, VirtioState } from './state.ts';
 export interface RequestInFlight {
   /** Queue that it was taken from. */
   readonly queue: number;
+  /** The request's chain: addresses and lengths of its buffers. */
   readonly element: VirtQueueElement;
   /** Ring slots that it takes, in a packed ring; default 1. */
   readonly ndescs?: number;

@@ -16,13 +16,15 @@ export type Endian = 'little' | 'big';
  * them: feature bits above 31 and everything else that comes late is for `check`, which sees the whole state.
  */
 export interface DeviceLayer<D = unknown> {
+  /** The contract that the layer was written for; core refuses any other. */
   readonly contract: ContractVersion;
   /** Name of the vmsd, which is the last part of the section's name: `virtio-blk`. */
   readonly name: string;
   /** Virtio 1.3 §5: 1 network card, 2 block device, … Undefined: any. */
   readonly virtioId?: number;
-  /** Versions of the section that can be read; the newest is written. */
+  /** Version of the section that is written. QEMU: `version_id`. */
   readonly version: number;
+  /** The oldest version that is read. QEMU: `minimum_version_id`. */
   readonly minimum: number;
   /** True if the section has fields of its own behind the `virtio` field. They are kept as bytes. */
   readonly hasRest?: boolean;

@@ -6,6 +6,7 @@ export interface Finding {
   readonly code: string;
   /** `error`: must not be loaded (QEMU refuses, or corrupts its memory). `warning`: loads, but was not to be expected. */
   readonly severity: 'error' | 'warning';
+  /** Whose part of the state it is: core's, the transport's, the device's or the stream's. */
   readonly layer: Layer;
   /** Path of the field in the state: `queues[1].lastAvailIdx`. */
   readonly path: string;

@@ -27,19 +27,23 @@ export interface QueueInfo {
   readonly size: number;
   /** Entries that a reset goes back to. */
   readonly defaultSize: number;
-  /** Guest addresses of the parts of the ring, as the driver has set them; 0: not set up. */
+  /** Guest address of the descriptor table, or of the descriptor ring of a packed queue, as the driver has set it; 0: none. */
   readonly desc: bigint;
+  /** Guest address of the available ring, or of the driver's event suppression of a packed ring; 0: none. */
   readonly avail: bigint;
+  /** Guest address of the used ring, or of the device's event suppression of a packed ring; 0: none. */
   readonly used: bigint;
   /** Format of the ring that the device works with; undefined while there is none. */
   readonly format: 'split' | 'packed' | undefined;
+  /** Where the device stands in the ring. */
   readonly position: QueuePosition;
   /** Chains that the device has taken and not given back. */
   readonly inFlight: number;
-  /** Since the device was made: how often the driver has told where the ring lies, how often it has kicked, … */
+  /** How often the driver has told where the ring lies, since the device was made. */
   readonly setups: number;
+  /** Notifications of this queue by the driver since the device was made. */
   readonly kicks: number;
-  /** … and how often it was to be interrupted for this queue. */
+  /** How often the driver was to be interrupted for this queue, since the device was made. */
   readonly interrupts: number;
 }
 
@@ -72,6 +76,7 @@ export interface LiveDevice<T extends TransportParts = TransportParts, D = unkno
   readonly model: DeviceModel<D>;
   /** How the saved state is laid out: `virtioDevice(layers.transport, layers.device)` is its codec. */
   readonly layers: { readonly transport: TransportLayer<T>; readonly device: DeviceLayer<D> };
+  /** The guest memory that the device reads and writes. */
   readonly memory: GuestMemory;
   /** Device status, Virtio 1.3 §2.1. */
   readonly status: number;

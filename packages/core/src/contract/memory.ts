@@ -62,10 +62,15 @@ export interface GuestMemory extends MemoryMap {
   write(gpa: Gpa, source: Uint8Array, offset?: number, length?: number): boolean;
   /** The number at the address, or -1 where there is no RAM. */
   readU8(gpa: Gpa): number;
+  /** The 16-bit number at the address, or -1 where there is no RAM. */
   readU16(gpa: Gpa, littleEndian: boolean): number;
+  /** The 32-bit number at the address, 0 to 0xffffffff, or -1 where there is no RAM. */
   readU32(gpa: Gpa, littleEndian: boolean): number;
+  /** Writes the lower 8 bits of a number. False where there is no writable RAM. */
   writeU8(gpa: Gpa, value: number): boolean;
+  /** Writes the lower 16 bits of a number. False, and nothing written, where there is no writable RAM. */
   writeU16(gpa: Gpa, value: number, littleEndian: boolean): boolean;
+  /** Writes the lower 32 bits of a number. False, and nothing written, where there is no writable RAM. */
   writeU32(gpa: Gpa, value: number, littleEndian: boolean): boolean;
   /**
    * Sets bits of a byte, in one step where another thread may change it at the same time. Answers what it was before, or
@@ -80,6 +85,7 @@ export interface LoggedMemory extends GuestMemory {
   readonly regions: readonly MemoryRegion[];
   /** From now on, pages that devices write are remembered. */
   startDirtyLog(): void;
+  /** Ends the log and forgets what it holds. */
   stopDirtyLog(): void;
   /**
    * Visits runs of pages of 4 KiB that were written since the log was started or taken last, and forgets them. Answers how

@@ -96,6 +96,7 @@ export interface EarlyState<T extends TransportParts = TransportParts> {
 export interface VirtioState<T extends TransportParts = TransportParts, D = unknown> extends EarlyState<T> {
   /** What `save_device` writes. */
   readonly device: D;
+  /** What stands behind the device's part, each with a name of its own. QEMU: subsections of `vmstate_virtio`. */
   readonly subsections: CoreSubsections<T>;
   /** Fields of the device's own vmsd behind the `virtio` field; kept as bytes. virtio-blk and virtio-net have none. */
   readonly rest?: Uint8Array;

@@ -1,9 +1,11 @@
-/** Which of the seed document's three columns a step belongs to. */
+/** Whose step of the procedure it is. */
 export type Column = 'core' | 'transport' | 'device';
 
 /** One step of the save or load procedure, told when it is done. */
 export interface Step {
+  /** Is a state being saved or loaded? */
   readonly procedure: 'save' | 'load';
+  /** Whose step it is. */
   readonly column: Column;
   /** QEMU's callback, where the step crosses into another layer: `save_config`, `load_queue`, … */
   readonly call?: string;
@@ -11,8 +13,9 @@ export interface Step {
   readonly action: string;
   /** The queue, for steps done once a queue. */
   readonly queue?: number;
-  /** Bytes of the body, `[start, end)`; equal where the step moves no bytes. */
+  /** The first byte of the body that the step moves; equal to {@link end} where it moves none. */
   readonly start: number;
+  /** The first byte behind what the step moves. */
   readonly end: number;
 }
 

@@ -92,6 +92,7 @@ export interface TransportHost {
   setDriverFeatures(features: bigint): boolean;
   /** Is this feature bit negotiated? */
   has(bit: number): boolean;
+  /** The device's configuration space, as the driver reads and writes it. */
   readonly config: ConfigRegisters;
   /** Number of the highest queue that exists, plus 1. */
   readonly queueCount: number;

@@ -8,6 +8,7 @@ export type ConfigChange = -1;
 
 /** A transport, live, as core sees it. What a transport may ask of core is {@link TransportHost}. */
 export interface TransportModel<T extends TransportParts = TransportParts> {
+  /** The transport's part of the saved state. */
   readonly layer: TransportLayer<T>;
   /** Offered features that the transport adds (QEMU: BAD_FEATURE on PCI). */
   readonly features: bigint;

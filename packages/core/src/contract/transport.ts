@@ -17,6 +17,7 @@ export interface Recognition {
  * whose `encode` saves and whose `decode` loads.
  */
 export interface TransportLayer<T extends TransportParts = TransportParts> {
+  /** The contract that the layer was written for; core refuses any other. */
   readonly contract: ContractVersion;
   /** `pci`, `ccw`, `mmio`, … */
   readonly name: string;

@@ -5,7 +5,9 @@ const brand: unique symbol = Symbol.for('virtkit.HostError') as never;
  * that a guest does. Use {@link isHostError} rather than `instanceof`: it works across two copies of the package.
  */
 export class HostError extends Error {
+  /** The class's name, which errors of other copies of the package have, too. */
   override readonly name = 'HostError';
+  /** Marks errors of all copies of the package: {@link isHostError} looks for it. */
   readonly [brand] = true;
 }
 

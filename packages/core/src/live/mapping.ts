@@ -18,6 +18,7 @@ export type RegionBytes =
 export interface Region {
   /** Guest-physical address of its first byte; a plain number, below 2^53. */
   readonly gpa: number;
+  /** The array behind the region, at least as long as the region. */
   readonly bytes: RegionBytes;
   /** ROM: devices cannot write it. */
   readonly readonly?: boolean;

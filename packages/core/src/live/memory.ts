@@ -220,6 +220,7 @@ export class MappedMemory implements LoggedMemory {
     this.epoch++;
   }
 
+  /** Ends the log and forgets what it holds. */
   stopDirtyLog(): void {
     if (this.listener === undefined) this.log = undefined;
     else if (this.log !== undefined) {

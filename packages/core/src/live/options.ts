@@ -27,6 +27,7 @@ export interface RingFeatures {
 export interface LiveOptions {
   /** `MappedMemory`, or a memory map of the program's own. */
   readonly memory: MemoryMap;
+  /** What the rings may do; what is left out is as in QEMU 7.2. */
   readonly rings?: RingFeatures;
   /** Offer VERSION_1; default true. Without it the device is legacy only. */
   readonly version1?: boolean;

@@ -33,6 +33,7 @@ export interface QueueOwner {
   readonly live: boolean;
   /** While one of these is set, what devices give back is forgotten instead of written. QEMU: `virtio_device_disabled`. */
   readonly broken: boolean;
+  /** The driver has switched the device off (PCI: no bus mastering). QEMU: `disabled`. */
   readonly disabled: boolean;
   /** Hears of each chain that is taken and given back, if there is one. */
   readonly inFlightLog?: InFlightLog | undefined;
@@ -44,12 +45,17 @@ export interface QueueOwner {
 
 /** A queue as the driver has configured it: what a running queue is made from. */
 export interface QueueSetup {
+  /** Number of the queue, 0 to 1023. */
   readonly index: number;
   /** Number of entries, at least 1. In a split ring it is what the driver has set, not always a power of two. */
   readonly size: number;
+  /** Guest address of the descriptor table, or of the descriptor ring of a packed queue. */
   readonly desc: Gpa;
+  /** Guest address of the available ring, or of the driver's event suppression of a packed queue. */
   readonly avail: Gpa;
+  /** Guest address of the used ring, or of the device's event suppression of a packed queue. */
   readonly used: Gpa;
+  /** The memory that the ring and its buffers lie in. */
   readonly memory: GuestMemory;
   /** Byte order of the ring: little-endian with VERSION_1, else the guest's own. */
   readonly littleEndian: boolean;
@@ -61,7 +67,9 @@ export interface QueueSetup {
   readonly inOrder: boolean;
   /** NOTIFY_ON_EMPTY was negotiated. */
   readonly notifyOnEmpty: boolean;
+  /** Where the ring begins or goes on. */
   readonly indices: RingIndices;
+  /** The device that the queue belongs to. */
   readonly owner: QueueOwner;
 }
 

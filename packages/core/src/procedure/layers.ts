@@ -6,7 +6,9 @@ import { type CoreSubsectionsDeclaration, coreSubsections } from '../state/subse
 
 /** The two layers that core joins. */
 export interface Layers<T extends TransportParts, D> {
+  /** The transport's part: registers or channel, vectors or indicators. */
   readonly transport: TransportLayer<T>;
+  /** The device type's part. */
   readonly device: DeviceLayer<D>;
 }
 

@@ -129,6 +129,7 @@ export interface PciSide {
  * @returns what is to be written, and what speaks against loading what was given; undefined: nothing
  */
 export interface Conversion<D> {
+  /** What the target is to be given instead; undefined: the state can stay as it is. */
   convert(title: string, device: D, to: MachineOfQemu): Rewritten<D> | undefined;
 }
 
@@ -136,6 +137,7 @@ export interface Conversion<D> {
 export interface Rewritten<D> {
   /** The device's part as the target reads it, if the verdict is `convertible`; else as it was. */
   readonly device: D;
+  /** What was rewritten, or why it cannot be. */
   readonly verdict: Verdict;
 }
 
@@ -187,6 +189,7 @@ export type Weight = 'refused' | 'may-refuse' | 'state';
 export interface FieldRule {
   /** Matches the field's path in the state: `device.maxQueuePairs`. */
   readonly pattern: RegExp;
+  /** What the difference decides. */
   readonly weight: Weight;
   /** Why, and what decides; empty for `state`. */
   readonly reason: string;

@@ -5,6 +5,7 @@ export type MachineFamily = keyof QemuVersion['machines'] | 'virt' | 'pseries';
 
 /** A machine type with a version. */
 export interface VersionedMachine {
+  /** Which machine it is, without the version. */
   readonly family: MachineFamily;
   /** `7.2` */
   readonly version: string;
@@ -31,6 +32,7 @@ export function machineVersion(machine: string): VersionedMachine | undefined {
 
 /** A machine in a version of QEMU: what decides over the defaults of properties. */
 export interface MachineOfQemu {
+  /** The version of QEMU. */
   readonly qemu: QemuVersion;
   /** Name of the machine type: `pc-q35-7.2`, `microvm`; empty where it is not known. */
   readonly machine: string;

@@ -21,6 +21,7 @@ export interface QemuDevice {
 
 /** What decides how a QEMU makes a device. */
 export interface Making extends MachineOfQemu {
+  /** The device as QEMU's command line names it, with its properties. */
   readonly device: QemuDevice;
   /** True: a property that is not given has QEMU's default. False: it is as it was at the source. */
   readonly complete: boolean;

@@ -5,7 +5,9 @@ import type { DeviceType } from './device-type.ts';
 
 /** The transports and device types that a program knows. The registry of `@virtkit/migration`, with descriptors beside. */
 export interface TypeRegistry {
+  /** The transports whose devices are known. */
   readonly transports: readonly TransportLayer[];
+  /** The device types that are known. */
   readonly types: readonly DeviceType[];
   /** The saved states of {@link types}. */
   readonly devices: readonly DeviceLayer[];

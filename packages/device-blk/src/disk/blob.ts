@@ -9,7 +9,9 @@ const READS_UNDER_WAY = 16;
 
 /** What is needed of a `Blob`; a `File` that the user picked is one. */
 export interface BlobLike {
+  /** Its length in bytes. */
   readonly size: number;
+  /** The bytes `[start, end)`, which are read when they are asked for. */
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
 }
 

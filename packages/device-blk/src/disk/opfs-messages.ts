@@ -4,9 +4,12 @@ import type { OpfsOptions } from './opfs.ts';
 
 /** One end of a channel of messages: a `Worker`, a `MessagePort`, or a worker's `self`. */
 export interface WorkerPort {
+  /** Sends a message; the arrays of `transfer` are moved and not copied. */
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  /** Calls the listener for each message that comes. */
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
   addEventListener(type: 'error', listener: (event: object) => void): void;
+  /** Lets messages come: a `MessagePort` keeps them until then. A worker itself has no such method. */
   start?(): void;
 }
 

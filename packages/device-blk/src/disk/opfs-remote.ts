@@ -5,6 +5,7 @@ import { Gate } from './gate.ts';
 import type { OpfsOptions } from './opfs.ts';
 import type { Answer, Call, Request, WorkerPort } from './opfs-messages.ts';
 
+/** How a disk in a worker is opened from a thread that must not wait. */
 export interface RemoteOptions extends OpfsOptions {
   /** ms that the worker may be silent while something is asked of it; default 30 000. Then the disk has failed, for good. */
   readonly timeoutMs?: number;

@@ -5,19 +5,27 @@ import { closedError, FlushLatch } from './flush-latch.ts';
 
 /** What is needed of a `FileSystemSyncAccessHandle`. */
 export interface SyncAccessHandle {
+  /** Bytes of the file. */
   getSize(): number;
+  /** Makes the file so many bytes long; what is new is zeros. */
   truncate(size: number): void;
+  /** Reads from offset `at` on; answers how many bytes there were. */
   read(target: Uint8Array, options: { at: number }): number;
+  /** Writes from offset `at` on; answers how many bytes were written. */
   write(source: Uint8Array, options: { at: number }): number;
+  /** Has what was written put on the medium. */
   flush(): void;
+  /** Lets go of the file. */
   close(): void;
 }
 
 /** What is needed of a `FileSystemFileHandle`. */
 export interface FileHandle {
+  /** Opens the file for this worker alone. Rejects while another has it open. */
   createSyncAccessHandle(): Promise<SyncAccessHandle>;
 }
 
+/** How a file of the origin private file system becomes a disk. */
 export interface OpfsOptions {
   /** Bytes, a multiple of 512: a smaller file is made so large, a larger one stays. Needed for a file that is new. */
   readonly size?: number;

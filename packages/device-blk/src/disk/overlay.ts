@@ -30,7 +30,9 @@ export function overlayDisk(base: BlkBackend, options: OverlayOptions = {}): Ove
  * as fast. Writes are never waited for, since a sector can be in the overlay without its neighbours.
  */
 export class OverlayDisk implements BlkBackend {
+  /** The disk below, which is only read. */
   readonly base: BlkBackend;
+  /** Bytes of a cluster: what a write copies from the disk below at once. */
   readonly clusterSize: number;
   readonly size: number;
   readonly blockSize: number;

@@ -1,7 +1,10 @@
 /** Cylinders, heads, sectors per track. */
 export interface Geometry {
+  /** Cylinders, 1 to 65535. */
   readonly cylinders: number;
+  /** Heads, 1 to 255. */
   readonly heads: number;
+  /** Sectors of 512 bytes in a track, 1 to 255. */
   readonly sectors: number;
 }
 

@@ -1,8 +1,11 @@
 import { HostError, type Spans } from '@virtkit/core';
 import type { BlkBackend, Pending } from './backend.ts';
 
+/** What a disk in memory says of itself. */
 export interface MemoryDiskOptions {
+  /** Logical block size in bytes, a power of two from 512 on; default 512. */
   readonly blockSize?: number;
+  /** Writes are refused; default false. */
   readonly readOnly?: boolean;
   /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
   readonly discard?: 'ignore' | 'unmap';

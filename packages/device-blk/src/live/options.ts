@@ -23,13 +23,15 @@ export interface AlignedRangeOptions extends RangeOptions {
 export interface Lifetime {
   /** 0 undefined, 1 normal, 2 warning (80% of the reserve used), 3 urgent (90%). */
   readonly preEolInfo: number;
-  /** In steps of 10%: 0 undefined, 1 up to 10% used, … 11 exceeded. */
+  /** Wear of the flash of type A (SLC) in steps of 10%: 0 undefined, 1 up to 10% used, … 11 exceeded. */
   readonly typA: number;
+  /** Wear of the flash of type B (MLC) in steps of 10%, as {@link typA} has it for type A. */
   readonly typB: number;
 }
 
 /** How a block device is made. What is left out is as QEMU 7.2 makes its `virtio-blk-pci`. */
 export interface BlkOptions {
+  /** What holds the disk's content. */
   readonly backend: BlkBackend;
   /** Request queues, 1 to 1024; default 1. QEMU property `num-queues`. */
   readonly queues?: number;
@@ -39,8 +41,9 @@ export interface BlkOptions {
   readonly blockSize?: number;
   /** Logical blocks of a physical block, as a power of two; default 0. */
   readonly physicalBlockExp?: number;
-  /** Bytes, a multiple of the block size; default 0. QEMU properties `min_io_size`, `opt_io_size`. */
+  /** Smallest size of a request that is good, in bytes: a multiple of the block size; default 0: not told. QEMU property `min_io_size`. */
   readonly minIoSize?: number;
+  /** Best size of a request in bytes, a multiple of the block size, at most 4 GiB; default 0: not told. QEMU property `opt_io_size`. */
   readonly optIoSize?: number;
   /** Answer to GET_ID: ASCII, of which the driver gets 20 characters. */
   readonly serial?: string;
@@ -52,8 +55,9 @@ export interface BlkOptions {
   readonly writeCache?: boolean;
   /** Offer FLUSH wherever CONFIG_WCE is; machines up to 4.2 did not. QEMU property `x-enable-wce-if-config-wce`. */
   readonly flushIfConfigWce?: boolean;
-  /** Default on, as for machines since 4.0. */
+  /** Offer DISCARD, and its limits; default on, as for machines since 4.0. */
   readonly discard?: boolean | AlignedRangeOptions;
+  /** Offer WRITE_ZEROES, and its limits; default on, as for machines since 4.0. */
   readonly writeZeroes?: boolean | RangeOptions;
   /** Default off; needs `secureErase` of the back end. */
   readonly secureErase?: boolean | AlignedRangeOptions;

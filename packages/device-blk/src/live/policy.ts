@@ -16,7 +16,9 @@ export function actionFor(policy: ErrorPolicy, code: string): ErrorAction {
 
 /** Why the machine is to be stopped. The request stays with the device and is tried again at `resume`. */
 export interface BlkStop {
+  /** Number of the request queue. */
   readonly queue: number;
+  /** What failed. */
   readonly operation: 'read' | 'write' | 'flush' | 'discard' | 'write-zeroes' | 'secure-erase';
   /** First sector, of 512 bytes. */
   readonly sector: number;

@@ -7,6 +7,7 @@ import { AsyncFile, written } from './async-file.ts';
 import { checkImageLocks, type FileLocker, takeImageLocks } from './image-locks.ts';
 import { OpenFile } from './open-file.ts';
 
+/** How a file is opened as a disk. */
 export interface FileDiskOptions {
   /** Default false. */
   readonly readOnly?: boolean;

@@ -7,6 +7,7 @@ import { holdersOf, type LockHolder, locksOf, type RangeLock } from './proc-lock
 export interface FileLocker {
   /** False if another has a lock that stands against it. A lock that this open file has on the bytes becomes this one. */
   tryLock(fd: number, offset: number, length: number, options: { readonly shared: boolean }): boolean;
+  /** Gives the lock on `[offset, offset + length)` of an open file back. */
   unlock(fd: number, offset: number, length: number): void;
 }
 
@@ -31,8 +32,11 @@ function wishOf(readOnly: boolean): Wish {
 
 /** Another program uses the image in a way that does not go together with this disk. */
 export class ImageInUseError extends Error {
+  /** The class's name. */
   override readonly name = 'ImageInUseError';
+  /** The code that Node has for what is in use. */
   readonly code = 'EBUSY';
+  /** The file. */
   readonly path: string;
   /** Who has it, as far as that is to be seen: processes of other users are not. */
   readonly holders: readonly LockHolder[];

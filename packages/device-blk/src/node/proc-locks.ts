@@ -12,6 +12,7 @@ export interface RangeLock {
 
 /** A process that has a lock. */
 export interface LockHolder {
+  /** The process's number, as this system counts. */
   readonly pid: number;
   /** Name of its program; empty if that is not to be seen. */
   readonly program: string;

@@ -6,12 +6,15 @@ declare const TextEncoder: new () => { encode(text: string): Uint8Array };
 
 /** Columns and rows of a terminal, 0 to 65535 each. */
 export interface ConsoleSize {
+  /** Characters in a line, 0 to 65535; 0: not known. */
   readonly columns: number;
+  /** Lines, 0 to 65535; 0: not known. */
   readonly rows: number;
 }
 
 /** How a port is made. */
 export interface PortOptions {
+  /** What is at the other end of the port. */
   readonly backend: PortBackend;
   /** Number, below the device's `maxPorts`; default: 0 for the first console, else the first that is free. QEMU property `nr`. */
   readonly id?: number;

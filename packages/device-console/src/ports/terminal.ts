@@ -10,12 +10,15 @@ interface Disposable {
 
 /** A terminal emulator, as far as a port needs it: xterm.js is one as it stands. */
 export interface Terminal {
+  /** Characters in a line. */
   readonly cols?: number;
+  /** Lines. */
   readonly rows?: number;
   /** Keys and pastes, as text. */
   onData(listener: (text: string) => void): Disposable;
   /** Reports that are no UTF-8, a character for each byte. */
   onBinary?(listener: (bytes: string) => void): Disposable;
+  /** Calls the listener when the size is another, until what it answers is disposed. */
   onResize?(listener: (size: { readonly cols: number; readonly rows: number }) => void): Disposable;
   /** Shows bytes. Calls back when it has. */
   write(bytes: Uint8Array, shown?: () => void): void;

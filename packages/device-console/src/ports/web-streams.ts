@@ -3,6 +3,7 @@ import type { ConnectedPort } from './terminal.ts';
 
 /** A `ReadableStream` of bytes, as far as a port needs it. */
 export interface ByteSource {
+  /** The one reader of the stream: `read` resolves with the next bytes, or `done`. */
   getReader(): {
     read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
     cancel(reason?: unknown): Promise<void>;
@@ -11,6 +12,7 @@ export interface ByteSource {
 
 /** A `WritableStream` of bytes, as far as a port needs it. */
 export interface ByteSink {
+  /** The one writer of the stream: `write` resolves when the bytes were taken. */
   getWriter(): {
     /** How much it wants to have; 0 and less: nothing now. Null: it failed. */
     readonly desiredSize: number | null;

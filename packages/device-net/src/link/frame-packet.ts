@@ -30,10 +30,12 @@ export class FramePacket extends Header implements Packet {
     return this.#frame;
   }
 
+  /** Where the frame begins in its array. */
   offset(): number {
     return 0;
   }
 
+  /** Bytes of the frame. */
   size(): number {
     return this.#frame.length;
   }

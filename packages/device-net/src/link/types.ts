@@ -1,14 +1,16 @@
 /** What went over a link. Plain numbers, for reading. */
 export class LinkCounters {
-  /** Frames and bytes that were sent; with segmentation in software they are more than the card's packets. */
+  /** Frames that were sent; with segmentation in software they are more than the card's packets. */
   txFrames = 0;
+  /** Bytes of the frames that were sent. */
   txBytes = 0;
   /** Frames that were lost because the link was down, or because the network did not take them. */
   txDropped = 0;
   /** Times that a card had to wait because the network was slow. */
   txRefused = 0;
-  /** Frames and bytes that came. */
+  /** Frames that came. */
   rxFrames = 0;
+  /** Bytes of the frames that came. */
   rxBytes = 0;
   /** Frames that were lost because the guest had no buffer for long, because no card was there, or because it threw. */
   rxDropped = 0;
@@ -40,7 +42,9 @@ export interface LinkOptions {
 
 /** Milliseconds between attempts to connect: twice as many after each, up to `max`. Defaults 1000 and 30000. */
 export interface ReconnectOptions {
+  /** Milliseconds before the first attempt; default 1000. */
   readonly min?: number;
+  /** Most milliseconds between two attempts; default 30000. */
   readonly max?: number;
 }
 

@@ -26,8 +26,9 @@ export interface PacketMeta {
   readonly csumStart: number;
   /** Behind {@link csumStart}: where the checksum goes. */
   readonly csumOffset: number;
-  /** UDP tunnels only: where the outer transport header and the inner network header begin. */
+  /** UDP tunnels only: offset of the outer transport header. Virtio 1.3 §5.1.6 */
   readonly outerThOffset?: number;
+  /** UDP tunnels only: offset of the inner network header. Virtio 1.3 §5.1.6 */
   readonly innerNhOffset?: number;
 }
 
@@ -54,9 +55,11 @@ export interface Packet extends PacketMeta {
   readonly length: number;
   /** Pieces of mapped memory that the frame lies in, in order. */
   readonly pieces: number;
-  /** The array that piece `i` lies in, where in it, and its bytes. */
+  /** The array of guest memory that piece `i` lies in. */
   bytes(i: number): Uint8Array;
+  /** Where piece `i` begins in its array. */
   offset(i: number): number;
+  /** Bytes of piece `i`. */
   size(i: number): number;
   /** Copies `[from, from + length)` of the frame to `target`; answers how many bytes there were. */
   copyTo(target: Uint8Array, at?: number, from?: number, length?: number): number;
@@ -66,13 +69,21 @@ export interface Packet extends PacketMeta {
 export interface GuestOffloads {
   /** Frames whose checksum is not computed yet. */
   readonly csum: boolean;
+  /** TCP over IPv4 in segments that are still to be cut. Feature GUEST_TSO4. */
   readonly tso4: boolean;
+  /** The same over IPv6. Feature GUEST_TSO6. */
   readonly tso6: boolean;
+  /** Such segments with congestion notification. Feature GUEST_ECN. */
   readonly ecn: boolean;
+  /** UDP datagrams that are still to be fragmented. Feature GUEST_UFO. */
   readonly ufo: boolean;
+  /** UDP over IPv4 in datagrams that are still to be cut. Feature GUEST_USO4. */
   readonly uso4: boolean;
+  /** The same over IPv6. Feature GUEST_USO6. */
   readonly uso6: boolean;
+  /** Segments inside of UDP tunnels. Feature GUEST_UDP_TUNNEL_GSO. */
   readonly udpTunnel: boolean;
+  /** The same with an outer checksum that is still to be computed. Feature GUEST_UDP_TUNNEL_GSO_CSUM. */
   readonly udpTunnelCsum: boolean;
 }
 

@@ -1,6 +1,8 @@
 /** What went through a card since it was made. Plain numbers, for reading. */
 export class NetCounters {
+  /** Frames that the guest got. */
   rxPackets = 0;
+  /** Their bytes, without virtio headers. */
   rxBytes = 0;
   /** Frames that found no buffer and were given back to the back end. */
   rxRefused = 0;
@@ -8,7 +10,9 @@ export class NetCounters {
   rxFiltered = 0;
   /** Frames that were lost: link down, too large for the buffer, segmentation that the guest cannot take. */
   rxDropped = 0;
+  /** Packets that the back end took. */
   txPackets = 0;
+  /** Their bytes, without virtio headers. */
   txBytes = 0;
   /** Times that the back end could not take a packet. */
   txRefused = 0;

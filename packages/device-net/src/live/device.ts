@@ -139,6 +139,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     return this.#card.filter.mac.slice();
   }
 
+  /** The cable is plugged in: what the driver reads as LINK_UP of the status. */
   get linkUp(): boolean {
     return this.#card.linkUp;
   }

@@ -23,6 +23,7 @@ export interface Coalescing {
 
 /** How a network card is made. What is left out is as QEMU 7.2 makes its `virtio-net-pci` with a back end without offloads. */
 export interface NetOptions {
+  /** What is at the other end of the cable. */
   readonly backend: NetBackend;
   /** `52:54:00:12:34:56`, or 6 bytes. */
   readonly mac: string | Uint8Array;
@@ -43,6 +44,7 @@ export interface NetOptions {
   readonly mtu?: number;
   /** Mb/s; default unknown. With {@link duplex} or alone it makes the card offer SPEED_DUPLEX. */
   readonly speed?: number;
+  /** Default unknown. With {@link speed} or alone it makes the card offer SPEED_DUPLEX. */
   readonly duplex?: 'half' | 'full';
   /** Receive-side scaling; default false. */
   readonly rss?: boolean;
@@ -52,15 +54,23 @@ export interface NetOptions {
   readonly coalescing?: Coalescing;
   /** STANDBY: this card is the slow path of a failover pair; default false. */
   readonly standby?: boolean;
-  /** Each default true. QEMU properties `mrg_rxbuf`, `status`, `ctrl_vq`, … */
+  /** Offer MRG_RXBUF: a frame may lie in several buffers; default true. This and the following are QEMU's properties `mrg_rxbuf`, `status`, `ctrl_vq`, … */
   readonly mrgRxbuf?: boolean;
+  /** Offer STATUS, by which a driver sees the link go down; default true. */
   readonly status?: boolean;
+  /** Offer CTRL_VQ, the control queue; default true. Without it none of the next five is offered. */
   readonly ctrlVq?: boolean;
+  /** Offer CTRL_RX: the driver chooses promiscuous mode and filters; default true. */
   readonly ctrlRx?: boolean;
+  /** Offer CTRL_VLAN: the driver filters by VLAN; default true. */
   readonly ctrlVlan?: boolean;
+  /** Offer CTRL_RX_EXTRA: the driver leaves out kinds of frames; default true. */
   readonly ctrlRxExtra?: boolean;
+  /** Offer CTRL_MAC_ADDR: the driver sets the card's address; default true. */
   readonly ctrlMacAddr?: boolean;
+  /** Offer CTRL_GUEST_OFFLOADS: the driver switches what it receives incomplete; default true. */
   readonly ctrlGuestOffloads?: boolean;
+  /** Offer GUEST_ANNOUNCE: after a move the driver tells the network where it is now; default true. */
   readonly guestAnnounce?: boolean;
   /** Version in which receive-side scaling is saved; default 1, which every QEMU loads. 2 is QEMU 10.2's. */
   readonly rssStateVersion?: 1 | 2;

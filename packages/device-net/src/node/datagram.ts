@@ -21,6 +21,7 @@ export interface DatagramOptions extends LinkOptions {
   readonly remote: Endpoint;
   /** Frames kept for a guest without buffers. Defaults 256, and 1 MiB. */
   readonly queueFrames?: number;
+  /** Bytes kept for a guest without buffers; default 1 MiB. */
   readonly queueBytes?: number;
 }
 
@@ -110,10 +111,12 @@ export class DatagramBackend implements NetBackend {
     return this.#socket.address().port;
   }
 
+  /** What went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
+  /** What was completed in software, as datagrams are complete frames. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
@@ -123,6 +126,7 @@ export class DatagramBackend implements NetBackend {
     return this.#inbox.waiting;
   }
 
+  /** Ends the link; resolves when the socket is closed. Closing it once more does nothing. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

@@ -137,14 +137,17 @@ export class StreamBackend implements NetBackend {
     return this.#address;
   }
 
+  /** What went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
+  /** What was completed in software, as the stream has complete frames. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
+  /** The other side is connected. */
   get up(): boolean {
     return this.#connection !== undefined;
   }

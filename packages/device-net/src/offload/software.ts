@@ -27,8 +27,9 @@ export class OffloadCounters {
   plain = 0;
   /** Packets whose checksum was completed. */
   checksums = 0;
-  /** Packets that were taken apart, and the frames that they became. */
+  /** Packets that were taken apart. */
   segmented = 0;
+  /** Frames that were cut from larger packets. */
   segments = 0;
   /** Packets that were lost: not what their header says that they are, or cut off. */
   malformed = 0;
@@ -53,6 +54,7 @@ type Kind = 'plain' | 'checksum' | 'tcp' | 'udp' | 'fragment';
  * Allocates nothing. What a guest says that is not so is counted, and the packet dropped.
  */
 export class SoftwareOffload {
+  /** What was completed so far. */
   readonly counters: OffloadCounters = new OffloadCounters();
   readonly #head = new Uint8Array(HEAD_MAX);
   readonly #layout = new Layout();

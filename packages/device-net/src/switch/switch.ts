@@ -45,7 +45,9 @@ export interface SwitchOptions {
 export interface SwitchEvent {
   /** The card at a port has thrown: the frame is lost, and the next one is tried as usual. */
   readonly name: 'failed';
+  /** The port whose card has thrown. */
   readonly port: SwitchPort;
+  /** What was thrown. */
   readonly error: unknown;
 }
 
@@ -205,6 +207,7 @@ export class NetSwitch {
 
 /** Where a card is plugged in. */
 export interface SwitchPort extends NetBackend {
+  /** What went through this port. */
   readonly counters: PortCounters;
   readonly supports?: NetOffloads;
   /** Frames that wait for the card. */

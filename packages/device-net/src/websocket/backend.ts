@@ -20,6 +20,7 @@ import { platformSocket, READY_STATE, type SocketEvent, Timer, type WebSocketLik
 export interface WebSocketOptions extends LinkOptions {
   /** Of the relay: `wss://relay.widgetry.org/`. */
   readonly url?: string;
+  /** Subprotocols that are offered to the relay; default: none. */
   readonly protocols?: readonly string[];
   /** Default: the platform's own. Node 20 has none; the package `ws` does it there. */
   readonly WebSocket?: new (
@@ -32,6 +33,7 @@ export interface WebSocketOptions extends LinkOptions {
   readonly reconnect?: ReconnectOptions | false;
   /** Frames kept for each direction, while the link is down or the guest has no buffer. Defaults 256, and 1 MiB (at least 128 KiB). */
   readonly queueFrames?: number;
+  /** Bytes kept for each direction, at least 128 KiB; default 1 MiB. */
   readonly queueBytes?: number;
   /** Milliseconds in which a relay has to answer before it is hung up on, and called again; default 30000. */
   readonly handshakeTimeout?: number;
@@ -102,14 +104,17 @@ export class WebSocketBackend implements NetBackend {
     this.#adopt(options.socket ?? this.#first());
   }
 
+  /** What went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
+  /** What was completed in software, as a relay takes complete frames only. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
+  /** The relay is connected. */
   get up(): boolean {
     return this.#socket?.readyState === READY_STATE.OPEN;
   }

@@ -6,6 +6,7 @@ declare const setTimeout: (run: () => void, milliseconds: number) => unknown;
 
 /** How an entropy device is made. What is left out is as QEMU makes its `virtio-rng-pci`. */
 export interface RngOptions {
+  /** Where random bytes come from. */
   readonly backend: RngBackend;
   /** Bytes that the guest gets in a period, 0 to 2^53 - 1; default: no limit. QEMU property `max-bytes`. */
   readonly maxBytes?: number;

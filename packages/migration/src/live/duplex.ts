@@ -19,8 +19,11 @@ export interface ByteDuplex {
 
 /** What cancels: an `AbortSignal`. */
 export interface CancelSignal {
+  /** It was cancelled. */
   readonly aborted: boolean;
+  /** Calls the listener when it is cancelled. */
   addEventListener(type: 'abort', listener: () => void): void;
+  /** The listener is called no more. */
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 

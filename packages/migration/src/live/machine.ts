@@ -19,9 +19,11 @@ export interface LiveRamBlock {
 
 /** The memory of a machine, and which of it changes. */
 export interface LiveRam {
+  /** The blocks of memory, each with a name of its own. */
   readonly blocks: readonly LiveRamBlock[];
   /** From now on, whatever writes (processor, devices, the host program) is remembered. */
   startLog(): void;
+  /** Ends the log: writes are no longer remembered. */
   stopLog(): void;
   /**
    * Tells the bytes that were written since the log was started or taken last, and forgets them. May tell more than was
@@ -75,7 +77,9 @@ export interface LiveSection {
 export interface LiveMachine {
   /** Machine type: what both hosts must be alike in besides RAM and sections. */
   readonly name: string;
+  /** The guest's memory. */
   readonly ram: LiveRam;
+  /** Everything else that moves, in the order in which it is written and restored. */
   readonly sections: readonly LiveSection[];
   /**
    * Stops processor and devices. When it has returned, nothing writes guest memory, and nothing that this machine has

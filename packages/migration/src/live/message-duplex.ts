@@ -4,18 +4,26 @@ import { MessageDuplex } from './message-attempt.ts';
 
 /** What {@link portDuplex} needs of a `MessagePort` (or a worker). */
 export interface MessagePortLike {
+  /** Sends one message; the arrays of `transfer` are moved and not copied. */
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  /** Calls the listener for each message, for what cannot be read as one, and at the end where the platform tells it. */
   addEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
+  /** The listener is called no more. */
   removeEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
+  /** Lets messages come: a `MessagePort` keeps them until then. */
   start?(): void;
 }
 
 /** What {@link channelDuplex} needs of an `RTCDataChannel`: one that is open, reliable and ordered, which they are by default. */
 export interface DataChannelLike {
+  /** Set to `arraybuffer`: bytes come as an `ArrayBuffer`. */
   binaryType: string;
+  /** Sends one message. */
   send(data: ArrayBuffer): void;
   send(data: string): void;
+  /** Calls the listener for each message, at the end, and when something went wrong. */
   addEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
+  /** The listener is called no more. */
   removeEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
 }
 

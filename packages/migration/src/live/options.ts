@@ -12,6 +12,7 @@ export interface LiveOptions {
    * source's may take to stop: `handOverTimeoutMs`.
    */
   readonly machineTimeoutMs?: number;
+  /** Where timers come from; default: the platform's. Tests bring their own. */
   readonly clock?: Clock;
 }
 

@@ -19,20 +19,25 @@ export interface ReceiveOptions extends LiveOptions {
   readonly maxRounds?: number;
   /** Most bytes of device state; default 32 MiB. */
   readonly maxDeviceState?: number;
+  /** Is told how far it is while the stream comes. */
   readonly onProgress?: (progress: ReceiveProgress) => void;
 }
 
 /** How far it is. */
 export interface ReceiveProgress {
+  /** Bytes of the stream so far. */
   readonly receivedBytes: number;
   /** Pages of memory, in all rounds together; zero pages are among them. */
   readonly pages: number;
+  /** Pages that came as zeros, without their bytes. */
   readonly zeroPages: number;
 }
 
 /** The guest runs here. */
 export interface Arrived {
+  /** The guest is here and runs. */
   readonly result: 'arrived';
+  /** What had come at the end. */
   readonly progress: ReceiveProgress;
   /** The source was not reached any more with the last word that the guest runs: it will ask. */
   readonly unheard?: string;
@@ -40,11 +45,15 @@ export interface Arrived {
 
 /** The guest does not run here, and never will (but see {@link mayRun}): the machine's memory is of no use. */
 export interface Failed {
+  /** The guest did not come, and does not run here. */
   readonly result: 'failed';
+  /** What kind of failure it was. */
   readonly reason: StopReason;
+  /** What happened, for people. */
   readonly message: string;
   /** What was thrown: a StateError for a stream that does not fit. */
   readonly error?: unknown;
+  /** What had come until then. */
   readonly progress: ReceiveProgress;
   /**
    * The machine was told to go on, and neither that nor its stop succeeded in time: it may run, or begin to. The source was told

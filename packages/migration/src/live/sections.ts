@@ -17,6 +17,7 @@ import type { LiveSection } from './machine.ts';
 export interface VirtioSectionOptions<T extends TransportParts = TransportParts, D = unknown> {
   /** Path of the device: `0000:00:02.0` on PCI, `/fe.0.0001` on channel I/O. Empty or absent: none. */
   readonly path?: string;
+  /** Which of several sections of this name it is; default 0. */
   readonly instanceId?: number;
   /**
    * Changes the state before it is written, so that the destination reads it: `stateFor` of `@virtkit/compat` does so for a QEMU
@@ -61,9 +62,11 @@ export function virtioSection<T extends TransportParts, D>(
 export interface DeclaredSectionOptions<S, C> {
   /** Default: the name of the declaration. */
   readonly idstr?: string;
+  /** Which of several sections of this name it is; default 0. */
   readonly instanceId?: number;
   /** What the declaration's conditions look at. */
   readonly context: C;
+  /** The state as it is now; the machine is paused. */
   capture(): S;
   /** @throws StateError what speaks against this state; changes nothing */
   check?(state: S): void;
@@ -123,11 +126,13 @@ export function declaredSection<S extends object, C>(
 export interface OpaqueSectionOptions {
   /** Name on the wire, such as `myemulator-cpu`. */
   readonly name: string;
+  /** Which of several sections of this name it is; default 0. */
   readonly instanceId?: number;
   /** Version that is written; others are refused. */
   readonly version: number;
   /** Most bytes that are taken; default 16 MiB. */
   readonly maxBytes?: number;
+  /** The state as bytes, {@link maxBytes} at most; the machine is paused. */
   save(): Uint8Array;
   /**
    * Reads and checks; changes nothing. What is answered takes the state over, and must not fail.

@@ -21,7 +21,9 @@ export interface SendOptions extends LiveOptions {
 
 /** The guest runs at the destination; this machine is stopped, and may be thrown away. */
 export interface Moved {
+  /** The destination has the guest and runs it. */
   readonly result: 'moved';
+  /** What was sent at the end. */
   readonly progress: SendProgress;
   /** From the guest's stop here until the destination said that it runs there. */
   readonly downtimeMs: number;
@@ -29,11 +31,15 @@ export interface Moved {
 
 /** The guest goes on here, and does not run at the destination, now or later. */
 export interface Stayed {
+  /** The guest is still here, as if nothing had been. */
   readonly result: 'stayed';
+  /** What kind of failure it was. */
   readonly reason: StopReason;
+  /** What happened, for people. */
   readonly message: string;
   /** What was thrown, if something was. */
   readonly error?: unknown;
+  /** What was sent until then. */
   readonly progress: SendProgress;
   /** The machine's own `resume` failed, or has not answered in time: it runs nowhere as far as is known. */
   readonly resumeError?: unknown;
@@ -50,10 +56,15 @@ export interface Stayed {
  * never will, and {@link resume} goes on here. A host that cannot be reached has not answered: it must be known that it has ended.
  */
 export interface Unknown {
+  /** The connection broke in the moment of the hand-over: nobody here can say which side has the guest. */
   readonly result: 'unknown';
+  /** What kind of failure it was. */
   readonly reason: StopReason;
+  /** What happened, for people. */
   readonly message: string;
+  /** What was thrown, if it was that. */
   readonly error?: unknown;
+  /** What was sent until then. */
   readonly progress: SendProgress;
   /**
    * Goes on here. Only for who knows that the guest does not run at the destination.

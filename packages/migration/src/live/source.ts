@@ -17,6 +17,7 @@ export type SendPhase = 'rounds' | 'switch-over' | 'hand-over' | 'done';
 
 /** How far a migration is. */
 export interface SendProgress {
+  /** What the source is doing. */
   readonly phase: SendPhase;
   /** Pass over memory: 1, 2, … */
   readonly round: number;
@@ -24,6 +25,7 @@ export interface SendProgress {
   readonly sentBytes: number;
   /** Pages with content, and pages of zeros, in all rounds together. */
   readonly pages: number;
+  /** Pages that were sent as zeros, without their bytes. */
   readonly zeroPages: number;
   /** Bytes of memory that are known to be outstanding. */
   readonly remainingBytes: number;

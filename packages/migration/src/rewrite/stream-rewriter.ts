@@ -15,6 +15,7 @@ export interface Changes {
   command?(command: number): boolean;
   /** False: the section is left out. */
   keep?(header: SectionHeader): boolean;
+  /** Pages of guest memory that are written with other bytes than they came with. */
   readonly pages?: Iterable<ChangedPage>;
   /** Name of the machine in the configuration section. */
   readonly machine?: string;

@@ -4,6 +4,7 @@ import type { Subchannel } from './subchannel.ts';
 
 /** A device as the channel subsystem has it; `CcwDevice` is one. */
 export interface ChannelDevice {
+  /** Where channel programs reach it. */
   readonly subchannel: Subchannel;
   /** Is there a queue of this number? */
   queueExists(queue: number): boolean;

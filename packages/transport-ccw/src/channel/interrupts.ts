@@ -12,6 +12,7 @@ export interface PendingInterrupt {
   readonly word: number;
 }
 
+/** Bit of the interruption word that tells adapter interrupts from those of subchannels. */
 export const ADAPTER_WORD = 0x80000000;
 const WORD_ISC_SHIFT = 27;
 /**
@@ -48,6 +49,7 @@ export class InterruptQueue {
   /** By subclass; the last element is the next one. */
   readonly #waiting: PendingInterrupt[][] = Array.from({ length: ISC_MAX + 1 }, () => []);
 
+  /** Makes an I/O interrupt of a subchannel pending. */
   add(interrupt: PendingInterrupt): void {
     const list = this.#waiting[(interrupt.word >>> WORD_ISC_SHIFT) & ISC_MAX];
     if (list === undefined) return;
@@ -55,6 +57,7 @@ export class InterruptQueue {
     list.push(interrupt);
   }
 
+  /** Makes an adapter interrupt pending, unless one of this subclass (0 to 7) is already. */
   addAdapter(isc: number): void {
     const interrupt = ADAPTER_INTERRUPTS[isc & ISC_MAX];
     if (interrupt !== undefined) this.add(interrupt);
@@ -86,6 +89,7 @@ export class InterruptQueue {
     }
   }
 
+  /** Forgets all that is pending. */
   clear(): void {
     for (const list of this.#waiting) list.length = 0;
   }
@@ -95,6 +99,7 @@ export class InterruptQueue {
     return this.#waiting.map((list) => list.toReversed());
   }
 
+  /** Takes over what was pending, eight lists by subclass. */
   restore(lists: readonly (readonly PendingInterrupt[])[]): void {
     this.clear();
     for (const list of lists) for (const interrupt of list.toReversed()) this.add(interrupt);

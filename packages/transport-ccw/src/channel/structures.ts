@@ -18,6 +18,7 @@ export type SenseId = ValueOf<typeof senseId>;
 
 /** Bytes of the structures in guest memory. All are big-endian. */
 export const SCHIB_BYTES = 52;
+/** Bytes of an operation request block, the operand of START SUBCHANNEL. */
 export const ORB_BYTES = 12;
 export const CCW_BYTES = 8;
 /** Without the extended measurement word, which is never stored. */

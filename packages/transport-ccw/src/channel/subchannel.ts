@@ -54,11 +54,17 @@ export class Subchannel implements SubchannelAddress, ProgramState {
   readonly ssid: number;
   schid: number;
   readonly devno: number;
+  /** The guest memory that channel programs and their data are in. */
   readonly memory: GuestMemory;
+  /** The device behind it. */
   readonly unit: ControlUnit;
+  /** Path management control word: what MODIFY SUBCHANNEL sets. */
   readonly pmcw: Pmcw;
+  /** Subchannel status word: which functions are under way, and how the last one ended. */
   readonly scsw: Scsw;
+  /** Measurement block address. Nothing is measured; it is kept for the guest. */
   mba = 0n;
+  /** Model-dependent area of the subchannel information block, 4 bytes. */
   mda: Uint8Array = new Uint8Array(4);
   readonly senseData: Uint8Array = new Uint8Array(32);
   /** What SENSE ID answers. */
@@ -66,6 +72,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
   /** Address of the current channel command. */
   channelProg = 0n;
   lastCmd: Ccw = { cmdCode: 0, flags: 0, count: 0, cda: 0 };
+  /** {@link lastCmd} is a command of the program that runs. */
   lastCmdValid = false;
   ccwFmt1 = false;
   /** Commands without a data address in this program. */
@@ -139,6 +146,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return (this.pmcw.flags & OPERATIONAL) === OPERATIONAL;
   }
 
+  /** There is status that TEST SUBCHANNEL has not taken. */
   get statusPending(): boolean {
     return (this.scsw.ctrl & STCTL.STATUS_PEND) !== 0;
   }

@@ -39,7 +39,9 @@ export interface OperandAccess {
   writable(address: number, length: number): boolean;
 }
 
+/** What a channel subsystem needs of its machine. */
 export interface ChannelSubsystemOptions {
+  /** Guest memory, in which interruption codes are stored. */
   readonly memory: MemoryMap;
   /** Default: operand addresses are absolute addresses in `memory`. An emulator that translates addresses brings its own. */
   readonly operands?: OperandAccess;

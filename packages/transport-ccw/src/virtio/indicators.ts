@@ -20,10 +20,13 @@ const LENGTH_MAX = 0x7fff_ffff;
 
 /** An area for adapter interrupts, as SET_IND_ADAPTER says it. */
 export interface AdapterIndicators {
+  /** Guest address of the summary indicator, a byte. */
   readonly summary: bigint;
+  /** Guest address of the indicators, bits. */
   readonly indicators: bigint;
   /** Bit of queue 0, counted from the left of the first byte. */
   readonly bit: bigint;
+  /** Interruption subclass, 0 to 7. */
   readonly isc: number;
 }
 
@@ -163,6 +166,7 @@ export class Indicators {
     };
   }
 
+  /** Takes over saved addresses and vectors. */
   restore(state: CcwConfigState): void {
     this.#queues = state.indicators;
     this.#config = state.indicators2;

@@ -8,9 +8,11 @@ export type BarKind = 'io' | 'memory32' | 'memory64' | 'rom';
 export interface Bar {
   /** 0 to 5; 6 is the expansion ROM. A `memory64` takes two. */
   readonly index: number;
+  /** Is it in the space of ports or of memory, and with 32 or 64 bits of address? */
   readonly kind: BarKind;
   /** Bytes, a power of two. */
   readonly size: number;
+  /** Reading has no side effects. Memory only. */
   readonly prefetchable: boolean;
   /** Where the guest has put it; of use only while {@link enabled}. */
   readonly address: number;

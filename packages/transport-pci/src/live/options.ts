@@ -55,10 +55,15 @@ export interface PciOptions extends Omit<LiveOptions, 'version1' | 'align' | 'us
 
 /** Ids of a function. */
 export interface PciIds {
+  /** Vendor id; default 0x1af4. */
   readonly vendor?: number;
+  /** Device id; default 0x1040 and the number of the device type, or the transitional one. */
   readonly device?: number;
+  /** Revision id; default 0 for transitional functions, 1 for others. */
   readonly revision?: number;
+  /** Subsystem vendor id; default 0x1af4. */
   readonly subsystemVendor?: number;
+  /** Subsystem id; default 0x1100, or the number of the device type for transitional functions. */
   readonly subsystem?: number;
 }
 

@@ -6,6 +6,7 @@ import { CAN, COMMAND, COMMAND_FLAG, nbdError } from './protocol.ts';
 import { type NbdEvent, NbdSession } from './session.ts';
 import { nbdAddress } from './uri.ts';
 
+/** How the disk of an NBD server is reached. */
 export interface NbdDiskOptions {
   /** Default false; an export that the server calls read-only is in any case. */
   readonly readOnly?: boolean;

@@ -107,6 +107,8 @@ export function serverError(number: number, doing: string, text = ''): Error {
 
 /** The server does what the protocol forbids. */
 export class NbdProtocolError extends Error {
+  /** The code that Node has for a peer that breaks a protocol. */
   readonly code = 'EPROTO';
+  /** The class's name. */
   override readonly name = 'NbdProtocolError';
 }
