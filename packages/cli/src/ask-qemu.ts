@@ -12,14 +12,20 @@ const OUTPUT_BYTES = 32 * 2 ** 20;
 const ERROR_BYTES = 2 ** 16;
 const LINE_FEED = 10;
 
-const QUESTIONS: readonly { readonly execute: string; readonly arguments?: object }[] = [
-  { execute: 'qmp_capabilities' },
+/** A question of QMP. */
+export interface Question {
+  readonly execute: string;
+  readonly arguments?: object;
+  /** An error is an answer, too: it stands for undefined. */
+  readonly mayFail?: true;
+}
+
+const QUESTIONS: readonly Question[] = [
   { execute: 'query-version' },
   { execute: 'qom-get', arguments: { path: '/machine', property: 'type' } },
   { execute: 'query-cpus-fast' },
   { execute: 'human-monitor-command', arguments: { 'command-line': 'info qtree' } },
   { execute: 'human-monitor-command', arguments: { 'command-line': 'info ramblock' } },
-  { execute: 'quit' },
 ];
 
 /** What a QEMU said, and its version: `7.2`. */
@@ -28,29 +34,48 @@ export interface Answered extends AskedQemu {
 }
 
 /**
- * Starts a QEMU with options that touch nothing (`askingCommand`), asks it by QMP on its standard input what it made, and ends it.
+ * Starts a QEMU with options that touch nothing (`askingCommand`), asks it what it made, and ends it.
  *
  * @throws UsageError if it does not start, or does not answer
  */
 export async function askQemu(binary: string, options: readonly string[]): Promise<Answered> {
+  const [version, type, cpus, tree, blocks] = await askQmp(binary, options, QUESTIONS);
+  const { major, minor } = (version as { qemu: { major: number; minor: number } }).qemu;
+  return {
+    version: `${major}.${minor}`,
+    type: String(type),
+    cpus: (cpus as readonly unknown[]).length,
+    tree: String(tree),
+    blocks: String(blocks),
+  };
+}
+
+/**
+ * Starts a QEMU, asks it by QMP on its standard input, and ends it. One answer a question, in their order.
+ *
+ * @throws UsageError if it does not start, does not answer in time, answers more than 32 MiB, or answers with an error
+ */
+export async function askQmp(
+  binary: string,
+  options: readonly string[],
+  questions: readonly Question[],
+): Promise<unknown[]> {
   const directory = mkdtempSync(join(tmpdir(), 'virtkit-ask-'));
   try {
-    const [, version, type, cpus, tree, blocks] = await answers(binary, options, directory);
-    const { major, minor } = (version as { qemu: { major: number; minor: number } }).qemu;
-    return {
-      version: `${major}.${minor}`,
-      type: String(type),
-      cpus: (cpus as readonly unknown[]).length,
-      tree: String(tree),
-      blocks: String(blocks),
-    };
+    const all = [{ execute: 'qmp_capabilities' }, ...questions, { execute: 'quit' }];
+    return (await answers(binary, options, all, directory)).slice(1);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
 /** One answer a question, in their order. */
-function answers(binary: string, options: readonly string[], directory: string): Promise<unknown[]> {
+function answers(
+  binary: string,
+  options: readonly string[],
+  questions: readonly Question[],
+  directory: string,
+): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
     // its first current directory is empty, so that a file that it makes all the same goes with it
     const qemu = spawn(binary, [...options, '-qmp', 'stdio'], { cwd: directory, stdio: 'pipe' });
@@ -78,24 +103,32 @@ function answers(binary: string, options: readonly string[], directory: string):
       if (!chunk.includes(LINE_FEED)) return;
       const lines = output.split('\n');
       output = lines.pop() ?? '';
-      for (const line of lines) take(line, found, fail);
+      for (const line of lines) take(line, questions, found, fail);
     });
     qemu.once('close', () => {
       clearTimeout(timer);
-      if (found.length >= QUESTIONS.length - 1) resolve(found);
+      if (found.length >= questions.length - 1) resolve(found);
       else fail('it did not start with this command line');
     });
-    qemu.stdin.write(QUESTIONS.map((question) => `${JSON.stringify(question)}\n`).join(''));
+    qemu.stdin.write(
+      questions.map(({ mayFail: _, ...question }) => `${JSON.stringify(question)}\n`).join(''),
+    );
   });
 }
 
-function take(line: string, found: unknown[], fail: (why: string) => void): void {
+function take(
+  line: string,
+  questions: readonly Question[],
+  found: unknown[],
+  fail: (why: string) => void,
+): void {
   let message: { readonly return?: unknown; readonly error?: { readonly desc?: string } } = {};
   try {
     message = JSON.parse(line);
   } catch {
     fail(`not QMP: ${line.slice(0, 80)}`);
   }
-  if (message.error !== undefined) fail(`it answers ${message.error.desc ?? 'an error'}`);
+  if (message.error !== undefined && questions[found.length]?.mayFail === true) found.push(undefined);
+  else if (message.error !== undefined) fail(`it answers ${message.error.desc ?? 'an error'}`);
   else if ('return' in message) found.push(message.return);
 }

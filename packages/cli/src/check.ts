@@ -15,6 +15,7 @@ import { describeDomain } from '@virtkit/libvirt';
 import type { MigrationStream } from '@virtkit/migration';
 import { describedTarget, readDescription, savedDescription } from './described-target.ts';
 import { readSmall } from './files.ts';
+import { readHost } from './host-file.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
@@ -39,6 +40,10 @@ export interface TargetWords {
   readonly qemu?: string;
   /** A file with a domain's XML. */
   readonly domain?: string;
+  /** Release of the Linux on the target's host. */
+  readonly hostKernel?: string;
+  /** A file that `virtkit host` wrote there. */
+  readonly host?: string;
 }
 
 /** What of the target is known before the stream is read. */
@@ -82,10 +87,16 @@ export function targetFor(stream: MigrationStream, words: TargetWords, target = 
   return { target, verdicts };
 }
 
-function optionsOf({ device = [], start }: TargetWords): TargetOptions {
+function optionsOf({ device = [], start, host, hostKernel }: TargetWords): TargetOptions {
   if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
     throw new UsageError(`--start ${start}: a number from 1 on expected`);
-  return { devices: device, readConfig, ...(start !== undefined && { start: Number(start) }) };
+  return {
+    devices: device,
+    readConfig,
+    ...(start !== undefined && { start: Number(start) }),
+    ...(hostKernel !== undefined && { hostKernel }),
+    ...(host !== undefined && { host: readHost(host) }),
+  };
 }
 
 function prepared(words: TargetWords): Prepared {

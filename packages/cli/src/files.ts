@@ -63,9 +63,14 @@ export function versionOf(path: string): string {
 /** Most bytes of a file that is read at once: a certificate, a command line. */
 const SMALL_MAX = 1 << 20;
 
-/** A small file, or what comes out of a pipe. @throws UsageError if it cannot be read, or is larger than 1 MiB */
-export function readSmall(path: string): Buffer {
-  const bytes = Buffer.alloc(SMALL_MAX + 1);
+/**
+ * A small file, or what comes out of a pipe.
+ *
+ * @param most bytes that are read; default 1 MiB
+ * @throws UsageError if it cannot be read, or is larger
+ */
+export function readSmall(path: string, most = SMALL_MAX): Buffer {
+  const bytes = Buffer.alloc(most + 1);
   let length = 0;
   try {
     const fd = openSync(path, 'r');
@@ -78,6 +83,6 @@ export function readSmall(path: string): Buffer {
   } catch (error) {
     throw isSystemError(error) ? new UsageError(systemError(path, error).message) : error;
   }
-  if (length > SMALL_MAX) throw new UsageError(`${path}: is larger than ${SMALL_MAX} bytes`);
+  if (length > most) throw new UsageError(`${path}: is larger than ${most} bytes`);
   return bytes.subarray(0, length);
 }

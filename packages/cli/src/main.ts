@@ -124,6 +124,8 @@ program
   )
   .option('--start <number>', 'which of the starts in that file, the first is 1; default: the last')
   .option('--domain <file>', "a libvirt domain's XML, in place of the one in a save file's header")
+  .option('--host-kernel <release>', "the Linux of the target's host, which decides what a tap offers: 6.1")
+  .option('--host <file>', "what virtkit host wrote on the target's host; --target host is the QEMU there")
   .option(
     '--qemu <binary>',
     "the target's program: it is started with --args or --domain, stopped and with nothing behind its devices, and asked what it made",
@@ -138,6 +140,21 @@ program
     const { text, answer } = check(read, options, options.json === true, target);
     await write(text);
     finish(read, exitCodeOf(answer));
+  });
+
+program
+  .command('host')
+  .description(
+    'print what decides over loads on this host: its kernel, and each QEMU as it answers; for check --host',
+  )
+  .option(
+    '--qemu <binary>',
+    'a QEMU to ask; may be repeated; default: those of this architecture where distributions put them',
+    (value: string, before: readonly string[] = []) => [...before, value],
+  )
+  .action(async ({ qemu }: { readonly qemu?: readonly string[] }) => {
+    const { hostFacts } = await import('./host.ts');
+    await write(await hostFacts(qemu, version()));
   });
 
 program

@@ -30,6 +30,14 @@ export { RELEASES, type Release, releaseHas, releaseNamed } from './distribution
 export { type Diagnosis, diagnose, type Repeated } from './explain/diagnose.ts';
 export { explain } from './explain/explain.ts';
 export { bitsOf, featureControl, guessDevice } from './features/feature-control.ts';
+export {
+  HOST_FORMAT,
+  type HostCompat,
+  type HostFacts,
+  type HostMachine,
+  type HostQemu,
+  parseHostFacts,
+} from './host/host-facts.ts';
 export { type PciByte, pciByte } from './pci-byte.ts';
 export { type Override, parseTarget, type Target, type TargetOptions } from './target.ts';
 export { unreadable } from './unreadable.ts';

@@ -5,12 +5,18 @@ import type { Destination } from './destination/destination.ts';
 import { driverOfOption } from './destination/qemu-types.ts';
 import { optionWords } from './destination/words.ts';
 import { RELEASES, type Release, releaseAlias, releaseNamed } from './distributions/releases.ts';
+import type { HostFacts, HostQemu } from './host/host-facts.ts';
+import { kernelVersion } from './host/kernel.ts';
 
 /** The QEMU that is to load a stream. */
 export interface Target {
   readonly qemu: QemuVersion;
   /** The release of a distribution, or the package, that has this QEMU; absent: QEMU's own, or that is not known. */
   readonly release?: Release;
+  /** The QEMU as it answered on its host, where it was asked. */
+  readonly program?: HostQemu;
+  /** The Linux of the target's host, and where that is known from: `6.1`, `--host-kernel`. */
+  readonly hostKernel?: { readonly version: string; readonly from: string };
   /** Machine type; default: that of the stream. */
   readonly machine?: string;
   /** The features that the devices of one kind offer there, where the caller knows them; the kind is told by the set itself. */
@@ -39,6 +45,10 @@ export interface TargetOptions {
   readonly commandLine?: string | readonly string[];
   /** Which of the starts in the command line's text (a log of libvirt), the first is 1. Default: the last. */
   readonly start?: number;
+  /** Release of the Linux on the target's host: `6.1.0-47-amd64`. Default: that of {@link host}, else of the release. */
+  readonly hostKernel?: string;
+  /** The target's host, as `virtkit host` found it there. */
+  readonly host?: HostFacts;
   /** Reads the file that `-readconfig` of the command line names; undefined where it cannot. */
   readonly readConfig?: (name: string) => string | undefined;
 }
@@ -47,12 +57,13 @@ export interface TargetOptions {
  * A version that is newer than all of {@link VERSIONS} is taken for the newest; `checkStream` has a verdict for it.
  *
  * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`; in place of
- * `qemu-11.1` also a release of {@link RELEASES}, such as `rhel-9.6`, or a package: `qemu-kvm-9.1.0-20.el9`.
+ * `qemu-11.1` also a release of {@link RELEASES}, such as `rhel-9.6`, a package: `qemu-kvm-9.1.0-20.el9`, or a QEMU of a host that is
+ * known: `host`, `host:/usr/bin/qemu-system-x86_64`.
  * @throws StateError `target`
  */
 export function parseTarget(text: string, options: TargetOptions = {}): Target {
   const [name = '', ...pairs] = text.split(',');
-  const { qemu, release } = programOf(name, text);
+  const { qemu, release, program } = programOf(name, text, options.host);
   const properties = new Map<string, string>();
   let machine: string | undefined;
   let features: bigint | undefined;
@@ -67,11 +78,18 @@ export function parseTarget(text: string, options: TargetOptions = {}): Target {
     else properties.set(key, value);
   }
   const { devices = [], commandLine, ...reading } = options;
+  const hostKernel = kernelOf(options, release);
   const machineAlias = (prefix: string): string | undefined =>
-    release === undefined ? undefined : releaseAlias(release, prefix);
+    program === undefined
+      ? release === undefined
+        ? undefined
+        : releaseAlias(release, prefix)
+      : program.machines.find(({ alias }) => alias !== undefined && alias === ALIASES[prefix])?.name;
   return {
     qemu,
     ...(release !== undefined && { release }),
+    ...(program !== undefined && { program }),
+    ...(hostKernel !== undefined && { hostKernel }),
     properties,
     ...(capabilities !== undefined && { capabilities }),
     ...(devices.length > 0 && { overrides: devices.map(parseOverride) }),
@@ -83,8 +101,54 @@ export function parseTarget(text: string, options: TargetOptions = {}): Target {
   };
 }
 
+/** Names without a version of QEMU's machine types, by the beginning of those with one. */
+const ALIASES: Readonly<Record<string, string>> = {
+  'pc-q35': 'q35',
+  'pc-i440fx': 'pc',
+  's390-ccw-virtio': 's390-ccw-virtio',
+  pseries: 'pseries',
+  virt: 'virt',
+};
+
+/** The Linux of the target's host, by the best that is known of it. */
+function kernelOf({ hostKernel, host }: TargetOptions, release: Release | undefined): Target['hostKernel'] {
+  if (hostKernel !== undefined) return { version: kernelVersion(hostKernel), from: '--host-kernel' };
+  if (host !== undefined)
+    return { version: kernelVersion(host.kernel), from: `${host.kernel}, of the host itself` };
+  const kernel = release?.kernel;
+  return kernel === undefined || release === undefined
+    ? undefined
+    : { version: kernel, from: `as ${release.name} came with it` };
+}
+
+/** The QEMU of a host that a target names: `host` where there is one, `host:PATH` where there are several. */
+function programOfHost(name: string, target: string, host: HostFacts | undefined): HostQemu | undefined {
+  const path = name === 'host' ? undefined : name.slice('host:'.length);
+  const fail = (why: string): StateError => new StateError('target', `"${name}": ${why}`, { target });
+  if (host === undefined) throw fail('what is on that host is not known: --host FILE');
+  const found = host.qemus.filter((each) => path === undefined || each.path === path);
+  const [program] = found;
+  const all = host.qemus.map((each) => each.path).join(', ');
+  if (program === undefined) throw fail(all === '' ? 'that host has no QEMU' : `that host has ${all}`);
+  if (found.length > 1) throw fail(`that host has several: ${all}; say host:PATH`);
+  return program;
+}
+
 /** The program that a target's first word names. */
-function programOf(name: string, target: string): Pick<Target, 'qemu' | 'release'> {
+function programOf(
+  name: string,
+  target: string,
+  host: HostFacts | undefined,
+): Pick<Target, 'qemu' | 'release' | 'program'> {
+  if (/^host(:|$)/.test(name)) {
+    const program = programOfHost(name, target, host);
+    const [version = ''] = /^\d+\.\d+/.exec(program?.version ?? '') ?? [];
+    const qemu = versionRow(version);
+    if (program !== undefined && qemu !== undefined) return { qemu, program };
+    throw new StateError('target', `"${name}": its QEMU is ${program?.version ?? ''}, older than 5.2`, {
+      target,
+    });
+  }
   const release = releaseNamed(name);
   const [, major, minor] = /^(?:qemu-?)?(\d{1,4})\.(\d{1,4})(?:\.\d+)?$/.exec(name) ?? [];
   const version = release?.qemu ?? (major === undefined ? undefined : `${Number(major)}.${Number(minor)}`);

@@ -68,7 +68,7 @@ export function checkMachine({ configuration, version }: MigrationStream, target
     found.push(prefix ? { ...other, severity: 'note' } : other);
   }
   const versioned = machineVersion(name);
-  if (versioned === undefined || hasMachine(qemu, versioned))
+  if (target.program !== undefined || versioned === undefined || hasMachine(qemu, versioned))
     return targetHas(name, target) === false ? [...found, notInRelease(name, target)] : found;
   const [oldest, newest] = machineRange(qemu, versioned.family);
   const range = oldest === '0.0' ? `up to ${newest}` : `from ${oldest} to ${newest}`;
@@ -87,17 +87,19 @@ export function checkMachine({ configuration, version }: MigrationStream, target
 }
 
 /** The refusal of a machine type that a release of a distribution does not have. */
-function notInRelease(name: string, { release }: Target): Verdict {
+function notInRelease(name: string, { release, program }: Target): Verdict {
   const own = Object.values(release?.own ?? {}).map(([, newest]) => newest);
   const vendor = release?.machines ?? 'QEMU';
   const has =
-    vendor === 'RHEL'
-      ? `its machines are those of RHEL, up to ${own[0] ?? ''}, and none of QEMU's own`
-      : `it has QEMU's own machines${vendor === 'Ubuntu' ? `, and Ubuntu's up to ${own[0] ?? ''}` : ''}`;
+    program !== undefined
+      ? `its QEMU ${program.version} told its machine types, ${program.machines.length} of them`
+      : vendor === 'RHEL'
+        ? `its machines are those of RHEL, up to ${own[0] ?? ''}, and none of QEMU's own`
+        : `it has QEMU's own machines${vendor === 'Ubuntu' ? `, and Ubuntu's up to ${own[0] ?? ''}` : ''}`;
   return refusal(
     'no-machine',
     MACHINE_PATH,
-    `${release?.name ?? 'the target'} has no machine type ${name}: ${has}`,
+    `${program?.path ?? release?.name ?? 'the target'} has no machine type ${name}: ${has}`,
     {
       qemuSays: 'unsupported machine type',
       advice: 'run the source with a machine type that both have, or take another target',
@@ -106,8 +108,9 @@ function notInRelease(name: string, { release }: Target): Verdict {
 }
 
 /** What is known of the target's package, and what its machine type is among QEMU's own. */
-export function checkRelease({ release }: Target, machine: MachineThere): Verdict[] {
-  if (release === undefined) return [];
+export function checkRelease({ release, program, hostKernel }: Target, machine: MachineThere): Verdict[] {
+  if (release === undefined && program === undefined) return [];
+  const linux = hostKernel === undefined ? '' : `; Linux ${hostKernel.version} (${hostKernel.from})`;
   const note = (code: string, path: string, reason: string): Verdict => ({
     code,
     severity: 'note',
@@ -123,7 +126,9 @@ export function checkRelease({ release }: Target, machine: MachineThere): Verdic
     note(
       'target',
       'target',
-      `${release.name} has QEMU ${release.qemu} (${release.package}); read from ${release.source}`,
+      program !== undefined
+        ? `${program.path} is QEMU ${program.version}${program.package === '' ? '' : ` (${program.package})`}, as it answered${linux}`
+        : `${release?.name} has QEMU ${release?.qemu} (${release?.package}); read from ${release?.source}${linux}`,
     ),
     ...(row?.upstream === undefined || !machine.certain
       ? []

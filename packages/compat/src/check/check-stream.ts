@@ -15,6 +15,7 @@ import type { Target } from '../target.ts';
 import { checkBoard, checkMigratable, checkUnderstood } from './check-board.ts';
 import { checkBlocks, checkCapabilities, checkMemory, checkPlaces, checkRoms } from './check-destination.ts';
 import { checkCommands, checkFirmware, checkMachine, checkRelease, checkVersion } from './check-machine.ts';
+import { checkProgram } from './check-program.ts';
 import { checkVirtio, doubted } from './check-virtio.ts';
 
 /**
@@ -42,6 +43,7 @@ export function checkStream(
       : [
           ...checkUnderstood(destination),
           ...checkMigratable(destination, target),
+          ...checkProgram(destination, target),
           ...(destination.ramBlocks === undefined
             ? [
                 ...checkMemory(stream, destination).map((verdict) =>

@@ -7,6 +7,7 @@ import type { MachineThere } from '../distributions/machine-there.ts';
 import type { Target } from '../target.ts';
 import { checkDoubtful } from './check-doubtful.ts';
 import { checkFeatures } from './check-features.ts';
+import { checkHost } from './check-host.ts';
 import { checkMade } from './check-made.ts';
 import { checkUnmade } from './check-unmade.ts';
 import { makingOf } from './making.ts';
@@ -39,8 +40,13 @@ export function checkVirtio(device: VirtioDevice, target: Target, around: Around
     ...checkFindings(title, device.codec.check(state)),
     ...(making === undefined ? [] : checkWords(title, device, type, state, making, around, target)),
   ];
+  const refused = checkThere(device, type, state, target, making, around);
+  const told = new Set(
+    refused.filter(({ severity }) => severity === 'refused').map(({ feature }) => feature),
+  );
   const there = [
-    ...checkThere(device, type, state, target, making, around),
+    ...refused,
+    ...checkHost(title, type, state, target, making).filter(({ feature }) => !told.has(feature)),
     ...checkDoubtful(title, type, state, making, machine),
   ];
   // what nobody said is the default of a machine that is not known

@@ -25,7 +25,9 @@ export interface MachineThere {
 }
 
 /** Has the target a machine type of this name? Undefined: not known. */
-export function targetHas(name: string, { qemu, release }: Target): boolean | undefined {
+export function targetHas(name: string, { qemu, release, program }: Target): boolean | undefined {
+  if (program !== undefined)
+    return program.machines.some((each) => each.name === name || each.alias === name);
   const versioned = machineVersion(name);
   if (versioned !== undefined && !hasMachine(qemu, versioned)) return false;
   if (release !== undefined) return releaseHas(release, name);
@@ -41,6 +43,7 @@ export function machineThere(named: string, target: Target): MachineThere {
   const upstream = certain ? (row?.upstream ?? name) : name;
   const differences = certain ? (row?.differences ?? []) : [];
   const ofDevices = differences.filter((each) => each.of === 'devices');
+  const told = toldBy(target, name);
   const version = target.release?.package.replace(/^qemu-kvm-/, '');
   const applies = ({ since }: MachineDifference): boolean | undefined =>
     since === undefined ? true : isSincePackage(version, since);
@@ -50,9 +53,21 @@ export function machineThere(named: string, target: Target): MachineThere {
     title: upstream === name ? name : `${name}, QEMU's ${upstream}`,
     certain,
     options: valuesOf(differences.filter((each) => each.of === 'machine')),
-    properties: valuesOf(ofDevices.filter((each) => applies(each) === true)),
-    doubtful: ofDevices.filter((each) => applies(each) === undefined),
+    properties: told ?? valuesOf(ofDevices.filter((each) => applies(each) === true)),
+    doubtful: told === undefined ? ofDevices.filter((each) => applies(each) === undefined) : [],
   };
+}
+
+/** What the target's program itself says that the machine sets of virtio devices; undefined where it was not asked, or cannot say. */
+function toldBy({ program }: Target, name: string): ReadonlyMap<string, string> | undefined {
+  const compat = program?.machines.find((each) => each.name === name)?.compat;
+  return compat === undefined
+    ? undefined
+    : new Map(
+        compat
+          .filter(({ driver }) => driver.startsWith('virtio-'))
+          .map(({ property, value }) => [property, value] as const),
+      );
 }
 
 function valuesOf(differences: readonly MachineDifference[]): ReadonlyMap<string, string> {

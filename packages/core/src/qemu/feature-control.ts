@@ -12,6 +12,8 @@ export interface FeatureControl {
   readonly offByDefault?: true;
   /** First QEMU that knows the feature at all. */
   readonly qemu?: string;
+  /** The feature is the host's tap's to offer: the first Linux whose tap has it. */
+  readonly kernel?: string;
   /** What else the feature needs, in a few words. */
   readonly needs?: string;
   /** Where the specification defines the feature. */

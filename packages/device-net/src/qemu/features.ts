@@ -5,10 +5,11 @@ const VNET_HEADER = 'a back end with a virtio-net header (tap, vhost); user and 
 
 /** QEMU and machine version with which UDP segmentation offload came. */
 export const USO_SINCE = '8.2';
-const USO = { machine: USO_SINCE, qemu: USO_SINCE, spec: SPEC };
+const USO = { machine: USO_SINCE, qemu: USO_SINCE, kernel: '6.2', spec: SPEC };
 const TUNNEL = {
   machine: '10.2',
   qemu: '10.2',
+  kernel: '6.17',
   needs: 'a tap whose kernel has UDP tunnel GSO',
   spec: SPEC,
 };
