@@ -43,7 +43,7 @@ function declarations() {
     declarationMap: true,
     // The types of the other packages come from their declarations.
     customConditions: [],
-    types: manifest.exports['./node'] ? ['node'] : [],
+    types: manifest.exports['./node'] || manifest.os ? ['node'] : [],
     rootDir: '../src',
     outDir: '../dist',
   };

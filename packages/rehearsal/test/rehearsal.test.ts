@@ -164,6 +164,7 @@ describe('all packages together', () => {
       'packages/v86/node_modules/v86',
       'packages/cli/node_modules/commander',
       'packages/cli/node_modules/picocolors',
+      'packages/vhost-user/node_modules/koffi',
     ];
     await workspace.publishOthers(registry, others);
     user = await User.create(join(home, 'all'), registry);

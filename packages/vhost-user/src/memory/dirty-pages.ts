@@ -1,0 +1,42 @@
+import { FrontEndError } from '../errors.ts';
+import type { Platform, SharedMapping } from '../platform.ts';
+import type { SharedArea } from '../wire/message.ts';
+
+/** Bytes of a page of the log. The specification's number. */
+const PAGE = 4096;
+/** Bytes of a log at most: a bit a page of 16 TiB. */
+export const LOG_MAX = 2 ** 29;
+
+/** The front end's list of pages that were written, in memory that it reads and clears meanwhile: a bit a page, from address 0 on. */
+export class DirtyPages {
+  readonly #bytes: Uint8Array;
+  readonly #mapping: SharedMapping;
+
+  /** @throws FrontEndError */
+  constructor(platform: Platform, descriptor: number | undefined, { size, offset }: SharedArea) {
+    if (descriptor === undefined) throw new FrontEndError('SET_LOG_BASE: no file descriptor');
+    if (size === 0n || size > BigInt(LOG_MAX) || offset > 2n ** 53n - size)
+      throw new FrontEndError(`SET_LOG_BASE: ${size} bytes at ${offset}, at most ${LOG_MAX} expected`, {
+        size,
+        offset,
+      });
+    this.#mapping = platform.map(descriptor, Number(offset), Number(size));
+    this.#bytes = this.#mapping.window(0, Number(size));
+  }
+
+  /** Bytes `[gpa, gpa + length)` were written. What is behind the end of the log is not the front end's memory. */
+  mark(gpa: number, length: number): void {
+    if (length <= 0) return;
+    const last = Math.floor((gpa + length - 1) / PAGE);
+    for (let page = Math.floor(gpa / PAGE); page <= last; page++) {
+      const at = Math.floor(page / 8);
+      if (at >= this.#bytes.length) return;
+      // the front end takes bits out at the same time
+      Atomics.or(this.#bytes, at, 1 << (page % 8));
+    }
+  }
+
+  close(): void {
+    this.#mapping.close();
+  }
+}

@@ -1,0 +1,44 @@
+import { fstatSync } from 'node:fs';
+import { checkEventfd, clear, signal } from './system/eventfd.ts';
+import { type Watch, watch } from './system/libc.ts';
+import { mapShared, type SharedMapping, sharedFile } from './system/mapping.ts';
+import { closeDescriptor } from './system/socket.ts';
+
+export type { SharedMapping, Watch };
+
+/**
+ * What a session does with file descriptors. An interface, so that the fuzzer can hand a session numbers that are none; everybody else has
+ * {@link linux}.
+ */
+export interface Platform {
+  /** Bytes `[offset, offset + size)` of a file. @throws FrontEndError */
+  map(fd: number, offset: number, size: number): SharedMapping;
+  /** Tells the file behind a descriptor from all others. */
+  identity(fd: number): string;
+  /** A new file in memory of this size, all zeros. */
+  file(name: string, size: number): number;
+  /** @throws FrontEndError if this is no eventfd */
+  checkEventfd(fd: number): void;
+  /** Adds 1 to an eventfd. */
+  signal(fd: number): void;
+  /** Sets an eventfd back to 0. False: it was. */
+  clear(fd: number): boolean;
+  /** Calls a function each time that a descriptor can be read. */
+  watch(fd: number, ready: () => void): Watch;
+  close(fd: number): void;
+}
+
+/** The operating system. */
+export const linux: Platform = {
+  map: mapShared,
+  identity: (fd) => {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return `${dev}:${ino}`;
+  },
+  file: sharedFile,
+  checkEventfd,
+  signal,
+  clear,
+  watch,
+  close: closeDescriptor,
+};

@@ -1,0 +1,166 @@
+import { lstatSync, rmSync } from 'node:fs';
+import { type DeviceEvent, type DeviceModel, HostError, type LiveDevice } from '@virtkit/core';
+import { Connection, type Ending } from './connection.ts';
+import { VhostUserDevice, type VhostUserDeviceOptions } from './device.ts';
+import { SystemCallError } from './errors.ts';
+import type { VhostUserParts } from './layer.ts';
+import { linux, type Watch } from './platform.ts';
+import { acceptFrom, closeDescriptor, connectTo, listenAt } from './system/socket.ts';
+
+/** How a device is served. */
+export interface ServeOptions extends VhostUserDeviceOptions {
+  /** Path of the UNIX socket, at most 107 bytes. */
+  readonly path: string;
+  /**
+   * `server` (the default): listens there, and takes one front end after the other. `client`: connects to a front end that listens there (QEMU's
+   * `-chardev socket,server=on`), again and again.
+   */
+  readonly mode?: 'server' | 'client';
+  /** As a client: milliseconds until the next try to connect; default 1000. */
+  readonly reconnectMs?: number;
+}
+
+/** A front end that is connected. */
+export interface FrontEndInfo {
+  /** Protocol features that it has taken. */
+  readonly protocolFeatures: bigint;
+  /** Regions of guest memory that it shows, and their bytes. */
+  readonly regions: number;
+  readonly memoryBytes: number;
+  /** Could it make its memory disappear under this process (no seal on the file)? See "Security" in the README. */
+  readonly shrinkable: boolean;
+}
+
+/**
+ * Serves a device to the front ends that come to a socket.
+ *
+ * @param model a device type that is attached to nothing yet
+ * @throws SystemCallError if there cannot be a socket of that name; HostError for options that make no sense
+ */
+export function serveVhostUser<D>(model: DeviceModel<D>, options: ServeOptions): VhostUserServer<D> {
+  return new VhostUserServer(model, options);
+}
+
+/**
+ * A device, and the socket where front ends find it. It lives in the event loop of the thread that made it: while no front end wants
+ * something, it costs nothing.
+ */
+export class VhostUserServer<D = unknown> {
+  /** The device, for its host program. What the front end has set up in it goes when the front end goes. */
+  readonly device: LiveDevice<VhostUserParts, D>;
+  readonly path: string;
+  readonly #behind: VhostUserDevice<D>;
+  readonly #options: ServeOptions;
+  #listener: number | undefined;
+  #watch: Watch | undefined;
+  #connection: Connection | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #open = true;
+  #served = 0;
+
+  constructor(model: DeviceModel<D>, options: ServeOptions) {
+    const { path, mode = 'server', reconnectMs = 1000 } = options;
+    if (!(reconnectMs >= 1)) throw new HostError(`reconnectMs: ${reconnectMs} is no time to wait`);
+    this.path = path;
+    this.#options = options;
+    if (mode === 'server') this.#listener = listen(path);
+    this.#behind = new VhostUserDevice(model, linux, options);
+    this.device = this.#behind.device;
+    if (mode === 'server') this.#awaitFrontEnd();
+    else this.#connect();
+  }
+
+  /** Front ends that have come so far. */
+  get served(): number {
+    return this.#served;
+  }
+
+  /** The front end that is connected now. */
+  get frontEnd(): FrontEndInfo | undefined {
+    if (this.#connection === undefined) return undefined;
+    const { memory } = this.#behind;
+    return {
+      protocolFeatures: this.#connection.session.protocolFeatures,
+      regions: memory.count,
+      memoryBytes: memory.size,
+      shrinkable: memory.shrinkable,
+    };
+  }
+
+  /** Sends the front end away, if there is one, and takes no other. Back ends are the host program's to close, after `device.idle()`. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    clearTimeout(this.#timer);
+    this.#watch?.close();
+    this.#connection?.close();
+    if (this.#listener === undefined) return;
+    closeDescriptor(this.#listener);
+    rmSync(this.path, { force: true });
+  }
+
+  /** Another one waits until the one before has gone. */
+  #awaitFrontEnd(): void {
+    const listener = this.#listener;
+    if (listener === undefined) return;
+    this.#watch = linux.watch(listener, () => {
+      const fd = acceptFrom(listener);
+      if (fd === undefined) return;
+      this.#watch?.close();
+      this.#serve(fd);
+    });
+  }
+
+  #connect(): void {
+    try {
+      this.#serve(connectTo(this.path));
+    } catch (error) {
+      if (!(error instanceof SystemCallError)) throw error;
+      this.#connectLater();
+    }
+  }
+
+  #connectLater(): void {
+    this.#timer = setTimeout(() => this.#connect(), this.#options.reconnectMs ?? 1000);
+  }
+
+  #serve(fd: number): void {
+    this.#served++;
+    this.#tell('front-end');
+    this.#connection = new Connection(fd, this.#behind, (ending) => this.#ended(ending));
+  }
+
+  #ended({ name, reason, facts }: Ending): void {
+    this.#connection = undefined;
+    if (name !== 'closed')
+      this.#tell(name, { ...(reason !== undefined && { reason }), ...(facts !== undefined && { facts }) });
+    if (!this.#open) return;
+    if (this.#listener === undefined) this.#connectLater();
+    else this.#awaitFrontEnd();
+  }
+
+  #tell(name: string, more: Partial<DeviceEvent> = {}): void {
+    this.#options.onEvent?.({ name, device: this.device.layers.device.name, ...more });
+  }
+}
+
+/** The socket of a server that was killed is nobody's: one that somebody listens on is not replaced. */
+function listen(path: string): number {
+  try {
+    return listenAt(path);
+  } catch (error) {
+    if (!(error instanceof SystemCallError) || error.code !== 'EADDRINUSE' || !isLeftOver(path)) throw error;
+    rmSync(path, { force: true });
+    return listenAt(path);
+  }
+}
+
+function isLeftOver(path: string): boolean {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;
+  try {
+    closeDescriptor(connectTo(path));
+    return false;
+  } catch (error) {
+    return error instanceof SystemCallError && error.code === 'ECONNREFUSED';
+  }
+}

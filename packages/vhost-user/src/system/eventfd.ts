@@ -1,0 +1,34 @@
+import { readlinkSync } from 'node:fs';
+import { FrontEndError } from '../errors.ts';
+import { F_GETFL, F_SETFL, libc, type Scratch, SOCK_NONBLOCK, scratch } from './libc.ts';
+
+let one: Scratch | undefined;
+let read: Scratch | undefined;
+
+/**
+ * Sees to it that a descriptor is an eventfd, and that nobody has to wait for it: anything else could block this process.
+ *
+ * @throws FrontEndError
+ */
+export function checkEventfd(fd: number): void {
+  const target = readlinkSync(`/proc/self/fd/${fd}`);
+  if (!target.includes('[eventfd]')) throw new FrontEndError(`${target} is no eventfd`);
+  const { fcntl } = libc();
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | SOCK_NONBLOCK);
+}
+
+/** Adds 1 to an eventfd: whoever waits for it goes on. */
+export function signal(fd: number): void {
+  if (one === undefined) {
+    one = scratch(8);
+    one.view.setBigUint64(0, 1n, true);
+  }
+  // one that is full has told already
+  libc().write(fd, one.address, 8);
+}
+
+/** Sets an eventfd back to 0. False: it was. */
+export function clear(fd: number): boolean {
+  read ??= scratch(8);
+  return libc().read(fd, read.address, 8) === 8;
+}

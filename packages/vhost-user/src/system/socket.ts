@@ -1,0 +1,167 @@
+import { FrontEndError, SystemCallError } from '../errors.ts';
+import { DESCRIPTORS_MAX, HEADER_BYTES, PAYLOAD_MAX } from '../wire/requests.ts';
+import {
+  AF_UNIX,
+  checked,
+  errorName,
+  libc,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SCM_RIGHTS,
+  type Scratch,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  scratch,
+} from './libc.ts';
+
+/** Bytes of `sockaddr_un`: a family, and a path with the 0 behind it. */
+const PATH_MAX = 107;
+
+// `msghdr`, `iovec`, the control block and the data, one behind the other, of a machine with 64-bit pointers
+const IOVEC = 56;
+const CONTROL = 72;
+const CMSG_HEADER = 16;
+const CONTROL_BYTES = CMSG_HEADER + 4 * DESCRIPTORS_MAX;
+const DATA = 128;
+const DATA_BYTES = HEADER_BYTES + PAYLOAD_MAX;
+
+let block: Scratch | undefined;
+
+/** A `msghdr` for `length` bytes of data, and as many bytes of control block. */
+function messageBlock(length: number, control: number): Scratch {
+  block ??= scratch(DATA + DATA_BYTES);
+  const { view, address, bytes } = block;
+  bytes.fill(0, 0, DATA);
+  view.setBigUint64(16, address + BigInt(IOVEC), true);
+  view.setBigUint64(24, 1n, true);
+  view.setBigUint64(32, control === 0 ? 0n : address + BigInt(CONTROL), true);
+  view.setBigUint64(40, BigInt(control), true);
+  view.setBigUint64(IOVEC, address + BigInt(DATA), true);
+  view.setBigUint64(IOVEC + 8, BigInt(length), true);
+  return block;
+}
+
+/** What came over a socket. */
+export interface Received {
+  /** Bytes that were put into the target; 0: the other side has closed; -1: there is nothing now. */
+  readonly count: number;
+  /** File descriptors that came with them; they are the caller's to close. */
+  readonly descriptors: readonly number[];
+}
+
+const NOTHING: Received = { count: -1, descriptors: [] };
+const CLOSED: Received = { count: 0, descriptors: [] };
+
+/**
+ * Takes bytes and file descriptors, as many as there are now.
+ *
+ * @param target at most the bytes of a message
+ * @throws FrontEndError for more descriptors at a time than a message may have; they are closed
+ */
+export function receive(fd: number, target: Uint8Array): Received {
+  const { view, bytes, address } = messageBlock(Math.min(target.length, DATA_BYTES), CONTROL_BYTES);
+  const count = libc().recvmsg(fd, address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (count < 0) {
+    const code = errorName();
+    if (code === 'EAGAIN' || code === 'EWOULDBLOCK' || code === 'EINTR') return NOTHING;
+    if (code === 'ECONNRESET') return CLOSED;
+    throw new SystemCallError('recvmsg', code);
+  }
+  const descriptors = descriptorsIn(view);
+  if ((view.getInt32(48, true) & MSG_CTRUNC) !== 0) {
+    for (const descriptor of descriptors) closeDescriptor(descriptor);
+    throw new FrontEndError(`more than ${DESCRIPTORS_MAX} file descriptors at a time`);
+  }
+  target.set(bytes.subarray(DATA, DATA + count));
+  return { count, descriptors };
+}
+
+/** The file descriptors of a control block. */
+function descriptorsIn(view: DataView): number[] {
+  const length = Number(view.getBigUint64(40, true));
+  if (length < CMSG_HEADER) return [];
+  const bytes = Math.min(Number(view.getBigUint64(CONTROL, true)), length) - CMSG_HEADER;
+  if (view.getInt32(CONTROL + 8, true) !== SOL_SOCKET || view.getInt32(CONTROL + 12, true) !== SCM_RIGHTS)
+    return [];
+  return Array.from({ length: bytes >> 2 }, (_, i) => view.getInt32(CONTROL + CMSG_HEADER + 4 * i, true));
+}
+
+/**
+ * Sends a message, all of it or nothing.
+ *
+ * @param descriptors go with it, at most {@link DESCRIPTORS_MAX}; they stay open here
+ * @returns false if the other side does not take it now, or is gone
+ */
+export function send(fd: number, message: Uint8Array, descriptors: readonly number[] = []): boolean {
+  const length = CMSG_HEADER + 4 * descriptors.length;
+  const { view, bytes, address } = messageBlock(
+    message.length,
+    descriptors.length === 0 ? 0 : Math.ceil(length / 8) * 8,
+  );
+  bytes.set(message, DATA);
+  if (descriptors.length > 0) {
+    view.setBigUint64(CONTROL, BigInt(length), true);
+    view.setInt32(CONTROL + 8, SOL_SOCKET, true);
+    view.setInt32(CONTROL + 12, SCM_RIGHTS, true);
+    for (const [i, descriptor] of descriptors.entries())
+      view.setInt32(CONTROL + CMSG_HEADER + 4 * i, descriptor, true);
+  }
+  return libc().sendmsg(fd, address, MSG_DONTWAIT | MSG_NOSIGNAL) === message.length;
+}
+
+export function closeDescriptor(fd: number): void {
+  libc().close(fd);
+}
+
+function withAddress<T>(path: string, act: (address: bigint, length: number) => T): T {
+  const name = new TextEncoder().encode(path);
+  if (name.length > PATH_MAX)
+    throw new SystemCallError('socket', 'ENAMETOOLONG', `${path} (at most ${PATH_MAX} bytes)`);
+  const { view, bytes, address } = messageBlock(0, 0);
+  bytes.fill(0, DATA, DATA + 2 + PATH_MAX + 1);
+  view.setUint16(DATA, AF_UNIX, true);
+  bytes.set(name, DATA + 2);
+  return act(address + BigInt(DATA), 2 + name.length + 1);
+}
+
+function unixSocket(): number {
+  return checked(libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), 'socket');
+}
+
+/** A socket that listens at a path. @throws SystemCallError */
+export function listenAt(path: string): number {
+  const fd = unixSocket();
+  try {
+    withAddress(path, (address, length) => checked(libc().bind(fd, address, length), 'bind', path));
+    checked(libc().listen(fd, 1), 'listen', path);
+    return fd;
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
+  }
+}
+
+/** The next connection of a listening socket, or undefined if there is none. @throws SystemCallError */
+export function acceptFrom(fd: number): number | undefined {
+  const connection = libc().accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
+  if (connection >= 0) return connection;
+  const code = errorName();
+  if (code === 'EAGAIN' || code === 'EINTR' || code === 'ECONNABORTED') return undefined;
+  throw new SystemCallError('accept4', code);
+}
+
+/** A connection to a socket that listens at a path. @throws SystemCallError, `ECONNREFUSED` and `ENOENT` if nobody listens there */
+export function connectTo(path: string): number {
+  const fd = unixSocket();
+  try {
+    withAddress(path, (address, length) => checked(libc().connect(fd, address, length), 'connect', path));
+    return fd;
+  } catch (error) {
+    closeDescriptor(fd);
+    throw error;
+  }
+}
