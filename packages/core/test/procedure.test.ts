@@ -327,6 +327,62 @@ describe('steps', () => {
     expect(output.finish().subarray(offset)).toEqual(body);
   });
 
+  test('steps are said in these words', () => {
+    const [saved, loaded]: [string[], string[]] = [[], []];
+    virtioSave(new Writer(16), state, lampLayers, ({ action }) => saved.push(action));
+    virtioLoad(new Reader(body), lampLayers, ({ action }) => loaded.push(action));
+    const queue = ['common virtqueue fields', 'transport-specific virtqueue fields'];
+    const common = [
+      'proxy device and transport-specific device fields',
+      'common device fields',
+      ...queue,
+      ...queue,
+    ];
+    const late = [
+      'device-specific fields',
+      'subsection virtio/64bit_features',
+      'subsection virtio/extra_state',
+      'transport-specific extra state',
+      'subsection virtio/started',
+    ];
+    expect(saved).toEqual([
+      'save() through the VMState wrapper of the section',
+      'virtio_save()',
+      ...common,
+      ...late,
+    ]);
+    expect(loaded).toEqual([
+      'load() through the VMState wrapper of the section',
+      'virtio_load()',
+      ...common,
+      'notify guest: interrupt level from isr',
+      ...late,
+      'sanitize endianness',
+    ]);
+  });
+
+  test('nobody who listens: no trace is made', () => {
+    const output = new Writer(16);
+    virtioSave(output, state, lampLayers);
+    expect(output.trace).toBeUndefined();
+    virtioSave(output, state, lampLayers, () => {});
+    expect(output.trace?.root).toMatchObject({ name: '' });
+    const input = new Reader(body);
+    virtioLoad(input, lampLayers, () => {});
+    expect(input.trace?.root).toMatchObject({ name: '' });
+  });
+
+  test('subsections are a part of the trace with a name of their own', () => {
+    const output = new Writer(16);
+    output.trace = new Trace();
+    virtioSave(output, state, lampLayers);
+    expect(nodeAt(output.trace.root, 'subsections')).toMatchObject({
+      name: 'subsections',
+      wire: 'subsections',
+      type: 'subsections',
+    });
+  });
+
   test('the trace that the caller has is the one that is filled, with or without steps', () => {
     for (const onStep of [undefined, () => {}]) {
       const trace = new Trace();

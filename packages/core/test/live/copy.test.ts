@@ -77,6 +77,17 @@ test('arrays that take turns are not taken for each other', () => {
   }
 });
 
+test('long parts of arrays in turn, with no short copy that makes the array known before', () => {
+  const region = new Mapping({ gpa: 0, bytes: new Uint8Array(SIZE) });
+  const arrays = Array.from({ length: 6 }, (_, i) => pattern(0, 31 + 2 * i));
+  // each twice, so that its view is kept, and then another one, at the same place
+  for (const i of [0, 0, 1, 1, 0, 2, 2, 1, 3, 4, 4, 5, 0, 0, 5, 3]) {
+    const own = arrays[i] as Uint8Array;
+    copyIn(region, 0, own, 7, 200);
+    expect(same(region.bytes.subarray(0, 200), own.subarray(7, 207))).toBe(true);
+  }
+});
+
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0;
 }

@@ -233,6 +233,35 @@ describe('legacy drivers', () => {
     }
   });
 
+  test('one that is said is not the machine’s', () => {
+    for (const [endian, targetEndian] of [
+      ['little', 'big'],
+      ['big', 'little'],
+    ] as const) {
+      const state = legacy(endian, targetEndian).live.capture();
+      expect(state.subsections.deviceEndian).toBe(endian === 'big' ? 2 : 1);
+      const to = new EchoMachine({ ...options, targetEndian });
+      to.live.restore(state);
+      expect(to.core.deviceEndian).toBe(endian);
+    }
+  });
+
+  test('the used ring is aligned as the machine aligns, or as the state says', () => {
+    const state = legacy('little').live.capture();
+    const [first, ...others] = state.queues;
+    if (first === undefined) throw new Error('no queue');
+    const usedAt = (align: number | undefined, queue: typeof first): bigint | undefined => {
+      const to = new EchoMachine({ ...options, ...(align !== undefined && { align }) });
+      to.live.restore({ ...state, queues: [queue, ...others] });
+      return to.core.queues.slots[0]?.used;
+    };
+    expect([
+      usedAt(undefined, first),
+      usedAt(0x4000, first),
+      usedAt(0x4000, { ...first, align: 0x200 }),
+    ]).toEqual([0x2000n, 0x4000n, 0x1200n]);
+  });
+
   test('one that has not started yet starts with its first kick; one that has, or is modern, does not need it', () => {
     const kicks = (status: number, from: Options): boolean => {
       const machine = new EchoMachine(from);
@@ -525,6 +554,48 @@ describe('where a ring stands', () => {
     expect(to.core.queues.slots[0]?.indices).toMatchObject({ lastAvailIdx: 0, usedIdx: 0, inuse: 0 });
     // NEEDS_RESET, and the driver hears of it: the transport was in place
     expect([to.live.status & 0x40, to.interrupts]).toEqual([0x40, 1]);
+  });
+
+  test('a queue that is not set up is not looked for in guest memory', () => {
+    const state = new EchoMachine().live.capture();
+    const to = new EchoMachine();
+    // at address 0 there is what would be a ring that makes no sense
+    to.bytes.fill(0x77);
+    expect(to.live.check(state)).toEqual([]);
+    to.live.restore(state);
+    for (const { indices } of to.core.queues.slots)
+      expect(indices).toEqual({
+        lastAvailIdx: 0,
+        lastAvailWrap: true,
+        usedIdx: 0,
+        usedWrap: true,
+        inuse: 0,
+      });
+    expect([to.live.broken, to.live.queue(0)?.format, to.events]).toEqual([false, undefined, []]);
+  });
+
+  test('of a ring that makes no sense nothing but its place is taken over', () => {
+    const from = running(0);
+    const captured = from.live.capture();
+    from.view.setUint16(0x2002, 99, true);
+    from.view.setUint16(0x3002, 3, true);
+    const to = another(from);
+    to.live.restore({
+      ...captured,
+      queues: captured.queues.map((queue, i) => (i === 0 ? { ...queue, lastAvailIdx: 5 } : queue)),
+    });
+    expect(to.live.broken).toBe(true);
+    expect(to.core.queues.slots[0]?.indices).toMatchObject({ lastAvailIdx: 5, usedIdx: 0, inuse: 0 });
+  });
+
+  test('flags that a state does not have are off', () => {
+    const from = running(0);
+    const { started, disabled, ...subsections } = from.live.capture().subsections;
+    expect([started, disabled]).not.toContain(false);
+    const to = running(0);
+    to.driver.setDisabled(true);
+    to.live.restore({ ...from.live.capture(), subsections });
+    expect([to.core.started, to.live.disabled]).toEqual([false, false]);
   });
 
   test('what is used up beyond what was taken is refused', () => {
