@@ -94,6 +94,12 @@ describe('adapter indicators', () => {
     expect(alone.isc).toEqual(summary === 0x10n ? [3] : []);
   });
 
+  test('a queue without a vector has no bit', () => {
+    const alone = new Alone();
+    alone.indicators.setAdapter({ summary: 0x10n, indicators: 0x20n, bit: 0n, isc: 3 });
+    expect([alone.indicators.notify(NO_VECTOR), alone.set, alone.isc]).toEqual([true, [], []]);
+  });
+
   test('an interrupt comes once until the summary is cleared', () => {
     const alone = new Alone();
     alone.indicators.setAdapter({ summary: 0x10n, indicators: 0x20n, bit: 0n, isc: 3 });
@@ -445,6 +451,11 @@ describe('commands', () => {
     expect([endOf(outside), outside.count]).toEqual(['check', 7]);
   });
 
+  test('a command that fails leaves the residual count as it is', () => {
+    const irb = at(2).command(0x43, u64(0x5000), { count: 11, flags: SLI, cda: 0x7000_0000 });
+    expect([endOf(irb), irb.count]).toEqual(['check', 0]);
+  });
+
   test('SET_VIRTIO_REV without data, with less than it needs, and where there is no memory', () => {
     const data = [0, 1, 0, 0];
     for (const more of [{ cda: 0 }, { count: 3 }, { cda: 0x7000_0000 }, { cda: RAM_BYTES - 3 }]) {
@@ -468,5 +479,14 @@ describe('commands', () => {
     ).enable();
     guest.revision(2);
     expect(endOf(guest.command(0x43, u64(0x5000)))).toBe('done');
+  });
+
+  test('one of as many queues as there can be has none', () => {
+    const guest = new Guest(
+      {},
+      new BlkDevice({ backend: memoryDisk(1 << 20), queues: 1024 }) as never,
+    ).enable();
+    guest.revision(2);
+    expect(endOf(guest.command(0x43, u64(0x5000)))).toBe('reject');
   });
 });
