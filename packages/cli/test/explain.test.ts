@@ -1,4 +1,5 @@
 /** What a person reads first: the answers to logs of real threads, and the shape of an answer. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { explainText } from '../src/explain.ts';
 import { violations } from './schema.ts';
@@ -30,5 +31,30 @@ describe('the shape of an answer', () => {
 
   test('no answer to what is no message', () => {
     expect(explainText('hello', false)).toEqual({ known: false, text: '' });
+  });
+});
+
+interface Thread {
+  /** Where the log was pasted. */
+  readonly source: string;
+  readonly log: readonly string[];
+  /** What the first line of the answer says, and the second. */
+  readonly cause: string;
+  readonly cure: string;
+}
+
+const threads = JSON.parse(
+  readFileSync(new URL('threads.json', import.meta.url), 'utf8'),
+) as readonly Thread[];
+
+describe('who reads only the first three lines knows what to do', () => {
+  test.each(threads)('$source', ({ log, cause, cure }) => {
+    const [first, second] = explainText(log.join('\n'), false).text.split('\n');
+    expect(first).toMatch(/^Cause/);
+    expect(first).toMatch(new RegExp(cause));
+    expect(second).toMatch(/^Cure: /);
+    expect(second).toMatch(new RegExp(cure));
+    // the name is the same on both sides, or QEMU would have said so
+    if (log.join().includes('unsupported. Allowed')) expect(second).not.toMatch(/same machine type/);
   });
 });

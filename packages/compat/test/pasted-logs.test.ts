@@ -155,10 +155,20 @@ describe('the one cause', () => {
     expect(answer?.cure).toContain('/var/log/libvirt/qemu/');
   });
 
-  test('is not in a log that only says where', () => {
+  test('is not in a log that only says where: what can be said of that device is', () => {
     const [answer] = diagnose(
-      "qemu-system-x86_64: error while loading state for instance 0x0 of device 'kvm-tpr-opt'",
+      "qemu-kvm: error while loading state for instance 0x0 of device '0000:00:03.0/tpm'",
     );
+    expect(answer).toMatchObject({ certainty: 'consequence' });
+    expect(answer?.cause).toContain('refused the state of "0000:00:03.0/tpm". Why is not in this log.');
+    const told = diagnose(
+      "qemu-kvm: tpm: no moon\nqemu-kvm: error while loading state for instance 0x0 of device 'a/tpm'",
+    );
+    expect(told[0]?.cause).toContain('which virtkit does not know: "tpm: no moon"');
+  });
+
+  test('is not in a log that only says that the load failed', () => {
+    const [answer] = diagnose('qemu-system-x86_64: load of migration failed: Invalid argument');
     expect(answer?.certainty).toBe('none');
     expect(answer?.cause).toMatch(/^Not in this log/);
   });

@@ -49,7 +49,9 @@ export function diagnose(text: string, types: readonly DeviceType[] = deviceType
 function answerOf(vm: string | undefined, items: readonly Found[], unknown: readonly string[]): Diagnosis {
   const from = causeOf(items);
   const vms = vm === undefined ? [] : [vm];
+  const refused = from?.role === 'cause' ? undefined : refusedDevice(items);
   const others = repeated(items).filter(({ explanation }) => explanation.line !== from?.line);
+  if (refused !== undefined) return { vms, ...refusalOf(refused, unknown), others: repeated(items), unknown };
   if (from === undefined) {
     const [first] = others;
     const cause = 'Not in this log: no line of it says why something failed.';
@@ -60,6 +62,32 @@ function answerOf(vm: string | undefined, items: readonly Found[], unknown: read
   const certainty = from.role === 'cause' ? 'cause' : 'consequence';
   const cause = certainty === 'cause' ? from.meaning : `Not in this log. ${from.meaning}`;
   return { vms, certainty, cause, cure: from.advice[0] ?? 'Nothing has to be done.', from, others, unknown };
+}
+
+/** The device whose state was refused, where no message that is known says why. */
+function refusedDevice(items: readonly Found[]): string | undefined {
+  for (const { explanation } of [...items].reverse()) {
+    const section = explanation.code === 'where' ? explanation.facts['section'] : undefined;
+    if (typeof section === 'string') return section;
+  }
+  return undefined;
+}
+
+/** What can be said of a device whose state was refused for a reason that is not known. */
+function refusalOf(
+  section: string,
+  unknown: readonly string[],
+): Pick<Diagnosis, 'certainty' | 'cause' | 'cure'> {
+  const last = unknown.at(-1);
+  const words =
+    last === undefined
+      ? 'Why is not in this log.'
+      : `Why, these words of QEMU may say, which virtkit does not know: "${last}".`;
+  return {
+    certainty: 'consequence',
+    cause: `The destination refused the state of "${section}". ${words}`,
+    cure: `Compare that device on both sides: its model, slot and properties, the QEMU packages and kernels of the hosts; paste the lines before these if there are more. If the VM can do without it, take it out before the migration.`,
+  };
 }
 
 /**

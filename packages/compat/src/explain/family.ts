@@ -27,8 +27,18 @@ function ruleOf({ code, pattern, meaning, advice, broad, role = 'cause' }: Famil
         Object.entries(match.groups ?? {}).filter(([, value]) => value !== undefined && value !== ''),
       );
       const filled = (text: string): string =>
-        text.replace(/\{(\w+)\}/g, (_, name: string) => facts[name] ?? '…');
+        tidied(text.replace(/\{(\w+)\}/g, (_, name: string) => facts[name] ?? ''));
       return { code, role, meaning: filled(meaning), advice: advice.map(filled), facts };
     },
   };
+}
+
+/** A sentence without what the values that the message does not have would have stood between. */
+function tidied(text: string): string {
+  return text
+    .replace(/ ?\([\s:;,]*\)/g, '')
+    .replace(/ {2,}/g, ' ')
+    .replace(/([(]) | ([).,;:])/g, '$1$2')
+    .replace(/:+([.;)])/g, '$1')
+    .replace(/[:\s]+$/, '.');
 }

@@ -7,6 +7,7 @@ import {
   type MessageRule,
   typeNamed,
 } from '@virtkit/core/qemu';
+import { DISTRIBUTION_MACHINES } from '../distributions/machine-types.ts';
 import { bitsOf, featureControl, guessDevice } from '../features/feature-control.ts';
 
 /** Messages about features that were negotiated and are not offered: `Features 0x… unsupported. Allowed features: 0x…` */
@@ -85,11 +86,12 @@ const USO: readonly string[] = [
 function offloads({ program, machine }: LogContext): Pick<Explanation, 'meaning' | 'advice'> {
   const host = 'Hosts with Linux 6.2 or later offer it (tun, QEMU 8.2 or later), older ones do not.';
   const rhel = program === 'qemu-kvm' || /rhel/.test(machine ?? '');
+  const packages = packagesWithout('host_uso');
   const restart =
     'Shut each such VM down and start it once on the new version (KubeVirt: virtctl stop and start; a reboot inside of the guest is not enough): it negotiates without USO then, and can be moved again.';
   if (rhel)
     return {
-      meaning: `This is UDP segmentation offload (USO). ${host} And qemu-kvm-9.1.0-20.el9 and later (KubeVirt 1.7 and later) switched it off for rhel9 machine types under the same name, so a VM that an earlier qemu-kvm started on such a host cannot be moved to them. The machine type is the same on both sides and no help.`,
+      meaning: `This is UDP segmentation offload (USO). ${host} And ${packages} and later (KubeVirt 1.7 and later) switched it off for RHEL's machine types under the same name, so a VM that an earlier qemu-kvm started on such a host cannot be moved to them. The machine type is the same on both sides and no help.`,
       advice: [
         restart,
         'Until then keep these VMs on the old qemu-kvm (KubeVirt: virt-launcher pods of the old version, without LiveMigrate in workloadUpdateStrategy): among themselves they can be moved.',
@@ -101,9 +103,17 @@ function offloads({ program, machine }: LogContext): Pick<Explanation, 'meaning'
     meaning: `This is UDP segmentation offload (USO). ${host} The machine type has the same name on both sides (QEMU compares that first) and is no help.`,
     advice: [
       'Move the VM to a host with Linux 6.2 or later and QEMU 8.2 or later, as the source has; or shut it down and start it with host_uso=off,guest_uso4=off,guest_uso6=off on its network card.',
-      `If the destination is RHEL, CentOS Stream or KubeVirt: qemu-kvm-9.1.0-20.el9 and later switched USO off for rhel9 machine types under the same name. ${restart}`,
+      `If the destination is RHEL, CentOS Stream or KubeVirt: ${packages} and later switched USO off for RHEL's machine types under the same name. ${restart}`,
     ],
   };
+}
+
+/** The first packages of RHEL's QEMU whose machine types have a property off that earlier ones of the same name had on. */
+function packagesWithout(property: string): string {
+  const since = DISTRIBUTION_MACHINES.flatMap(({ differences }) => differences).flatMap((difference) =>
+    difference.property === property ? (difference.since ?? []) : [],
+  );
+  return listed([...new Set(since.map(({ dist, package: name }) => `qemu-kvm-${name}.${dist}`))]);
 }
 
 /** What to do about features that are missing, in one sentence. */

@@ -26,9 +26,9 @@ const families: readonly MessageRule[] = rulesOf([
   ...blockFamilies,
   ...vhostFamilies,
   ...channelFamilies,
+  ...libvirtFamilies,
   ...managerFamilies,
   ...kubevirtFamilies,
-  ...libvirtFamilies,
 ]);
 
 /** All kinds of messages with the device types' own, the more special ones first. */

@@ -32,16 +32,35 @@ export const streamMessages: readonly MessageRule[] = [
   },
   {
     pattern: /Missing section footer for ([^\s/]*\/)?(\S+)/,
-    explain: (match) => ({
-      code: 'footer',
-      role: 'cause',
-      meaning: `After "${group(match, 1)}${group(match, 2)}" was read, its end was not where it should be: the two sides do not agree on how long its state is.`,
-      advice: [
-        'Use the same machine type and device properties on both sides; for virtio: packed, num-queues, queues of the back end, vectors, PCI Express or conventional slot, machine versions up to 2.4.',
-        'virtkit check FILE --target QEMU,device=… compares the layouts.',
-      ],
-      facts: { section: `${group(match, 1)}${group(match, 2)}` },
-    }),
+    explain: (match) => {
+      const section = `${group(match, 1)}${group(match, 2)}`;
+      const code = 'footer';
+      const meaning = `After "${section}" was read, its end was not where it should be: the two sides do not agree on how long its state is.`;
+      if (group(match, 2) === 'piix4_pm')
+        return {
+          code,
+          role: 'cause',
+          meaning: `${meaning} That is a known defect of some QEMU packages with i440fx machines (qemu-kvm-6.2.0 of RHEL 8.6 to 8.9 and its kin among them), not a wrong configuration.`,
+          advice: [
+            'Update QEMU on the destination to a package with the fix (RHEL 8.8 and later: RHSA-2024:0569) and migrate again. If the source itself has the defect (RHEL 8.6), update both and shut each VM down and start it once.',
+            'Until then migrate only between hosts of the same package.',
+          ],
+          facts: { section },
+        };
+      const isVirtio = /^(?:virtio|vhost)/.test(group(match, 2));
+      return {
+        code,
+        role: 'cause',
+        meaning,
+        advice: [
+          isVirtio
+            ? 'Give the device the same properties on both sides: packed, num-queues, queues of the back end, vectors, PCI Express or conventional slot. The machine type has the same name on both sides (QEMU compares that first).'
+            : `Compare the QEMU packages of both sides: for a device that is not virtio that mostly is a defect of one of them, so update both to the newest package of their release. Then compare its properties.`,
+          'virtkit check FILE --target QEMU,device=… compares the layouts.',
+        ],
+        facts: { section },
+      };
+    },
   },
   {
     pattern: /Mismatched section id in footer for (\S+) - read (0x[0-9a-f]+) expected (0x[0-9a-f]+)/i,
@@ -55,16 +74,21 @@ export const streamMessages: readonly MessageRule[] = [
   },
   {
     pattern: /Unknown (?:savevm )?section or instance '([^']+)' (\d+)/,
-    explain: (match) => ({
-      code: 'section',
-      role: 'cause',
-      meaning: `The stream has the device "${group(match, 1)}" (instance ${group(match, 2)}), and the destination has none at that place.`,
-      advice: [
-        'Give the destination the same devices, each in the same slot (addr=, devno=, bus=), also those that were hot-plugged at the source.',
-        'A device of the same kind in another slot is another device.',
-      ],
-      facts: { section: group(match, 1), instance: Number(group(match, 2)) },
-    }),
+    explain: (match) => {
+      const [section, instance] = [group(match, 1), group(match, 2)];
+      const hint = partHint(section, instance);
+      return {
+        code: 'section',
+        role: 'cause',
+        meaning: `The stream has the ${hint === undefined ? 'device' : 'part'} "${section}" (instance ${instance}), and the destination has none${hint === undefined ? ' at that place' : ''}.`,
+        advice: [
+          hint ??
+            'Give the destination the same devices, each in the same slot (addr=, devno=, bus=), also those that were hot-plugged at the source.',
+          'A device of the same kind in another slot is another device.',
+        ],
+        facts: { section, instance: Number(instance) },
+      };
+    },
   },
   {
     pattern: /(?:savevm: )?unsupported version (\d+) for '([^']+)' v(\d+)/,
@@ -227,23 +251,29 @@ export const streamMessages: readonly MessageRule[] = [
   },
   {
     pattern: /error while loading state for instance (0x[0-9a-f]+) of device '([^']+)'/i,
-    explain: (match) => ({
-      code: 'where',
-      role: 'context',
-      meaning: `It happened in the state of "${group(match, 2)}".`,
-      advice: [],
-      facts: { instance: Number(group(match, 1)), section: group(match, 2) },
-    }),
+    explain: (match) =>
+      group(match, 2) === 'ram'
+        ? undefined
+        : {
+            code: 'where',
+            role: 'context',
+            meaning: `It happened in the state of "${group(match, 2)}".`,
+            advice: [],
+            facts: { instance: Number(group(match, 1)), section: group(match, 2) },
+          },
   },
   {
     pattern: /(?:load of migration failed|error while loading state section id \d+\([^)]*\)):? ?(.*)/,
-    explain: (match) => ({
-      code: 'failed',
-      role: 'context',
-      meaning: failedMeaning(group(match, 1)),
-      advice: [],
-      facts: { error: group(match, 1) },
-    }),
+    explain: (match) =>
+      /of device 'ram'/.test(match.input)
+        ? undefined
+        : {
+            code: 'failed',
+            role: 'context',
+            meaning: failedMeaning(group(match, 1)),
+            advice: [],
+            facts: { error: group(match, 1) },
+          },
   },
 ];
 
@@ -255,4 +285,31 @@ function failedMeaning(error: string): string {
   if (error.startsWith('Input/output error'))
     return 'The load failed: the stream ended too early, or the connection broke.';
   return 'The load failed; the lines before say why.';
+}
+
+/** Parts of a machine that are no device in a slot, and what decides whether they are there. */
+const PARTS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'kvm-tpr-opt':
+      'The source ran with KVM: start the destination with -accel kvm (and the same kernel_irqchip), too.',
+    kvmclock:
+      'The source ran with KVM and its clock: start the destination with -accel kvm and the same CPU flags (kvmclock), too.',
+    apic: 'Give the destination as many virtual CPUs, those that were hot-plugged included, and the same kernel_irqchip.',
+    cpu: 'Give the destination as many virtual CPUs, those that were hot-plugged included.',
+    cpu_common: 'Give the destination as many virtual CPUs, those that were hot-plugged included.',
+    slirp: 'Give the destination the same user network (-netdev user) as the source, or neither of them one.',
+    'dirty-bitmap':
+      'Switch the capability dirty-bitmaps on at both sides or off at both: the next incremental backup is a full one then.',
+    'pbs-state': "Use Proxmox' QEMU on both nodes, in the same version: this part belongs to its backups.",
+    s390_css:
+      'Update QEMU at the destination: a machine version that has lost its channel subsystem (s390-ccw-virtio up to 9.0 in QEMU 9.1) is a defect of that QEMU. Until then migrate to one of the same version as the source.',
+  }),
+);
+
+/** What to do about a section that is no device in a slot; undefined for one that is. */
+function partHint(section: string, instance: string): string | undefined {
+  const known = PARTS.get(section);
+  if (known !== undefined) return known;
+  if (/[/:]/.test(section)) return undefined;
+  return `Compare machine type, accelerator and the devices without a slot (clocks, serial ports, TPM, memory devices) of both sides${instance === '0' ? '' : ', and how many there are of each'}; if they are the same, the QEMU versions differ in that part: update the older one.`;
 }

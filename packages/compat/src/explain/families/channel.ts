@@ -13,9 +13,19 @@ export const channelFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'ssh',
+    pattern:
+      /Host key verification failed|Permission denied \((?:publickey|password)[^)]*\)|REMOTE HOST IDENTIFICATION HAS CHANGED|Could not resolve hostname (?<host>\S+)|ssh: connect to host (?<host2>\S+)/,
+    meaning:
+      'The hosts cannot log into each other by ssh, over which the migration is controlled {host}{host2}. Nothing of the VM was moved; it goes on running at the source.',
+    advice: [
+      'As the user that runs the migration (root), log in by ssh once from the source to the destination by the very name that is used, and accept or renew the key (ssh-keygen -R NAME; Proxmox: pvecm updatecerts); add the public key to authorized_keys there.',
+    ],
+  },
+  {
     code: 'connect',
     pattern:
-      /unable to connect to server at '(?<server>[^']+)': (?<error>.+)|Failed to connect (?:to|socket)[: ]+'?(?<address>[^']+?)'?: (?<error2>.+)|(?:Unable to|Cannot) (?:connect|resolve)[^:]*:? ?(?<name>.*)|Failed to connect to '(?<address2>[^']+)'|[Cc]annot recv data: (?<error3>.+)|No route to host|Connection (?:refused|timed out)|address resolution failed for (?<host>\S+): (?<error4>.+)|Name or service not known|Temporary failure in name resolution|Host key verification failed|Permission denied \(publickey/,
+      /unable to connect to server at '(?<server>[^']+)': (?<error>.+)|Failed to connect (?:to|socket)[: ]+'?(?<address>[^']+?)'?: (?<error2>.+)|(?:Unable to|Cannot) (?:connect|resolve)[^:]*:? ?(?<name>.*)|Failed to connect to '(?<address2>[^']+)'|[Cc]annot recv data: (?<error3>.+)|No route to host|Connection (?:refused|timed out)|address resolution failed for (?<host>\S+): (?<error4>.+)|Name or service not known|Temporary failure in name resolution/,
     meaning:
       'The source cannot reach the destination ({server}{address}{address2}{name}{host}: {error}{error2}{error3}{error4}). Nothing of the VM was moved; it goes on running at the source.',
     advice: [

@@ -49,7 +49,7 @@ export const hostFamilies: readonly Family[] = [
     code: 'nested',
     broad: true,
     pattern:
-      /VMX|SVM.*(?:nested|migrat)|[Nn]ested (?:virtualization|VMX|SVM|guest)|kernel doesn't support nested state|VMX does not support migration/,
+      /VMX|SVM.*(?:nested|migrat)|[Nn]ested (?:virtualization|VMX|SVM|guest)|kernel doesn't support nested state|nested state|VMX does not support migration/,
     meaning: 'The guest uses nested virtualization, and one of the hosts cannot move its state.',
     advice: [
       'Use kernels from 5.0 (Intel) or 5.8 (AMD) on both hosts, or switch nested virtualization off for the VM (vmx or svm off).',
@@ -86,7 +86,7 @@ export const hostFamilies: readonly Family[] = [
     code: 'kvm-host',
     broad: true,
     pattern:
-      /KVM|\bkvm\b|MSR|virtual msr|memory \(0x|(?:lock detection|payload|vmexit|event) cap|irqchip|IRQ mode|APIC|RAPL|vp_index|XCOMP|prctl|ARCH_REQ|memory attribute|TOD clock|[Hh]ardware memory error|registers|host max|(?<what>KVM_\w+|kvm_\w+)(?:\(\))? (?:failed|error)|kvm_init_vcpu|(?:KVM|kvm|kernel) (?:does ?n[o']t|is not|lacks|doesn't) (?:support|allow|implement)|not supported by (?:KVM|this kernel|host kernel)|[Kk]VM (?:version too old|exit)|Host kernel setup problem|failed to enable KVM_CAP_(?<cap>\w+)|KVM: (?:injection failed|Failed)|Hyper-V|hv-\w+|ignore_msrs|MCE|[Ss]GX|SEV|TDX|xsave|XFD|PMU|dirty.ring|dirty-ring|KVM dirty/,
+      /KVM|\bkvm\b|MSR|virtual msr|memory \(0x|(?:lock detection|payload|vmexit|event) cap|irqchip|IRQ mode|APIC|RAPL|vp_index|SynIC|TSC reset|XCOMP|prctl|ARCH_REQ|memory attribute|TOD clock|[Hh]ardware memory error|registers|host max|(?<what>KVM_\w+|kvm_\w+)(?:\(\))? (?:failed|error)|kvm_init_vcpu|(?:KVM|kvm|kernel) (?:does ?n[o']t|is not|lacks|doesn't) (?:support|allow|implement)|not supported by (?:KVM|this kernel|host kernel)|[Kk]VM (?:version too old|exit)|Host kernel setup problem|failed to enable KVM_CAP_(?<cap>\w+)|KVM: (?:injection failed|Failed)|Hyper-V|hv-\w+|ignore_msrs|MCE|[Ss]GX|SEV|TDX|xsave|XFD|PMU|dirty.ring|dirty-ring|KVM dirty/,
     meaning:
       'KVM of this host cannot do what the command line asks for, or failed at it ({what}{cap}). It is the host, not the stream.',
     advice: [

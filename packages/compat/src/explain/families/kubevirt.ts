@@ -15,7 +15,7 @@ export const kubevirtFamilies: readonly Family[] = [
   {
     code: 'kubevirt-timeout',
     pattern:
-      /[Ll]ive migration is not completed after (?<seconds>\d+) sec|Aborting migration: not completed after (?<seconds2>\d+)|aborting migration due to completion timeout|completion timeout reached/,
+      /[Ll]ive migration is not completed after (?<seconds>\d+) sec|Aborting migration: not completed after (?<seconds2>\d+)|aborting migration due to completion timeout/,
     meaning:
       'The guest writes its memory faster than it is copied: after {seconds}{seconds2} seconds KubeVirt cancelled the migration (completionTimeoutPerGiB).',
     advice: [
@@ -25,7 +25,7 @@ export const kubevirtFamilies: readonly Family[] = [
   {
     code: 'kubevirt-cpu-node',
     pattern:
-      /no node is suitable to run the required CPU model|NoSuitableNodesForHostModelMigration|unable to locate host cpu model|cpu model label selector|cannot get nodes to migrate VMI with host-model/,
+      /no node is suitable to run the required CPU model|NoSuitableNodesForHostModelMigration|unable to locate host cpu model|cannot get nodes to migrate VMI with host-model/,
     meaning:
       'No other node has the CPU model that the VM was started with (host-model takes that of its first node).',
     advice: [
@@ -35,7 +35,7 @@ export const kubevirtFamilies: readonly Family[] = [
   {
     code: 'kubevirt-unschedulable',
     pattern:
-      /target pod for VMI \[[^\]]+\] is currently unschedulable|unschedulable pod \S+ timeout|pending pod \S+ timeout|FailedScheduling|\d+\/\d+ nodes are available: (?<why>.+)|Waiting to schedule target pod|reached pending pod timeout/,
+      /target pod for VMI \[[^\]]+\] is currently unschedulable|unschedulable pod \S+ timeout|pending pod \S+ timeout|FailedScheduling|\d+\/\d+ nodes are available: (?<why>.+)|reached pending pod timeout/,
     meaning: 'The target pod found no node ({why}).',
     advice: [
       'kubectl describe pod virt-launcher-… (the pending one) says what is missing: memory, CPU, huge pages, devices, node selectors, taints, or the limits of parallel migrations.',
@@ -65,7 +65,7 @@ export const kubevirtFamilies: readonly Family[] = [
     role: 'consequence',
     pattern:
       /VirtualMachineInstance migration uid (?<uid>\S+) failed\. ?reason: ?(?<why>.*)|[Ll]ive migration failed(?<why2>.*)|error encountered during MigrateToURI3(?<why3>.*)|[Ff]ailed to migrate vmi|error encountered (?:during preparing domain|while generating migration parameters)|[Uu]nable to migrate vmi because|migration job \S+ already executed|failed to start post(?:-| ?)(?:copy )?migration|aborting migration: |migration monitor failed|failed to cancel migration|abort timed out|[Mm]igration failed (?:because|due|vmi)(?<why4>.*)|migration job already executed|[Mm]igration (?:target )?pod was removed|failed to (?:create|render|start) .{0,30}(?:target|migration)[^:]*: (?<why5>.+)/,
-    meaning: 'KubeVirt only says that the migration failed: {why}{why2}{why3}{why4}{why5}',
+    meaning: 'KubeVirt only says that the migration failed: {why}{why2}{why3}{why4}{why5}.',
     advice: [
       "Look into the log of the target's virt-launcher pod, container compute: its lines of qemu-kvm have the reason (kubectl logs, or the log store: the pod is gone). Paste them here.",
     ],
@@ -74,7 +74,7 @@ export const kubevirtFamilies: readonly Family[] = [
     code: 'kubevirt-busy',
     role: 'consequence',
     pattern:
-      /another migration job is (?:in progress|running)|migration backoff|backoff migrating|abort already|cannot migrate VMI until|utility volumes|[Mm]igration is waiting|migrationState is ready|taken over by another migration|migration state (?:was )?cleared|because another job is in progress|more than one KubeVirt|More than one KubeVirt|Signaled migration/,
+      /another migration job is (?:in progress|running)|Waiting to schedule target pod|migration backoff|backoff migrating|abort already|cannot migrate VMI until|utility volumes|[Mm]igration is waiting|migrationState is ready|taken over by another migration|migration state (?:was )?cleared|because another job is in progress|more than one KubeVirt|More than one KubeVirt|Signaled migration/,
     meaning:
       'KubeVirt waits: another migration, a back-up or an attached volume of this VM is not done, or it waits after a failure before it tries again.',
     advice: [

@@ -93,7 +93,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'libvirt-param',
     pattern:
-      /(?:unknown|invalid value '[^']*' for|missing value for) migration parameter|migration parameter '[^']+' must|Type mismatch for '[^']+' migration parameter|Migration option '(?<option>[^']+)' is not supported by QEMU|(?:Unsupported c|C)ompression method '(?<method>[^']+)'|parameter '+(?<parameter>[\w.]+)'+ (?:is )?not supported|argument unsupported: (?<argument>.+)|bandwidth must be less|unexpected migration schema|unsupported flags|malformed.{0,20}tlsPort|invalid tlsPort|[Nn]o URI scheme specified|URI with tcp scheme|[Uu]nsupported scheme|missing (?:host|scheme) in migration URI|Malformed nbd port|unknown graphics type/,
+      /(?:unknown|invalid value '[^']*' for|missing value for) migration parameter|migration parameter '[^']+' must|Type mismatch for '[^']+' migration parameter|Migration option '(?<option>[^']+)' is not supported by QEMU|(?:Unsupported c|C)ompression method '(?<method>[^']+)'|parameter '+(?<parameter>[\w.]+)'+ (?:is )?not supported|argument unsupported: parameter '+(?<argument>[\w.]+)'+ not supported|argument unsupported|bandwidth must be less|unexpected migration schema|unsupported flags|malformed.{0,20}tlsPort|invalid tlsPort|[Nn]o URI scheme specified|URI with tcp scheme|[Uu]nsupported scheme|missing (?:host|scheme) in migration URI|Malformed nbd port|unknown graphics type/,
     meaning:
       'The program above asked libvirt for a migration option that this libvirt or QEMU does not have ({option}{method}{parameter}{argument}).',
     advice: [
@@ -103,7 +103,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'libvirt-cookie',
     pattern:
-      /[Cc]ookie|lock (?:state|driver)|migration protocol going backwards|relocation|OVS port data|Port profile Associate failed/,
+      /[Cc]ookie (?:data|support|feature)|migration cookie|lock driver|lock state for|migration protocol going backwards|relocation|OVS port data|Port profile Associate failed/,
     meaning:
       'The two libvirts do not understand each other about the migration, or a lock manager or switch on one host is not set up as on the other.',
     advice: ['Use the same libvirt version, lock manager and Open vSwitch set-up on both hosts.'],
@@ -111,7 +111,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'libvirt-start',
     pattern:
-      /Failed to (?:create directory|set security context|clear security context)|[Uu]nable to (?:create|remove stale|release|restore security label)|pr(?:-| )helper|swtpm|TPM|virtiofsd|[Ff]ailed to (?:start|connect to) (?:QEMU binary|the daemon)|Domain \S+ didn't show up|vcpu|iothread|nvram|network '[^']+' (?:has no|doesn't)|no assigned pty|unsupported chardev|filter '[^']+' instantiation|PCI device \S+ allocated from network|cgroup|hyperv/i,
+      /(?:[Ff]ailed|[Uu]nable|[Cc]annot|error|denied|missing|not found).{0,100}(?:swtpm|virtiofsd|pr-helper|cgroup|nvram|security (?:label|context))|Domain \S+ didn't show up|filter '[^']+' instantiation|PCI device \S+ allocated from network/,
     meaning:
       'libvirt could not prepare the VM on this host: a helper, a directory, a network or a right is missing.',
     advice: [

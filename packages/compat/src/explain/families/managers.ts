@@ -24,7 +24,7 @@ export const managerFamilies: readonly Family[] = [
   {
     code: 'nova-timeout',
     pattern:
-      /Live migration (?:not completed after|timeout|timed out)|migration (?:data|progress) .{0,40}(?:timeout|timed out)|live_migration_(?:completion|progress)_timeout|not completed after \d+ sec/i,
+      /Live migration (?:not completed after|timeout|timed out)|migration (?:data|progress) .{0,40}(?:timeout|timed out)|live_migration_(?:completion|progress)_timeout/i,
     meaning:
       'nova cancelled the migration: the guest writes its memory faster than it is copied, or the network is slow.',
     advice: [
@@ -44,8 +44,8 @@ export const managerFamilies: readonly Family[] = [
     code: 'nova-failed',
     role: 'consequence',
     pattern:
-      /Live [Mm]igration failure: ?(?<why>.*)|Migration operation has (?:aborted|failed)|Migration (?:monitor|running).{0,60}failed|Live migration (?:failed|rollback)|libvirtError: (?<why2>.+)|_rollback_live_migration|Error monitoring migration: ?(?<why3>.*)/,
-    meaning: 'nova only says that the migration failed: {why}{why2}{why3}',
+      /Live [Mm]igration failure: ?(?<why>.*)|Migration operation has (?:aborted|failed)|Migration (?:monitor|running).{0,60}failed|Live migration (?:failed|rollback)|_rollback_live_migration|Error monitoring migration: ?(?<why3>.*)/,
+    meaning: 'nova only says that the migration failed: {why}{why3}.',
     advice: [
       'Look on the destination: /var/log/libvirt/qemu/instance-….log has the lines of QEMU with the reason, nova-compute.log and libvirtd what came before. Paste them here.',
     ],

@@ -53,7 +53,7 @@ export const ramFamilies: readonly Family[] = [
   {
     code: 'ram',
     pattern:
-      /error while loading state for instance 0x\S+ of device 'ram'|Illegal RAM offset|Getting RAM address failed|RAM block not found|Can't find block|Non-same host page|Received an unexpected compressed page|Error reading ramblock|illegal host addr|Unknown combination of migration flags/,
+      /error while loading state for instance 0x\w+ of device 'ram'|Illegal RAM offset|Getting RAM address failed|RAM block not found|Can't find block|Non-same host page|Received an unexpected compressed page|Error reading ramblock|illegal host addr|Unknown combination of migration flags/,
     role: 'consequence',
     meaning:
       'Guest memory could not be read out of the stream: memory differs between the two sides, or the stream broke there.',

@@ -3,6 +3,27 @@ import type { Family } from '../family.ts';
 /** What forbids a migration, and settings that exclude each other. */
 export const setupFamilies: readonly Family[] = [
   {
+    code: 'usb-redir',
+    pattern:
+      /usbredirparser: .+|usb-redir connection broken during migration(?<broken>)|[Ff]ailed to load usb-redir:/,
+    meaning:
+      'The state of a USB redirection (a USB device of a SPICE client) does not load: the two sides, or the library usbredir, do not fit.',
+    advice: [
+      'Remove the USB redirection devices from the VM (libvirt: <redirdev>, virsh detach-device), then migrate or take the snapshot anew; they are needed only while a SPICE client lends a USB device. Update QEMU and usbredir on both sides.',
+    ],
+  },
+  {
+    code: 'blocked-cpu',
+    pattern:
+      /State blocked by non-migratable CPU device \((?<flag>[\w-]+) flag\)|invtsc.{0,40}(?:migrat|block)/,
+    meaning:
+      'The CPU of the VM has a flag that forbids migration ({flag}): with an invariant time stamp counter it can only go to a host with the same frequency. QEMU refuses before anything is sent.',
+    advice: [
+      "Take the flag out of the VM's CPU (libvirt: <feature policy='disable' name='invtsc'/>, or host-passthrough with migratable='on'), and start the VM anew.",
+      "Or fix the frequency (tsc-frequency, libvirt: <timer name='tsc' frequency=…/>): then QEMU lets it go to hosts that have the same or can scale it.",
+    ],
+  },
+  {
     code: 'blocked',
     pattern:
       /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<device3>[\w:.-]+) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)|(?<reason5>protected VMs|virgl is|SEV|SGX|TDX)\b.{0,20} not (?:yet )?migrate?able/,
@@ -34,7 +55,7 @@ export const setupFamilies: readonly Family[] = [
   {
     code: 'options',
     pattern:
-      /Capability '?(?<capability>[\w-]+)'? requires capability|not (?:yet )?compatible with (?<other>[\w -]+)|Command options are incompatible|(?:Option|Parameter) '?(?<option>[\w-]+)'? (?:expects (?:a|an) (?:value|integer|power)|must be greater|required for)|can't be used together|must be set before incoming starts|conflicts with auto-converge|Failed to validate capabilities|dirty-limit|Background-snapshot|is not compatible|Use drive_mirror\+NBD|blockdev-mirror with NBD|block migration|old-style/,
+      /Capability '?(?<capability>[\w-]+)'? requires capability|not (?:yet )?compatible with (?<other>[\w -]+)|Command options are incompatible|(?:Option|Parameter) '?(?<option>[\w-]+)'? (?:expects (?:a|an) (?:value|integer|power)|must be greater|required for)|can't be used together|must be set before incoming starts|conflicts with auto-converge|Failed to validate capabilities|dirty-limit|Background-snapshot|Use drive_mirror\+NBD|blockdev-mirror with NBD|block migration is deprecated|QEMU compiled without old-style/,
     meaning:
       'The capabilities or parameters that were set for this migration exclude each other, or QEMU does not have them any more ({capability}{other}{option}).',
     advice: [
@@ -42,9 +63,18 @@ export const setupFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'options',
+    broad: true,
+    pattern:
+      /[Cc]apability|(?:is|are) (?:not compatible|incompatible)|[Bb]lock migration|cannot be (?:used (?:with|together)|set at the same time)|old-style/,
+    meaning:
+      'The capabilities or parameters that were set for this migration exclude each other, or QEMU does not have them any more.',
+    advice: ['Switch one of the two off, the same on both sides.'],
+  },
+  {
     code: 'busy',
     pattern:
-      /migration process in progress|another migration job|is already (?:running|in progress)|migration is not in progress|Guest is waiting for an incoming migration|Can't migrate the vm that was paused due to previous migration|incoming migration has already been started|Migration not in expected state|[Ii]ncoming migration already deferred|'-incoming' was not specified|For use with '-incoming defer'|Postcopy (?:must be started|migration in progress)|Enable postcopy with|Cannot resume if there is no paused|(?:cannot acquire|Cannot (?:acquire|start job)|Timed out during operation: cannot acquire) state change lock(?: \(held by (?<held>[^)]+)\))?|[Cc]annot update device state while vm is running/,
+      /migration process in progress|another migration job|job is already running|migration is not in progress|Guest is waiting for an incoming migration|Can't migrate the vm that was paused due to previous migration|incoming migration has already been started|Migration not in expected state|[Ii]ncoming migration already deferred|'-incoming' was not specified|For use with '-incoming defer'|Postcopy (?:must be started|migration in progress)|Enable postcopy with|Cannot resume if there is no paused|(?:cannot acquire|Cannot (?:acquire|start job)|Timed out during operation: cannot acquire) state change lock(?: \(held by (?<held>[^)]+)\))?|[Cc]annot update device state while vm is running/,
     meaning:
       'Another job of this VM is not finished ({held}), or it is not in the state that this command needs.',
     advice: [

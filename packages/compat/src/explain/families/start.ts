@@ -5,9 +5,9 @@ export const startFamilies: readonly Family[] = [
   {
     code: 'machine-missing',
     pattern:
-      /[Uu]nsupported machine type(?: '?(?<machine>[\w.+-]+)'?)?|(?<machine2>[\w.+-]+): unsupported machine type|machine type '(?<machine3>[^']+)' (?:is )?not (?:supported|found)|Unsupported machine type (?<machine4>[\w.+-]+)/,
+      /-machine (?:type=)?(?<machine2>[\w.+-]+)[^:]{0,200}: [Uu]nsupported machine type|[Uu]nsupported machine type(?: '(?<machine>[^']{1,64})')?|machine type '(?<machine3>[^']+)' (?:is )?not (?:supported|found)/,
     meaning:
-      'The QEMU of this host does not have the machine type {machine}{machine2}{machine3}{machine4} at all: it is too old for it, too new (old machine versions are removed), or of another distribution (pc-q35-rhel9.6.0, pc-i440fx-jammy and the like exist only in theirs).',
+      'The QEMU of this host does not have the machine type {machine}{machine2}{machine3} at all: it is too old for it, too new (old machine versions are removed), or of another distribution (pc-q35-rhel9.6.0, pc-i440fx-jammy and the like exist only in theirs).',
     advice: [
       'Migrate to a host whose QEMU lists the type (qemu-system-x86_64 -machine help), of the same distribution and not older than the source.',
       'Or shut the VM down, set a machine type that both hosts have (virsh edit, VM spec, qm set --machine), and start it anew; a saved state or snapshot of the old type is lost.',
@@ -56,6 +56,16 @@ export const startFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'cpu-nested',
+    pattern:
+      /(?:missing features: |required features: )(?<missing>(?:vmx|svm)[\w-]*(?:, ?(?:vmx|svm)[\w-]*)*)(?![\w,-])/,
+    meaning:
+      "The destination's KVM does not offer the nested virtualization that the guest was started with: {missing}. Its processor is not the point: these come from kvm_intel or kvm_amd, their kernel and their parameters.",
+    advice: [
+      'Switch nested virtualization on at the destination (kvm_intel nested=1, kvm_amd nested=1) with the kernel of the source; or, if the VM runs no guests of its own, switch it off for the VM (vmx or svm disabled; KubeVirt: a named cpu model with feature vmx policy disable) and start it anew.',
+    ],
+  },
+  {
     code: 'cpu-features',
     pattern:
       /guest CPU doesn't match specification(?:: extra features: (?<extra>[\w.,-]+))?[:,]? ?(?:missing features: (?<missing>[\w.,-]+))?|guest and host CPU are not compatible: Host CPU does not provide required features: (?<required>[\w., -]+)|the CPU is incompatible with host CPU: Host CPU does not provide required features: (?<required2>[\w., -]+)/,
@@ -78,9 +88,9 @@ export const startFamilies: readonly Family[] = [
   {
     code: 'cpu-model',
     pattern:
-      /unable to find CPU model '(?<model>[^']+)'|[Uu]nknown CPU model (?<model2>\S+)|CPU model (?<model3>\S+) is not supported by hypervisor|unknown CPU feature:? (?<feature>\S+)|Unknown CPU feature (?<feature2>\S+)|CPU mode '(?<mode>[^']+)' for \S+ \S+ domain on \S+ host is not supported|Unacceptable CPU info: (?<info>.+)|(?:CPU doesn't have compatibility)/,
+      /unable to find CPU model '(?<model>[^']+)'|[Uu]nknown CPU model (?<model2>\S+)|Preferred CPU model (?<model4>\S+) not allowed by hypervisor|CPU model (?<model3>\S+) is not supported by hypervisor|unknown CPU feature:? (?<feature>\S+)|Unknown CPU feature (?<feature2>\S+)|CPU mode '(?<mode>[^']+)' for \S+ \S+ domain on \S+ host is not supported|Unacceptable CPU info: (?<info>.+)|(?:CPU doesn't have compatibility)/,
     meaning:
-      'The destination cannot give the guest its CPU ({model}{model2}{model3}{feature}{feature2}{mode}{info}): the hypervisor there does not know it, or the processor is not able to.',
+      'The destination cannot give the guest its CPU ({model}{model2}{model3}{model4}{feature}{feature2}{mode}{info}): the hypervisor there does not know it, or the processor is not able to.',
     advice: [
       'Use a CPU model that all hosts know (virsh domcapabilities; nova: cpu_mode=custom, cpu_models=…; Proxmox: x86-64-v2-AES), and start the VM anew with it.',
       'Or migrate to a host with the same or a later processor and software.',

@@ -15,7 +15,7 @@ export const vhostFamilies: readonly Family[] = [
   {
     code: 'vhost',
     pattern:
-      /vhost[-_ ](?:user|vdpa|net|scsi|vsock|user-\w+).{0,80}(?:fail|error|unable|cannot|lost|disconnect|close)|[Ff]ailed to (?:read|write|set|get|send|receive|init\w*|start|connect)[^:]{0,40}(?:vhost|msg|backend|region|vring|mem(?:ory)? table|owner|protocol)|vhost_\w+ failed|vhost VQ \d+|vring (?:restore|base)|[Ee]rror (?:loading|saving|getting vhost) back-end state|vhost backend|backend (?:specified|state|init)|inflight|in-flight/,
+      /vhost[-_ ](?:user|vdpa|net|scsi|vsock|user-\w+).{0,80}(?:fail|error|unable|cannot|lost|disconnect|close)|[Ff]ailed to (?:read|write|set|get|send|receive|init\w*|start|connect)[^:]{0,40}(?:vhost|msg|backend|region|vring|mem(?:ory)? table|owner|protocol)|vhost_\w+ failed|vhost VQ \d+|vring (?:restore|base)|[Ee]rror (?:loading|saving|getting vhost) back-end state|vhost backend|backend (?:specified|state|init)|(?:get|set|check|getting|setting) inflight|inflight buffer/,
     meaning:
       'The back end of a device (vhost, vhost-user, vDPA) failed, ended, or does not fit the state of the VM.',
     advice: [
@@ -45,7 +45,7 @@ export const vhostFamilies: readonly Family[] = [
   {
     code: 'tap',
     pattern:
-      /TUNSETOFFLOAD|TUNSETIFF|TUNGET\w+|TUNSET\w+|vnet_hdr|VNET_HDR|vhost-net requested|tap:? .{0,60}(?:fail|not support)|[Tt]ap device|ioctl\(TUN|eBPF|ebpf|bridge helper|network script|could not (?:configure|open) \S+|get ifname|indirections table|primary device|Zero hardware mac|MTU not supported|couldn't unplug primary device|failover/,
+      /TUNSETOFFLOAD|TUNSETIFF|TUNGET\w+|TUNSET\w+|vnet_hdr|VNET_HDR|vhost-net requested|tap:? .{0,60}(?:fail|not support)|ioctl\(TUN|eBPF|ebpf|bridge helper|network script|could not (?:configure|open) \S+|get ifname|indirections table|primary device|Zero hardware mac|MTU not supported|couldn't unplug primary device|[Ff]ailover (?:will not work|primary device)|failover_pair_id/,
     meaning:
       'The network back end of this host (tap, its kernel, eBPF, or a failover pair) does not offer what the card needs.',
     advice: [

@@ -17,7 +17,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 // biome-ignore lint/suspicious/noControlCharactersInRegex: terminals write them
 const COLOURS = /\x1b(?:\[[0-9;?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)?)/g;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: terminals write it
-const DIRTY = /[\x1b&‘’“”]/;
+const DIRTY = /[\x1b&‘’“”]|#033/;
 const ENTITY = /&(quot|amp|lt|gt|apos|nbsp|#34|#39|#x27|#x22);/gi;
 
 /** A line without colours, HTML entities and typographic quotes. */
@@ -25,6 +25,7 @@ export function cleaned(text: string): string {
   if (!DIRTY.test(text)) return text;
   return text
     .replace(COLOURS, '')
+    .replace(/#033\[[0-9;]{0,32}m/g, '')
     .replace(ENTITY, (whole, name: string) => ENTITIES[name.toLowerCase()] ?? whole)
     .replace(/[‘’]/g, "'")
     .replace(/[“”]/g, '"');
