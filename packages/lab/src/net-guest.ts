@@ -1,6 +1,6 @@
 /** A Linux in QEMU with network cards, that does what it is told on its console. */
 
-import type { LabLookup } from './capture.ts';
+import type { LabLookup } from './capture/running-guest.ts';
 import { buildInitramfs, kernelCommandLine } from './guest.ts';
 import { Qemu } from './qemu.ts';
 

@@ -1,6 +1,6 @@
 /** `tsx src/try-capture.ts [x86_64|s390x] [machine] [blk properties] [net properties]`: one capture, told in a few lines. */
 import { writeFileSync } from 'node:fs';
-import { captureRunningGuest, findLab } from './capture.ts';
+import { captureRunningGuest, findLab } from './capture/running-guest.ts';
 
 const [arch = 'x86_64', machine, blk, net] = process.argv.slice(2);
 if (arch !== 'x86_64' && arch !== 's390x') throw new Error(`no guest for ${arch}`);
