@@ -312,3 +312,141 @@ test('a disk that is in no device says so', () => {
   new Machine(disk);
   expect(() => new Machine(disk)).toThrow('this BlkDevice is in another device already');
 });
+
+describe('asynchronous work', () => {
+  const slowWorld = (options: Partial<BlkOptions> = {}) => {
+    const slow = Object.assign(new SlowDisk(pattern(1 << 16, 7)), { firstSector: new Uint8Array(512) });
+    return { slow, ...world({ backend: slow, ...options }) };
+  };
+
+  test.each([
+    ['reads', BLK_T.IN],
+    ['writes', BLK_T.OUT],
+  ])('%s: no more bytes under way than the bound, and as many again when they are done', async (_, type) => {
+    const { slow, m } = slowWorld({ maxBytesInFlight: 1024 });
+    for (let i = 0; i < 6; i++) m.submit(type, i, type === BLK_T.IN ? 512 : pattern(512, i));
+    m.kick();
+    const seen: number[] = [];
+    while (slow.waiting.length > 0) {
+      seen.push(slow.waiting.length);
+      for (const waiting of slow.waiting.splice(0)) waiting.finish();
+      await settle();
+    }
+    expect(seen).toEqual([2, 2, 2]);
+    expect(m.disk.inFlight).toBe(0);
+  });
+
+  test('what is larger than the bound is done alone', async () => {
+    const { slow, m } = slowWorld({ maxBytesInFlight: 512 });
+    const requests = [m.submit(BLK_T.IN, 0, 4096), m.submit(BLK_T.IN, 8, 512)];
+    m.kick();
+    expect(slow.begun).toEqual(['read 0']);
+    await slow.finishAll();
+    expect(statuses(requests)).toEqual([0, 0]);
+  });
+
+  test('flushes are no bytes', () => {
+    const { slow, m } = slowWorld({ maxBytesInFlight: 512 });
+    m.submit(BLK_T.IN, 0, 512);
+    m.submit(BLK_T.FLUSH, 0, 0);
+    m.submit(BLK_T.FLUSH, 0, 0);
+    m.kick();
+    expect(slow.begun).toEqual(['read 0', 'flush 0', 'flush 0']);
+  });
+
+  test('what has failed is tried again at resume, whatever it is', async () => {
+    const { slow, m } = slowWorld({ werror: 'stop', rerror: 'stop', writeZeroes: true });
+    const requests = [
+      m.submit(BLK_T.FLUSH, 0, 0),
+      m.submit(BLK_T.DISCARD, 0, m.range(8, 1)),
+      m.submit(BLK_T.WRITE_ZEROES, 0, m.range(16, 1)),
+      m.submit(BLK_T.OUT, 24, pattern(512, 1)),
+      m.submit(BLK_T.IN, 32, 512),
+    ];
+    m.kick();
+    while (slow.waiting.length > 0) {
+      for (const waiting of slow.waiting.splice(0)) waiting.fail('EIO');
+      await settle();
+    }
+    expect(statuses(requests)).toEqual(new Array(5).fill(WAITS));
+    expect(m.disk.inFlight).toBe(5);
+    m.live.pause();
+    m.live.resume();
+    await slow.finishAll();
+    expect(statuses(requests)).toEqual(new Array(5).fill(0));
+  });
+
+  test('an error says which queue it was of', async () => {
+    const { slow, m } = slowWorld({ queues: 3, rerror: 'report' });
+    m.read(5, 512, 2);
+    slow.take().fail('ENOSPC');
+    await settle();
+    expect(m.events).toMatchObject([
+      {
+        name: 'io-error',
+        facts: { queue: 2, sector: 5, operation: 'read', action: 'report', code: 'ENOSPC' },
+      },
+    ]);
+  });
+});
+
+describe('an error policy that stops the machine, at once', () => {
+  function stopping() {
+    const begun: number[] = [];
+    let fails = true;
+    const backend: BlkBackend = {
+      size: 1 << 16,
+      firstSector: new Uint8Array(512),
+      read: (position) => {
+        begun.push(position / 512);
+        if (fails) throw Object.assign(new Error('EIO'), { code: 'EIO' });
+      },
+      write: () => {},
+    };
+    const w = world({ backend, rerror: 'stop', onStop: () => w.m.live.pause() });
+    const reads = [0, 1, 2].map((sector) => w.m.submit(BLK_T.IN, sector, 512));
+    w.m.kick();
+    return { ...w, begun, reads, heal: () => (fails = false) };
+  }
+
+  test('what is behind the failed request is not begun', () => {
+    const { begun, reads, m } = stopping();
+    expect([begun, statuses(reads), m.disk.inFlight]).toEqual([[0], [WAITS, WAITS, WAITS], 3]);
+  });
+
+  test('nor is it when the machine goes on and the request fails once more', () => {
+    const { begun, m } = stopping();
+    m.live.resume();
+    expect(begun).toEqual([0, 0]);
+  });
+
+  test('all of it is done when the disk is well', () => {
+    const { begun, reads, m, heal } = stopping();
+    heal();
+    m.live.resume();
+    expect([begun, statuses(reads), m.disk.inFlight]).toEqual([[0, 0, 1, 2], [0, 0, 0], 0]);
+  });
+});
+
+test('a host that answers a fault with a reset has forgotten the request already', () => {
+  const { m } = world();
+  const push = m.events.push.bind(m.events);
+  m.events.push = (...events) => {
+    m.live.reset();
+    return push(...events);
+  };
+  m.add(0, [{ addr: m.header(0, 0), len: 16 }]);
+  m.kick();
+  expect([m.faults.length, m.disk.inFlight, m.live.broken]).toEqual([1, 0, false]);
+});
+
+test('two kicks whose work is more than a turn has ask for one turn', () => {
+  const { m, deferred, turn } = world({ maxBytesInFlight: 1024 });
+  const reads = [0, 1, 2].map((sector) => m.submit(BLK_T.IN, sector, 512));
+  m.kick();
+  reads.push(...[3, 4, 5].map((sector) => m.submit(BLK_T.IN, sector, 512)));
+  m.kick();
+  expect(deferred.length).toBe(1);
+  for (let i = 0; i < 3; i++) turn();
+  expect([statuses(reads), deferred.length]).toEqual([[0, 0, 0, 0, 0, 0], 0]);
+});
