@@ -22,6 +22,13 @@ const world = globalThis;
 const switches = world.__stryker__ ?? {};
 world.__stryker__ = switches;
 
+/** Something was thrown where no test could see it: it fails the test that runs, as vitest has it. */
+let unseen = false;
+for (const kind of ['unhandledRejection', 'uncaughtException'])
+  process.on(kind, () => {
+    unseen = true;
+  });
+
 /** @param {...unknown} words */
 const note = (...words) => appendFileSync(journal, `${JSON.stringify(words)}\n`);
 
@@ -106,8 +113,11 @@ async function attempt(test, mutant, count, ms) {
       for (const suite of [...suites].reverse())
         for (const hook of getHooks(suite).beforeEach) await hook(test.context, suite);
       switches.activeMutant = mutant;
+      unseen = false;
       await getFn(test)();
-      return 'passed';
+      // what was rejected is told behind the microtasks
+      await new Promise((resolve) => setImmediate(resolve));
+      return unseen ? 'failed' : 'passed';
     } catch {
       return 'failed';
     } finally {

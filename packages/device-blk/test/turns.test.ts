@@ -269,6 +269,45 @@ describe('what a reset leaves behind at the back end', () => {
   });
 });
 
+test('a queue that is not set up is passed over when what a reset left behind is gone', async () => {
+  const slow = Object.assign(new SlowDisk(pattern(1 << 16, 5)), { firstSector: new Uint8Array(512) });
+  const { m } = world({ backend: slow, queues: 3 });
+  m.write(0, pattern(512, 1));
+  m.start([1]);
+  const read = m.read(8, 512, 1);
+  await slow.finishAll();
+  expect([slow.begun, read.status]).toEqual([['write 0', 'read 8'], 0]);
+});
+
+test('a read that is under way through a stop and its end arrives once', async () => {
+  const slow = Object.assign(new SlowDisk(pattern(1 << 16, 5)), { firstSector: new Uint8Array(512) });
+  const { m } = world({ backend: slow });
+  const read = m.read(8, 512);
+  m.live.pause();
+  m.live.resume();
+  await slow.finishAll();
+  expect([slow.begun, read.status]).toEqual([['read 8'], 0]);
+  expect(read.data).toEqual(slow.bytes.slice(4096, 4608));
+});
+
+test('requests of a broken device go with the reset of their queue, and no others', () => {
+  const slow = Object.assign(new SlowDisk(pattern(1 << 16, 5)), { firstSector: new Uint8Array(512) });
+  const { m } = world({ backend: slow, queues: 3 });
+  for (const queue of [0, 1, 1]) m.write(queue, pattern(512, 1), queue);
+  m.add(2, [{ addr: m.header(0, 0), len: 16 }]);
+  m.kick(2);
+  const state = m.live.capture();
+  const next = world({ backend: slow, queues: 3 }, { idle: true, ram: m.ram.slice() }).m;
+  next.live.restore(state);
+  expect([next.live.broken, next.disk.inFlight]).toEqual([true, 3]);
+  next.driver.queue(2)?.reset();
+  expect(next.disk.inFlight).toBe(3);
+  next.driver.queue(1)?.reset();
+  expect(next.disk.inFlight).toBe(1);
+  next.driver.reset();
+  expect(next.disk.inFlight).toBe(0);
+});
+
 describe('requests that are finished while the machine is stopped', () => {
   test('good and bad: each is told its own at resume, in the order of the list', async () => {
     const slow = Object.assign(new SlowDisk(pattern(1 << 16, 6)), { firstSector: new Uint8Array(512) });
@@ -449,4 +488,21 @@ test('two kicks whose work is more than a turn has ask for one turn', () => {
   expect(deferred.length).toBe(1);
   for (let i = 0; i < 3; i++) turn();
   expect([statuses(reads), deferred.length]).toEqual([[0, 0, 0, 0, 0, 0], 0]);
+});
+
+test('restored requests of any kind are answered, each of them', async () => {
+  const slow = Object.assign(new SlowDisk(pattern(1 << 16, 8)), { firstSector: new Uint8Array(512) });
+  const { m } = world({ backend: slow });
+  const kinds = [BLK_T.GET_ID, BLK_T.GET_LIFETIME, BLK_T.SCSI_CMD, 0x76, BLK_T.FLUSH, BLK_T.OUT];
+  const requests = kinds.map((_, i) => m.submit(BLK_T.OUT, i, pattern(512, i)));
+  m.kick();
+  const state = m.live.capture();
+  const next = world({ backend: slow }, { idle: true, ram: m.ram.slice() }).m;
+  next.live.restore(state);
+  // what the device reads again where it goes on; the header lies in front of the status
+  for (const [i, { statusAt }] of requests.entries()) next.view.setUint32(statusAt - 64, kinds[i] ?? 0, true);
+  next.live.resume();
+  await slow.finishAll();
+  expect(requests.map(({ statusAt }) => next.ram[statusAt])).not.toContain(WAITS);
+  expect([next.disk.inFlight, next.ram[requests.at(-1)?.statusAt ?? 0]]).toEqual([0, 0]);
 });
