@@ -24,7 +24,8 @@ await build({
   splitting: entries.length !== 1,
   platform: library ? 'neutral' : 'node',
   target: library ? 'es2023' : 'node20',
-  external: [/^node:/],
+  // what may be missing where the package is installed is never made part of it
+  external: [/^node:/, ...Object.keys(manifest.optionalDependencies ?? {})],
   removeNodeProtocol: false,
 });
 

@@ -8,9 +8,10 @@ import { examine, matches } from './device.ts';
 import { readText } from './input.ts';
 import { inspect } from './inspect.ts';
 import type { InspectOptions } from './inspect-options.ts';
-import { addLiveCommands } from './live/commands.ts';
+import { addLiveCommands, type Terminal } from './live/commands.ts';
 import { say, write } from './output.ts';
 import { type Read, readInput } from './read.ts';
+import { addServeCommand } from './serve/commands.ts';
 import { stepsText } from './steps.ts';
 import { isUsageError } from './usage.ts';
 import { verify } from './verify.ts';
@@ -225,13 +226,15 @@ program
     process.exitCode = failed === 0 ? EXIT.FINE : EXIT.FINDINGS;
   });
 
-addLiveCommands(program, {
+const terminal: Terminal = {
   write,
   say,
   exit: (code) => {
     process.exitCode = { fine: EXIT.FINE, findings: EXIT.FINDINGS, unreadable: EXIT.UNREADABLE }[code];
   },
-});
+};
+addLiveCommands(program, terminal);
+addServeCommand(program, terminal);
 
 function finish({ error }: Read, code: number): void {
   if (error !== undefined) say(error.message);

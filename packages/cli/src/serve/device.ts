@@ -1,0 +1,134 @@
+// The device that is served: one of ours with a back end that the options name, or one of a module of the user's.
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { DeviceModel } from '@virtkit/core';
+import { systemError } from '../system-error.ts';
+import { UsageError } from '../usage.ts';
+import { type ServeOptions, wholeNumber } from './options.ts';
+
+/** A device, and what its back end leaves open. */
+export interface Served {
+  readonly model: DeviceModel;
+  /** Closes the back end, when the device does not use it any more. */
+  close(): void | Promise<void>;
+}
+
+/** @throws UsageError for a device that there is not, or options that do not make one; Error for a back end that cannot be had */
+export function makeDevice(device: string, options: ServeOptions): Promise<Served> {
+  switch (device) {
+    case 'blk':
+      return makeBlk(options);
+    case 'net':
+      return makeNet(options);
+    case 'rng':
+      return makeRng();
+    case 'console':
+      return makeConsole();
+    default:
+      return loadDevice(device);
+  }
+}
+
+async function makeBlk({ disk, readOnly = false, serial, queues }: ServeOptions): Promise<Served> {
+  if (disk === undefined) throw new UsageError('serve blk: --disk IMAGE is missing');
+  const { BlkDevice } = await import('@virtkit/device-blk');
+  const { backend, close } = await openDisk(disk, readOnly);
+  const model = new BlkDevice({
+    backend,
+    queues: wholeNumber('--queues', queues, 1, 1024),
+    readOnly,
+    ...(serial !== undefined && { serial }),
+  });
+  return { model, close };
+}
+
+async function openDisk(disk: string, readOnly: boolean) {
+  if (/^https?:/.test(disk)) {
+    const [{ httpDisk }, { overlayDisk }] = await Promise.all([
+      import('@virtkit/device-blk/http'),
+      import('@virtkit/device-blk/overlay'),
+    ]);
+    const image = await httpDisk(disk);
+    // what the guest writes stays here, in memory, and goes with the command
+    return { backend: readOnly ? image : overlayDisk(image), close: () => {} };
+  }
+  const { fileDisk } = await import('@virtkit/device-blk/node');
+  try {
+    const backend = fileDisk(disk, { readOnly, discard: 'unmap' });
+    return { backend, close: () => backend.close() };
+  } catch (error) {
+    throw systemError(disk, error);
+  }
+}
+
+async function makeNet({
+  connect,
+  listen,
+  mac = '52:54:00:12:34:56',
+  queues,
+}: ServeOptions): Promise<Served> {
+  if ((connect === undefined) === (listen === undefined))
+    throw new UsageError('serve net: one of --connect ADDRESS and --listen ADDRESS expected');
+  const [{ NetDevice }, { StreamBackend }, { parseAddress }] = await Promise.all([
+    import('@virtkit/device-net'),
+    import('@virtkit/device-net/node'),
+    import('../live/address.ts'),
+  ]);
+  const address = parseAddress(connect ?? listen ?? '');
+  const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  const backend = connect !== undefined ? StreamBackend.connect(where) : await StreamBackend.listen(where);
+  // the control queue is the front end's: QEMU has one of its own, and tells the back end nothing of it
+  const model = new NetDevice({
+    backend,
+    mac,
+    queuePairs: wholeNumber('--queues', queues, 1, 255),
+    ctrlVq: false,
+  });
+  return { model, close: () => backend.close() };
+}
+
+async function makeRng(): Promise<Served> {
+  const [{ RngDevice, webCrypto }, { webcrypto }] = await Promise.all([
+    import('@virtkit/device-rng'),
+    import('node:crypto'),
+  ]);
+  return { model: new RngDevice({ backend: webCrypto(webcrypto) }), close: () => {} };
+}
+
+async function makeConsole(): Promise<Served> {
+  const [{ ConsoleDevice }, { nodePort }] = await Promise.all([
+    import('@virtkit/device-console'),
+    import('@virtkit/device-console/node'),
+  ]);
+  // events go to standard error then: standard output is the guest's
+  const backend = nodePort({ readable: process.stdin, writable: process.stdout });
+  return {
+    model: new ConsoleDevice({ ports: [{ console: true, backend }] }),
+    close: () => void process.stdin.destroy(),
+  };
+}
+
+async function loadDevice(path: string): Promise<Served> {
+  if (!/[./]/.test(path))
+    throw new UsageError(`serve ${path}: blk, net, rng, console or a module (./my-device.ts) expected`);
+  if (/\.[cm]?ts$/.test(path) && Reflect.get(process.features, 'typescript') === undefined)
+    throw new UsageError(
+      `${path}: Node ${process.versions.node} does not read TypeScript. Use Node 22.18 or newer, or name the compiled .js`,
+    );
+  const module: unknown = await import(pathToFileURL(resolve(path)).href).catch((error: unknown) => {
+    throw systemError(path, error);
+  });
+  const exported = (module as { readonly default?: unknown }).default;
+  const model: unknown = typeof exported === 'function' ? await exported() : exported;
+  if (!isModel(model))
+    throw new UsageError(
+      `${path}: its default export is no device, nor a function that makes one; a DeviceModel of @virtkit/core has ${MEMBERS.join(', ')}`,
+    );
+  return { model, close: () => {} };
+}
+
+const MEMBERS = ['layer', 'features', 'queueSizes', 'attach', 'handleQueue', 'capture'] as const;
+
+function isModel(value: unknown): value is DeviceModel {
+  return typeof value === 'object' && value !== null && MEMBERS.every((name) => name in value);
+}

@@ -1,0 +1,102 @@
+import { resolve } from 'node:path';
+import type { DeviceEvent, LiveDevice } from '@virtkit/core';
+import type { Terminal } from '../live/commands.ts';
+import { textOf } from '../output.ts';
+import { isSystemError, systemError } from '../system-error.ts';
+import { UsageError } from '../usage.ts';
+import { makeDevice, type Served } from './device.ts';
+import { type ServeOptions, wholeNumber } from './options.ts';
+import { wordsFor, wordsText } from './words.ts';
+
+/** The longest time between two lines of `--stats`, in seconds. */
+const STATS_MAX = 86_400;
+
+/**
+ * Serves a device until a signal ends it. Events are JSON lines on stdout, or on stderr where stdout is a console's.
+ *
+ * @throws UsageError, or Error with what the system refused
+ */
+export async function serve(terminal: Terminal, device: string, options: ServeOptions): Promise<void> {
+  const seconds =
+    options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, STATS_MAX);
+  const { serveVhostUser } = await vhostUser();
+  const served = await makeDevice(device, options);
+  const line = async (event: Record<string, unknown>): Promise<void> => {
+    const text = `${JSON.stringify(event, plain)}\n`;
+    if (device === 'console') process.stderr.write(text);
+    else await terminal.write(text);
+  };
+  const onEvent = ({ name, ...rest }: DeviceEvent): void => void line({ event: name, ...rest });
+  const path = resolve(options.socket);
+  const mode = options.client === true ? 'client' : 'server';
+  const server = listening(path, () => serveVhostUser(served.model, { path, mode, onEvent }), served);
+  await sayWords(terminal, line, server.device, path, options);
+  const timer =
+    seconds === undefined ? undefined : setInterval(() => void line(statsOf(server.device)), 1000 * seconds);
+  await ended();
+  clearInterval(timer);
+  server.close();
+  // what the guest was told of is in the image when the command has ended
+  await server.device.idle();
+  await served.close();
+  terminal.exit('fine');
+}
+
+async function vhostUser(): Promise<typeof import('@virtkit/vhost-user')> {
+  try {
+    return await import('@virtkit/vhost-user');
+  } catch (error) {
+    if (!isSystemError(error) || error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new UsageError(
+      'serve needs the package @virtkit/vhost-user, which is for Linux: npm install @virtkit/vhost-user',
+    );
+  }
+}
+
+function listening<T>(path: string, start: () => T, served: Served): T {
+  try {
+    return start();
+  } catch (error) {
+    void served.close();
+    throw isSystemError(error) ? systemError(path, error) : error;
+  }
+}
+
+async function sayWords(
+  { write, say }: Terminal,
+  line: (event: Record<string, unknown>) => Promise<void>,
+  device: LiveDevice,
+  path: string,
+  { client = false, json = false, mac }: ServeOptions,
+): Promise<void> {
+  const words = wordsFor(path, client, {
+    id: device.layers.device.virtioId ?? 0,
+    queues: device.queueCount,
+    queueSize: device.queue(0)?.size ?? 0,
+    configBytes: device.readConfig().length,
+    ...(mac !== undefined && { mac }),
+  });
+  if (json) await line({ event: 'serving', device: device.layers.device.name, socket: path, words });
+  else if (device.layers.device.name === 'virtio-console') for (const text of wordsText(words)) say(text);
+  else await write(textOf(wordsText(words)));
+}
+
+/** Resolves when the command is to end. */
+function ended(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());
+  });
+}
+
+function statsOf(device: LiveDevice): Record<string, unknown> {
+  const queues = Array.from({ length: device.queueCount }, (_, index) => {
+    const queue = device.queue(index);
+    return { queue: index, kicks: queue?.kicks, interrupts: queue?.interrupts, inFlight: queue?.inFlight };
+  });
+  return { event: 'stats', status: device.status, queues };
+}
+
+/** Numbers that JSON has not, as text. */
+function plain(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
+}

@@ -1,0 +1,171 @@
+// `virtkit serve`: a process of its own, and a front end at its socket.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { diskOf, FrontEnd, finish, Guest, Wire } from '../../vhost-user/test/front-end.ts';
+import { wordsFor } from '../src/serve/words.ts';
+import { useCommand } from './command.ts';
+
+const { virtkit } = useCommand();
+
+let folder: string;
+const running: ChildProcess[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'vu-'));
+});
+
+afterEach(() => {
+  for (const child of running.splice(0)) child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs the command from the sources, which find the package that it serves with. */
+function command(...args: readonly string[]) {
+  const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@virtkit/source', main, ...args], {
+    cwd: fileURLToPath(new URL('..', import.meta.url)),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.push(child);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const errors: string[] = [];
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => errors.push(chunk));
+  return {
+    child,
+    next: async () => JSON.parse(String((await lines.next()).value ?? `"${errors.join('')}"`)),
+    exit: async () => {
+      const [code] = child.exitCode === null ? await once(child, 'exit') : [child.exitCode];
+      return { code, stderr: errors.join('') };
+    },
+  };
+}
+
+describe('serve', () => {
+  test('a disk: words, events, and all that was written when it has ended', async () => {
+    const [image, socket] = [join(folder, 'disk.img'), join(folder, 's')];
+    writeFileSync(image, new Uint8Array(1 << 20));
+    const { child, next, exit } = command(
+      'serve',
+      'blk',
+      '--disk',
+      image,
+      '--socket',
+      socket,
+      '--queues',
+      '2',
+      '--json',
+    );
+    expect(await next()).toMatchObject({
+      event: 'serving',
+      device: 'virtio-blk',
+      words: { qemu: [/memfd/, /socket/, /num-queues=2/].map((part) => expect.stringMatching(part)) },
+    });
+    const guest = new Guest();
+    const frontEnd = await FrontEnd.connect(socket, guest);
+    expect(await next()).toEqual({ event: 'front-end', device: 'virtio-blk' });
+    const driver = diskOf(frontEnd, {}, 2);
+    for (let n = 0; n < 16; n++) driver.write(8 * n, new Uint8Array(4096).fill(n + 1), n % 2);
+    await finish(driver);
+    child.kill('SIGTERM');
+    expect(await exit()).toEqual({ code: 0, stderr: '' });
+    expect(existsSync(socket)).toBe(false);
+    const bytes = readFileSync(image);
+    expect(Array.from({ length: 17 }, (_, n) => bytes[4096 * n])).toEqual([
+      ...Array.from({ length: 16 }, (_, n) => n + 1),
+      0,
+    ]);
+    frontEnd.close();
+    guest.close();
+  });
+
+  test('a device of a module, and the words for a type that has none of its own', async () => {
+    const module = join(folder, 'my-device.mjs');
+    writeFileSync(
+      module,
+      `const empty = { decode: () => null, encode: () => {} };
+export default async () => ({
+  layer: { contract: 1, name: 'mine', virtioId: 42, version: 1, minimum: 1, features: {}, loadDevice: () => [empty], saveDevice: () => empty },
+  features: 0n, queueSizes: [8, 8, 8], configLength: 12,
+  attach() {}, handleQueue() {}, capture: () => null,
+});`,
+    );
+    const { child, next, exit } = command(
+      'serve',
+      module,
+      '--socket',
+      join(folder, 's'),
+      '--json',
+      '--stats',
+      '1',
+    );
+    const { words } = await next();
+    expect(words).toEqual({
+      qemu: expect.arrayContaining([
+        '-device vhost-user-test-device-pci,chardev=c0,virtio-id=42,num_vqs=3,vq_size=8,config_size=12',
+      ]),
+      libvirt: [],
+      cloudHypervisor: [],
+    });
+    const wire = new Wire(join(folder, 's'));
+    expect(await wire.u64('GET_QUEUE_NUM')).toBe(3n);
+    wire.close();
+    const events = [await next(), await next(), await next()].map(({ event }) => event);
+    expect(events).toEqual(expect.arrayContaining(['front-end', 'front-end-left', 'stats']));
+    child.kill('SIGINT');
+    expect(await exit()).toMatchObject({ code: 0 });
+  });
+
+  test.each([
+    { args: ['blk'], says: 'serve blk: --disk IMAGE is missing' },
+    { args: ['blk', '--disk', '/nowhere/x'], says: '/nowhere/x: no such file or directory', code: 3 },
+  ])('what cannot be is told: $args', async ({ args, says, code = 2 }) => {
+    const { exit } = command('serve', ...args, '--socket', join(folder, 's'));
+    expect(await exit()).toEqual({ code, stderr: `virtkit: ${says}\n` });
+  });
+
+  test('without the package that it serves with, the command says which one', () => {
+    const { status, stderr } = virtkit(['serve', 'rng', '--socket', join(folder, 's')]);
+    expect([status, stderr]).toEqual([
+      2,
+      'virtkit: serve needs the package @virtkit/vhost-user, which is for Linux: npm install @virtkit/vhost-user\n',
+    ]);
+  });
+});
+
+describe('words', () => {
+  const shape = { id: 2, queues: 1, queueSize: 256, configBytes: 57 };
+
+  test('of a disk', () => {
+    expect(wordsFor("/run/a'b,c", false, shape)).toEqual({
+      qemu: [
+        '-object memory-backend-memfd,id=mem,size=1G,share=on -m 1G -machine q35,memory-backend=mem',
+        "-chardev socket,id=c0,path=/run/a'b,,c,reconnect=1",
+        '-device vhost-user-blk-pci,chardev=c0',
+      ],
+      libvirt: [
+        "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+        "<disk type='vhostuser' device='disk'><driver name='qemu' type='raw'/><source type='unix' path='/run/a&apos;b,c'><reconnect enabled='yes' timeout='1'/></source><target dev='vda' bus='virtio'/></disk>",
+      ],
+      cloudHypervisor: [
+        '--memory size=1G,shared=on',
+        "--disk vhost_user=true,socket=/run/a'b,c,num_queues=1",
+      ],
+    });
+  });
+
+  test('of a card with two pairs, where QEMU listens', () => {
+    const words = wordsFor('/s', true, { ...shape, id: 1, queues: 4, mac: '52:54:00:00:00:01' });
+    expect(words.qemu.slice(1)).toEqual([
+      '-chardev socket,id=c0,path=/s,server=on',
+      '-netdev vhost-user,id=n0,chardev=c0,queues=2',
+      '-device virtio-net-pci,netdev=n0,mq=on,mac=52:54:00:00:00:01',
+    ]);
+    expect(words.cloudHypervisor).toEqual([]);
+  });
+});
