@@ -32,7 +32,8 @@ export {
   StreamCollector,
   type StreamSection,
 } from './model.ts';
-export { type ParserOptions, type SectionJudge, StreamParser } from './parser.ts';
+export { StreamParser } from './parser.ts';
+export type { ParserOptions, SectionJudge } from './parser-options.ts';
 export { RamImage, type RamImageOptions, type RamPlacement } from './ram-image.ts';
 export { type Registry, splitIdstr } from './registry.ts';
 export { RoundTripCheck, TeeSink } from './verify.ts';

@@ -1,8 +1,11 @@
-import { inside, isStateError, latin1, plainBytes, Reader, StateError } from '@virtkit/vmstate';
+import { inside, isStateError, plainBytes, Reader, StateError } from '@virtkit/vmstate';
 import { type Configuration, configuration } from './configuration.ts';
-import { NullSink, type SectionHeader, type StreamSink } from './events.ts';
+import { EndProbe } from './end-probe.ts';
+import type { SectionHeader, StreamSink } from './events.ts';
+import { KeptState } from './kept-state.ts';
 import { lastNonZero } from './last-non-zero.ts';
 import { isLibvirt, readLibvirt } from './libvirt.ts';
+import type { ParserOptions } from './parser-options.ts';
 import { RamParser } from './ram.ts';
 import { findFooter, plausibleNext } from './split.ts';
 import {
@@ -16,42 +19,12 @@ import {
 } from './structures.ts';
 import { splitTail, trailingFinding } from './tail.ts';
 import { targetPageBits } from './target-page.ts';
-import { be32, TYPE } from './wire.ts';
-
-/** Settings of a {@link StreamParser}; each has a default that suits QEMU's streams. */
-export interface ParserOptions {
-  /** Most bytes of device state (everything but RAM) kept in memory. Default 320 MiB. */
-  readonly maxDeviceState?: number;
-  /** Target page size in bits, where the stream does not say. Default: by machine type, else 12. */
-  readonly pageBits?: number;
-  /**
-   * Is this the whole body of that section? `undefined`: don't know. Decides where a section ends when the bytes of a
-   * device look like the footer behind it.
-   */
-  readonly accepts?: SectionJudge;
-  /**
-   * Lengths that the body of that section can have which begins these bytes, whatever stands behind it: none if it cannot be read,
-   * `undefined`: don't know. Where they are known, nothing that a guest writes into a device makes its section end elsewhere. Default:
-   * those that {@link accepts} has.
-   */
-  readonly lengths?: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
-  /** Most sections and commands, those of RAM not counted. Default 131072. */
-  readonly maxStructures?: number;
-}
-
-/** Knows where sections end. */
-export interface SectionJudge {
-  /** Is this the whole body of that section? `undefined`: don't know. */
-  (header: SectionHeader, body: Uint8Array): boolean | undefined;
-  /** How long can the body be that begins these bytes? See {@link ParserOptions.lengths}. */
-  readonly lengths?: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
-}
+import { TYPE } from './wire.ts';
 
 /** Bytes of a chunk that are looked at together with what the chunk before left over. */
 const LOOKAHEAD = 4096;
 /** So often a device that is known is asked whether its section ends, in front of the end of RAM. */
 const TRIES_MAX = 64;
-const CLOSING_BRACE = 0x7d;
 /** Longest header that may begin behind a footer, with some room. */
 const HEADER_MAX = 512;
 
@@ -71,8 +44,6 @@ const DEVICE_STATE_MAX = 320 << 20;
 const STRUCTURES_MAX = 1 << 17;
 /** So often it is looked whether the stream has ended: a guest may write what looks like its end, and each look reads all there is. */
 const LOOKS_MAX = 64;
-/** So much of a vmdesc's text is looked at before it is read: the name of the first section stands there. */
-const TEXT_HEAD = 1 << 16;
 /** Zeros that were not kept are told in pieces of so many bytes. */
 const ZEROS = 1 << 16;
 
@@ -88,7 +59,6 @@ const ZEROS = 1 << 16;
  */
 export class StreamParser {
   readonly #context: StreamContext;
-  readonly #maxDeviceState: number;
   readonly #pageBits: number | undefined;
   readonly #maxStructures: number;
   #mode: Mode = 'preamble';
@@ -102,22 +72,13 @@ export class StreamParser {
   #received = 0;
   /** Unused end of what was pushed: a structure that is not all there. */
   #carry: Uint8Array = new Uint8Array(0);
-  /** Bytes of modes `body` and `tail`, the first `#keptBytes` of the buffer. */
-  #kept: Uint8Array = new Uint8Array(0);
-  #keptBytes = 0;
-  /** Offset in the stream of the first kept byte. */
-  #keptBase = 0;
+  /** What is kept in modes `body` and `tail`. */
+  readonly #kept: KeptState;
   /** Zeros that came behind the kept bytes where the end may be: a stream may stand at the beginning of something larger. */
   #zeros = 0;
-  /** Index of the last kept byte that is not zero; -1: none. */
-  #lastNonZero = -1;
-  /** Index of the last zero in front of it. */
-  #lastZero = -1;
   /** Up to which byte it was looked whether the stream has ended, and what was found. */
   #looked: { readonly end: number; readonly ended: boolean } = { end: 0, ended: false };
   #looks = 0;
-  /** Bytes of bodies and commands that were told: whoever collects them keeps them. */
-  #told = 0;
   #sawTrailing = false;
   /** How far a footer was looked for in mode `body`, and how often the device was asked. */
   #scanned = 0;
@@ -138,7 +99,7 @@ export class StreamParser {
       accepts: options.accepts ?? (() => undefined),
       lengths: options.lengths ?? options.accepts?.lengths ?? (() => undefined),
     };
-    this.#maxDeviceState = options.maxDeviceState ?? DEVICE_STATE_MAX;
+    this.#kept = new KeptState(options.maxDeviceState ?? DEVICE_STATE_MAX);
     this.#pageBits = options.pageBits;
   }
 
@@ -158,7 +119,7 @@ export class StreamParser {
    * without a vmdesc end where their connection does. Costs nothing while nothing comes.
    */
   get atEnd(): boolean {
-    return this.#mode === 'trailing' || (this.#mode === 'tail' && this.#looksEnded() && this.#hasEnded());
+    return this.#mode === 'trailing' || (this.#mode === 'tail' && this.#kept.looksEnded && this.#hasEnded());
   }
 
   /**
@@ -189,9 +150,10 @@ export class StreamParser {
    */
   preview(sink: StreamSink): void {
     if (this.#mode !== 'tail') return;
-    const bytes = new Uint8Array(this.#keptBytes + 1);
-    bytes.set(this.#kept.subarray(0, this.#keptBytes));
-    bytes[this.#keptBytes] = TYPE.EOF;
+    const kept = this.#kept.bytes;
+    const bytes = new Uint8Array(kept.length + 1);
+    bytes.set(kept);
+    bytes[kept.length] = TYPE.EOF;
     this.#tell(bytes, sink);
   }
 
@@ -206,7 +168,7 @@ export class StreamParser {
       earlier: [...earlier],
       structures: new Structures(this.#maxStructures),
     };
-    splitTail(bytes, this.#keptBase, context, undefined);
+    splitTail(bytes, this.#kept.base, context, undefined);
   }
 
   /** No more bytes will come. @throws StateError `truncated` if some should have */
@@ -217,8 +179,8 @@ export class StreamParser {
     this.#consume(carry, 0, this.#received - carry.length);
     const [left, mode] = [this.#carry.length, this.#mode];
     if (mode === 'tail' || mode === 'body') {
-      const bytes = this.#kept.subarray(0, this.#keptBytes);
-      splitTail(bytes, this.#keptBase, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
+      const { bytes, base } = this.#kept;
+      splitTail(bytes, base, this.#context, this.#ram, mode === 'body' ? this.#header : undefined);
       this.#tellZeros();
       return;
     }
@@ -286,8 +248,8 @@ export class StreamParser {
   /** Keeps some bytes of a section that is not RAM, and looks whether it has ended. Answers where to go on. */
   #runBody(bytes: Uint8Array, at: number, base: number): number {
     // in growing pieces: with thousands of small sections in a chunk, none may cost a copy of the rest of it
-    const next = Math.min(bytes.length, at + Math.max(LOOKAHEAD, this.#keptBytes));
-    this.#keep(bytes.subarray(at, next), 0, base + at);
+    const next = Math.min(bytes.length, at + Math.max(LOOKAHEAD, this.#kept.length));
+    this.#kept.keep(bytes.subarray(at, next), base + at);
     const behind = this.#endBody();
     if (behind === undefined) return next;
     if (behind.length <= next) return next - behind.length;
@@ -313,67 +275,33 @@ export class StreamParser {
    */
   #keepTail(bytes: Uint8Array, position: number): void {
     const last = lastNonZero(bytes);
-    if (last < 0 && this.#looksEnded()) {
+    if (last < 0 && this.#kept.looksEnded) {
       this.#zeros += bytes.length;
       return;
     }
-    if (this.#zeros > 0 && this.#keptBytes + this.#zeros + bytes.length > this.#left && this.#hasEnded()) {
+    const wanted = this.#kept.length + this.#zeros + bytes.length;
+    if (this.#zeros > 0 && wanted > this.#kept.left && this.#hasEnded()) {
       this.#endTail();
       this.#tellTrailing(bytes, position);
       return;
     }
     const zeros = this.#zeros;
     this.#zeros = 0;
-    if (zeros > 0) {
-      this.#demandRoom(zeros + bytes.length);
-      // a buffer that was used before has other bytes there
-      this.#kept.fill(0, this.#keptBytes, this.#keptBytes + zeros);
-      this.#keptBytes += zeros;
-    }
-    const before = this.#keptBytes;
-    this.#keep(bytes, 0, position);
-    if (last < 0) return;
-    const zero = last === 0 ? -1 : bytes.lastIndexOf(0, last);
-    if (zero >= 0) this.#lastZero = before + zero;
-    else if (before > this.#lastNonZero + 1) this.#lastZero = before - 1;
-    this.#lastNonZero = before + last;
-  }
-
-  /** Is what looks like a whole vmdesc the last thing that was kept, but for zeros? Costs the same whatever is kept. */
-  #looksEnded(): boolean {
-    return this.#textStart() >= 0;
-  }
-
-  /** Where the text of the vmdesc begins that is the last thing, but for zeros; -1: there is none. */
-  #textStart(): number {
-    const [bytes, end] = [this.#kept, this.#lastNonZero + 1];
-    if (end === 0 || bytes[end - 1] !== CLOSING_BRACE) return -1;
-    // the text holds no zero, and in front of it stand the EOF byte, which is one, the type and the length
-    const last = this.#lastZero;
-    for (let at = last + 1; at <= Math.min(last + 6, end); at++) {
-      const begins = bytes[at - 6] === TYPE.EOF && bytes[at - 5] === TYPE.VMDESCRIPTION;
-      if (begins && be32(bytes, at - 4) === end - at) return at;
-    }
-    return -1;
+    this.#kept.keepTail(bytes, position, zeros, last);
   }
 
   /** Does that vmdesc account for every section? Looks once at each place, and not at more than there are in a stream that means well. */
   #hasEnded(): boolean {
-    const end = this.#lastNonZero + 1;
-    if (this.#looked.end !== end) this.#looked = { end, ended: this.#look(this.#textStart(), end) };
+    const { end } = this.#kept;
+    if (this.#looked.end !== end) this.#looked = { end, ended: this.#look() };
     return this.#looked.ended;
   }
 
-  #look(text: number, end: number): boolean {
-    // nearly all that is no end names another section first, or none
-    const [type, length = 0] = [this.#kept[0], this.#kept[5]];
-    const name = latin1(this.#kept.subarray(6, 6 + length));
-    const head = latin1(this.#kept.subarray(text, Math.min(end, text + TEXT_HEAD)));
-    if (type === TYPE.FULL && !head.includes(name)) return false;
-    if (++this.#looks > LOOKS_MAX) return false;
+  #look(): boolean {
+    if (!this.#kept.namesFirst() || ++this.#looks > LOOKS_MAX) return false;
     const probe = new EndProbe();
     try {
-      this.#tell(this.#kept.subarray(0, end), probe);
+      this.#tell(this.#kept.bytes.subarray(0, this.#kept.end), probe);
     } catch (error) {
       if (isStateError(error)) return false;
       throw error;
@@ -383,8 +311,8 @@ export class StreamParser {
 
   /** The stream has ended, and what comes now is behind it. */
   #endTail(): void {
-    splitTail(this.#kept.subarray(0, this.#keptBytes), this.#keptBase, this.#context, this.#ram);
-    this.#keptBytes = 0;
+    splitTail(this.#kept.bytes, this.#kept.base, this.#context, this.#ram);
+    this.#kept.forget();
     this.#tellZeros();
     this.#mode = 'trailing';
   }
@@ -459,8 +387,7 @@ export class StreamParser {
     if (type === TYPE.COMMAND) {
       const { command, payload } = readCommand(input);
       this.#context.structures.count(input.position);
-      this.#demandRoom(payload.length);
-      this.#told += payload.length;
+      this.#kept.count(payload.length);
       this.#context.sink.command(command, payload);
       return;
     }
@@ -493,44 +420,11 @@ export class StreamParser {
     this.#ram.begin();
   }
 
-  #keep(bytes: Uint8Array, from: number, base: number): void {
-    const count = bytes.length - from;
-    if (this.#keptBytes === 0) this.#keptBase = base + from;
-    this.#demandRoom(count);
-    this.#kept.set(from === 0 ? bytes : bytes.subarray(from), this.#keptBytes);
-    this.#keptBytes += count;
-  }
-
-  /** Bytes that may be kept. */
-  get #left(): number {
-    return this.#maxDeviceState - this.#told;
-  }
-
-  /** Makes room for so many bytes more. @throws StateError `limit` */
-  #demandRoom(count: number): void {
-    const wanted = this.#keptBytes + count;
-    if (wanted > this.#left) {
-      throw new StateError(
-        'limit',
-        `more than ${this.#maxDeviceState} bytes of device state`,
-        { bytes: this.#told + wanted, limit: this.#maxDeviceState },
-        { layer: 'stream', offset: this.#keptBase },
-      );
-    }
-    if (wanted <= this.#kept.length) return;
-    // in large steps: what was outgrown stays in memory for a while, and what is not written yet takes none on most systems
-    const larger = new Uint8Array(
-      Math.min(Math.max(Math.ceil(1.5 * wanted), 4 * this.#kept.length), this.#left),
-    );
-    larger.set(this.#kept.subarray(0, this.#keptBytes));
-    this.#kept = larger;
-  }
-
   /** Mode `body`: has the section's end come? Answers the kept bytes behind it, if so. */
   #endBody(): Uint8Array | undefined {
     const [header, context] = [this.#header, this.#context];
     if (header === undefined || this.#ended || context.footers === false) return undefined;
-    const bytes = this.#kept.subarray(0, this.#keptBytes);
+    const { bytes, base } = this.#kept;
     const at = findFooter(bytes, this.#scanned, header.id);
     this.#scanned = at < 0 ? Math.max(0, bytes.length - 4) : at;
     // wait until what begins behind the footer can be judged
@@ -539,13 +433,12 @@ export class StreamParser {
       this.#scanned = at + 1;
       return undefined;
     }
-    context.sink.body(bytes.subarray(0, at), header, this.#keptBase);
-    this.#told += at;
+    context.sink.body(bytes.subarray(0, at), header, base);
     this.#tries = 0;
-    const input = new Reader(bytes, this.#keptBase);
+    const input = new Reader(bytes, base);
     input.offset = at;
     readFooter(input, header, context);
-    this.#keptBytes = 0;
+    this.#kept.forget(at);
     this.#scanned = 0;
     this.#mode = 'between';
     return bytes.slice(input.offset);
@@ -558,24 +451,6 @@ export class StreamParser {
     const lengths = this.#context.lengths(header, bytes);
     if (lengths !== undefined && lengths.length > 0) return lengths.includes(at);
     return this.#context.accepts(header, bytes.subarray(0, at)) !== false;
-  }
-}
-
-/** Has the stream ended, and does everything in it agree? */
-class EndProbe extends NullSink {
-  #end = false;
-  #wrong = false;
-
-  get ended(): boolean {
-    return this.#end && !this.#wrong;
-  }
-
-  override eof(): void {
-    this.#end = true;
-  }
-
-  override finding(): void {
-    this.#wrong = true;
   }
 }
 

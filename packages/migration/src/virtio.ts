@@ -17,7 +17,7 @@ import {
 } from '@virtkit/vmstate';
 import type { SectionHeader } from './events.ts';
 import type { StreamSection } from './model.ts';
-import type { SectionJudge } from './parser.ts';
+import type { SectionJudge } from './parser-options.ts';
 import { declarationOf, type Registry, splitIdstr } from './registry.ts';
 import type { DescVmsd } from './vmdesc-model.ts';
 
@@ -142,7 +142,7 @@ function lengthOf(field: Field<unknown>, body: Uint8Array): number | undefined {
 }
 
 /**
- * Answers {@link import('./parser.ts').ParserOptions.accepts} for the sections in a registry, and how long they are: their ends do not
+ * Answers {@link import('./parser-options.ts').ParserOptions.accepts} for the sections in a registry, and how long they are: their ends do not
  * depend on what guests have written into them, nor on what the vmdesc says.
  */
 export function acceptVirtio(registry: Registry): SectionJudge {
