@@ -5,7 +5,9 @@ import type { Facts } from '@virtkit/vmstate';
  * closed, and an event tells why.
  */
 export class FrontEndError extends Error {
+  /** The class's name. */
   override readonly name = 'FrontEndError';
+  /** The values by name. */
   readonly facts: Facts;
 
   constructor(message: string, facts: Facts = {}) {
@@ -16,6 +18,7 @@ export class FrontEndError extends Error {
 
 /** The operating system refused a call. */
 export class SystemCallError extends Error {
+  /** The class's name. */
   override readonly name = 'SystemCallError';
   /** `EADDRINUSE`, `ENOENT`, … */
   readonly code: string;

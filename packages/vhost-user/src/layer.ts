@@ -7,8 +7,11 @@ const queue = vmstate('vhost_user_queue', 1).fields({});
 
 /** The state types of vhost-user. */
 export interface VhostUserParts {
+  /** What the transport saves of a device: nothing. */
   readonly config: ValueOf<typeof config>;
+  /** What the transport saves of a queue: nothing. */
   readonly queue: ValueOf<typeof queue>;
+  /** There is no further state of the transport. */
   readonly extra: never;
 }
 

@@ -24,8 +24,9 @@ export interface ServeOptions extends VhostUserDeviceOptions {
 export interface FrontEndInfo {
   /** Protocol features that it has taken. */
   readonly protocolFeatures: bigint;
-  /** Regions of guest memory that it shows, and their bytes. */
+  /** Regions of guest memory that it shows. */
   readonly regions: number;
+  /** Bytes of guest memory that it shows, in all regions together. */
   readonly memoryBytes: number;
   /** Could it make its memory disappear under this process (no seal on the file)? See "Security" in the README. */
   readonly shrinkable: boolean;
@@ -48,6 +49,7 @@ export function serveVhostUser<D>(model: DeviceModel<D>, options: ServeOptions):
 export class VhostUserServer<D = unknown> {
   /** The device, for its host program. What the front end has set up in it goes when the front end goes. */
   readonly device: LiveDevice<VhostUserParts, D>;
+  /** Path of the socket. */
   readonly path: string;
   readonly #behind: VhostUserDevice<D>;
   readonly #options: ServeOptions;
