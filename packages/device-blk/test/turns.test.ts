@@ -506,3 +506,43 @@ test('restored requests of any kind are answered, each of them', async () => {
   expect(requests.map(({ statusAt }) => next.ram[statusAt])).not.toContain(WAITS);
   expect([next.disk.inFlight, next.ram[requests.at(-1)?.statusAt ?? 0]]).toEqual([0, 0]);
 });
+
+describe('a kick', () => {
+  test('of what is done later only: no interrupt yet', () => {
+    const slow = Object.assign(new SlowDisk(pattern(1 << 16, 8)), { firstSector: new Uint8Array(512) });
+    const { m } = world({ backend: slow });
+    m.read(0, 512);
+    expect([slow.begun, m.wire.notified]).toEqual([['read 0'], []]);
+  });
+
+  test('leaves kicks wanted', () => {
+    const { m } = world({}, { rings: { packed: false } });
+    m.read(0, 512);
+    expect(m.view.getUint16(m.ring(0).used, true)).toBe(0);
+  });
+
+  test.each([
+    [8, 8],
+    [1, 15],
+    [16, 0],
+    [4, 4, 4, 4],
+  ])('of a request whose header lies in pieces of %j bytes', (...sizes) => {
+    const { m } = world({}, { indirect: false });
+    const header = m.header(BLK_T.IN, 3);
+    let at = header;
+    const pieces = sizes
+      .filter((len) => len > 0)
+      .map((len) => {
+        // each in a place of its own, with what is no header behind it
+        const place = m.put(Uint8Array.of(...m.ram.slice(at, at + len), ...new Uint8Array(32).fill(0xff)));
+        at += len;
+        return { addr: place, len };
+      });
+    const [data, status] = [m.alloc(512), m.alloc(1)];
+    m.ram[status] = WAITS;
+    m.add(0, [...pieces, { addr: data, len: 512, write: true }, { addr: status, len: 1, write: true }]);
+    m.kick();
+    expect(m.ram[status]).toBe(0);
+    expect(m.ram.slice(data, data + 512)).toEqual(pattern(1 << 16, 3).slice(3 * 512, 4 * 512));
+  });
+});
