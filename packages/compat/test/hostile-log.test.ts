@@ -27,6 +27,16 @@ const HOSTILE: readonly string[] = [
   '0 != '.repeat(190),
   'Failed to load '.repeat(60),
   ': A'.repeat(330),
+  'Could not open a '.repeat(58),
+  'State of a '.repeat(90),
+  'vhost-user migration disabled: '.repeat(32),
+  '-machine type=pc '.repeat(58),
+  'qemu-kvm: '.repeat(100),
+  'virt-launcher-a-'.repeat(62),
+  '{"msg":'.repeat(140),
+  `message: '${'a'.repeat(980)}`,
+  '\x1b[1'.repeat(240),
+  'Target a does not match '.repeat(40),
   `Features 0x${'f'.repeat(480)} unsupported. Allowed features: 0x${'0'.repeat(450)}`,
 ];
 

@@ -39,6 +39,8 @@ function tidied(text: string): string {
     .replace(/ ?\([\s:;,]*\)/g, '')
     .replace(/ {2,}/g, ' ')
     .replace(/([(]) | ([).,;:])/g, '$1$2')
-    .replace(/:+([.;)])/g, '$1')
+    .replace(/[:.]+([.;)])/g, '$1')
+    .replace(/\([:;,\s]+/g, '(')
+    .replace(/\s""/g, '')
     .replace(/[:\s]+$/, '.');
 }

@@ -5,7 +5,7 @@ import { pciByte } from '../pci-byte.ts';
 export const stateMessages = (types: readonly DeviceType[]): readonly MessageRule[] => [
   {
     pattern:
-      /\w+: Bad config data: i=(0x[0-9a-f]+) read: ([0-9a-f]+) device: ([0-9a-f]+) cmask: ([0-9a-f]+) wmask: ([0-9a-f]+) w1cmask: ?([0-9a-f]+)/i,
+      /(?<!\w)\w{1,80}: Bad config data: i=(0x[0-9a-f]+) read: ([0-9a-f]+) device: ([0-9a-f]+) cmask: ([0-9a-f]+) wmask: ([0-9a-f]+) w1cmask: ?([0-9a-f]+)/i,
     explain: (match) => {
       const at = Number(group(match, 1));
       const [read, device] = [group(match, 2), group(match, 3)];
@@ -22,7 +22,7 @@ export const stateMessages = (types: readonly DeviceType[]): readonly MessageRul
             decidedBy === undefined ? [] : [`${name}: compare ${decidedBy}.`],
           )
           .concat([
-            'Use the same machine type and the same device properties on both sides, and the same slot.',
+            'Give the device the same properties and the same slot on both sides. The machine type has the same name on both (QEMU compares that first); QEMU packages may differ in what they make of it.',
           ]),
         facts: {
           byte: at,

@@ -53,6 +53,16 @@ export const blockFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'disk-chain',
+    pattern:
+      /pre-creation of storage target(?: '(?<target>[^']+)')? for incremental storage migration of disk '(?<disk>[^']+)' is not supported/,
+    meaning:
+      'Only the top image of disk {disk} was to be copied (incremental), and libvirt does not make its target: the backing image must be on the destination already, and the new top image with it.',
+    advice: [
+      'Copy the whole disk instead (--copy-storage-all; CloudStack: a VM whose template is gone is to be stopped and started once), or make the backing image and {target} on the destination before.',
+    ],
+  },
+  {
     code: 'disk-read-only',
     pattern: /[Cc]annot migrate empty or read-only disk (?<disk>\w+)/,
     meaning:

@@ -53,7 +53,7 @@ export const channelFamilies: readonly Family[] = [
   {
     code: 'rights',
     pattern:
-      /(?:[Cc]ould not|[Uu]nable to|[Ff]ailed to|[Cc]annot) [^:]{2,80}:? [^:]{0,80}:? ?(?:Permission denied|Operation not permitted)|avc: +denied|apparmor="DENIED"/,
+      /(?:[Cc]ould not|[Uu]nable to|[Ff]ailed to|[Cc]annot) .{2,160}(?:Permission denied|Operation not permitted)|avc: +denied|apparmor="DENIED"/,
     meaning: 'A file or device may not be opened by QEMU or libvirt.',
     advice: [
       'Look at owner and mode of the file, and at SELinux or AppArmor (ausearch -m avc; journalctl -k | grep DENIED).',

@@ -5,7 +5,7 @@ export const crashFamilies: readonly Family[] = [
   {
     code: 'assertion',
     pattern:
-      /(?<file>[\w./-]+\.[ch]):(?<number>\d+): (?:\w[\w ]* )?(?<function>\w+): Assertion [`'](?<condition>.{1,200}?)' failed|ERROR:(?<file2>[\w./-]+\.[ch]):(?<number2>\d+):(?<function2>\w+): (?:assertion failed|code should not be reached)/,
+      /(?<![\w./-])(?<file>[\w./-]{1,120}\.[ch]):(?<number>\d+): (?:\w[\w ]* )?(?<function>\w+): Assertion [`'](?<condition>.{1,200}?)' failed|ERROR:(?<file2>[\w./-]{1,120}\.[ch]):(?<number2>\d+):(?<function2>\w+): (?:assertion failed|code should not be reached)/,
     meaning:
       'QEMU ended itself: something was the case that its authors hold for impossible ({file}{file2}, {function}{function2}: {condition}). That is a defect of this QEMU, or a stream that does not fit and was not recognised as such.',
     advice: [

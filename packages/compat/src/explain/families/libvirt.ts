@@ -5,7 +5,7 @@ export const libvirtFamilies: readonly Family[] = [
   {
     code: 'abi',
     pattern:
-      /(?:unsupported configuration: )?Target (?<what>[\w -]{2,60}?) '?(?<target>[^' ]*)'? ?(?:does not|doesn't|do not) match source ?(?<rest>.*)|(?<what2>(?:State of |Size of )?[\w' :-]{3,80}?) differs(?: between source and destination definitions)?(?:: source: '?(?<source>[^']*?)'?, destination: '?(?<destination>[^']*?)'?)?$/,
+      /(?:unsupported configuration: )?Target (?<what>[\w -]{2,60}?) '?(?<target>[^' ]*)'? ?(?:does not|doesn't|do not) match source ?(?<rest>.*)|(?<![\w' :-])(?<what2>(?:State of |Size of )?[\w' :-]{3,80}?) differs(?: between source and destination definitions)?(?:: source: '?(?<source>[^']*?)'?, destination: '?(?<destination>[^']*?)'?)?$/,
     meaning:
       'The domain XML for the destination describes another machine than the one that runs: {what}{what2} {target} {rest}{source} {destination}. libvirt refuses before QEMU is asked.',
     advice: [

@@ -3,10 +3,19 @@ import type { Family } from '../family.ts';
 /** Messages of Proxmox VE's qemu-server and of nova, which run QEMU and libvirt. */
 export const managerFamilies: readonly Family[] = [
   {
+    code: 'proxmox-storage',
+    pattern: /[Ss]torage '(?<storage>[^']+)' (?:is )?not available on node '(?<node>[^']+)'/,
+    meaning:
+      'The storage {storage} of the VM is not there on the node {node}, or not enabled for it. Nothing was moved.',
+    advice: [
+      'Name a storage that {node} has (qm migrate … --with-local-disks --targetstorage NAME), or enable {storage} for {node} (Datacenter, Storage, Nodes) and bring it up there (pvesm status).',
+    ],
+  },
+  {
     code: 'proxmox-local',
     pattern:
-      /can't migrate (?:running )?VM which uses (?<what>local (?:devices|resources)[^\n]*|[^\n]+)|can't live migrate attached local disks(?<what2>[^\n]*)|can't migrate (?:local )?(?:disk|cdrom|volume)[^:]*(?<what3>: .+)?|local cdrom image|[Cc]annot migrate because VM has (?<what4>.+)|storage '(?<storage>[^']+)' (?:is )?not available on node '(?<node>[^']+)'|conflicting (?:online|local)|VM uses (?<what5>local resources.*)/,
-    meaning: 'The VM uses something of this node alone: {what}{what2}{what3}{what4}{what5}{storage} {node}.',
+      /can't migrate (?:running )?VM which uses (?<what>local (?:devices|resources)[^\n]*|[^\n]+)|can't live migrate attached local disks(?<what2>[^\n]*)|can't migrate (?:local )?(?:disk|cdrom|volume)[^:]*(?<what3>: .+)?|local cdrom image|[Cc]annot migrate because VM has (?<what4>.+)|conflicting (?:online|local)|VM uses (?<what5>local resources.*)/,
+    meaning: 'The VM uses something of this node alone: {what}{what2}{what3}{what4}{what5}.',
     advice: [
       'Take it out (eject the ISO, remove hostpci and usb entries, or use resource mappings), put the disk on shared storage, or migrate with --with-local-disks --targetstorage.',
     ],

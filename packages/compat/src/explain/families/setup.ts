@@ -24,9 +24,19 @@ export const setupFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'blocked-vhost',
+    pattern:
+      /[Mm]igration (?:is )?disabled: (?<what>vhost(?:-user)?)[^:]{0,30} (?:lacks|failed to allocate) (?<feature>[\w ]+)/,
+    meaning:
+      'A {what} back end of the VM cannot log what it writes ({feature}), without which a running VM cannot be moved. QEMU refuses before anything is sent; the VM runs on at the source.',
+    advice: [
+      'Unmount and detach that device (virtiofs, vhost-user disks or cards) before the migration; or use a back end that can: a current virtiofsd, DPDK or SPDK with log_shmfd, vhost=off for a network card.',
+    ],
+  },
+  {
     code: 'blocked',
     pattern:
-      /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<device3>[\w:.-]+) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)|(?<reason5>protected VMs|virgl is|SEV|SGX|TDX)\b.{0,20} not (?:yet )?migrate?able/,
+      /State blocked by non-migratable device '(?<device>[^']+)'|[Tt]he migration has been blocked: ?(?<reason>.*)|[Mm]igration (?:is )?disabled: (?<reason2>.+)|disallowing migration blocker|Device (?<device2>\S+) is not migratable|(?<![\w:.-])(?<device3>[\w:.-]{1,120}) does not support (?:live )?migration|[Mm]igration (?:is )?(?:currently )?disabled when (?<reason3>.+)|cannot (?:be )?migrated?(?: yet)?: (?<reason4>.+)|(?<reason5>protected VMs|virgl is|SEV|SGX|TDX)\b.{0,20} not (?:yet )?migrate?able/,
     meaning:
       'Something of the VM cannot be moved while it runs: {device}{device2}{device3}{reason}{reason2}{reason3}{reason4}{reason5}. QEMU refuses before anything is sent; the VM runs on at the source.',
     advice: [
@@ -93,11 +103,20 @@ export const setupFamilies: readonly Family[] = [
     ],
   },
   {
+    code: 'pre-save',
+    pattern: /pre-save failed: (?<vmsd>[\w/.-]+)|pre-save for (?<vmsd2>\S+) failed/,
+    meaning:
+      'The device {vmsd}{vmsd2} cannot be saved at this moment: nothing was sent or written, and the VM runs on.',
+    advice: [
+      'Take that device out of the VM, or use another model (qxl: video model virtio or vga instead, it cannot be saved with some versions of QEMU and spice-server), and update QEMU.',
+    ],
+  },
+  {
     code: 'post-load',
     pattern:
-      /(?<stage>post load|pre load) hook failed for: '?(?<vmsd>[^',]+)'?|(?:pre|post)-save (?:for (?<vmsd2>\S+) )?failed/,
+      /(?<stage>post load|pre load) hook failed for: '?(?<vmsd>[^',]+)'?|(?:pre|post)-save (?:for (?<vmsd2>\S+) )?failed(?:: (?<vmsd3>[\w/.-]+))?/,
     meaning:
-      'The state of "{vmsd}{vmsd2}" was read, but it does not fit the device at the destination (or could not be prepared at the source). What does not fit stands in the line before.',
+      'The state of "{vmsd}{vmsd2}{vmsd3}" was read, but it does not fit the device at the destination (or could not be prepared at the source). What does not fit stands in the line before.',
     advice: [
       'Compare that device on both sides: properties, machine type, back end; virtkit check FILE --target … compares all of them.',
     ],

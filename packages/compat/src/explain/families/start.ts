@@ -179,7 +179,7 @@ export const startFamilies: readonly Family[] = [
   {
     code: 'destination-config',
     pattern:
-      /can't apply global (?<global>\S+)|Duplicate ID '(?<id>[^']+)'|Device '(?<backend>[^']+)' not found|There is no netdev|could not find a module for type '(?<type>[^']+)'|There is no option group|(?<option>\S+): invalid option|requires a value|Drive '(?<drive>[^']+)' is already in use|Device '(?<device>[^']+)' (?:can not be hotplugged|does not support hotplugging)|Device '(?<device2>[^']+)' could not be initialized/,
+      /can't apply global (?<global>\S+)|Duplicate ID '(?<id>[^']+)'|Device '(?<backend>[^']+)' not found|There is no netdev|could not find a module for type '(?<type>[^']+)'|There is no option group|(?<!\S)(?<option>\S{1,120}): invalid option|requires a value|Drive '(?<drive>[^']+)' is already in use|Device '(?<device>[^']+)' (?:can not be hotplugged|does not support hotplugging)|Device '(?<device2>[^']+)' could not be initialized/,
     meaning:
       'QEMU refuses its own command line ({global}{id}{backend}{type}{option}{drive}{device}{device2}). The VM did not start; nothing of it has been loaded.',
     advice: [

@@ -26,6 +26,7 @@ export function cleaned(text: string): string {
   return text
     .replace(COLOURS, '')
     .replace(/#033\[[0-9;]{0,32}m/g, '')
+    .replace(/&#(\d{1,5});/g, (_, code: string) => String.fromCharCode(Number(code)))
     .replace(ENTITY, (whole, name: string) => ENTITIES[name.toLowerCase()] ?? whole)
     .replace(/[‘’]/g, "'")
     .replace(/[“”]/g, '"');

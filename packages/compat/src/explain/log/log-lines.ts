@@ -24,7 +24,7 @@ export interface LogLine {
 const QEMU = String.raw`(?:qemu-system-\w{1,20}|qemu-kvm|qemu-kvm-\w{1,20}|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?: `;
 const BEFORE_QEMU = new RegExp(String.raw`(?<![\w/.-])(?=(?:\/[\w./-]{1,100}\/)?${QEMU})`);
 const QEMU_HEAD =
-  /^(?:\/[\w./-]{1,100}\/)?(qemu-system-\w{1,20}|qemu-kvm|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?: /;
+  /^(?:\/[\w./-]{1,100}\/)?(qemu-system-\w{1,20}|qemu-kvm|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?:(?: |$)/;
 
 /** Time stamps, hosts, log levels and programs at the beginning of a line, as many as there are. */
 const HEADS: readonly RegExp[] = [
