@@ -1,5 +1,6 @@
 /** Something that hands out guest memory. */
 export interface Allocator {
+  /** The memory that pieces are taken from. */
   readonly ram: GuestRam;
   /** Address of `size` unused bytes, zeroed. @throws RangeError when there is none left */
   alloc(size: number, align?: number): number;
@@ -7,6 +8,7 @@ export interface Allocator {
 
 /** A part of guest memory that is handed out and taken back as a whole: what one driver has between two resets. */
 export class Arena implements Allocator {
+  /** The memory that pieces are taken from. */
   readonly ram: GuestRam;
   readonly #start: number;
   readonly #end: number;
@@ -45,6 +47,7 @@ export class Arena implements Allocator {
 export class GuestRam implements Allocator {
   /** The memory itself. Another array after {@link replace}. */
   bytes: Uint8Array;
+  /** The same bytes, for numbers. Another one when the memory has moved. */
   view: DataView;
   /** Guest-physical address of the first byte. */
   readonly base: number;
@@ -58,6 +61,7 @@ export class GuestRam implements Allocator {
     this.#next = from;
   }
 
+  /** Itself: guest memory is an allocator, too. */
   get ram(): GuestRam {
     return this;
   }
@@ -78,26 +82,32 @@ export class GuestRam implements Allocator {
     return at;
   }
 
+  /** The byte at an address. */
   u8(at: number): number {
     return this.view.getUint8(at - this.base);
   }
 
+  /** The 16-bit number at an address. */
   u16(at: number, littleEndian: boolean): number {
     return this.view.getUint16(at - this.base, littleEndian);
   }
 
+  /** The 32-bit number at an address. */
   u32(at: number, littleEndian: boolean): number {
     return this.view.getUint32(at - this.base, littleEndian);
   }
 
+  /** Writes a byte. */
   setU8(at: number, value: number): void {
     this.view.setUint8(at - this.base, value);
   }
 
+  /** Writes a 16-bit number. */
   setU16(at: number, value: number, littleEndian: boolean): void {
     this.view.setUint16(at - this.base, value, littleEndian);
   }
 
+  /** Writes a 32-bit number. */
   setU32(at: number, value: number, littleEndian: boolean): void {
     this.view.setUint32(at - this.base, value >>> 0, littleEndian);
   }
@@ -114,10 +124,12 @@ export class GuestRam implements Allocator {
     return this.bytes.slice(at - this.base, at - this.base + length);
   }
 
+  /** Copies bytes to an address. */
   write(at: number, bytes: Uint8Array): void {
     this.bytes.set(bytes, at - this.base);
   }
 
+  /** Fills bytes from an address on with one value. */
   fill(at: number, length: number, value: number): void {
     this.bytes.fill(value, at - this.base, at - this.base + length);
   }

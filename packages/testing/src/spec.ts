@@ -40,5 +40,6 @@ export function bits(...numbers: readonly number[]): bigint {
 
 /** Thrown when the device does something that the specification forbids, as the driver sees it. */
 export class DriverError extends Error {
+  /** The class's name. */
   override readonly name = 'DriverError';
 }

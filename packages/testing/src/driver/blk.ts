@@ -2,6 +2,7 @@ import type { Buffer, Used } from '../ring/ring.ts';
 import { bits, DriverError } from '../spec.ts';
 import { type DriverSetup, VirtioDriver } from './virtio.ts';
 
+/** Bytes of a sector. Virtio 1.3 §5.2.4 */
 export const SECTOR = 512;
 const BLK_ID = 2;
 /** Virtio 1.3 §5.2.3 */
@@ -44,8 +45,11 @@ const NO_STATUS = 0xff;
 
 /** A request, before and after its end. */
 export interface BlkRequest {
+  /** What was asked for. */
   readonly type: keyof typeof TYPE;
+  /** First sector; 0 where there is none. */
   readonly sector: number;
+  /** Number of the queue that it went through. */
   readonly queue: number;
   /** What is written to the disk, or what was read from it once the request is done. */
   data: Uint8Array;
@@ -81,6 +85,7 @@ interface Block {
 
 /** A driver for virtio-blk. Virtio 1.3 §5.2 */
 export class BlkDriver {
+  /** The part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #layout: BlkLayout;
   readonly #queuesWanted: number;
@@ -89,8 +94,11 @@ export class BlkDriver {
   readonly #pool: Block[] = [];
   readonly #inFlight = new Set<InFlight>();
   #done = 0;
+  /** Request queues in use; 0 before {@link start}. */
   queues = 0;
+  /** Sectors of 512 bytes; 0 before {@link start}. */
   capacity = 0;
+  /** Interrupts for a change of the configuration so far. */
   configChanges = 0;
 
   constructor(setup: DriverSetup, layout: BlkLayout & { readonly queues?: number } = {}) {
@@ -102,6 +110,7 @@ export class BlkDriver {
     );
   }
 
+  /** Finds the device. @throws DriverError if it is of another type */
   probe(): void {
     this.virtio.probe(BLK_ID);
   }
@@ -125,30 +134,37 @@ export class BlkDriver {
     return this.#inFlight.size + this.#waiting.length;
   }
 
+  /** Asks for sectors from `sector` on. */
   read(sector: number, sectors: number, queue = 0): BlkRequest {
     return this.submit('in', sector, new Uint8Array(sectors * SECTOR), queue);
   }
 
+  /** Writes whole sectors from `sector` on. */
   write(sector: number, data: Uint8Array, queue = 0): BlkRequest {
     return this.submit('out', sector, data, queue);
   }
 
+  /** Asks that what was written be durable. */
   flush(queue = 0): BlkRequest {
     return this.submit('flush', 0, new Uint8Array(0), queue);
   }
 
+  /** Asks for the serial number: 20 bytes. */
   getId(queue = 0): BlkRequest {
     return this.submit('getId', 0, new Uint8Array(ID_BYTES), queue);
   }
 
+  /** Says that the content of sectors is of no use any more. */
   discard(sector: number, sectors: number, queue = 0): BlkRequest {
     return this.submit('discard', 0, this.#range(sector, sectors, 0), queue);
   }
 
+  /** Asks for zeros in sectors, which with `unmap` need not take space. */
   writeZeroes(sector: number, sectors: number, unmap = false, queue = 0): BlkRequest {
     return this.submit('writeZeroes', 0, this.#range(sector, sectors, unmap ? 1 : 0), queue);
   }
 
+  /** Asks that the content of sectors be gone for good. */
   secureErase(sector: number, sectors: number, queue = 0): BlkRequest {
     return this.submit('secureErase', 0, this.#range(sector, sectors, 0), queue);
   }
@@ -203,6 +219,7 @@ export class BlkDriver {
     this.virtio.transport.setConfig(32, Uint8Array.of(on ? 1 : 0));
   }
 
+  /** Is the write cache on, as the configuration says? */
   get writeCache(): boolean {
     return this.virtio.transport.config(32, 1)[0] === 1;
   }
@@ -212,10 +229,12 @@ export class BlkDriver {
     return this.#config(offset, 2).getUint16(0, this.virtio.littleEndian);
   }
 
+  /** A number of the configuration space. */
   u32(offset: number): number {
     return this.#config(offset, 4).getUint32(0, this.virtio.littleEndian);
   }
 
+  /** Is this feature negotiated? */
   has(
     feature: 'flush' | 'configWce' | 'mq' | 'discard' | 'writeZeroes' | 'readOnly' | 'secureErase',
   ): boolean {

@@ -29,8 +29,11 @@ const BLANK = 0xa5;
 
 /** A control message of the device. */
 export interface ControlMessage {
+  /** Number of the port. */
   readonly id: number;
+  /** What it is about. Virtio 1.3 §5.3.6.2 */
   readonly event: number;
+  /** What it says, by the event. */
   readonly value: number;
   /** What stands behind it. */
   readonly tail: Uint8Array;
@@ -38,9 +41,11 @@ export interface ControlMessage {
 
 /** A port as the driver knows it. */
 export interface DriverPort {
+  /** Number of the port. */
   readonly id: number;
   /** Terminal: the device has said so; without MULTIPORT port 0 is one. */
   console: boolean;
+  /** What the device calls it; undefined: no name was told. */
   name: string | undefined;
   /** The host has it open. */
   hostOpen: boolean;
@@ -50,8 +55,11 @@ export interface DriverPort {
 
 /** Bytes on their way out. */
 export interface Written {
+  /** Number of the port. */
   readonly port: number;
+  /** What was written. */
   readonly bytes: Uint8Array;
+  /** The device has given the buffer back. */
   done: boolean;
 }
 
@@ -68,6 +76,7 @@ export interface ConsoleDriverOptions {
   readonly ports?: number;
   /** Receive buffers of a port, and bytes of each; default 4 of 64. */
   readonly rxBuffers?: number;
+  /** Bytes of a receive buffer; default 64. */
   readonly rxBytes?: number;
   /** Bytes of a segment of what is written; default: all in one. */
   readonly segment?: number;
@@ -81,8 +90,10 @@ export function consoleQueues(port: number): { readonly input: number; readonly 
 
 /** A driver for virtio-console, with MULTIPORT and without. Virtio 1.3 §5.3 */
 export class ConsoleDriver {
+  /** The part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #options: ConsoleDriverOptions;
+  /** Ports that the device has told of, by number. */
   readonly ports = new Map<number, DriverPort>();
   /** What the device has said of its ports, in order. */
   readonly messages: ControlMessage[] = [];
@@ -91,7 +102,9 @@ export class ConsoleDriver {
   readonly #pool: Buffer[] = [];
   /** Control messages that wait for room in their ring. */
   readonly #toSay: Uint8Array[] = [];
+  /** Ports that the device can have; 1 without MULTIPORT. */
   maxPorts = 1;
+  /** Interrupts for a change of the configuration so far. */
   configChanges = 0;
 
   constructor(setup: DriverSetup, options: ConsoleDriverOptions = {}) {
@@ -102,10 +115,12 @@ export class ConsoleDriver {
     );
   }
 
+  /** MULTIPORT is negotiated: there are several ports, and control queues. */
   get multiport(): boolean {
     return has(this.virtio.features, CONSOLE_F.MULTIPORT);
   }
 
+  /** Finds the device. @throws DriverError if it is of another type */
   probe(): void {
     this.virtio.probe(CONSOLE_ID);
   }
@@ -150,6 +165,7 @@ export class ConsoleDriver {
     return this.#config(offset, 2).getUint16(0, this.virtio.littleEndian);
   }
 
+  /** A number of the configuration space. */
   u32(offset: number): number {
     return this.#config(offset, 4).getUint32(0, this.virtio.littleEndian);
   }

@@ -4,16 +4,23 @@ import { NET_F } from './net-features.ts';
 
 /** `struct virtio_net_hdr`. Virtio 1.3 §5.1.6 */
 export interface NetHeader {
+  /** Bits of `HDR_FLAG`. Virtio 1.3 §5.1.6 */
   readonly flags: number;
+  /** How the frame is segmented: a number of `GSO`. */
   readonly gsoType: number;
+  /** Bytes of all headers of a frame that is segmented. */
   readonly hdrLen: number;
+  /** Most payload bytes of a segment. */
   readonly gsoSize: number;
+  /** From here to the end goes into the checksum. */
   readonly csumStart: number;
+  /** Behind {@link csumStart}: where the checksum goes. */
   readonly csumOffset: number;
   /** 12 bytes and more. */
   readonly numBuffers: number;
   /** 20 bytes: HASH_REPORT. */
   readonly hashValue: number;
+  /** Which parts of the frame the hash was made from. Virtio 1.3 §5.1.6.4.4 */
   readonly hashReport: number;
 }
 

@@ -16,7 +16,9 @@ const ANNOUNCE = 2;
 
 /** A frame that arrived. */
 export interface Received {
+  /** The frame, without the header. */
   readonly frame: Uint8Array;
+  /** What the device says of it. */
   readonly header: NetHeader;
   /** Receive queue pair. */
   readonly pair: number;
@@ -38,7 +40,9 @@ export interface NetDriverOptions {
 
 /** A frame on its way out. */
 export interface Sent {
+  /** The frame, without the header. */
   readonly frame: Uint8Array;
+  /** The device has given its buffers back. */
   done: boolean;
 }
 
@@ -56,8 +60,10 @@ interface TxBuffer {
 
 /** A driver for virtio-net. Virtio 1.3 §5.1 */
 export class NetDriver {
+  /** The part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #options: NetDriverOptions;
+  /** Frames that came, oldest first. Take them out. */
   readonly received: Received[] = [];
   /** Pieces of a frame that is still arriving, by pair. */
   readonly #partial = new Map<number, { readonly pieces: Uint8Array[]; readonly header: NetHeader }>();
@@ -68,8 +74,11 @@ export class NetDriver {
   #ctrl: CtrlQueue | undefined;
   #headerLength = 10;
   readonly #sending = new Set<TxBuffer>();
+  /** Queue pairs in use. */
   pairs = 1;
+  /** Queue pairs that the device has; 1 without MQ. */
   maxPairs = 1;
+  /** Interrupts for a change of the configuration so far. */
   configChanges = 0;
   /** The configuration changed: the card may want to be announced. */
   #announce = false;
@@ -91,6 +100,7 @@ export class NetDriver {
     );
   }
 
+  /** Finds the device. @throws DriverError if it is of another type */
   probe(): void {
     this.virtio.probe(NET_ID);
   }
@@ -143,10 +153,12 @@ export class NetDriver {
     return this.#sending.size + this.#waiting.length + (this.#ctrl?.pending ?? 0);
   }
 
+  /** Bytes of the header in front of each frame, which depend on the features. */
   get headerBytes(): number {
     return this.#headerLength;
   }
 
+  /** The card's address, 6 bytes, as the configuration has it. */
   get mac(): Uint8Array {
     return this.virtio.transport.config(0, 6);
   }
@@ -156,11 +168,13 @@ export class NetDriver {
     return this.virtio.has(NET_F.STATUS) ? this.u16(6) : 1;
   }
 
+  /** A number of the configuration space. */
   u16(offset: number): number {
     const bytes = this.virtio.transport.config(offset, 2);
     return new DataView(bytes.buffer, bytes.byteOffset, 2).getUint16(0, this.virtio.littleEndian);
   }
 
+  /** Sends a frame; what the header leaves out is 0. */
   send(frame: Uint8Array, header: Partial<NetHeader> = {}, pair = 0): Sent {
     const sent: Sent = { frame, done: false };
     if (this.#waiting.length > 0 || !this.#transmit(sent, header, pair))

@@ -9,6 +9,7 @@ export const RNG_BLANK = 0x5a;
 
 /** Random bytes that were asked for. */
 export interface RngRequest {
+  /** Bytes that were asked for. */
   readonly length: number;
   /** What came; undefined until then. */
   data: Uint8Array | undefined;
@@ -27,6 +28,7 @@ export interface RngDriverOptions {
 
 /** A driver for virtio-rng. Virtio 1.3 §5.4 */
 export class RngDriver {
+  /** The part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #segment: number | undefined;
   /** Waits for room in the ring. */
@@ -44,6 +46,7 @@ export class RngDriver {
     });
   }
 
+  /** Finds the device. @throws DriverError if it is of another type */
   probe(): void {
     this.virtio.probe(RNG_ID);
   }

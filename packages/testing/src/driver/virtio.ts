@@ -23,11 +23,15 @@ import type { DriverTransport } from '../transport/transport.ts';
 
 /** Which ring features a driver takes if it is offered them. */
 export interface RingWishes {
+  /** Accept RING_PACKED. */
   readonly packed?: boolean;
   /** Requests stand in tables of their own: `always`, `never`, or `mixed` with direct ones. */
   readonly indirect?: 'always' | 'mixed' | 'never';
+  /** Accept EVENT_IDX. */
   readonly eventIdx?: boolean;
+  /** Accept IN_ORDER. */
   readonly inOrder?: boolean;
+  /** Accept NOTIFICATION_DATA. */
   readonly notificationData?: boolean;
   /** Most entries of a ring, where the driver may choose. */
   readonly size?: number;
@@ -35,8 +39,11 @@ export interface RingWishes {
 
 /** How a driver is made. */
 export interface DriverSetup {
+  /** How the device is reached. */
   readonly transport: DriverTransport;
+  /** Guest memory, in which rings and buffers are laid out. */
   readonly ram: GuestRam;
+  /** What the driver accepts of the rings' features, if it is offered; default: none of them. */
   readonly rings?: RingWishes;
   /** Features of the device type that the driver takes if they are offered; default: all that it knows. */
   readonly features?: bigint;
@@ -56,10 +63,13 @@ const DRIVER_MEMORY = 1 << 20;
 
 /** What every virtio driver does, whatever the device: finding, negotiating, rings, kicks, interrupts. Virtio 1.3 §3.1 */
 export class VirtioDriver {
+  /** How the device is reached. */
   readonly transport: DriverTransport;
+  /** Guest memory. */
   readonly ram: GuestRam;
   /** Memory of this bring-up: unused again with the next one. */
   readonly memory: Arena;
+  /** The rings that are set up, by the number of the queue. */
   readonly rings = new Map<number, DriverRing<unknown>>();
   readonly #wishes: RingWishes;
   readonly #wanted: bigint;
@@ -70,6 +80,7 @@ export class VirtioDriver {
   id = 0;
   /** Interrupts that were taken. */
   interrupts = 0;
+  /** Notifications of the device so far. */
   kicks = 0;
   #turn = 0;
 
@@ -90,6 +101,7 @@ export class VirtioDriver {
     return has(this.features, F_VERSION_1) || this.transport.legacyLittleEndian;
   }
 
+  /** Is this feature negotiated? */
   has(bit: number): boolean {
     return has(this.features, bit);
   }
@@ -135,6 +147,7 @@ export class VirtioDriver {
     ring.enableInterrupts();
   }
 
+  /** Sets DRIVER_OK: the device may work. Virtio 1.3 §3.1.1 */
   ready(): void {
     this.transport.setStatus(this.#runningStatus);
   }
@@ -144,10 +157,12 @@ export class VirtioDriver {
     return STATUS_ACKNOWLEDGE | STATUS_DRIVER | modern | STATUS_DRIVER_OK;
   }
 
+  /** The device has set NEEDS_RESET. */
   get broken(): boolean {
     return (this.transport.status() & STATUS_NEEDS_RESET) !== 0;
   }
 
+  /** The ring of a queue. @throws DriverError if none is set up */
   ring(index: number): DriverRing<unknown> {
     const ring = this.rings.get(index);
     if (ring === undefined) throw new DriverError(`queue ${index} is not set up`);

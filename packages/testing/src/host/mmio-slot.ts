@@ -2,7 +2,9 @@ import type { MmioHost } from '../transport/mmio.ts';
 
 /** A register window, as the machine needs it: `MmioDevice` of `@virtkit/transport-mmio` has it. */
 export interface MmioWindow {
+  /** The driver reads `size` bytes at this offset of the register window. */
   read(offset: number, size: number): number;
+  /** The driver writes `size` bytes at this offset of the register window. */
   write(offset: number, size: number, value: number): void;
   /** It is taken out of its slot. */
   unplug?(): void;
@@ -27,6 +29,7 @@ export class MmioSlot implements MmioHost {
     this.irq = false;
   }
 
+  /** Level of the interrupt line: hand it to the device as its `setIrq`. */
   setIrq(level: boolean): void {
     this.irq = level;
   }
@@ -35,6 +38,7 @@ export class MmioSlot implements MmioHost {
     return this.#window?.read(offset, size) ?? 0;
   }
 
+  /** The driver writes a register. */
   mmioWrite(offset: number, size: number, value: number): void {
     this.#window?.write(offset, size, value);
   }

@@ -4,8 +4,11 @@ import type { MsiMessage, PciHost } from '../transport/pci-host.ts';
 export interface PciBar {
   /** 0 to 5. */
   readonly index: number;
+  /** Space that the register asks for. */
   readonly kind: 'io' | 'memory32' | 'memory64' | 'rom';
+  /** Bytes, a power of two. */
   readonly size: number;
+  /** Where the driver has put it. */
   readonly address: number;
   /** Does the function answer there now? */
   readonly enabled: boolean;
@@ -13,10 +16,15 @@ export interface PciBar {
 
 /** A PCI function, as the bus needs it. */
 export interface PciBusFunction {
+  /** Its base address registers, as they stand now. */
   readonly bars: readonly PciBar[];
+  /** The driver reads configuration space. */
   configRead(offset: number, size: number): number;
+  /** The driver writes configuration space. */
   configWrite(offset: number, size: number, value: number): void;
+  /** The driver reads in a BAR, at an offset from its beginning. */
   barRead(bar: number, offset: number, size: number): number;
+  /** The driver writes in a BAR, at an offset from its beginning. */
   barWrite(bar: number, offset: number, size: number, value: number): void;
   /** It is taken out of its slot. */
   unplug?(): void;
@@ -74,6 +82,7 @@ export class PciBus implements PciHost {
     return this.#slots.get(slot)?.configRead(offset, size) ?? allOnes(size);
   }
 
+  /** The driver writes a slot's configuration space. */
   configWrite(slot: number, offset: number, size: number, value: number): void {
     this.#slots.get(slot)?.configWrite(offset, size, value);
   }
@@ -83,6 +92,7 @@ export class PciBus implements PciHost {
     return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
   }
 
+  /** The driver writes to a port of the bus. */
   portWrite(port: number, size: number, value: number): void {
     const hit = this.#find(true, port, size);
     hit?.fn.barWrite(hit.bar, hit.offset, size, value);
@@ -93,6 +103,7 @@ export class PciBus implements PciHost {
     return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
   }
 
+  /** The driver writes to a memory BAR of the bus. */
   memoryWrite(address: number, size: number, value: number): void {
     const hit = this.#find(false, address, size);
     hit?.fn.barWrite(hit.bar, hit.offset, size, value);

@@ -16,6 +16,7 @@ export interface ByteRead {
   readonly before: number;
 }
 
+/** What of the memory changes, and how often. */
 export interface ChangingOptions {
   /** Default 1. */
   readonly seed?: number;

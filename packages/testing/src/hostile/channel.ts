@@ -5,9 +5,13 @@ import { address, number, type Target } from './values.ts';
 
 /** A channel subsystem with the instructions that no driver needs as well. */
 export interface WholeChannelSubsystem extends ChannelSubsystemLike {
+  /** HALT SUBCHANNEL. */
   hsch(id: number): unknown;
+  /** RESUME SUBCHANNEL. */
   rsch(id: number): unknown;
+  /** CANCEL SUBCHANNEL. */
   xsch(id: number): unknown;
+  /** STORE CHANNEL REPORT WORD, to `address`. */
   stcrw(address: number): unknown;
 }
 

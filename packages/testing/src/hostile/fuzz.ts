@@ -17,8 +17,11 @@ import { address, length, type Target } from './values.ts';
 
 /** What a hostile guest is set upon. */
 export interface HostileSetup<H, T extends TransportParts, D> {
+  /** The transport. */
   readonly bench: TransportBench<H, T>;
+  /** The device type. */
   readonly device: DeviceBench<D>;
+  /** Format and features of the rings. */
   readonly rings: RingMode;
   /**
    * Guest memory over these bytes, from address 0 on; there may be more of it, say ROM. A {@link ChangingMemory} changes
@@ -33,6 +36,7 @@ export interface HostileSetup<H, T extends TransportParts, D> {
   readonly poke: (host: H, ram: GuestRam, random: Random, target: Target) => void;
   /** Accesses, writes into rings, kicks. */
   readonly operations: number;
+  /** Which random operations; default 1. */
   readonly seed?: number;
   /** Where decisions come from; default: numbers from {@link seed}. A fuzzer's input can be such a source. */
   readonly random?: Random;
@@ -47,12 +51,15 @@ export interface HostileSetup<H, T extends TransportParts, D> {
 
 /** What became of it. */
 export interface HostileReport {
+  /** Operations that were done. */
   readonly operations: number;
   /** Drivers that were brought up: each is a reset. */
   readonly lives: number;
+  /** Faults of the guest that the device told of. */
   readonly faults: number;
   /** Different reasons of faults. */
   readonly reasons: ReadonlySet<string>;
+  /** How often the device has moved. */
   readonly moves: number;
   /** States that could not be restored: the guest had changed its used index under the device. */
   readonly refused: number;

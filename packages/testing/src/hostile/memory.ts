@@ -5,7 +5,9 @@ import { address, length, number, type Target } from './values.ts';
 
 /** A ring of the device, valid once, and the guest is at it. */
 export interface Prey {
+  /** Where the ring lies. */
   readonly ring: Pick<DriverRing<unknown>, 'format' | 'addresses'>;
+  /** Byte order of the ring. */
   readonly littleEndian: boolean;
 }
 

@@ -2,8 +2,9 @@ import type { Random } from '../suite/case.ts';
 
 /** Guest memory as a hostile guest sees it: where addresses are worth aiming at. */
 export interface Target {
-  /** First address and behind the last one. */
+  /** The first address. */
   readonly base: number;
+  /** The first byte behind it. */
   readonly end: number;
   /** Addresses that mean something to the device: rings, buffers, indirect tables. */
   readonly landmarks: readonly number[];

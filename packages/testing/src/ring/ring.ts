@@ -10,6 +10,7 @@ export interface Buffer {
 
 /** A request that the device gave back. */
 export interface Used<T> {
+  /** What the driver gave with the buffers. */
   readonly token: T;
   /** Bytes that the device says it wrote. */
   readonly written: number;
@@ -19,8 +20,11 @@ export interface Used<T> {
 export interface RingOptions {
   /** Entries. Split: a power of two. */
   readonly size: number;
+  /** EVENT_IDX is negotiated. */
   readonly eventIdx: boolean;
+  /** IN_ORDER is negotiated. */
   readonly inOrder: boolean;
+  /** Byte order of the ring. */
   readonly littleEndian: boolean;
   /** May a request stand in a table of its own? Virtio 1.3 §2.7.5.3, §2.8.7 */
   readonly indirect: boolean;
@@ -30,15 +34,21 @@ export interface RingOptions {
 
 /** Where a ring lies: descriptor area, driver area, device area. Virtio 1.3 §2.6 */
 export interface RingAddresses {
+  /** Entries of the ring. */
   readonly size: number;
+  /** Guest address of the descriptor table, or of the descriptor ring of a packed queue. */
   readonly desc: number;
+  /** Guest address of the available ring, or of the driver's event suppression of a packed queue. */
   readonly driver: number;
+  /** Guest address of the used ring, or of the device's event suppression of a packed queue. */
   readonly device: number;
 }
 
 /** The driver's side of a virtqueue. `T` is what the driver wants to have back with a used buffer. */
 export interface DriverRing<T> {
+  /** How the ring is laid out. */
   readonly format: 'split' | 'packed';
+  /** Where its parts are. */
   readonly addresses: RingAddresses;
   /** Requests that the device has. */
   readonly outstanding: number;
@@ -57,6 +67,7 @@ export interface DriverRing<T> {
   take(): Used<T> | undefined;
   /** Asks for interrupts from here on. True if something came back in the meantime. */
   enableInterrupts(): boolean;
+  /** Tells the device that no interrupts are wanted. It may send some all the same. */
   disableInterrupts(): void;
 }
 

@@ -4,12 +4,19 @@ import { LentBuffer } from './lent-buffer.ts';
 
 /** A back end of `@virtkit/device-blk`, as far as this needs it. */
 export interface DiskBackend {
+  /** Bytes of the disk. */
   readonly size: number;
+  /** Writes are refused. */
   readonly readOnly?: boolean;
+  /** Fills `length` bytes of the target from byte `from` on with what the disk has at `position`. */
   read(position: number, target: Spans, from: number, length: number): void | Promise<void>;
+  /** Writes `length` bytes of the source from byte `from` on to `position`. */
   write(position: number, source: Spans, from: number, length: number): void | Promise<void>;
+  /** Makes durable what was written. */
   flush?(): void | Promise<void>;
+  /** The content of this range is of no use any more. */
   discard?(position: number, length: number): void | Promise<void>;
+  /** Fills this range with zeros, which with `mayUnmap` need not take space. */
   writeZeroes?(position: number, length: number, mayUnmap: boolean): void | Promise<void>;
 }
 
@@ -17,6 +24,7 @@ export interface DiskBackend {
 export interface BackendBench {
   /** A new disk with this content. */
   make(content: Uint8Array): DiskBackend | Promise<DiskBackend>;
+  /** Lets go of a disk that was made. */
   close?(disk: DiskBackend): unknown;
   /** True: {@link close} closes the disk for good, and there is a case that it is closed then. */
   readonly staysClosed?: boolean;

@@ -17,10 +17,15 @@ import type { DriverTransport, Reach } from '../transport/transport.ts';
 export interface Movable<T extends TransportParts, D> {
   /** The guest has broken the device, and must reset it. */
   readonly broken?: boolean;
+  /** The saved state as it is now. */
   capture(): VirtioState<T, D>;
+  /** What speaks against a state in this device. */
   check(state: VirtioState<T, D>): readonly Finding[];
+  /** Takes a state over; the device is paused afterwards. @throws StateError */
   restore(state: VirtioState<T, D>): void;
+  /** Stops work. */
   pause(): void;
+  /** Goes on. */
   resume(): void;
 }
 
@@ -28,13 +33,17 @@ export interface Movable<T extends TransportParts, D> {
 export interface Machine<H, T extends TransportParts, D> {
   /** What the driver in the guest reaches. */
   readonly host: H;
+  /** The device, as the suites move it. */
   readonly device: Movable<T, D>;
 }
 
 /** What a machine is made from. */
 export interface MachineSetup<H> {
+  /** Guest memory of the device. */
   readonly memory: GuestMemory;
+  /** Features of the rings that the device offers. */
   readonly rings: RingFeatures;
+  /** Is told what the device tells its host program. */
   readonly onEvent: (event: DeviceEvent) => void;
   /**
    * The machine that the guest comes from. Interrupts that had left the device and the guest has not taken are not the
@@ -45,10 +54,13 @@ export interface MachineSetup<H> {
 
 /** A transport under test: how a device is put behind it, and how a driver reaches it there. */
 export interface TransportBench<H, T extends TransportParts> {
+  /** What tests call the transport. */
   readonly name: string;
+  /** The transport's part of the saved state. */
   readonly layer: TransportLayer<T>;
   /** Speaks the interface of Virtio 1.0 and later? */
   readonly modern: boolean;
+  /** Puts a device behind the transport. */
   build<D>(model: DeviceModel<D>, setup: MachineSetup<H>): Machine<H, T, D>;
   /** @param memory guest memory for what the transport itself needs */
   drive(reach: Reach<H>, memory: Allocator): DriverTransport;
@@ -56,6 +68,7 @@ export interface TransportBench<H, T extends TransportParts> {
 
 /** Work for a device that can be cut anywhere: the guest's side of it. */
 export interface Workload {
+  /** The part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   /** Finds the device and sets it up. May be called again: then it is set up anew, and what was under way is given up. */
   start(): void;
@@ -85,7 +98,9 @@ export interface World<D> {
 
 /** A device type under test. */
 export interface DeviceBench<D> {
+  /** What tests call the device. */
   readonly name: string;
+  /** The device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
   /** Bytes of the configuration space that every device of this type has, a multiple of 4; default 8. */
   readonly configBytes?: number;

@@ -7,11 +7,15 @@ import { checksum, ensure, Random } from './case.ts';
 
 /** How the bench makes a block device. */
 export interface BlkBenchOptions<D> {
+  /** The device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
   /** With `queues` request queues over this disk. */
   readonly make: (backend: TestDiskBackend, queues: number) => DeviceModel<D>;
+  /** When the disk answers; default `sync`: at once. */
   readonly timing?: DiskTiming;
+  /** Request queues; default 1. */
   readonly queues?: number;
+  /** How the driver lays its requests out. */
   readonly layout?: BlkLayout;
 }
 
@@ -37,6 +41,7 @@ export function blkBench<D>(options: BlkBenchOptions<D>): DeviceBench<D> {
 
 /** Reads, writes, zeroes, discards and flushes, each on a place of its own on the disk, and a shadow of what must be there. */
 export class BlkWork implements Workload {
+  /** The driver that works. */
   readonly driver: BlkDriver;
   readonly #seed: number;
   readonly #shadow = new Uint8Array(DISK_BYTES);
@@ -52,6 +57,7 @@ export class BlkWork implements Workload {
     this.#seed = seed;
   }
 
+  /** The part of it that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }

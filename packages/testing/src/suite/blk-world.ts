@@ -4,11 +4,17 @@ import { Random } from './case.ts';
 
 /** What a block device is given: the back end of `@virtkit/device-blk`, as far as this needs it. */
 export interface TestDiskBackend {
+  /** Bytes of the disk. */
   readonly size: number;
+  /** Fills `length` bytes of the target from byte `from` on with what the disk has at `position`. */
   read(position: number, target: Spans, from: number, length: number): undefined | Promise<void>;
+  /** Writes `length` bytes of the source from byte `from` on to `position`. */
   write(position: number, source: Spans, from: number, length: number): undefined | Promise<void>;
+  /** Makes durable what was written. */
   flush(): undefined | Promise<void>;
+  /** The content of this range is of no use any more. */
   discard(position: number, length: number): undefined | Promise<void>;
+  /** Fills this range with zeros. */
   writeZeroes(position: number, length: number): undefined | Promise<void>;
 }
 
@@ -24,6 +30,7 @@ export type DiskTiming = 'sync' | 'async';
 
 /** A disk that outlives the devices over it, and can be slow. */
 export class DiskWorld<D> implements World<D> {
+  /** The disk's content. */
   readonly disk: Uint8Array;
   readonly #make: (backend: TestDiskBackend) => DeviceModel<D>;
   readonly #timing: DiskTiming;

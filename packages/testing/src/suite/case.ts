@@ -1,12 +1,16 @@
 /** A named test that throws if it fails. Suites are lists of these: every test runner can run them. */
 export interface Case {
+  /** What the case shows. */
   readonly name: string;
+  /** Throws, or rejects with, a {@link Failure} if it is not so. */
   run(): Promise<void> | void;
 }
 
 /** What a test runner looks like: vitest, jest, mocha, `node:test`. */
 export interface Runner {
+  /** Groups tests. */
   readonly describe: (name: string, body: () => void) => unknown;
+  /** A test: it fails if its body throws or rejects. */
   readonly test: (name: string, body: () => Promise<void> | void) => unknown;
 }
 
@@ -19,6 +23,7 @@ export function register({ describe, test }: Runner, title: string, cases: reado
 
 /** Thrown by a case that fails. */
 export class Failure extends Error {
+  /** The class's name. */
   override readonly name = 'Failure';
 }
 
@@ -91,14 +96,17 @@ export class Random {
     return this.next() % limit;
   }
 
+  /** True once in so many times. */
   chance(oneIn: number): boolean {
     return this.below(oneIn) === 0;
   }
 
+  /** One of them. */
   pick<T>(items: readonly [T, ...T[]]): T {
     return items[this.below(items.length)] ?? items[0];
   }
 
+  /** So many random bytes. */
   bytes(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i++) bytes[i] = this.next();

@@ -11,14 +11,19 @@ import { ensure, Random } from './case.ts';
 
 /** A port, as its back end sees it: that of `@virtkit/device-console`, as far as this needs it. */
 export interface TestGuestPort {
+  /** Brings bytes to the guest; answers how many it took. */
   send(bytes: Uint8Array): number;
+  /** The other end takes bytes again. */
   ready(): void;
 }
 
 /** What a port is connected to: the back end of `@virtkit/device-console`. */
 export interface TestPortBackend {
+  /** Is given its port, before anything else. */
   attach(port: TestGuestPort): void;
+  /** Takes bytes `[start, end)` that the guest wrote; answers how many it took. */
   write(bytes: Uint8Array, start: number, end: number): number;
+  /** The guest has room for bytes again. */
   guestWritable(): void;
 }
 
@@ -27,12 +32,15 @@ export type LineTiming = 'sync' | 'busy';
 
 /** How the bench makes a console device. */
 export interface ConsoleBenchOptions<D> {
+  /** The device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
   /** With a port for each back end; the first is a console. */
   readonly make: (backends: readonly TestPortBackend[]) => DeviceModel<D>;
+  /** When the other end of a port takes and brings bytes; default `sync`: at once. */
   readonly timing?: LineTiming;
   /** Default 3. */
   readonly ports?: number;
+  /** How the driver works. */
   readonly driver?: ConsoleDriverOptions;
 }
 
@@ -72,6 +80,7 @@ export class LinesWorld<D> implements World<D> {
   readonly #make: (backends: readonly TestPortBackend[]) => DeviceModel<D>;
   readonly #timing: LineTiming;
   readonly #random: Random;
+  /** The other ends of the ports, by port. */
   readonly lines: readonly Line[];
   /** Times that a part of something was refused. */
   refusals = 0;
@@ -159,6 +168,7 @@ export class LinesWorld<D> implements World<D> {
 
 /** Bytes out and bytes in, on all ports. */
 export class ConsoleWork<D> implements Workload {
+  /** The driver that works. */
   readonly driver: ConsoleDriver;
   readonly #world: LinesWorld<D>;
   readonly #ports: number;
@@ -176,6 +186,7 @@ export class ConsoleWork<D> implements Workload {
     this.#expected = world.lines.map(() => []);
   }
 
+  /** The part of it that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }

@@ -5,13 +5,17 @@ import type { RingMode } from './rings.ts';
 
 /** What a list of cases is made for: one transport, one device type, one way to use rings. */
 export interface Context<H, T extends TransportParts, D> {
+  /** The transport. */
   readonly bench: TransportBench<H, T>;
+  /** The device type. */
   readonly device: DeviceBench<D>;
+  /** Format and features of the rings. */
   readonly rings: RingMode;
   /** Maps guest memory for the device: `(bytes) => new MappedMemory([{ gpa: 0, bytes }])`. */
   readonly map: (bytes: Uint8Array) => GuestMemory;
   /** Steps of work in a case; default 40. */
   readonly steps?: number;
+  /** Which random cases; default 1. */
   readonly seed?: number;
 }
 

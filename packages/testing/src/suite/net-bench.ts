@@ -9,11 +9,15 @@ import { type CableTiming, CableWorld, type TestNetBackend } from './net-world.t
 
 /** How the bench makes a network card. */
 export interface NetBenchOptions<D> {
+  /** The device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
   /** With `pairs` queue pairs at this cable. */
   readonly make: (backend: TestNetBackend, pairs: number) => DeviceModel<D>;
+  /** When the cable takes and brings frames; default `sync`: at once. */
   readonly timing?: CableTiming;
+  /** Queue pairs; default 1. */
   readonly pairs?: number;
+  /** How the driver works. */
   readonly driver?: NetDriverOptions;
   /**
    * The driver takes GUEST_ANNOUNCE: each move is a configuration change then. Default false, since a device that is moved
@@ -59,6 +63,7 @@ const COMMANDS: readonly (readonly [type: number, command: number])[] = [
 
 /** Frames out, frames in, and commands. */
 export class NetWork<D> implements Workload {
+  /** The driver that works. */
   readonly driver: NetDriver;
   readonly #world: CableWorld<D>;
   readonly #seed: number;
@@ -75,6 +80,7 @@ export class NetWork<D> implements Workload {
     this.#seed = seed;
   }
 
+  /** The part of it that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }

@@ -4,24 +4,35 @@ import { Random } from './case.ts';
 
 /** A packet that the card sends, as far as this needs it: that of `@virtkit/device-net`. */
 export interface TestPacket {
+  /** Queue pair that it came from. */
   readonly pair: number;
+  /** Bytes of the frame. */
   readonly length: number;
+  /** Bits of `HDR_FLAG`. Virtio 1.3 §5.1.6 */
   readonly flags: number;
+  /** How it is to be segmented: a number of `GSO`. */
   readonly gsoType: number;
+  /** From here to the end goes into the checksum. */
   readonly csumStart: number;
+  /** Copies the frame; answers how many bytes there were. */
   copyTo(target: Uint8Array): number;
 }
 
 /** The card, as its back end sees it. */
 export interface TestNetPort {
+  /** Brings a frame to the guest. False: it has no buffer now. */
   receive(frame: Uint8Array, meta?: undefined, pair?: number): boolean;
+  /** The cable takes packets again. */
   txReady(): void;
 }
 
 /** What a network card is given: the back end of `@virtkit/device-net`, as far as this needs it. */
 export interface TestNetBackend {
+  /** Is given its port, before anything else. */
   attach(port: TestNetPort): void;
+  /** Takes a packet of the guest. False: not now; {@link TestNetPort.txReady} tells when. */
   send(packet: TestPacket): boolean;
+  /** The guest has buffers again in this queue pair. */
   rxReady(pair: number): void;
 }
 

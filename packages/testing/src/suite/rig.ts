@@ -15,9 +15,11 @@ import type { RingMode } from './rings.ts';
 
 /** How a rig is made. */
 export interface RigOptions {
+  /** Format and features of the rings. */
   readonly rings: RingMode;
   /** Maps guest memory for the device: `(bytes) => new MappedMemory([{ gpa: 0, bytes }])`. */
   readonly map: (bytes: Uint8Array) => GuestMemory;
+  /** Which random cases; default 1. */
   readonly seed?: number;
   /** Bytes of guest memory. */
   readonly ram?: number;
@@ -39,18 +41,29 @@ const PATIENCE = 2000;
  * driver: captured, encoded, decoded and restored over a copy of guest memory.
  */
 export class Rig<H, T extends TransportParts, D> {
+  /** The transport. */
   readonly bench: TransportBench<H, T>;
+  /** The device type. */
   readonly device: DeviceBench<D>;
+  /** How the rig was made. */
   readonly options: RigOptions;
+  /** Reads and writes the saved state. */
   readonly codec: VirtioCodec<T, D>;
+  /** Guest memory. It is another array after each move. */
   readonly ram: GuestRam;
+  /** What the device is connected to. */
   readonly world: World<D>;
+  /** How the driver reaches the device. */
   readonly transport: DriverTransport;
+  /** The driver, and what it does. */
   readonly work: Workload;
+  /** What the device has told its host program so far. */
   readonly events: DeviceEvent[] = [];
+  /** The machine that has the device now; another one after each move. */
   machine: Machine<H, T, D>;
   /** Accesses of the driver. */
   accesses = 0;
+  /** How often the device has moved. */
   moves = 0;
   /** Does it move by itself? */
   moving = true;

@@ -3,8 +3,11 @@ import type { RingWishes } from '../driver/virtio.ts';
 
 /** A way to use rings: what the device offers and the driver takes. */
 export interface RingMode {
+  /** What tests call it. */
   readonly name: string;
+  /** What the device offers. */
   readonly offered: RingFeatures;
+  /** What the driver accepts. */
   readonly wishes: RingWishes;
   /** Needs VERSION_1. */
   readonly modern: boolean;

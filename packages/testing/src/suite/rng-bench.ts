@@ -6,6 +6,7 @@ import { ensure, Random } from './case.ts';
 
 /** What an entropy device is given: the back end of `@virtkit/device-rng`, as far as this needs it. */
 export interface TestRngBackend {
+  /** Fills the target from its beginning; answers how many bytes it filled. */
   fill(target: Uint8Array): number | Promise<number>;
 }
 
@@ -14,9 +15,13 @@ export type EntropyTiming = 'sync' | 'async';
 
 /** How the bench makes an entropy device. */
 export interface RngBenchOptions<D> {
+  /** The device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
+  /** Makes the device over a source of random bytes. */
   readonly make: (backend: TestRngBackend) => DeviceModel<D>;
+  /** When the source answers; default `sync`: at once. */
   readonly timing?: EntropyTiming;
+  /** How the driver works. */
   readonly driver?: RngDriverOptions;
 }
 
@@ -82,6 +87,7 @@ function give(target: Uint8Array, count: number): number {
 
 /** Requests for bytes, of a few lengths. */
 export class RngWork implements Workload {
+  /** The driver that works. */
   readonly driver: RngDriver;
   readonly #timing: EntropyTiming;
   readonly #seed: number;
@@ -99,6 +105,7 @@ export class RngWork implements Workload {
     this.#seed = seed;
   }
 
+  /** The part of it that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }

@@ -48,6 +48,7 @@ export class CcwDriver implements DriverTransport {
   readonly name: string;
   readonly legacyLittleEndian = false;
   readonly legacyAlign = PAGE;
+  /** The subchannel that the commands go through. */
   readonly channel: ChannelDriver;
   readonly #options: CcwDriverOptions;
   readonly #ram: GuestRam;

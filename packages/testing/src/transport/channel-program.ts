@@ -31,6 +31,7 @@ const CC_STATUS_PENDING = 1;
 
 /** Channel commands of one subchannel, built in guest memory and run by START SUBCHANNEL. All big-endian. */
 export class ChannelDriver {
+  /** The machine whose instructions are executed. */
   readonly host: Reach<ChannelInstructions>;
   /** Subsystem identification word. */
   readonly schid: number;
@@ -74,6 +75,7 @@ export class ChannelDriver {
     return true;
   }
 
+  /** Disables the subchannel. */
   disable(): void {
     const { stsch, msch } = this.#instructions();
     stsch();

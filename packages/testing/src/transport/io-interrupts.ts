@@ -5,8 +5,11 @@ import type { ChannelInstructions } from './channel-instructions.ts';
 export interface IoInterruption {
   /** Subsystem identification word of the subchannel; 0 for adapter interruptions. */
   readonly schid: number;
+  /** Interruption parameter. */
   readonly parm: number;
+  /** Interruption subclass, 0 to 7. */
   readonly isc: number;
+  /** Is it an adapter interrupt, and not one of a subchannel? */
   readonly adapter: boolean;
 }
 
@@ -28,6 +31,7 @@ export class IoInterruptions {
     this.#ram = ram;
   }
 
+  /** Those of a machine: one for each guest memory. */
   static of(ram: GuestRam): IoInterruptions {
     let found = IoInterruptions.#ofGuest.get(ram);
     if (found === undefined) {

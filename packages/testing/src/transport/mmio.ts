@@ -6,6 +6,7 @@ import { type DriverTransport, type Interrupts, type Reach, readBytes, writeByte
 export interface MmioHost {
   /** Offset in the slot's registers; `size` 1, 2 or 4. */
   mmioRead(offset: number, size: number): number;
+  /** Writes `size` bytes, 1, 2 or 4, at an offset of the slot's registers. */
   mmioWrite(offset: number, size: number, value: number): void;
   /** Level of the interrupt line. */
   readonly irq: boolean;

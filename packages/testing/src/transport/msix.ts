@@ -18,6 +18,7 @@ export class MsixDriver {
   readonly #fn: PciFunctionDriver;
   readonly #plan: VectorPlan;
   readonly #at: number;
+  /** Vectors of the table. */
   readonly size: number;
   readonly #bar: number;
   readonly #table: number;
@@ -52,6 +53,7 @@ export class MsixDriver {
     this.maskAll(false);
   }
 
+  /** Switches MSI-X off. */
   disable(): void {
     this.#fn.write(this.#at + 2, 2, 0);
   }
@@ -66,6 +68,7 @@ export class MsixDriver {
     this.#fn.write(this.#at + 2, 2, ENABLE | (masked ? MASK_ALL : 0));
   }
 
+  /** Is the vector's bit in the pending bit array set? */
   pending(vector: number): boolean {
     const word = this.#fn.barRead(this.#pbaBar, this.#pba + 4 * (vector >> 5), 4);
     return ((word >>> (vector & 31)) & 1) === 1;

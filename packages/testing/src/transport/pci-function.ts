@@ -20,8 +20,11 @@ const MEMORY64 = 0x40_0000_0000;
 
 /** A base address register with the address that the driver gave it. */
 export interface Bar {
+  /** Is it in the space of ports? */
   readonly io: boolean;
+  /** Where it is mapped. */
   readonly address: number;
+  /** Bytes, a power of two. */
   readonly size: number;
 }
 
@@ -31,21 +34,31 @@ export interface VirtioCapability {
   readonly at: number;
   /** cfg_type: 1 common, 2 notify, 3 ISR, 4 device, 5 PCI configuration access. */
   readonly type: number;
+  /** Number of the BAR that the structure is in. */
   readonly bar: number;
+  /** Where in the BAR it begins, bytes. */
   readonly offset: number;
+  /** Bytes of the structure. */
   readonly length: number;
 }
 
 /** The PCI part of a driver: configuration space, BARs and capabilities of one function. */
 export class PciFunctionDriver {
+  /** The machine whose bus the function is on. */
   readonly host: Reach<PciHost>;
+  /** Slot on the bus. */
   readonly slot: number;
+  /** Base address registers by number; undefined: there is none. */
   bars: readonly (Bar | undefined)[] = [];
+  /** Capabilities of virtio, in the order of the list. */
   virtio: readonly VirtioCapability[] = [];
   /** Offset of the MSI-X capability. */
   msixAt: number | undefined;
+  /** Vendor id; 0 before the function was looked at. */
   vendor = 0;
+  /** Device id; 0 before the function was looked at. */
   device = 0;
+  /** Subsystem id; 0 before the function was looked at. */
   subsystem = 0;
 
   constructor(host: Reach<PciHost>, slot: number) {
@@ -66,24 +79,29 @@ export class PciFunctionDriver {
     this.write(COMMAND, 2, COMMAND_ON);
   }
 
+  /** Reads configuration space. */
   read(offset: number, size: number): number {
     return this.host().configRead(this.slot, offset, size);
   }
 
+  /** Writes configuration space. */
   write(offset: number, size: number, value: number): void {
     this.host().configWrite(this.slot, offset, size, value);
   }
 
+  /** Lets the function write to memory, or keeps it from that. */
   setBusMaster(on: boolean): void {
     const command = this.read(COMMAND, 2);
     this.write(COMMAND, 2, on ? command | 4 : command & ~4);
   }
 
+  /** Reads in a BAR, at an offset from its beginning. */
   barRead(bar: number, offset: number, size: number): number {
     const { io, address } = this.#bar(bar);
     return io ? this.host().portRead(address + offset, size) : this.host().memoryRead(address + offset, size);
   }
 
+  /** Writes in a BAR, at an offset from its beginning. */
   barWrite(bar: number, offset: number, size: number, value: number): void {
     const { io, address } = this.#bar(bar);
     if (io) this.host().portWrite(address + offset, size, value);

@@ -30,6 +30,7 @@ export class PciLegacyDriver implements DriverTransport {
   readonly legacyLittleEndian: boolean;
   readonly legacyAlign = PAGE;
   readonly fixedQueueSize = true;
+  /** The PCI function. */
   readonly fn: PciFunctionDriver;
   readonly #options: PciDriverOptions;
   /** Undefined with INTx. */

@@ -7,9 +7,11 @@ import { type DriverTransport, type Interrupts, type Reach, readBytes, writeByte
 
 /** How a PCI driver works. */
 export interface PciDriverOptions {
+  /** Slot on the bus; default 0. */
   readonly slot?: number;
   /** Interrupts by MSI-X (default) or by the INTx line. */
   readonly interrupts?: 'msix' | 'intx';
+  /** Which MSI-X vector each queue and the configuration gets; default: `vectorEach`. */
   readonly vectors?: VectorPlan;
   /**
    * How it reaches the modern structures: `bar` (default), or `config` through the configuration access capability
@@ -55,6 +57,7 @@ export class PciModernDriver implements DriverTransport {
   readonly name: string;
   readonly modern = true;
   readonly legacyLittleEndian = true;
+  /** The PCI function. */
   readonly fn: PciFunctionDriver;
   readonly #options: PciDriverOptions;
   #structures = new Map<number, VirtioCapability>();
@@ -123,6 +126,7 @@ export class PciModernDriver implements DriverTransport {
     return this.#features(COMMON.driverFeatureSelect, COMMON.driverFeature);
   }
 
+  /** Queues that the device has: `num_queues`. */
   queueCount(): number {
     return this.#common(COMMON.numQueues, 2);
   }

@@ -28,10 +28,15 @@ export interface DriverTransport {
   readonly fixedQueueSize?: boolean;
   /** Finds the device and makes it reachable; answers its virtio device id. @throws DriverError if it is not there */
   probe(): number;
+  /** Resets the device, and waits until it has been done. */
   reset(): void;
+  /** The device status. Virtio 1.3 §2.1 */
   status(): number;
+  /** Writes the device status. */
   setStatus(status: number): void;
+  /** Features that the device offers. */
   offered(): bigint;
+  /** Tells the device which of them the driver wants. */
   accept(features: bigint): void;
   /** Most entries that a queue may have; 0 if there is no such queue. */
   queueSize(queue: number): number;
@@ -43,6 +48,7 @@ export interface DriverTransport {
   notify(queue: number, position?: number): void;
   /** Bytes of the device's configuration space as they stand there. */
   config(offset: number, length: number): Uint8Array;
+  /** Writes bytes of the configuration space. */
   setConfig(offset: number, bytes: Uint8Array): void;
   /** Counts configuration changes; 0 for ever where the interface does not have it. */
   generation(): number;
