@@ -1,9 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import {
   type Answer,
   answerOf,
   askedDestination,
   askingCommand,
+  checkRunning,
   checkStream,
   parseTarget,
   type Target,
@@ -38,12 +39,16 @@ export interface TargetWords {
   readonly start?: string;
   /** The target's program, which is asked what it makes of that command line. */
   readonly qemu?: string;
-  /** A file with a domain's XML. */
-  readonly domain?: string;
   /** Release of the Linux on the target's host. */
   readonly hostKernel?: string;
   /** A file that `virtkit host` wrote there. */
   readonly host?: string;
+  /** Files with a domain's XML; one that is no file is the name of a domain that runs. */
+  readonly domain?: readonly string[];
+  /** The QMP socket of a QEMU that runs. */
+  readonly qmp?: string;
+  /** The libvirt that is asked for a domain by its name. */
+  readonly connect?: string;
 }
 
 /** What of the target is known before the stream is read. */
@@ -59,6 +64,17 @@ const CONFIG_BYTES = 2 ** 20;
 /** @throws StateError `target`, UsageError for a file that cannot be read */
 export function targetOf(words: TargetWords): Target {
   return prepared(words).target;
+}
+
+/** With a stream, `--domain` names files alone. @throws UsageError for one that is not there */
+export function demandFiles({ domain = [], qmp }: Pick<TargetWords, 'domain' | 'qmp'>): void {
+  const missing = domain.find((each) => !existsSync(each));
+  if (missing !== undefined)
+    throw new UsageError(
+      `--domain ${missing}: no such file (the name of a running domain is for a check without a stream)`,
+    );
+  if (qmp !== undefined) throw new UsageError('--qmp is for a check without a stream');
+  if (domain.length > 1) throw new UsageError('--domain is given twice');
 }
 
 /** A target for one stream, and what is to be said of how it was found. */
@@ -101,7 +117,8 @@ function optionsOf({ device = [], start, host, hostKernel }: TargetWords): Targe
 
 function prepared(words: TargetWords): Prepared {
   const options = optionsOf(words);
-  const { args, domain, target } = words;
+  const { args, target } = words;
+  const domain = words.domain?.find((each) => existsSync(each));
   if (args !== undefined && domain !== undefined)
     throw new UsageError('--args and --domain both say what the target is: one of them is enough');
   if (domain !== undefined) {
@@ -154,10 +171,13 @@ function commandLineOf(args: string): string {
 
 /** Will the target load this stream? */
 export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
-  const { target } = words;
   const made = targetFor(read.stream, words, asked);
   const found = [...made.verdicts, ...checkStream(read.stream, made.target, registry)];
-  const verdicts = read.error === undefined ? found : [...found, unreadable(read.error)];
+  return answered(words, read.error === undefined ? found : [...found, unreadable(read.error)], json);
+}
+
+/** What is printed of verdicts. */
+function answered({ target }: TargetWords, verdicts: readonly Verdict[], json: boolean): Checked {
   const answer = answerOf(verdicts);
   if (json) {
     const loads = answer === 'loads';
@@ -167,6 +187,50 @@ export function check(read: Read, words: TargetWords, json: boolean, asked = tar
     };
   }
   return { answer, text: `${[...verdicts.map(verdictText), lastLine(target, answer)].join('\n')}\n` };
+}
+
+/** Will the target load what a running guest would send? It is asked, and runs on. */
+export async function checkGuest(
+  words: TargetWords,
+  json: boolean,
+): Promise<Checked & { readonly note: string }> {
+  const { qmp, connect, domain = [] } = words;
+  const [name, another] = domain.filter((each) => !existsSync(each));
+  if ((qmp === undefined) === (name === undefined) || another !== undefined)
+    throw new UsageError(
+      'a stream, --qmp SOCKET of a running QEMU, or --domain NAME of a running domain: one of them is needed',
+    );
+  const asked = await askedTargetOf(words);
+  const [{ QmpMonitor, VirshMonitor, virsh }, { askRunning }] = await Promise.all([
+    import('./monitor.ts'),
+    import('./ask-running.ts'),
+  ]);
+  const target =
+    asked.destination === undefined && name !== undefined
+      ? describedTarget(
+          words.target,
+          readDescription(
+            '--domain',
+            name,
+            await virsh(connect, 'dumpxml', '--migratable', name),
+            describeDomain,
+          ),
+          optionsOf(words),
+        )
+      : asked;
+  const monitor = qmp === undefined ? new VirshMonitor(connect, name ?? '') : await QmpMonitor.connect(qmp);
+  try {
+    const { running, notAsked, longestMs } = await askRunning(monitor);
+    const notes = notAsked.map(
+      (reason): Verdict => ({ code: 'not-asked', severity: 'note', path: 'guest', reason }),
+    );
+    return {
+      ...answered(words, [...notes, ...checkRunning(running, target, registry)], json),
+      note: `asked a QEMU ${running.version} that runs; its longest answer took ${longestMs.toFixed(0)} ms`,
+    };
+  } finally {
+    monitor.close();
+  }
 }
 
 function lastLine(target: string, answer: Answer): string {

@@ -1,7 +1,7 @@
 import { type Answer, answerOf, convertStream, type Verdict } from '@virtkit/compat';
 import { acceptVirtio, StreamParser } from '@virtkit/migration';
 import { type Changes, StreamRewriter } from '@virtkit/migration/rewrite';
-import { type TargetWords, targetFor, targetOf } from './check.ts';
+import { demandFiles, type TargetWords, targetFor, targetOf } from './check.ts';
 import { demandClear } from './device.ts';
 import { refusePipe, refuseShared, versionOf } from './files.ts';
 import { Progress, pathOf, streamOf } from './input.ts';
@@ -21,9 +21,10 @@ export interface Conversion {
 /** Rewrites a stream so that the target loads it, or says what makes that impossible and writes nothing. */
 export async function convert(input: string, output: string, words: TargetWords): Promise<Conversion> {
   refusePipe(pathOf(input), 'convert reads its input twice');
+  demandFiles(words);
   const args = [
     ...(words.args === undefined ? [] : [{ what: 'the command line', path: words.args }]),
-    ...(words.domain === undefined ? [] : [{ what: 'the domain', path: words.domain }]),
+    ...(words.domain ?? []).map((path) => ({ what: 'the domain', path })),
   ];
   refuseShared([{ what: 'the output', path: output }], [{ what: 'the input', path: pathOf(input) }, ...args]);
   const target = targetOf(words);

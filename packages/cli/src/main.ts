@@ -109,7 +109,7 @@ program
 
 program
   .command('check')
-  .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
+  .argument('[file]', 'migration stream, libvirt save file, qcow2 image, or -; none: a guest that runs')
   .requiredOption(
     '--target <qemu>',
     'qemu-11.1, rhel-9.6, kubevirt-1.8, ubuntu-24.04, proxmox-9, debian-13, … [,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
@@ -124,17 +124,31 @@ program
     "the target's whole QEMU command line, or a file with it: a script, a log of libvirt",
   )
   .option('--start <number>', 'which of the starts in that file, the first is 1; default: the last')
-  .option('--domain <file>', "a libvirt domain's XML, in place of the one in a save file's header")
   .option('--host-kernel <release>', "the Linux of the target's host, which decides what a tap offers: 6.1")
   .option('--host <file>', "what virtkit host wrote on the target's host; --target host is the QEMU there")
+  .option(
+    '--domain <file or name>',
+    "a libvirt domain's XML, in place of the one in a save file's header; without a stream, the name of a domain that runs",
+    (value: string, before: readonly string[] = []) => [...before, value],
+  )
+  .option('--connect <uri>', 'the libvirt that has the domain: qemu:///system, qemu+ssh://…')
+  .option('--qmp <socket>', 'without a stream: the QMP socket of a QEMU that runs')
   .option(
     '--qemu <binary>',
     "the target's program: it is started with --args or --domain, stopped and with nothing behind its devices, and asked what it made",
   )
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
-  .action(async (file: string, options: TargetWords & { readonly json?: boolean }) => {
-    const { askedTargetOf, check } = await import('./check.ts');
+  .action(async (file: string | undefined, options: TargetWords & { readonly json?: boolean }) => {
+    const { askedTargetOf, check, checkGuest, demandFiles } = await import('./check.ts');
+    if (file === undefined) {
+      const { text, answer, note } = await checkGuest(options, options.json === true);
+      await write(text);
+      say(note);
+      process.exitCode = exitCodeOf(answer);
+      return;
+    }
+    demandFiles(options);
     // once: its command line may come out of a pipe
     const target = await askedTargetOf(options);
     const read = await readInput(file, false);
@@ -169,7 +183,11 @@ program
     (value: string, before: readonly string[] = []) => [...before, value],
   )
   .option('--args <command line>', "the target's whole QEMU command line, or a file with it")
-  .option('--domain <file>', "a libvirt domain's XML, in place of the one in a save file's header")
+  .option(
+    '--domain <file>',
+    "a libvirt domain's XML, in place of the one in a save file's header",
+    (value: string, before: readonly string[] = []) => [...before, value],
+  )
   .description('rewrite a stream so that a QEMU loads it, where that changes nothing that the guest sees')
   .option('--json', 'machine-readable')
   .action(

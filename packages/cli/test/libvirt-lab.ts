@@ -1,6 +1,7 @@
 // A guest of a real libvirt whose drivers have taken their devices: what `check` says is compared with what libvirt and QEMU do.
 import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { answerOf, checkRunning } from '@virtkit/compat';
 import {
   buildInitramfs,
   delay,
@@ -9,9 +10,11 @@ import {
   type Libvirtd,
   whyNoLibvirt,
 } from '@virtkit/lab';
-import type { Checked, TargetWords } from '../src/check.ts';
-import { check } from '../src/check.ts';
+import { type Asked, askRunning } from '../src/ask-running.ts';
+import { type Checked, check, type TargetWords, targetOf } from '../src/check.ts';
+import { VirshMonitor } from '../src/monitor.ts';
 import { type Read, readInput } from '../src/read.ts';
+import { registry } from '../src/registry.ts';
 
 const kit = findGuestKit('x86_64');
 
@@ -144,6 +147,21 @@ export function say(read: Read, words: TargetWords): Said {
   const { answer, verdicts } = JSON.parse(text);
   const says = verdicts.flatMap(({ qemuSays }: { qemuSays?: string }) => qemuSays ?? []);
   return { answer, says, text };
+}
+
+/** What a guest says that runs. */
+export function askGuest({ uri }: Libvirtd, name: string): Promise<Asked> {
+  return askRunning(new VirshMonitor(uri, name));
+}
+
+/** What `check` says of a guest that was asked, without a stream. */
+export function sayRunning({ running }: Asked, words: TargetWords): Said {
+  const verdicts = checkRunning(running, targetOf(words), registry);
+  return {
+    answer: answerOf(verdicts),
+    says: verdicts.flatMap(({ qemuSays }) => qemuSays ?? []),
+    text: JSON.stringify(verdicts, null, 2),
+  };
 }
 
 export { readInput };

@@ -61,7 +61,7 @@ describe.skipIf(why !== undefined)('a guest that moves to another host', () => {
       // a stream of the guest, which runs on
       const dump = join(from.directory, 'live.dump');
       await from.ask('dump', '--live', 'vk', dump);
-      const { answer, says, text } = say(await readInput(dump, false), { target: 'qemu-7.2', domain: xml });
+      const { answer, says, text } = say(await readInput(dump, false), { target: 'qemu-7.2', domain: [xml] });
       const socket = `unix:${to.directory}/move.sock`;
       const moved = await from.virsh(
         ...['migrate', '--live', '--unsafe', '--xml', xml, 'vk', to.uri, '--migrateuri', socket],

@@ -3,14 +3,17 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Libvirtd } from '@virtkit/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Asked } from '../src/ask-running.ts';
 import type { Read } from '../src/read.ts';
 import {
+  askGuest,
   CHANGES,
   type Change,
   guestDomain,
   prepareGuest,
   readInput,
   say,
+  sayRunning,
   startGuest,
   whyNoGuests,
 } from './libvirt-lab.ts';
@@ -23,12 +26,15 @@ const chosen: readonly Change[] = process.env['VIRTKIT_CHANGES'] === 'all' ? CHA
 let daemon: Libvirtd;
 let saved: string;
 let read: Read;
+/** What the guest said before it was saved. */
+let guest: Asked;
 
 describe.skipIf(why !== undefined)('a saved domain that is changed', () => {
   beforeAll(async () => {
     daemon = await Libvirtd.start();
     prepareGuest(daemon);
     await startGuest(daemon, 'vk', guestDomain(daemon, 'vk'));
+    guest = await askGuest(daemon, 'vk');
     saved = join(daemon.directory, 'vk.save');
     await daemon.ask('save', 'vk', saved);
     read = await readInput(saved, false);
@@ -45,13 +51,15 @@ describe.skipIf(why !== undefined)('a saved domain that is changed', () => {
       const before = await daemon.ask('save-image-dumpxml', '--security-info', saved);
       const xml = join(daemon.directory, 'changed.xml');
       writeFileSync(xml, before.replace(from, to));
-      const { answer, says, text } = say(read, { target: 'qemu-7.2', domain: xml });
+      const { answer, says, text } = say(read, { target: 'qemu-7.2', domain: [xml] });
+      const running = sayRunning(guest, { target: 'qemu-7.2', domain: [xml] });
       const copy = join(daemon.directory, 'copy.save');
       copyFileSync(saved, copy);
       const restored = await daemon.virsh('restore', '--paused', '--xml', xml, copy);
       if (restored.status === 0) await daemon.ask('destroy', 'vk');
       const happened = restored.status === 0 ? 'loads' : 'refused';
       expect(answer, `${text}\n${restored.stderr}`).toBe(happened);
+      expect(running.answer, `${running.text}\n${restored.stderr}`).toBe(happened);
       if (happened === 'loads') return;
       // QEMU has started, and refused: libvirt itself has let it through
       const log = daemon.log('vk');

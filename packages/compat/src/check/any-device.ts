@@ -14,7 +14,7 @@ export class AnyDevice implements DeviceModel {
   readonly configLength: number;
   readonly #device: unknown;
 
-  constructor({ layer, queueSizes }: Outside, { config, device }: VirtioState) {
+  constructor({ layer, queueSizes }: Outside, { config, device }: Pick<VirtioState, 'config' | 'device'>) {
     this.layer = layer;
     this.queueSizes = queueSizes;
     this.configLength = config.length;

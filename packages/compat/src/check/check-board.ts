@@ -105,6 +105,11 @@ const SECTIONS: Readonly<Record<string, string>> = {
   e1000e: 'e1000e',
 };
 
+/** The last part of the name of the section of a PCI device that is not virtio, as far as it is known. */
+export function sectionOfType(driver: string): string {
+  return SECTIONS[driver] ?? driver;
+}
+
 function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Verdict[] {
   const block = ram?.blocks.find(({ name }) => name === '/rom@etc/acpi/tables');
   if (block === undefined || switchOf(options.get('acpi')) !== false) return [];

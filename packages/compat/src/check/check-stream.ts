@@ -1,3 +1,4 @@
+import type { Endian } from '@virtkit/core';
 import { type DeviceType, refusal, type Verdict } from '@virtkit/core/qemu';
 import {
   findVirtio,
@@ -29,6 +30,42 @@ export function checkStream(
   registry: Registry,
   types: readonly DeviceType[] = deviceTypes,
 ): Verdict[] {
+  const around = checkAround(stream, target, types);
+  const found = [...around.found, ...checkSplitting(stream, registry)];
+  const { misplaced, there, endian } = around;
+  for (const section of stream.sections) {
+    const place = misplaced.get(section.header.idstr);
+    if (place !== undefined) {
+      found.push(place);
+      continue;
+    }
+    const device = findVirtio(section, registry);
+    if (device === undefined) continue;
+    try {
+      found.push(...checkVirtio(device, target, { stream, types, machine: there, endian }));
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      found.push(refusal(error.code, titleOf(device), error.message));
+    }
+  }
+  return found;
+}
+
+/** What is said of a stream without a look into its devices, and what is needed for that look. */
+export interface AroundDevices {
+  readonly found: readonly Verdict[];
+  /** Verdicts over sections whose device is not where they need it, by the section's name. */
+  readonly misplaced: ReadonlyMap<string, Verdict>;
+  readonly there: MachineThere;
+  readonly endian: Endian;
+}
+
+/** Verdicts over machine, memory and places: of the sections, their names alone are looked at, but for ports and bridges. */
+export function checkAround(
+  stream: MigrationStream,
+  target: Target,
+  types: readonly DeviceType[],
+): AroundDevices {
   const machine = target.machine ?? target.destination?.machine;
   const type = machine ?? stream.configuration?.name ?? '';
   const there = machineThere(type, target);
@@ -56,30 +93,13 @@ export function checkStream(
         ]),
     ...(destination?.ramBlocks === undefined ? checkFirmware(stream, target) : []),
     ...checkCommands(stream, target),
-    ...checkSplitting(stream, registry),
   ];
   const misplaced = new Map(
     (destination === undefined ? [] : checkPlaces(stream, destination, target, types)).map(
       (verdict) => [verdict.path, verdict] as const,
     ),
   );
-  const endian = machineEndian(type, stream.ram?.blocks);
-  for (const section of stream.sections) {
-    const place = misplaced.get(section.header.idstr);
-    if (place !== undefined) {
-      found.push(place);
-      continue;
-    }
-    const device = findVirtio(section, registry);
-    if (device === undefined) continue;
-    try {
-      found.push(...checkVirtio(device, target, { stream, types, machine: there, endian }));
-    } catch (error) {
-      if (!isStateError(error)) throw error;
-      found.push(refusal(error.code, titleOf(device), error.message));
-    }
-  }
-  return found;
+  return { found, misplaced, there, endian: machineEndian(type, stream.ram?.blocks) };
 }
 
 /** The destination with the options that its machine type has by itself, where nothing else is said. */

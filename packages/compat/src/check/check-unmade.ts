@@ -18,10 +18,14 @@ const MEMORY_BYTES = 4096;
 /** What speaks against a state in a device of a type without a live device, as far as its properties decide that. */
 export function checkUnmade(section: Section, making: Making): Verdict[] {
   return [
-    ...checkTransport(section, making),
-    ...checkQueues(section, making),
+    ...checkOutside(section, making),
     ...(section.type.check?.(section.state, destined(section, making)) ?? []),
   ];
+}
+
+/** What speaks against a state in the transport of the target's device, and in its queues: nothing of the device's own part. */
+export function checkOutside(section: Section, making: Making): Verdict[] {
+  return [...checkTransport(section, making), ...checkQueues(section, making)];
 }
 
 /**

@@ -13,7 +13,7 @@ import type { PciMode } from '@virtkit/transport-pci';
 import type { InferredPci, Made } from '@virtkit/visit';
 
 /** The options of virtkit's transport that QEMU's properties of a device, and the defaults of its machine, stand for. */
-export function madeTransport(making: Making, type: DeviceType, state: VirtioState): Made {
+export function madeTransport(making: Making, type: DeviceType, state: Pick<VirtioState, 'queues'>): Made {
   return {
     pci: (inferred) => {
       const { properties } = making.device;

@@ -110,6 +110,7 @@ function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): Qemu
         (!isVirtio || isLookedAt(key)) && !UNSAID.has(value) && !(key === 'host_mtu' && value === '0'),
     ),
   );
+  if (node.id !== '') properties.set('id', node.id);
   // what was said, and is not known here, stays said
   for (const [key, value] of before?.properties ?? []) if (!all.has(key)) properties.set(key, value);
   for (const key of before?.properties.keys() ?? [])
