@@ -167,8 +167,10 @@ function partsOf(line: string): string[] {
 
 /** Names of virtio sections: `virtio-net`, `virtio-vhost_vsock`, `vhost-user-blk`. */
 const NAME = '((?:virtio|vhost)-[a-z0-9_-]*[a-z0-9])';
-const SECTION = new RegExp(String.raw`(?:of device|instance|footer for) '?([^\s']*?)/?${NAME}'?`);
-const FAILED = new RegExp(`Failed to load ()${NAME}:`);
+const SECTION = /* @__PURE__ */ new RegExp(
+  String.raw`(?:of device|instance|footer for) '?([^\s']*?)/?${NAME}'?`,
+);
+const FAILED = /* @__PURE__ */ new RegExp(`Failed to load ()${NAME}:`);
 
 /**
  * What stands around each of some messages: QEMU says the cause first, then the field, then the device. So a message belongs to the

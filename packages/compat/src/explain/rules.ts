@@ -17,7 +17,7 @@ import { stateMessages } from './state-messages.ts';
 import { streamMessages } from './stream-messages.ts';
 
 /** Families of messages, those that tell a cause before those that only say that it failed. */
-const families: readonly MessageRule[] = rulesOf([
+const families: readonly MessageRule[] = /* @__PURE__ */ rulesOf([
   ...crashFamilies,
   ...startFamilies,
   ...hostFamilies,

@@ -288,8 +288,8 @@ function failedMeaning(error: string): string {
 }
 
 /** Parts of a machine that are no device in a slot, and what decides whether they are there. */
-const PARTS: ReadonlyMap<string, string> = new Map(
-  Object.entries({
+const PARTS: ReadonlyMap<string, string> = /* @__PURE__ */ new Map(
+  /* @__PURE__ */ Object.entries({
     'kvm-tpr-opt':
       'The source ran with KVM: start the destination with -accel kvm (and the same kernel_irqchip), too.',
     kvmclock:

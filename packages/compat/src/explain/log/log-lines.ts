@@ -22,7 +22,7 @@ export interface LogLine {
 
 /** Programs that are QEMU, as they stand in front of its messages. */
 const QEMU = String.raw`(?:qemu-system-\w{1,20}|qemu-kvm|qemu-kvm-\w{1,20}|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?: `;
-const BEFORE_QEMU = new RegExp(String.raw`(?<![\w/.-])(?=(?:\/[\w./-]{1,100}\/)?${QEMU})`);
+const BEFORE_QEMU = /* @__PURE__ */ new RegExp(String.raw`(?<![\w/.-])(?=(?:\/[\w./-]{1,100}\/)?${QEMU})`);
 const QEMU_HEAD =
   /^(?:\/[\w./-]{1,100}\/)?(qemu-system-\w{1,20}|qemu-kvm|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?:(?: |$)/;
 
