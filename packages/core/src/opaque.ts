@@ -7,7 +7,7 @@ export interface OpaqueDeviceState {
   readonly bytes: Uint8Array;
 }
 
-/** So often core's subsections are looked for: a guest may write their name into its device, and each try reads all of it. */
+/** How often core's subsections are looked for: a guest may write their name into its device, and each try reads all of it. */
 const PLACES_MAX = 64;
 
 /**

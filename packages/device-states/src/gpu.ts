@@ -34,7 +34,7 @@ const scanout = vmstate('virtio-gpu-one-scanout', 1).fields({
 
 /** Since QEMU 8.2. */
 const scanoutWithFramebuffer = scanout.fields({
-  /** Of a blob: how the picture lies in it. */
+  /** Pixel format of a blob resource's picture; this and what follows say how it lies in the blob. */
   fbFormat: u32,
   fbBytesPp: u32,
   fbWidth: u32,

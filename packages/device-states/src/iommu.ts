@@ -13,7 +13,7 @@ import {
 } from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
 
-/** More than any guest has; the bytes run out long before. */
+/** Most elements of a tree or a list that are read: more than any guest has, and the bytes run out long before. */
 const ELEMENTS_MAX = 1 << 24;
 
 /** QEMU's `gtree`: the number of nodes, then each as in a list. */

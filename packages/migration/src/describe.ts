@@ -61,7 +61,7 @@ export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNo
 
 /** Most fields of a section, for each of its bytes: a hostile text could ask for many that have none. */
 const FIELDS_PER_BYTE = 4;
-/** So many fields more may be there. */
+/** Fields that are walked for any body, however short it is. */
 const FIELDS_FREE = 4096;
 
 /** Walks a body along its description. */

@@ -2,7 +2,7 @@ import { latin1, StateError } from '@virtkit/vmstate';
 import { be32, TYPE } from './wire.ts';
 
 const CLOSING_BRACE = 0x7d;
-/** So much of a vmdesc's text is looked at before it is read: the name of the first section stands there. */
+/** Bytes of a vmdesc's text that are looked at before it is read: the name of the first section stands in them. */
 const TEXT_HEAD = 1 << 16;
 
 /**
@@ -88,7 +88,7 @@ export class KeptState {
     this.#length = 0;
   }
 
-  /** So many bytes were told without being kept. @throws StateError `limit` */
+  /** Counts bytes that were told without being kept. @throws StateError `limit` */
   count(bytes: number): void {
     this.#demandRoom(bytes);
     this.#told += bytes;

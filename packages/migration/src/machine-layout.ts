@@ -5,7 +5,7 @@ import type { RamPlacement } from './ram-image.ts';
 
 /** Byte order and main memory of a machine type. */
 interface MachineLayout {
-  /** Of the machine's name in the stream. */
+  /** Matches the name of the machine type in the stream. */
   readonly machine: RegExp;
   /** Where several machines have that name: a block that only this one has. */
   readonly mark?: RegExp;

@@ -23,7 +23,7 @@ import { TYPE } from './wire.ts';
 
 /** Bytes of a chunk that are looked at together with what the chunk before left over. */
 const LOOKAHEAD = 4096;
-/** So often a device that is known is asked whether its section ends, in front of the end of RAM. */
+/** How often a device that is known is asked whether its section ends, in front of the end of RAM. */
 const TRIES_MAX = 64;
 /** Longest header that may begin behind a footer, with some room. */
 const HEADER_MAX = 512;
@@ -42,7 +42,7 @@ type Mode = 'preamble' | 'between' | 'ram' | 'footer' | 'body' | 'tail' | 'trail
 const DEVICE_STATE_MAX = 320 << 20;
 /** Sections in parts can be many: a bitmap of a disk has tens of thousands. */
 const STRUCTURES_MAX = 1 << 17;
-/** So often it is looked whether the stream has ended: a guest may write what looks like its end, and each look reads all there is. */
+/** How often it is looked whether the stream has ended: a guest may write what looks like its end, and each look reads all there is. */
 const LOOKS_MAX = 64;
 /** Zeros that were not kept are told in pieces of so many bytes. */
 const ZEROS = 1 << 16;

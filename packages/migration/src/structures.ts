@@ -37,7 +37,7 @@ export class Structures {
     this.#most = most;
   }
 
-  /** One more, at this offset in the stream. @throws StateError `limit` */
+  /** Counts a section or command that begins at this offset in the stream. @throws StateError `limit` when there are too many */
   count(offset: number): void {
     if (++this.#count <= this.#most) return;
     throw new StateError(

@@ -19,7 +19,7 @@ import { be32, TYPE } from './wire.ts';
 
 /** What looking for other splittings than the one that is taken may cost, in bytes looked at for each byte there is. */
 const LOOKED_PER_BYTE = 64;
-/** So often a device that is known cannot be measured before it is not tried any more: a real one always can. */
+/** How often a device that is known may be impossible to measure before it is tried no more: a real one can always be measured. */
 const UNMEASURED_MAX = 64;
 /** QEMU 7.2 describes an array with null pointers by its first element. */
 const DESCRIBED_WRONGLY: ReadonlySet<string> = new Set(['s390_css']);

@@ -37,7 +37,7 @@ export interface DescDevice extends DescVmsd {
   readonly name?: string;
   /** Which of several sections of this name it is. */
   readonly instance_id?: number;
-  /** Of devices with an old-style handler. */
+  /** Bytes of a device with an old-style handler, which QEMU does not describe further. */
   readonly size?: number;
 }
 

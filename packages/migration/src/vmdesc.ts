@@ -8,7 +8,7 @@ import { be32, TYPE } from './wire.ts';
 export const VMDESC_MAX = 32 << 20;
 /** An object has so many bytes of text at least, on average: QEMU's shortest has 36, and each costs about a hundred in memory. */
 const BYTES_PER_OBJECT = 32;
-/** So many objects are read of a text that is short. */
+/** Objects that are read of any vmdesc, however short its text is. */
 const OBJECTS_FREE = 4096;
 
 /**

@@ -143,7 +143,7 @@ export const subchannel = vmstate('s390_subch_dev', 1)
     channelProg: u64,
     /** The last channel command. */
     lastCmd: ccw1,
-    /** There was one. */
+    /** `lastCmd` is a command of the program that runs. */
     lastCmdValid: bool,
     /** What SENSE ID shows. */
     id: senseId,

@@ -46,13 +46,13 @@ export interface VMState<S extends object, C = unknown> extends Field<S, C> {
   ): VMState<Also<S, Partial<Values<F>>>, C>;
   /** Fields that came with a version. */
   since<F extends Fields<C>>(version: number, fields: F): VMState<Also<S, Partial<Values<F>>>, C>;
-  /** As many elements as the fields before say. The element's name, if it has one, is the array's. */
+  /** An array with as many elements as fields in front of it say. The element's name, if it has one, is the array's. */
   array<K extends string, T>(
     key: K,
     element: Field<T, C>,
     count: (state: S) => number,
   ): VMState<Also<S, { readonly [P in K]: readonly T[] }>, C>;
-  /** As many bytes as the fields before say. */
+  /** A field of bytes, as many as fields in front of it say. */
   bytes<K extends string>(
     key: K,
     length: (state: S) => number,

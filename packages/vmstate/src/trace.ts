@@ -14,7 +14,7 @@ export interface TraceNode {
   value: unknown;
   /** The fields of a structure, or the elements of an array, in order. */
   readonly children: TraceNode[];
-  /** Of a struct, or of a subsection: what it was declared as. */
+  /** What a structure or a subsection was declared as; other fields have none. */
   vmsd?: TraceVmsd;
   /** Elements that the node stands for, where it is an array that is read as one value, or left out. */
   repeat?: number;
@@ -34,7 +34,7 @@ export interface TraceVmsd {
   readonly version: number;
   /** All elements of an array of it are laid out alike: no field has a condition, and there are no subsections. */
   readonly uniform?: boolean;
-  /** Of a subsection that is a single field and no declaration: that field's name. */
+  /** The field's name, if this is a subsection that is a single field and no declaration. */
   readonly field?: string;
 }
 

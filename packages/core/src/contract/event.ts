@@ -6,7 +6,7 @@ export interface DeviceEvent {
   readonly name: string;
   /** Name of the device type: `virtio-blk`. */
   readonly device: string;
-  /** Of a fault: what the guest did, in QEMU's words. */
+  /** What the guest did, in QEMU's words; faults have it. */
   readonly reason?: string;
   /** The values by name. */
   readonly facts?: Facts;

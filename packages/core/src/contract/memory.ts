@@ -81,7 +81,7 @@ export interface GuestMemory extends MemoryMap {
 
 /** Guest memory in one list of regions that can tell which pages were written. `MappedMemory` of this package, of any copy. */
 export interface LoggedMemory extends GuestMemory {
-  /** By address; the list does not change. */
+  /** The regions by address; the list does not change. */
   readonly regions: readonly MemoryRegion[];
   /** From now on, pages that devices write are remembered. */
   startDirtyLog(): void;

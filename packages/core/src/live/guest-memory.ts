@@ -56,7 +56,7 @@ class AdoptedMemory extends MappedMemory {
   readonly #known: Mapping[];
   /** The same by their first address. */
   readonly #byAddress: Map<number, Mapping> = new Map();
-  /** Those that were not there in this epoch when it began: chains in flight may lie in their last bytes. */
+  /** Regions that the program's memory no longer had when this epoch began: chains in flight may lie in their last bytes. */
   readonly #gone: Set<Mapping> = new Set();
   #seen: number;
   #owner: number | undefined;

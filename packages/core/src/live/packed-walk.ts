@@ -149,6 +149,6 @@ export abstract class PackedWalk extends RingBase {
     return chain;
   }
 
-  /** Moves the slot that kicks are asked for, when {@link lastAvail} has moved on. */
+  /** Asks the driver to kick at another slot, when {@link lastAvail} has moved on. */
   protected abstract follow(): void;
 }

@@ -30,7 +30,7 @@ const READ_BYTES_UNDER_WAY = 16 << 20;
 /** Zeros that are asked for at a time, so that the worker's answers come while it works. */
 const ZERO_PIECE = 1 << 24;
 const TIMEOUT_MS = 30_000;
-/** The worker reported an error that nobody caught: so long it may be silent then. */
+/** Milliseconds that the worker may be silent after it has reported an error that nobody caught. */
 const SUSPECT_MS = 2000;
 /** The time is waited for in parts, or a machine that slept would find it over before an answer could come. */
 const PARTS = 4;

@@ -47,7 +47,7 @@ export class Engine {
   /** Bytes that were done at once since other parts of the program had their turn. */
   #bytesAtOnce = 0;
   #isDeferred = false;
-  /** Those among them that the driver's reset has left without a request. */
+  /** How many of the pending operations have lost their request by a reset of the driver. */
   #lost = 0;
   #idle: (() => void)[] = [];
   /** A header that lies in more than one piece. */
@@ -152,7 +152,7 @@ export class Engine {
     return true;
   }
 
-  /** Everything but IN and OUT. */
+  /** Takes a request that moves no sectors: a flush, an identity, a range to be discarded. */
   #command(request: Request, chain: Chain, type: number): boolean {
     const outward = (type & BLK_T.OUT) !== 0;
     switch (type & COMMAND) {

@@ -25,7 +25,7 @@ interface Wish {
   readonly excludes: readonly Permission[];
 }
 
-/** As QEMU's disks without `share-rw=on`. */
+/** What a disk locks: the same as QEMU's disks without `share-rw=on`. */
 function wishOf(readOnly: boolean): Wish {
   return { uses: readOnly ? ['consistent read'] : ['consistent read', 'write'], excludes: ['write'] };
 }

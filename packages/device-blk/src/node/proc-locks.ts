@@ -6,7 +6,7 @@ export interface RangeLock {
   /** First and last byte; to the end of the file: Infinity. */
   readonly first: number;
   readonly last: number;
-  /** Of the process that took it. Locks of an open file (OFD), which QEMU takes, have none. */
+  /** Number of the process that took it. Locks of an open file (OFD), which QEMU takes, have none. */
   readonly pid: number | undefined;
 }
 

@@ -45,7 +45,7 @@ export class Control {
   #ready = false;
   /** A state was restored: nobody knows which ports its driver was told of. */
   #restored = false;
-  /** One more with each reset. */
+  /** Number of resets: what was asked before the last one is answered no more. */
   #life = 0;
   #running = false;
   #deferred = false;
@@ -63,7 +63,7 @@ export class Control {
     this.#restored = false;
   }
 
-  /** A driver that runs was restored. */
+  /** Takes note that the state of a driver that runs was restored: which ports it was told of is not known. */
   restore(): void {
     this.#ready = true;
     this.#restored = true;

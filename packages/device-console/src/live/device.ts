@@ -248,7 +248,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     return this.#host;
   }
 
-  /** Of port 0: Virtio 1.3 §5.3.6. */
+  /** The size of port 0's screen, which stands in configuration space. Virtio 1.3 §5.3.6 */
   get #size(): { readonly columns: number; readonly rows: number } {
     const size = this.#settings.sizes ? this.#ports.get(0)?.size : undefined;
     return size ?? { columns: 0, rows: 0 };
@@ -272,7 +272,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     else this.#discard(queue);
   }
 
-  /** What is written to a port that there is not comes back. QEMU: `discard_vq_data`. */
+  /** Gives back what the driver writes to a port that does not exist. QEMU: `discard_vq_data`. */
   #discard(queue: Virtqueue): void {
     let count = 0;
     for (; count < queue.size; count++) {

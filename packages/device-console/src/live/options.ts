@@ -24,7 +24,7 @@ export interface PortOptions {
   readonly name?: string;
   /** Something is at this end from the beginning; default true. */
   readonly open?: boolean;
-  /** Of a console. */
+  /** Size of a console's screen; ports that are no consoles have none. */
   readonly size?: ConsoleSize;
 }
 

@@ -48,7 +48,7 @@ export class Output {
   #deferred = false;
   /** Buffers that were given back in this go. */
   #pushed = 0;
-  /** One more with each reset: a chain taken before is no more. */
+  /** Number of resets: a chain that was taken before the last one is not given back any more. */
   #life = 0;
 
   /** @param index number of the queue */

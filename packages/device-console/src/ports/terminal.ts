@@ -12,7 +12,7 @@ interface Disposable {
 export interface Terminal {
   /** Characters in a line. */
   readonly cols?: number;
-  /** Lines. */
+  /** Lines of the screen. */
   readonly rows?: number;
   /** Keys and pastes, as text. */
   onData(listener: (text: string) => void): Disposable;

@@ -124,6 +124,6 @@ export interface NetBackend {
   rxReady?(pair: number): void;
   /** The guest has chosen what it receives incomplete. */
   guestOffloads?(offloads: GuestOffloads): void;
-  /** The guest uses so many queue pairs. */
+  /** Is told how many queue pairs the guest uses. */
   queuePairs?(count: number): void;
 }

@@ -16,7 +16,7 @@ const DESTINATION = 60;
 /** The option with the home address of a mobile node, and its bytes: type, length, address. RFC 6275 §6.3 */
 const HOME_ADDRESS = 201;
 const HOME_ADDRESS_BYTES = 18;
-/** More are not followed. */
+/** Extension headers that are followed in a packet; behind more, its transport protocol is not known. */
 const EXTENSIONS_MAX = 8;
 
 /** Where in a frame the parts are that its hash is made from. Reused for every frame. */

@@ -103,7 +103,7 @@ export interface Settings {
   readonly rssStateVersion: 1 | 2;
   readonly alwaysNumBuffers: boolean;
   readonly defer: ((proceed: () => void) => void) | undefined;
-  /** What is offered. */
+  /** Feature bits that the card offers. */
   readonly features: bigint;
   readonly configLength: number;
 }

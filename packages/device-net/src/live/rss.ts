@@ -47,7 +47,7 @@ export class Rss {
   defaultQueue = 0;
   readonly table: Uint16Array = new Uint16Array(RSS_TABLE_MAX);
   readonly toeplitz: Toeplitz = new Toeplitz();
-  /** Of the frame that {@link process} saw last. */
+  /** Hash of the frame that {@link process} saw last. */
   hash = 0;
   report = 0;
   readonly #flow = new Flow();

@@ -29,7 +29,7 @@ export class Transmitter {
   /** A run is under way, and whether there was a kick meanwhile. */
   #running = false;
   #again = false;
-  /** One more with each reset: a chain taken before is no more. */
+  /** Number of resets: a chain that was taken before the last one is not given back any more. */
   #life = 0;
   /** {@link waiting}, and something will come back to it. */
   #deferred = false;

@@ -19,7 +19,7 @@ export interface DatagramOptions extends LinkOptions {
   readonly local: Endpoint;
   /** Where QEMU listens: its `local`. Nobody else is heard. */
   readonly remote: Endpoint;
-  /** Frames kept for a guest without buffers. Defaults 256, and 1 MiB. */
+  /** Frames kept for a guest without buffers; default 256. */
   readonly queueFrames?: number;
   /** Bytes kept for a guest without buffers; default 1 MiB. */
   readonly queueBytes?: number;

@@ -13,7 +13,7 @@ export interface FrameSink {
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #buffer: Uint8Array;
-  /** Of the buffer, as long as the last frame: most have the length of the one before. */
+  /** A view of the buffer, as long as the last frame: most frames have the length of the one before. */
   #view: Uint8Array;
   #length = 0;
   /** Bytes of the length, and of the frame, that have come. */

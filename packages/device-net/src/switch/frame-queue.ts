@@ -2,7 +2,7 @@ import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
 import type { SoftwareOffload } from '../offload/software.ts';
 
-/** Of the many frames of a queue, buffers of up to so many bytes are kept for the next frame. */
+/** Longest buffer, in bytes, that is kept for the next frame when its own has been delivered. */
 const KEPT_BYTES = 4096;
 const SMALLEST = 2048;
 

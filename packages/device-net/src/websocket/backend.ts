@@ -18,7 +18,7 @@ import { platformSocket, READY_STATE, type SocketEvent, Timer, type WebSocketLik
 
 /** How a WebSocket link is made. */
 export interface WebSocketOptions extends LinkOptions {
-  /** Of the relay: `wss://relay.widgetry.org/`. */
+  /** Address of the relay: `wss://relay.widgetry.org/`. */
   readonly url?: string;
   /** Subprotocols that are offered to the relay; default: none. */
   readonly protocols?: readonly string[];
@@ -31,7 +31,7 @@ export interface WebSocketOptions extends LinkOptions {
   readonly socket?: WebSocketLike;
   /** Default: for ever. False: when the link is down, it stays so. */
   readonly reconnect?: ReconnectOptions | false;
-  /** Frames kept for each direction, while the link is down or the guest has no buffer. Defaults 256, and 1 MiB (at least 128 KiB). */
+  /** Frames kept for each direction, while the link is down or the guest has no buffer; default 256. */
   readonly queueFrames?: number;
   /** Bytes kept for each direction, at least 128 KiB; default 1 MiB. */
   readonly queueBytes?: number;

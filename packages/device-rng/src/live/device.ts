@@ -47,7 +47,7 @@ export class RngDevice implements DeviceModel<RngState> {
   /** It failed, and has not answered since: told once. */
   #failed = false;
   #laterAsked = false;
-  /** One more with each reset: a chain taken before is no more. */
+  /** Number of resets: a chain that was taken before the last one is not given back any more. */
   #life = 0;
 
   /** @throws HostError that names the option */

@@ -1,4 +1,4 @@
-/** So much is handed to the connection at a time. */
+/** Bytes that are handed to the connection at a time. */
 const CHUNK = 1 << 16;
 
 /** Bytes on their way to the connection, in arrays that are given away. */

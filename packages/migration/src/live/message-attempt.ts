@@ -8,7 +8,7 @@ import type { ByteDuplex } from './duplex.ts';
 export type Word =
   /** I am attempt `from`, I read `window` bytes ahead, and what follows is for your attempt `to`; 0: I do not know you yet. */
   | { readonly greeting: true; readonly from: number; readonly to: number; readonly window: number }
-  /** So many bytes were read: as many more may come. */
+  /** Bytes that were read: the other side may send as many more. */
   | { readonly read: number }
   /** Attempt `end` says nothing more. */
   | { readonly end: number };

@@ -5,7 +5,7 @@ import type { CancelSignal, Clock } from './duplex.ts';
 export interface LiveOptions {
   /** Cancels, as long as the hand-over has not begun; afterwards it is ignored. */
   readonly signal?: CancelSignal;
-  /** So long the other side may be silent, or take nothing; milliseconds, default 30 000. */
+  /** Milliseconds that the other side may be silent, or take nothing; default 30 000. */
   readonly idleTimeoutMs?: number;
   /**
    * So long this side's own machine may take to go on, and a destination's to stop again; milliseconds, default 30 000. How long a

@@ -68,7 +68,7 @@ export type ReceiveOutcome = Arrived | Failed;
 /** Told so often, bytes. */
 const TELL_BYTES = 1 << 20;
 const DEVICE_STATE_MAX = 32 << 20;
-/** So often it is looked at once whether the source has asked; behind that, when it is silent for so long, ms. */
+/** How often it is looked at once whether the source has asked; after that, only when it is silent for {@link SILENCE_MS}. */
 const LOOKS_AT_ONCE = 4;
 const SILENCE_MS = 50;
 /** Most looks in all: only a source that asks again and again, and waits each time, comes so far. */

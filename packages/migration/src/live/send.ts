@@ -13,7 +13,7 @@ export interface SendOptions extends LiveOptions {
   readonly maxRounds?: number;
   /** The guest still writes faster than the connection takes it after all rounds: give up (default), or stop it anyway. */
   readonly whenNotConverging?: 'abort' | 'force';
-  /** From the guest's stop on, so long until the destination has everything; then the guest goes on here. Default 10 000. */
+  /** Milliseconds that the guest may stand still until the destination has everything; after that it goes on here. Default 10 000. */
   readonly handOverTimeoutMs?: number;
   /** Is told how far it is. Not called any more once the hand-over has begun. */
   readonly onProgress?: (progress: SendProgress) => void;

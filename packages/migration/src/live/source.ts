@@ -374,7 +374,7 @@ function refusal(value: number): Stop {
   return new Stop('refused', `the destination refused (${value | 0}); its own outcome says why`);
 }
 
-/** So long a refusal may take behind the end of the connection, ms. */
+/** Milliseconds that a refusal may take behind the end of the connection. */
 const LAST_WORD_MS = 200;
 
 /** What the destination says, while the source does other things. */

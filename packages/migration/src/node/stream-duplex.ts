@@ -9,14 +9,14 @@ export function streamDuplex(stream: Duplex): ByteDuplex {
   return new StreamDuplex(stream);
 }
 
-/** So long the other side has to take what was written last. */
+/** Milliseconds that the other side has to take what was written last. */
 const CLOSE_MS = 5000;
 
 class StreamDuplex implements ByteDuplex {
   readonly #stream: Duplex;
   #failure: Error | undefined;
   #ended = false;
-  /** Those who wait for anything to change. */
+  /** Calls of whoever waits for something to change. */
   #wake: (() => void)[] = [];
 
   constructor(stream: Duplex) {

@@ -49,7 +49,7 @@ export class LegacyRegisters implements Region {
   readonly #vectors: Vectors;
   readonly #actions: LegacyActions;
   readonly #offered: number;
-  /** What a driver is given that takes BAD_FEATURE. */
+  /** Features for a driver that accepts BAD_FEATURE (bit 30), which shows that it has not looked at what was offered. QEMU: `bad_features` */
   readonly #badFeatures: bigint;
 
   constructor(

@@ -13,7 +13,7 @@ export interface MachineProperties {
   readonly extTag: boolean;
   /** `queue_reset`: RING_RESET is offered. */
   readonly ringReset: boolean;
-  /** `x-ats-page-aligned`. */
+  /** `x-ats-page-aligned`: address translation requests are aligned to pages. */
   readonly atsPageAligned: boolean;
   /** `use-disabled-flag`: without bus mastering the device does nothing. */
   readonly useDisabled: boolean;

@@ -94,7 +94,7 @@ export interface PciShape {
   readonly ids: Required<PciIds>;
 }
 
-/** @throws HostError for options that contradict each other */
+/** Decides what the options leave open. @throws HostError for options that contradict each other */
 export function shapeOf(model: DeviceModel, options: PciOptions): PciShape {
   const properties = machineProperties(options.machine);
   const express = (options.express ?? false) && properties.express;

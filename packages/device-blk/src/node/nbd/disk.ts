@@ -64,7 +64,7 @@ export interface NbdDisk extends BlkBackend {
 const SECTOR = 512;
 /** Bytes of a trim or of zeros at most, which a length of 32 bits holds. */
 const LONG_PIECE = 1 << 30;
-/** As other back ends: {@link BlkBackend.maxTransfer}. */
+/** Most bytes of a read or a write: {@link BlkBackend.maxTransfer} of the disk. */
 const TRANSFER_BYTES = 4 << 20;
 const ZEROS = new Uint8Array(1 << 20);
 

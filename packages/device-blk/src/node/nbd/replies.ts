@@ -137,7 +137,7 @@ export class ReplyReader {
     this.#endOfChunk();
   }
 
-  /** Offset within the read, from a chunk that begins with its position on the disk. */
+  /** Reads the position on the disk that a chunk begins with; answers where that is within what was asked for, in bytes. */
   #within(length: number): number {
     const position = this.#request?.facts.position ?? 0;
     const offset = this.#small.readBigUInt64BE(0) - BigInt(position);

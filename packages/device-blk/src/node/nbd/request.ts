@@ -18,9 +18,9 @@ export interface CommandFacts {
   readonly flags: number;
   readonly position: number;
   readonly length: number;
-  /** Of a write: what is written. */
+  /** The bytes of a write. */
   readonly data?: Uint8Array;
-  /** Of a read: where the bytes go, at `from`. */
+  /** Where the bytes of a read go, from byte `from` on. */
   readonly target?: Pick<Spans, 'copyFrom' | 'fill'>;
   readonly from?: number;
 }

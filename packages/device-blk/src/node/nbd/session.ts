@@ -42,7 +42,7 @@ export class NbdSession {
   readonly #options: SessionOptions;
   readonly #latch: FlushLatch;
   readonly #kept = new KeptWrites();
-  /** Not answered, oldest first: those that are sent and those that wait for a connection. */
+  /** Requests without an answer, oldest first: those that are sent and those that wait for a connection. */
   readonly #requests = new Set<NbdRequest>();
   #connections: NbdConnection[] = [];
   #agreed: NbdExport;
