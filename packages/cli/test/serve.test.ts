@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { missing, NbdServer, qemuNbd } from '../../device-blk/test/nbd-servers.ts';
 import { diskOf, FrontEnd, finish, Guest, Wire } from '../../vhost-user/test/front-end.ts';
 import { wordsFor } from '../src/serve/words.ts';
 import { useCommand } from './command.ts';
@@ -84,6 +85,51 @@ describe('serve', () => {
     guest.close();
   });
 
+  const noServer = missing('qemu-nbd');
+  if (noServer !== undefined) console.warn(`SKIPPED: a disk that an NBD server holds: ${noServer}`);
+  test.skipIf(noServer !== undefined)(
+    'a disk that an NBD server holds, which is killed meanwhile',
+    async () => {
+      const [image, socket] = [join(folder, 'disk.img'), join(folder, 's')];
+      writeFileSync(image, new Uint8Array(1 << 20));
+      const server = new NbdServer(qemuNbd(folder, image));
+      await server.start();
+      try {
+        const { child, next, exit } = command(
+          'serve',
+          'blk',
+          '--disk',
+          server.uri(),
+          '--socket',
+          socket,
+          '--json',
+        );
+        await next();
+        const guest = new Guest();
+        const frontEnd = await FrontEnd.connect(socket, guest);
+        const driver = diskOf(frontEnd, {}, 1);
+        for (let n = 0; n < 8; n++) driver.write(8 * n, new Uint8Array(4096).fill(n + 1), 0);
+        await finish(driver);
+        await server.kill();
+        for (let n = 8; n < 16; n++) driver.write(8 * n, new Uint8Array(4096).fill(n + 1), 0);
+        await server.start();
+        await finish(driver);
+        child.kill('SIGTERM');
+        const { code, stderr } = await exit();
+        expect([code, stderr]).toEqual([0, expect.stringMatching(/: connected\n/)]);
+        const bytes = readFileSync(image);
+        expect(Array.from({ length: 17 }, (_, n) => bytes[4096 * n])).toEqual([
+          ...Array.from({ length: 16 }, (_, n) => n + 1),
+          0,
+        ]);
+        frontEnd.close();
+        guest.close();
+      } finally {
+        await server.kill();
+      }
+    },
+  );
+
   test('a device of a module, and the words for a type that has none of its own', async () => {
     const module = join(folder, 'my-device.mjs');
     writeFileSync(
@@ -124,6 +170,12 @@ export default async () => ({
   test.each([
     { args: ['blk'], says: 'serve blk: --disk IMAGE is missing' },
     { args: ['blk', '--disk', '/nowhere/x'], says: '/nowhere/x: no such file or directory', code: 3 },
+    {
+      args: ['blk', '--disk', 'nbd+unix:///?socket=/nowhere/x'],
+      says: 'nbd+unix:///?socket=/nowhere/x: no such file or directory',
+      code: 3,
+    },
+    { args: ['blk', '--disk', 'nbd+unix:///'], says: 'nbd+unix:// needs ?socket=PATH' },
   ])('what cannot be is told: $args', async ({ args, says, code = 2 }) => {
     const { exit } = command('serve', ...args, '--socket', join(folder, 's'));
     expect(await exit()).toEqual({ code, stderr: `virtkit: ${says}\n` });

@@ -12,7 +12,10 @@ export function addServeCommand(program: Command, terminal: Terminal): void {
     )
     .requiredOption('--socket <path>', 'UNIX socket where QEMU finds the device (vhost-user)')
     .option('--client', 'connect to that socket, where QEMU listens (server=on)')
-    .option('--disk <image>', 'blk: a raw image, a block device, or the URL of an image on a web server')
+    .option(
+      '--disk <image>',
+      'blk: a raw image, a block device, the URL of an image on a web server, or an NBD server (nbd://, nbds://, nbd+unix://)',
+    )
     .option('--read-only', 'blk: the guest cannot write')
     .option('--serial <text>', 'blk: serial number, 20 characters at most')
     .option('--queues <number>', 'blk: request queues; net: pairs of queues', '1')

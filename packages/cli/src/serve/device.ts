@@ -1,8 +1,9 @@
 // The device that is served: one of ours with a back end that the options name, or one of a module of the user's.
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import type { DeviceModel } from '@virtkit/core';
-import { systemError } from '../system-error.ts';
+import { type DeviceModel, isHostError } from '@virtkit/core';
+import { say } from '../output.ts';
+import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
 
@@ -52,12 +53,32 @@ async function openDisk(disk: string, readOnly: boolean) {
     // what the guest writes stays here, in memory, and goes with the command
     return { backend: readOnly ? image : overlayDisk(image), close: () => {} };
   }
+  if (/^nbds?(?:\+unix)?:/.test(disk)) {
+    const backend = await openNbd(disk, readOnly);
+    return { backend, close: () => backend.close() };
+  }
   const { fileDisk } = await import('@virtkit/device-blk/node');
   try {
     const backend = fileDisk(disk, { readOnly, discard: 'unmap' });
     return { backend, close: () => backend.close() };
   } catch (error) {
     throw systemError(disk, error);
+  }
+}
+
+async function openNbd(disk: string, readOnly: boolean) {
+  const { nbdDisk } = await import('@virtkit/device-blk/nbd');
+  try {
+    return await nbdDisk(disk, {
+      readOnly,
+      discard: 'unmap',
+      // the guest waits until a server that has gone away is there again: on standard error, since the other stream is for events
+      onEvent: (event) => say(`${disk}: ${event.type === 'lost' ? event.error.message : event.type}`),
+    });
+  } catch (error) {
+    if (isHostError(error)) throw new UsageError(error.message);
+    // what the server said is in words; what the system said is not
+    throw isSystemError(error) && error.syscall !== undefined ? systemError(disk, error) : error;
   }
 }
 
