@@ -103,7 +103,8 @@ export function targetFor(stream: MigrationStream, words: TargetWords, target = 
   return { target, verdicts };
 }
 
-function optionsOf({ device = [], start, host, hostKernel }: TargetWords): TargetOptions {
+/** What else is known of a target. @throws UsageError for values that are none */
+export function optionsOf({ device = [], start, host, hostKernel }: TargetWords): TargetOptions {
   if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
     throw new UsageError(`--start ${start}: a number from 1 on expected`);
   return {

@@ -5,6 +5,7 @@ import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError } from 'commander';
 import type { TargetWords } from './check.ts';
 import { examine, matches } from './device.ts';
+import type { FleetWords } from './fleet/command.ts';
 import { readText } from './input.ts';
 import { inspect } from './inspect.ts';
 import type { InspectOptions } from './inspect-options.ts';
@@ -109,7 +110,10 @@ program
 
 program
   .command('check')
-  .argument('[file]', 'migration stream, libvirt save file, qcow2 image, or -; none: a guest that runs')
+  .argument(
+    '[file]',
+    'migration stream, libvirt save file, qcow2 image, or -; with --all a folder; none: a guest that runs',
+  )
   .requiredOption(
     '--target <qemu>',
     'qemu-11.1, rhel-9.6, kubevirt-1.8, ubuntu-24.04, proxmox-9, debian-13, … [,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=NAME+…][,PROPERTY=VALUE …]',
@@ -137,9 +141,23 @@ program
     '--qemu <binary>',
     "the target's program: it is started with --args or --domain, stopped and with nothing behind its devices, and asked what it made",
   )
+  .option(
+    '--all',
+    'all machines of a folder (*.xml, *.args), of --connect, --kubevirt or --proxmox, by their descriptions',
+  )
+  .option('--kubevirt', "with --all: the machines that run in a cluster, by kubectl's context")
+  .option('--namespace <name>', 'with --kubevirt: those of one namespace')
+  .option('--proxmox', 'with --all: the machines of this node, by pvesh and qm')
+  .option('--jobs <number>', 'with --all: machines that are read at the same time; default 8')
+  .option('--format <format>', 'with --all: text, json (a line for each machine), prometheus, junit')
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
-  .action(async (file: string | undefined, options: TargetWords & { readonly json?: boolean }) => {
+  .action(async (file: string | undefined, options: FleetWords) => {
+    if (options.all === true) {
+      const { checkAll } = await import('./fleet/command.ts');
+      process.exitCode = exitCodeOf(await checkAll(file, options));
+      return;
+    }
     const { askedTargetOf, check, checkGuest, demandFiles } = await import('./check.ts');
     if (file === undefined) {
       const { text, answer, note } = await checkGuest(options, options.json === true);

@@ -2,7 +2,16 @@
 import { readFileSync } from 'node:fs';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 
-export type SchemaName = 'inspect' | 'verify' | 'check' | 'convert' | 'diff' | 'explain' | 'visit' | 'host';
+export type SchemaName =
+  | 'inspect'
+  | 'verify'
+  | 'check'
+  | 'convert'
+  | 'diff'
+  | 'explain'
+  | 'visit'
+  | 'host'
+  | 'check-all';
 
 const ajv = new Ajv2020({ allErrors: true, strictTypes: false });
 const compiled = new Map<SchemaName, ValidateFunction>();

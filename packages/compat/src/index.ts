@@ -10,6 +10,7 @@
 export type { Explanation, LogContext, Verdict, Weight } from '@virtkit/core/qemu';
 export { VERSIONS } from '@virtkit/core/qemu';
 export { type Answer, answerOf } from './answer.ts';
+export { checkInventory, type InventoryOptions } from './check/check-inventory.ts';
 export { checkRunning, type RunningDevice, type RunningMachine } from './check/check-running.ts';
 export { checkStream } from './check/check-stream.ts';
 export {

@@ -16,6 +16,8 @@ const HARMLESS = new Set(
     'overcommit pidfile plugin qmp qmp-pretty qtest qtest-log realtime rotate rtc run-with runas sandbox secret seed',
     'semihosting-config shim smbios spice tb-size tpmdev trace uuid vnc watchdog-action writeconfig',
     'fda fdb mtdblock sd usbdevice g vnc-tls xen-domid',
+    // of Proxmox' QEMU: a number for people who look at the list of processes
+    'id',
   ),
 );
 

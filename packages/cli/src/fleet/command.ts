@@ -1,0 +1,66 @@
+import type { Answer } from '@virtkit/compat';
+import { type TargetWords, targetOf } from '../check.ts';
+import { colors, harmless, write } from '../output.ts';
+import { UsageError } from '../usage.ts';
+import { Summary } from './causes.ts';
+import { checkFleet, type VmResult } from './check-fleet.ts';
+import { jsonLine, junitText, prometheusText, summaryText } from './formats.ts';
+import type { Vm } from './vm.ts';
+
+/** What the command line says of a fleet. */
+export interface FleetWords extends TargetWords {
+  readonly all?: boolean;
+  /** A connection of libvirt. */
+  readonly connect?: string;
+  readonly kubevirt?: boolean;
+  readonly namespace?: string;
+  readonly proxmox?: boolean;
+  /** Machines that are read at the same time. */
+  readonly jobs?: string;
+  readonly format?: string;
+  readonly json?: boolean;
+}
+
+/** Machines that are read at the same time, unless said otherwise: each is a program that runs, and an answer of a daemon. */
+const JOBS = 8;
+const JOBS_MAX = 64;
+const FORMATS = ['text', 'json', 'prometheus', 'junit'];
+
+const asItIs = (text: string): string => text;
+const PLAIN = { bold: asItIs, red: asItIs, yellow: asItIs };
+
+/** Checks all machines of a folder, a libvirt, a cluster or a node. @returns the worst answer */
+export async function checkAll(folder: string | undefined, words: FleetWords): Promise<Answer> {
+  const format = words.format ?? (words.json === true ? 'json' : 'text');
+  if (!FORMATS.includes(format)) throw new UsageError(`--format ${format}: ${FORMATS.join(', ')} are known`);
+  const jobs = words.jobs === undefined ? JOBS : Number(words.jobs);
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > JOBS_MAX)
+    throw new UsageError(`--jobs ${words.jobs}: a number from 1 to ${JOBS_MAX} expected`);
+  // a target that is not understood is one mistake, and not one for each machine
+  targetOf({ ...words });
+  const vms = await vmsOf(folder, words);
+  const summary = new Summary();
+  const results: VmResult[] = [];
+  await checkFleet(vms, words, jobs, async (result) => {
+    summary.add(result);
+    if (format === 'json') await write(jsonLine(result));
+    else if (format !== 'text') results.push(result);
+  });
+  const { target } = words;
+  if (format === 'text') await write(summaryText(summary, target, colors));
+  else if (format === 'json') process.stderr.write(harmless(summaryText(summary, target, PLAIN)));
+  else if (format === 'junit') await write(junitText(results, summary, target));
+  else await write(prometheusText(results, summary, target));
+  return summary.answer;
+}
+
+async function vmsOf(folder: string | undefined, words: FleetWords): Promise<Vm[]> {
+  const { connect, kubevirt, namespace, proxmox } = words;
+  const said = [folder, connect, kubevirt, proxmox].filter((each) => each !== undefined && each !== false);
+  if (said.length !== 1)
+    throw new UsageError('--all needs one of: a folder, --connect URI (libvirt), --kubevirt, --proxmox');
+  if (folder !== undefined) return (await import('./folder.ts')).folderVms(folder);
+  if (connect !== undefined) return await (await import('./libvirt.ts')).libvirtVms(connect);
+  if (kubevirt === true) return await (await import('./kubevirt.ts')).kubevirtVms(namespace);
+  return await (await import('./proxmox.ts')).proxmoxVms();
+}

@@ -1,0 +1,64 @@
+import { readdirSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { describeDomain, type MachineDescription } from '@virtkit/libvirt';
+import { readSmall } from '../files.ts';
+import { UsageError } from '../usage.ts';
+import { featuresOf } from './features.ts';
+import type { DescribedVm, Vm } from './vm.ts';
+
+/** Most files of a folder. */
+const FILES_MAX = 2 ** 17;
+/** What a file is, by the end of its name. */
+const READERS: Readonly<Record<string, (text: string) => MachineDescription | string>> = {
+  '.xml': describeDomain,
+  '.args': (text) => text,
+};
+
+/**
+ * The machines that a folder describes: a domain's XML in each `*.xml`, a QEMU command line in each `*.args` (of `qm showcmd`, of a log).
+ * Beside it may be `NAME.features.json`, with what drivers have negotiated: `{"net0": "0x10130afffaf"}`.
+ *
+ * @throws UsageError for what is no folder, and for one with no such file
+ */
+export function folderVms(folder: string): Vm[] {
+  const names = filesIn(folder).filter((name) => endOf(name) !== undefined);
+  if (names.length === 0)
+    throw new UsageError(`${folder}: no file in it ends with ${Object.keys(READERS).join(' or ')}`);
+  const features = new Set(filesIn(folder).filter((name) => name.endsWith('.features.json')));
+  return names.sort().map((file) => {
+    const end = endOf(file) ?? '';
+    const name = basename(file, end);
+    const path = join(folder, file);
+    return {
+      name,
+      source: path,
+      describe: (): Promise<DescribedVm> =>
+        Promise.resolve().then(() => {
+          const text = readSmall(path).toString('utf8');
+          const beside = `${name}.features.json`;
+          return {
+            description: (READERS[end] ?? describeDomain)(text),
+            ...(features.has(beside) && {
+              features: featuresOf(readSmall(join(folder, beside)).toString('utf8')),
+            }),
+          };
+        }),
+    };
+  });
+}
+
+function filesIn(folder: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch (error) {
+    throw new UsageError(`${folder}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (names.length > FILES_MAX)
+    throw new UsageError(`${folder}: ${names.length} files, at most ${FILES_MAX} are read`);
+  return names;
+}
+
+function endOf(name: string): string | undefined {
+  return Object.keys(READERS).find((end) => name.endsWith(end));
+}
