@@ -1,5 +1,6 @@
 import type { FuzzTarget } from './target.ts';
 import { overlay, qcow2, snapshot } from './targets/files.ts';
+import { frontEnd } from './targets/front-end.ts';
 import { guests } from './targets/guest.ts';
 import { frames, incoming, returnPath, webSocket } from './targets/peers.ts';
 import { disk, network, serial } from './targets/requests.ts';
@@ -26,6 +27,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   frames,
   incoming,
   returnPath,
+  frontEnd,
   overlay,
   snapshot,
 ];

@@ -227,8 +227,13 @@ const ATTACKS: readonly Attack[] = [
   },
   {
     what: 'a list of chains that is too short',
-    reason: /SET_INFLIGHT_FD: 64 bytes/,
+    reason: /SET_INFLIGHT_FD: 64 bytes at 0/,
     says: () => [[request('SET_INFLIGHT_FD', fields(64n, 0n, 0x00800002, 0)), [kept(memfd(64))]]],
+  },
+  {
+    what: 'a list of chains at an odd place',
+    reason: /SET_INFLIGHT_FD: 8192 bytes at 1/,
+    says: () => [[request('SET_INFLIGHT_FD', fields(8192n, 1n, 0x00800002, 0)), [kept(memfd(16384))]]],
   },
   { what: 'an end within a message', reason: /ended within a message/, says: () => [[message(2, 1, 8)]] },
 ];

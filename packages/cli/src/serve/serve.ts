@@ -9,7 +9,7 @@ import { type ServeOptions, wholeNumber } from './options.ts';
 import { wordsFor, wordsText } from './words.ts';
 
 /** The longest time between two lines of `--stats`, in seconds. */
-const STATS_MAX = 86_400;
+const DAY_SECONDS = 86_400;
 
 /**
  * Serves a device until a signal ends it. Events are JSON lines on stdout, or on stderr where stdout is a console's.
@@ -18,7 +18,7 @@ const STATS_MAX = 86_400;
  */
 export async function serve(terminal: Terminal, device: string, options: ServeOptions): Promise<void> {
   const seconds =
-    options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, STATS_MAX);
+    options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, DAY_SECONDS);
   const { serveVhostUser } = await vhostUser();
   const served = await makeDevice(device, options);
   const line = async (event: Record<string, unknown>): Promise<void> => {

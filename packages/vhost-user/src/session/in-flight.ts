@@ -42,12 +42,15 @@ export class InFlightTable {
   ) {
     if (descriptor === undefined) throw new FrontEndError('SET_INFLIGHT_FD: no file descriptor');
     const bytes = tableBytes(queues, queueSize);
-    if (size < BigInt(bytes) || offset > 2n ** 53n - size)
-      throw new FrontEndError(`SET_INFLIGHT_FD: ${size} bytes for ${queues} queues of ${queueSize} entries`, {
-        size,
-        queues,
-        queueSize,
-      });
+    if (size < BigInt(bytes) || offset > 2n ** 53n - size || offset % BigInt(ALIGN) !== 0n)
+      throw new FrontEndError(
+        `SET_INFLIGHT_FD: ${size} bytes at ${offset} for ${queues} queues of ${queueSize} entries`,
+        {
+          size,
+          queues,
+          queueSize,
+        },
+      );
     this.queues = queues;
     this.queueSize = queueSize;
     this.#mapping = platform.map(descriptor, Number(offset), bytes);
