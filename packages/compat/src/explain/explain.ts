@@ -85,10 +85,7 @@ function addUnknown(unknown: Map<string | undefined, string[]>, { text, vm }: Lo
 
 /** What the lines say of each VM: its program, its machine type, how often it was started. */
 class Vms {
-  private readonly states = new Map<
-    string | undefined,
-    { program?: string; machine?: string; attempt: number }
-  >();
+  readonly #states = new Map<string | undefined, { program?: string; machine?: string; attempt: number }>();
 
   sees({ text, vm, program }: LogLine): { readonly attempt: number } {
     const state = this.of(vm);
@@ -102,10 +99,10 @@ class Vms {
   }
 
   of(vm: string | undefined): { program?: string; machine?: string; attempt: number } {
-    const known = this.states.get(vm);
+    const known = this.#states.get(vm);
     if (known !== undefined) return known;
     const state = { attempt: 0 };
-    this.states.set(vm, state);
+    this.#states.set(vm, state);
     return state;
   }
 }

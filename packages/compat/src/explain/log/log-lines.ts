@@ -103,24 +103,24 @@ function* withNames(lines: Iterable<Named>): Generator<Named, void> {
 
 /** Follows which object of a cluster the lines of a YAML are about. */
 class ObjectNames {
-  private isVm = false;
-  private wanted = false;
+  #isVm = false;
+  #wanted = false;
 
   /** Whether an object begins with this line. */
   begins(line: string): boolean {
     if (!/^(?:- )?(?:apiVersion:|---$)/.test(line)) return false;
-    this.isVm = false;
-    this.wanted = false;
+    this.#isVm = false;
+    this.#wanted = false;
     return true;
   }
 
   /** The name of the VM that the object is, or is about, if it stands in this line. */
   named(line: string): string | undefined {
-    if (/^\s*kind: VirtualMachine/.test(line)) this.isVm = true;
-    if (/^\s*(?:involvedObject|regarding):$/.test(line) || (this.isVm && /^\s*metadata:$/.test(line)))
-      this.wanted = true;
-    const name = this.wanted ? /^\s+name: "?([\w.-]{1,63})/.exec(line)?.[1] : undefined;
-    if (name !== undefined) this.wanted = false;
+    if (/^\s*kind: VirtualMachine/.test(line)) this.#isVm = true;
+    if (/^\s*(?:involvedObject|regarding):$/.test(line) || (this.#isVm && /^\s*metadata:$/.test(line)))
+      this.#wanted = true;
+    const name = this.#wanted ? /^\s+name: "?([\w.-]{1,63})/.exec(line)?.[1] : undefined;
+    if (name !== undefined) this.#wanted = false;
     return name;
   }
 }

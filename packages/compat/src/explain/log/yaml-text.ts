@@ -34,38 +34,38 @@ function folded(line: string): Folded | undefined {
 
 /** A message whose end has not come. */
 class Folded {
-  private readonly parts: string[];
-  private readonly lines: string[];
-  private readonly quote: string | undefined;
-  private readonly indent: number;
+  readonly #parts: string[];
+  readonly #lines: string[];
+  readonly #quote: string | undefined;
+  readonly #indent: number;
   /** The closing quote has come. */
   complete: boolean;
 
   constructor(line: string, indent: number, value: string) {
-    this.lines = [line];
-    this.parts = [value.trim()];
-    this.indent = indent;
-    this.quote = /^['"]/.exec(value)?.[0];
-    this.complete = this.quote !== undefined && closes(value.slice(1), this.quote);
+    this.#lines = [line];
+    this.#parts = [value.trim()];
+    this.#indent = indent;
+    this.#quote = /^['"]/.exec(value)?.[0];
+    this.complete = this.#quote !== undefined && closes(value.slice(1), this.#quote);
   }
 
   /** Takes a line if it belongs to the message. */
   takes(line: string): boolean {
-    const deeper = line.length - line.trimStart().length > this.indent;
-    if (!deeper || this.lines.length >= LINES_MAX) return false;
-    this.lines.push(line);
-    this.parts.push(line.trim());
-    if (this.quote !== undefined) this.complete = closes(line, this.quote);
+    const deeper = line.length - line.trimStart().length > this.#indent;
+    if (!deeper || this.#lines.length >= LINES_MAX) return false;
+    this.#lines.push(line);
+    this.#parts.push(line.trim());
+    if (this.#quote !== undefined) this.complete = closes(line, this.#quote);
     return true;
   }
 
   text(): string {
-    return unquoted(this.parts.join(' '));
+    return unquoted(this.#parts.join(' '));
   }
 
   /** What to do where the next line does not belong to it: a quote that nobody closes is no YAML, and its lines stand for themselves. */
   given(): readonly string[] {
-    return this.quote === undefined ? [this.text()] : this.lines;
+    return this.#quote === undefined ? [this.text()] : this.#lines;
   }
 }
 
