@@ -6,8 +6,8 @@ import { QCOW2_MAGIC } from './qcow2.ts';
 /** As many bytes as are needed to tell: the header of a libvirt save file is the longest. */
 export const HEAD_BYTES = 92;
 
-/** What this program unpacks, if its Node can. */
-export type Packing = 'gzip' | 'zstd';
+/** What this program unpacks, where its Node or a program of the same name can. */
+export type Packing = 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'lzop' | 'lz4';
 
 /** How a stream is to be had from the bytes of a file. */
 export interface Format {
@@ -19,7 +19,7 @@ export interface Format {
 
 interface Packer {
   readonly magic: readonly number[];
-  readonly name: string;
+  readonly name: Packing;
   readonly unpack: string;
 }
 
@@ -46,7 +46,7 @@ const ET_CORE = 4;
 /**
  * Tells what a file is by its first bytes, of which there are {@link HEAD_BYTES} unless it is shorter.
  *
- * @param can does this Node unpack that?
+ * @param can is there something that unpacks that?
  * @throws StateError `format` for what is no stream and not unpacked here; `memory-dump`; `libvirt-compressed`
  */
 export function formatOf(head: Uint8Array, can: (packing: Packing) => boolean): Format {
@@ -73,7 +73,13 @@ function refusePacked({ name, unpack }: Packer): never {
 }
 
 function packingOf(name: string, can: (packing: Packing) => boolean): Packing | undefined {
-  return (name === 'gzip' || name === 'zstd') && can(name) ? name : undefined;
+  const packing = PACKERS.find((packer) => packer.name === name)?.name;
+  return packing !== undefined && can(packing) ? packing : undefined;
+}
+
+/** Is this the code of an error of damaged packed data? */
+export function isPackingCode(code: string): boolean {
+  return PACKERS.some(({ name }) => name === code);
 }
 
 function word(head: Uint8Array, at: number, little: boolean): number {

@@ -9,6 +9,7 @@ import {
   TeeSink,
 } from '@virtkit/migration';
 import { isStateError, type StateError } from '@virtkit/vmstate';
+import { isPackingCode } from './formats.ts';
 import { Progress, readFileOrPipe } from './input.ts';
 import { registry } from './registry.ts';
 
@@ -42,7 +43,7 @@ export async function readInput(file: string, compare: boolean): Promise<Read> {
     return { stream: collector.partial(), error: undefined, bytes: parser.received, check };
   } catch (error) {
     if (!isStateError(error)) throw error;
-    if (error.code === 'gzip' || error.code === 'zstd') endEarly(parser);
+    if (isPackingCode(error.code)) endEarly(parser);
     return { stream: collector.partial(), error, bytes: parser.received, check };
   } finally {
     progress.end();

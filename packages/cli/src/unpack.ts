@@ -3,6 +3,7 @@ import * as zlib from 'node:zlib';
 import { StateError } from '@virtkit/vmstate';
 import { asRaw, type Format, formatOf, HEAD_BYTES, type Packing } from './formats.ts';
 import { isSystemError } from './system-error.ts';
+import { isInstalled, throughProgram } from './unpack-program.ts';
 
 /** What is unpacked at a time. Small, for it may become a thousand times as much. */
 const PIECE_BYTES = 1 << 14;
@@ -13,13 +14,17 @@ function zstdOf(): (() => Transform) | undefined {
   return typeof make === 'function' ? (make as () => Transform) : undefined;
 }
 
-const can = (packing: Packing): boolean => packing === 'gzip' || zstdOf() !== undefined;
+const can = (packing: Packing): boolean => inNode(packing) || isInstalled(packing);
+
+function inNode(packing: Packing): boolean {
+  return packing === 'gzip' || (packing === 'zstd' && zstdOf() !== undefined);
+}
 
 /**
- * The stream in the bytes of a file, unpacked if it is packed in a way that Node knows.
+ * The stream in the bytes of a file, unpacked if it is packed in a way that Node knows, or a program that is installed.
  *
  * @param chunks lent until the next one is asked for, as the answered ones are
- * @throws StateError `gzip` or `zstd` for damaged data, after all that could be had of it; those of {@link formatOf}
+ * @throws StateError with the packing's name for damaged data, after all that could be had of it; those of {@link formatOf}
  */
 export async function* unpacked(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -85,8 +90,15 @@ async function* fromFormat(
   }
 }
 
+function decoded(
+  chunks: AsyncGenerator<Uint8Array, undefined>,
+  packing: Packing,
+): AsyncGenerator<Uint8Array, undefined> {
+  return inNode(packing) ? decodedHere(chunks, packing) : throughProgram(chunks, packing);
+}
+
 /** Unpacks, and hands over all that a cut or damaged file still has before it complains. */
-async function* decoded(
+async function* decodedHere(
   chunks: AsyncGenerator<Uint8Array, undefined>,
   packing: Packing,
 ): AsyncGenerator<Uint8Array, undefined> {

@@ -8,6 +8,7 @@ import * as zlib from 'node:zlib';
 import { findQemu, Qemu } from '@virtkit/lab';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { formatOf, HEAD_BYTES } from '../src/formats.ts';
 import { unpacked } from '../src/unpack.ts';
 import { root } from './command.ts';
 import { until, useMigrating } from './migrating.ts';
@@ -52,6 +53,15 @@ const pack = (program: string, bytes: Uint8Array): Buffer => {
   return stdout;
 };
 
+const messageOf = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+  return '';
+};
+
 describe('a libvirt save file', () => {
   test.each([true, false])('packed with gzip is read as a raw one is (little-endian: %s)', async (little) => {
     const raw = await run('inspect', '--json', keep('raw', saveFile(0, stream, { little })));
@@ -67,31 +77,50 @@ describe('a libvirt save file', () => {
   });
 
   test.each([
+    [2, 'bzip2'],
+    [3, 'xz'],
+    [4, 'lzop'],
+    [5, 'zstd'],
+  ] as const)(
+    '%i: packed with %s is read as a raw one is, where there is a program for it',
+    async (compressed, name) => {
+      if (!has(name) && !(name === 'zstd' && hasZstd))
+        return console.warn(`SKIPPED: ${name} is not installed`);
+      const raw = await run('inspect', '--json', keep('raw', saveFile(0, stream)));
+      const packed = keep('packed', saveFile(compressed, pack(name, stream)));
+      expect(await run('inspect', '--json', packed)).toEqual(raw);
+      expect(await run('verify', packed)).toMatchObject({ status: 0, stderr: '' });
+      const whole = pack(name, stream);
+      const { status, stderr } = await run(
+        'inspect',
+        keep('cut', saveFile(compressed, whole.subarray(0, whole.length >> 1))),
+      );
+      expect(status).toBe(3);
+      expect(stderr).toContain(`the ${name} data cannot be unpacked`);
+    },
+  );
+
+  test.each([
     [2, 'bzip2', 'bzip2 -dc'],
     [3, 'xz', 'xz -dc'],
     [4, 'lzop', 'lzop -dc'],
-    ...(hasZstd ? [] : [[5, 'zstd', 'zstd -dc'] as const]),
-  ] as const)('%i: packed with %s is named, and the command is right', async (compressed, name, command) => {
-    const known = has(name);
-    if (!known) console.warn(`SKIPPED: that the command for ${name} is right, for there is no ${name}`);
-    const path = keep('save', saveFile(compressed, known ? pack(name, stream) : Buffer.alloc(100)));
-    for (const args of [
-      ['inspect', path],
-      ['verify', path],
-      ['check', path, '--target', 'qemu-10.0,capabilities=x-ignore-shared'],
-    ]) {
-      const { status, stdout, stderr } = await run(...args);
-      expect(stderr).toContain(`whose stream is packed with ${name}`);
-      expect(stderr).toMatch(/It holds the whole machine/);
-      expect(status).toBe(3);
-      expect(stdout).not.toMatch(/from the source once more/);
-      const [, line = ''] = /unpack it first \((.*) \| virtkit … -\)/.exec(stderr) ?? [];
+    [5, 'zstd', 'zstd -dc'],
+  ] as const)(
+    '%i: packed with %s is named where there is none, and the command is right',
+    (compressed, name, command) => {
+      const known = has(name);
+      if (!known) console.warn(`SKIPPED: that the command for ${name} is right, for there is no ${name}`);
+      const path = keep('save', saveFile(compressed, known ? pack(name, stream) : Buffer.alloc(100)));
+      const message = messageOf(() => formatOf(readFileSync(path).subarray(0, HEAD_BYTES), () => false));
+      expect(message).toContain(`whose stream is packed with ${name}`);
+      expect(message).toMatch(/It holds the whole machine/);
+      const [, line = ''] = /unpack it first \((.*) \| virtkit … -\)/.exec(message) ?? [];
       expect(line).toContain(command);
-      if (!known) continue;
+      if (!known) return;
       const unpacking = spawnSync('sh', ['-c', line.replace('FILE', `'${path}'`)], { maxBuffer: 1 << 28 });
       expect(unpacking.stdout.equals(stream)).toBe(true);
-    }
-  });
+    },
+  );
 
   test('that is cut within what is packed is shown as far as it goes', async () => {
     const packed = saveFile(1, zlib.gzipSync(stream).subarray(0, -8));
@@ -106,11 +135,9 @@ describe('packed as a whole', () => {
     if (!has(name)) return console.warn(`SKIPPED: ${name} is not installed`);
     const path = keep('stream', pack(name, stream));
     const { status, stderr } = await run('inspect', path);
-    if (name === 'gzip' || (name === 'zstd' && hasZstd)) expect([status, stderr]).toEqual([0, '']);
-    else {
-      expect(status).toBe(3);
-      expect(stderr).toContain(`not a migration stream but ${name} data: unpack it first (${name} -dc FILE`);
-    }
+    expect([status, stderr]).toEqual([0, '']);
+    const message = messageOf(() => formatOf(readFileSync(path).subarray(0, HEAD_BYTES), () => false));
+    expect(message).toContain(`not a migration stream but ${name} data: unpack it first (${name} -dc FILE`);
   });
 });
 
