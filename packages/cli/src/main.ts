@@ -147,6 +147,10 @@ program
   )
   .option('--kubevirt', "with --all: the machines that run in a cluster, by kubectl's context")
   .option('--namespace <name>', 'with --kubevirt: those of one namespace')
+  .option(
+    '--no-exec',
+    'with --kubevirt: no pod is asked; machine types and cards are those of the VirtualMachineInstances',
+  )
   .option('--proxmox', 'with --all: the machines of this node, by pvesh and qm')
   .option('--jobs <number>', 'with --all: machines that are read at the same time; default 8')
   .option('--format <format>', 'with --all: text, json (a line for each machine), prometheus, junit')

@@ -1,6 +1,6 @@
 // All machines of a folder, a libvirt, a cluster, a node, against a target.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkFleet, type VmResult } from '../src/fleet/check-fleet.ts';
@@ -197,7 +197,8 @@ describe('connections', () => {
 
   const PROGRAMS: Readonly<Record<string, string>> = {
     kubectl: `case "$*" in
-*virtualmachineinstances*) echo '{"items":[{"metadata":{"name":"one","namespace":"a","uid":"u1"}},{"metadata":{"name":"two","namespace":"b","uid":"u2"}}]}' ;;
+*virtualmachineinstances*) echo '{"items":[{"metadata":{"name":"one","namespace":"a","uid":"u1"},"spec":{"domain":{"devices":{"interfaces":[{"name":"default","masquerade":{}}]}}},"status":{"machine":{"type":"pc-q35-rhel9.6.0"}}},{"metadata":{"name":"two","namespace":"b","uid":"u2"}}]}' ;;
+*"get nodes"*) echo '{"items":[{"status":{"nodeInfo":{"kernelVersion":"6.12.0-55.el10.x86_64"}}},{"status":{"nodeInfo":{"kernelVersion":"5.14.0-570.el9.x86_64"}}}]}' ;;
 *"get pods"*) echo '{"items":[{"metadata":{"name":"virt-launcher-one","labels":{"kubevirt.io/created-by":"u1"}},"status":{"phase":"Running"}}]}' ;;
 *"exec --namespace a virt-launcher-one --container compute -- virsh dumpxml 1") cat "$XML" ;;
 *) echo "unexpected: $*" >&2; exit 1 ;;
@@ -247,6 +248,23 @@ esac
   test('a cluster of KubeVirt: launchers are asked for their domain', () => {
     const found = lines(['--kubevirt'], ['--target', 'kubevirt-1.6', '--host-kernel', '6.8']);
     expect(found).toEqual({ one: 'loads: ', two: 'unknown: it has no launcher pod: it does not run' });
+  });
+
+  test('without asking pods: the machine type and the cards of the instance, and the oldest kernel of the nodes', () => {
+    writeFileSync(join(home(), 'asked'), '');
+    const found = lines(['--kubevirt', '--no-exec'], ['--target', 'kubevirt-1.6']);
+    expect(found).toEqual({
+      one: expect.stringMatching(/^unknown: VIRTIO_NET_F_GUEST_USO4 may be in use .*does not offer it/),
+      two: 'unknown: it does not say which machine type it runs: it does not run',
+    });
+    // its machine has UDP segmentation off, whatever the nodes run
+    expect(
+      lines(['--kubevirt', '--no-exec'], ['--target', 'kubevirt-1.8', '--host-kernel', '6.8'])['one'],
+    ).toMatch(/^unknown: VIRTIO_NET_F_GUEST_USO4/);
+    expect(
+      lines(['--kubevirt', '--no-exec'], ['--target', 'kubevirt-1.6', '--host-kernel', '6.8'])['one'],
+    ).toBe('loads: ');
+    expect(readFileSync(join(home(), 'asked'), 'utf8')).not.toContain('exec');
   });
 
   test('a node of Proxmox', () => {

@@ -14,6 +14,8 @@ export interface FleetWords extends TargetWords {
   readonly connect?: string;
   readonly kubevirt?: boolean;
   readonly namespace?: string;
+  /** False: no pod of the cluster is asked. */
+  readonly exec?: boolean;
   readonly proxmox?: boolean;
   /** Machines that are read at the same time. */
   readonly jobs?: string;
@@ -37,11 +39,12 @@ export async function checkAll(folder: string | undefined, words: FleetWords): P
   if (!Number.isInteger(jobs) || jobs < 1 || jobs > JOBS_MAX)
     throw new UsageError(`--jobs ${words.jobs}: a number from 1 to ${JOBS_MAX} expected`);
   // a target that is not understood is one mistake, and not one for each machine
-  targetOf({ ...words });
+  targetOf(words);
   const vms = await vmsOf(folder, words);
+  const checked = await withKernel(words);
   const summary = new Summary();
   const results: VmResult[] = [];
-  await checkFleet(vms, words, jobs, async (result) => {
+  await checkFleet(vms, checked, jobs, async (result) => {
     summary.add(result);
     if (format === 'json') await write(jsonLine(result));
     else if (format !== 'text') results.push(result);
@@ -54,6 +57,14 @@ export async function checkAll(folder: string | undefined, words: FleetWords): P
   return summary.answer;
 }
 
+/** A cluster tells the kernels of its nodes: where nothing else is said of the target's host, the oldest decides. */
+async function withKernel(words: FleetWords): Promise<FleetWords> {
+  const { kubevirt, hostKernel, host } = words;
+  if (kubevirt !== true || hostKernel !== undefined || host !== undefined) return words;
+  const oldest = await (await import('./kubevirt.ts')).oldestKernel();
+  return oldest === undefined ? words : { ...words, hostKernel: oldest };
+}
+
 async function vmsOf(folder: string | undefined, words: FleetWords): Promise<Vm[]> {
   const { connect, kubevirt, namespace, proxmox } = words;
   const said = [folder, connect, kubevirt, proxmox].filter((each) => each !== undefined && each !== false);
@@ -61,6 +72,7 @@ async function vmsOf(folder: string | undefined, words: FleetWords): Promise<Vm[
     throw new UsageError('--all needs one of: a folder, --connect URI (libvirt), --kubevirt, --proxmox');
   if (folder !== undefined) return (await import('./folder.ts')).folderVms(folder);
   if (connect !== undefined) return await (await import('./libvirt.ts')).libvirtVms(connect);
-  if (kubevirt === true) return await (await import('./kubevirt.ts')).kubevirtVms(namespace);
+  if (kubevirt === true)
+    return await (await import('./kubevirt.ts')).kubevirtVms(namespace, words.exec !== false);
   return await (await import('./proxmox.ts')).proxmoxVms();
 }

@@ -1,3 +1,4 @@
+import { compareVersion } from '@virtkit/core/qemu';
 import { describeDomain } from '@virtkit/libvirt';
 import { UsageError } from '../usage.ts';
 import { outputOf } from './program.ts';
@@ -13,31 +14,22 @@ const CREATED_BY = 'kubevirt.io/created-by';
  * in each of these `virsh dumpxml`. It is read only; `pods/exec` has to be allowed.
  *
  * @param namespace default: all
+ * @param exec false: no pod is asked, and a machine's devices are those of its VirtualMachineInstance
  * @throws UsageError with what kubectl says, where there is no list
  */
-export async function kubevirtVms(namespace: string | undefined): Promise<Vm[]> {
+export async function kubevirtVms(namespace: string | undefined, exec: boolean): Promise<Vm[]> {
   const where = namespace === undefined ? ['--all-namespaces'] : ['--namespace', namespace];
-  let lists: readonly [string, string];
-  try {
-    lists = await Promise.all([
-      outputOf('kubectl', ['get', 'virtualmachineinstances.kubevirt.io', ...where, '-o', 'json']),
-      outputOf('kubectl', ['get', 'pods', ...where, '-l', 'kubevirt.io=virt-launcher', '-o', 'json']),
-    ]);
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
-  }
-  const pods = new Map<string, Item>();
-  for (const pod of itemsOf(lists[1])) {
-    const owner = pod.metadata?.labels?.[CREATED_BY];
-    // of a machine that moves there are two: the one that runs is asked
-    if (owner !== undefined && (pod.status?.phase === 'Running' || !pods.has(owner))) pods.set(owner, pod);
-  }
-  return itemsOf(lists[0]).map(({ metadata }) => {
-    const { name = '', namespace: space = '', uid = '' } = metadata ?? {};
+  const machines = await listOf('virtualmachineinstances.kubevirt.io', ...where);
+  const pods = exec
+    ? podsByOwner(await listOf('pods', ...where, '-l', 'kubevirt.io=virt-launcher'))
+    : undefined;
+  return machines.map((machine) => {
+    const { name = '', namespace: space = '', uid = '' } = machine.metadata ?? {};
     return {
       name,
       source: space,
       describe: async () => {
+        if (pods === undefined) return { description: instanceCommand(machine) };
         const pod = pods.get(uid)?.metadata?.name;
         if (pod === undefined) throw new Error('it has no launcher pod: it does not run');
         const inside = ['exec', '--namespace', space, pod, '--container', CONTAINER, '--'];
@@ -49,6 +41,56 @@ export async function kubevirtVms(namespace: string | undefined): Promise<Vm[]> 
   });
 }
 
+/** The oldest kernel of a cluster's nodes: a machine may move to any of them. Undefined where no node tells. */
+export async function oldestKernel(): Promise<string | undefined> {
+  const kernels = (await listOf('nodes')).flatMap(({ status }) => status?.nodeInfo?.kernelVersion ?? []);
+  const version = (release: string): string => /^\d+\.\d+/.exec(release)?.[0] ?? '0.0';
+  return kernels.sort((a, b) => compareVersion(version(a), version(b)))[0];
+}
+
+async function listOf(...what: readonly string[]): Promise<readonly Item[]> {
+  let json: string;
+  try {
+    json = await outputOf('kubectl', ['get', ...what, '-o', 'json']);
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  const { items } = JSON.parse(json) as { readonly items?: unknown };
+  if (!Array.isArray(items)) throw new UsageError('kubectl get: the answer is no list');
+  return items as readonly Item[];
+}
+
+function podsByOwner(pods: readonly Item[]): ReadonlyMap<string, Item> {
+  const found = new Map<string, Item>();
+  for (const pod of pods) {
+    const owner = pod.metadata?.labels?.[CREATED_BY];
+    // of a machine that moves there are two: the one that runs is asked
+    if (owner !== undefined && (pod.status?.phase === 'Running' || !found.has(owner))) found.set(owner, pod);
+  }
+  return found;
+}
+
+const ARCHITECTURES: Readonly<Record<string, string>> = { amd64: 'x86_64', arm64: 'aarch64', s390x: 's390x' };
+
+/**
+ * A QEMU command line with the machine type and the network cards of a VirtualMachineInstance: what features depend on. Their places are
+ * not said there, and its disks offer the same whatever the target is.
+ * @throws Error where it does not say which machine type it runs
+ */
+function instanceCommand({ spec, status }: Item): string {
+  const machine = status?.machine?.type ?? spec?.domain?.machine?.type;
+  if (machine === undefined || !/^[\w.+-]+$/.test(machine))
+    throw new Error('it does not say which machine type it runs: it does not run');
+  const arch = ARCHITECTURES[spec?.architecture ?? 'amd64'] ?? 'x86_64';
+  const bus = arch === 's390x' ? 'ccw' : 'pci';
+  const cards = (spec?.domain?.devices?.interfaces ?? []).flatMap(({ model = 'virtio' }, index) =>
+    model.startsWith('virtio')
+      ? ['-netdev', `tap,id=host${index}`, '-device', `virtio-net-${bus},netdev=host${index},id=net${index}`]
+      : [],
+  );
+  return [`qemu-system-${arch}`, '-machine', machine, '-nodefaults', ...cards].join(' ');
+}
+
 /** What is looked at of an object of Kubernetes. */
 interface Item {
   readonly metadata?: {
@@ -57,11 +99,16 @@ interface Item {
     readonly uid?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
-  readonly status?: { readonly phase?: string };
-}
-
-function itemsOf(json: string): readonly Item[] {
-  const { items } = JSON.parse(json) as { readonly items?: unknown };
-  if (!Array.isArray(items)) throw new UsageError('kubectl get: the answer is no list');
-  return items as readonly Item[];
+  readonly spec?: {
+    readonly architecture?: string;
+    readonly domain?: {
+      readonly machine?: { readonly type?: string };
+      readonly devices?: { readonly interfaces?: readonly { readonly model?: string }[] };
+    };
+  };
+  readonly status?: {
+    readonly phase?: string;
+    readonly machine?: { readonly type?: string };
+    readonly nodeInfo?: { readonly kernelVersion?: string };
+  };
 }
