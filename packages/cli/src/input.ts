@@ -152,11 +152,11 @@ async function* chunksOfStream(source: Readable, stop: AbortSignal | undefined):
 /** Most of a log that is read: what matters stands in a few lines. */
 const TEXT_MAX = 16 << 20;
 
-/** Standard input as text, up to 16 MiB. */
-export async function readText(): Promise<{ readonly text: string; readonly whole: boolean }> {
+/** A file, or standard input (`-`), as text, up to 16 MiB. */
+export async function readText(file = '-'): Promise<{ readonly text: string; readonly whole: boolean }> {
   const chunks: Uint8Array[] = [];
   let total = 0;
-  await readFileOrPipe('-', true, (chunk) => {
+  await readFileOrPipe(file, true, (chunk) => {
     chunks.push(chunk.subarray(0, TEXT_MAX - total));
     total += chunk.length;
     return total <= TEXT_MAX;

@@ -1,6 +1,5 @@
 import { type Endian, nameFeatures, nameStatus, negotiated, type VirtioState } from '@virtkit/core';
 import {
-  COMMANDS,
   type MigrationStream,
   machineEndian,
   type StreamSection,
@@ -12,6 +11,7 @@ import { type Examined, examine, fieldsOf, findingsOf, findingText, matches, sum
 import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
 import { jsonText } from './inspect-json.ts';
 import type { InspectOptions } from './inspect-options.ts';
+import { commandLines, tableText } from './inspect-table.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 
@@ -39,6 +39,11 @@ export function inspect(read: Read, options: InspectOptions): Inspection {
   };
 }
 
+/** Nothing more was asked for than what there is. */
+function isShort({ all, hex, device, path }: InspectOptions): boolean {
+  return all !== true && hex !== true && device === undefined && path === undefined;
+}
+
 function humanParts(
   read: Read,
   devices: readonly Examined[],
@@ -47,6 +52,7 @@ function humanParts(
 ): string[] {
   const { device, path } = options;
   const { stream } = read;
+  if (isShort(options)) return stream.version === 0 ? [] : [tableText(read, devices)];
   // without a header there is nothing to say: the error says it
   const head = device === undefined && path === undefined && stream.version !== 0 ? [overview(read)] : [];
   const guest = machineEndian(stream.configuration?.name ?? '', stream.ram?.blocks);
@@ -86,19 +92,9 @@ function otherSections(stream: MigrationStream, devices: readonly Examined[]): S
   return stream.sections.filter((section) => !known.has(section));
 }
 
-/** A name that comes many times in a row is said once. */
-function runs(names: readonly string[]): string {
-  const found: { readonly name: string; count: number }[] = [];
-  for (const name of names) {
-    const last = found.at(-1);
-    if (last?.name === name) last.count++;
-    else found.push({ name, count: 1 });
-  }
-  return found.map(({ name, count }) => (count === 1 ? name : `${name} (${count} times)`)).join(', ');
-}
-
-function overview({ stream, bytes }: Read): string {
-  const { configuration, ram, commands, libvirt } = stream;
+function overview(read: Read): string {
+  const { stream, bytes } = read;
+  const { configuration, ram, libvirt } = stream;
   const lines = [
     ...(libvirt === undefined ? [] : [`libvirt save file, header of ${libvirt.bytes.length} bytes in front`]),
     `${pc.bold('migration stream')} of ${bytes} bytes, machine ${configuration?.name ?? '(not told: 2.3 or older)'}`,
@@ -106,9 +102,7 @@ function overview({ stream, bytes }: Read): string {
     ...(configuration?.capabilities === undefined
       ? []
       : [`capabilities ${configuration.capabilities.join(', ')}`]),
-    ...(commands.length === 0
-      ? []
-      : [`commands ${runs(commands.map(({ command }) => COMMANDS[command] ?? String(command)))}`]),
+    ...commandLines(read),
   ];
   for (const block of ram?.blocks ?? []) {
     const pages = block.pages + block.zeroPages + block.encodedPages;

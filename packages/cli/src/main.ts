@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Answer } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
@@ -36,6 +37,7 @@ program
   .command('inspect')
   .argument('<file>', 'migration stream, libvirt save file, qcow2 image, or -')
   .description('print the virtio devices of a stream')
+  .option('--all', 'all fields of all devices, rather than a table of them')
   .option('--json', 'machine-readable, see schema/inspect.schema.json')
   .option('--device <name>', 'only sections whose name has this in it, of any kind')
   .option('--path <path>', 'only this field and what is in it, such as queues[0].desc')
@@ -94,12 +96,17 @@ program
 
 program
   .command('explain')
-  .argument('[text...]', "QEMU's messages, as many lines as there are; none or -: standard input")
+  .argument(
+    '[text...]',
+    "a file with a log, or QEMU's messages, as many lines as there are; none or -: standard input",
+  )
   .description("say what QEMU's messages about a failed load mean, and what to change")
   .option('--json', 'machine-readable')
   .action(async (words: readonly string[], options: { readonly json?: boolean }) => {
-    const piped = words.length === 0 || words.join() === '-';
-    const { text, whole } = piped ? await readText() : { text: words.join('\n'), whole: true };
+    const [only = '-', ...more] = words;
+    // one word is a file, if there is one of that name: no message of a QEMU is a single word
+    const isFile = more.length === 0 && (only === '-' || existsSync(only));
+    const { text, whole } = isFile ? await readText(only) : { text: words.join('\n'), whole: true };
     const { explainText } = await import('./explain.ts');
     const explained = explainText(text, options.json === true);
     await write(explained.text);

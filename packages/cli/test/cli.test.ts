@@ -7,9 +7,39 @@ const { virtkit } = useCommand();
 const pci = `${root}packages/lab/streams/10.0.13/q100-q35-inflight-mq.mig.gz`;
 const ccw = `${root}packages/lab/streams/10.0.13/q100-s390-io.mig.gz`;
 
+/** The stream with a ring of three entries in its first disk. */
+function withBrokenRing(): Uint8Array {
+  const bytes = gunzipSync(readFileSync(pci));
+  const { stdout } = virtkit(['inspect', pci, '--device', '01.0/virtio-blk', '--path', 'queues[0].num']);
+  const [, at = ''] = /(0x[0-9a-f]+)\.\.0x/.exec(stdout) ?? [];
+  bytes.writeUInt32BE(3, Number(at));
+  return bytes;
+}
+
 describe('virtkit', () => {
-  test('inspects: features, status and queues by name, requests in flight', () => {
+  test('inspects: first a table that fits a screen, with what is in flight', () => {
     const { status, stdout, stderr } = virtkit(['inspect', pci]);
+    expect([status, stderr]).toEqual([0, '']);
+    const lines = stdout.split('\n');
+    expect(lines.length).toBeLessThan(24);
+    expect(lines.filter((line) => line.length > 132)).toEqual([]);
+    expect(lines[0]).toMatch(/^migration stream of [\d.]+ [KM]iB, machine pc-q35-10\.0$/);
+    const table = lines.slice(lines.indexOf('') + 1);
+    expect(table[0]).toMatch(/^device +status +driver +features +queues +in flight +findings$/);
+    expect(table[1]).toMatch(
+      /^virtio-blk@0000:00:01\.0 +DRIVER_OK +1\.x, split +\d+ .*\bMQ\b.* +\d(?: of \d)? × \d+ +12 +-$/,
+    );
+  });
+
+  test('what is wrong with a device stands below the table', () => {
+    const { stdout, status } = virtkit(['inspect', '-'], { input: withBrokenRing() });
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^virtio-blk@0000:00:01\.0: queues\[0\].*/m);
+    expect(stdout).toMatch(/^virtio-blk@0000:00:01\.0 .* [1-9]$/m);
+  });
+
+  test('inspects all: features, status and queues by name, requests in flight', () => {
+    const { status, stdout, stderr } = virtkit(['inspect', '--all', pci]);
     expect(status).toBe(0);
     expect(stderr).toBe('');
     for (const text of [

@@ -1,7 +1,9 @@
 // Names in a stream and words in a log are whatever somebody put there: they drive no terminal, and make no lines.
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { useCommand } from './command.ts';
 
@@ -23,12 +25,12 @@ test('a section of an evil name', () => {
     const at = bytes.indexOf(`${String.fromCharCode(name.length)}${name}`);
     expect(at).toBeGreaterThan(0);
     evilBytes.write(evil, at + 1, 'latin1');
-    for (const command of ['inspect', 'steps', 'verify']) {
-      const { stdout, stderr } = virtkit([command, '-'], { input: evilBytes });
+    for (const [command, ...options] of [['inspect', '--all'], ['inspect'], ['steps'], ['verify']] as const) {
+      const { stdout, stderr } = virtkit([command, '-', ...options], { input: evilBytes });
       // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
       expect(stdout + stderr).not.toMatch(/\x1b/);
       expect(stdout + stderr).not.toMatch(/^E(\b|:|,)/m);
-      if (command === 'inspect') expect(stdout + stderr).toMatch(shown);
+      if (options.length > 0) expect(stdout + stderr).toMatch(shown);
     }
   }
 });
@@ -38,4 +40,24 @@ test('a log with evil words', () => {
   expect(stdout + stderr).toContain('amblock');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they must not be there
   expect(stdout + stderr).not.toMatch(/[\x1b\x9b\u202e]/);
+});
+
+test('explain reads the file that its one word names, packed or not; another word is a message', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'virtkit-log-'));
+  try {
+    const log = join(folder, 'vm1.log');
+    const said = 'qemu-system-x86_64: VQ 0 size 0x100 < last_avail_idx 0x5 - used_idx 0x400\n';
+    writeFileSync(log, said);
+    writeFileSync(`${log}.gz`, gzipSync(said));
+    const answers = [
+      virtkit(['explain', log]),
+      virtkit(['explain', `${log}.gz`]),
+      virtkit(['explain', said]),
+    ];
+    for (const { status, stdout } of answers) expect([status, stdout]).toEqual([0, answers[0]?.stdout]);
+    expect(answers[0]?.stdout).toMatch(/^Cause: /);
+    expect(virtkit(['explain', join(folder, 'none.log')])).toMatchObject({ status: 1, stdout: '' });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
