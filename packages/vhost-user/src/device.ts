@@ -101,6 +101,11 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     return this.#host.offeredFeatures(false) | VHOST_ONLY;
   }
 
+  /** Bytes of the configuration space. */
+  get configLength(): number {
+    return this.#host.config.length;
+  }
+
   get queueCount(): number {
     return this.#vrings.length;
   }

@@ -7,7 +7,7 @@ import type { InflightArea, Message } from '../wire/message.ts';
 import { backendRequest, reply, replyU64 } from '../wire/reply.ts';
 import { BACKEND_REQUEST, PROTOCOL, REQUEST } from '../wire/requests.ts';
 
-/** Protocol features that are offered. */
+/** Protocol features that are offered; CONFIG only by a device that has a configuration. */
 const OFFERED = [
   PROTOCOL.MQ,
   PROTOCOL.LOG_SHMFD,
@@ -81,6 +81,10 @@ export class Session {
     this.#device.leave();
   }
 
+  get #offered(): bigint {
+    return this.#device.configLength === 0 ? OFFERED & ~(1n << BigInt(PROTOCOL.CONFIG)) : OFFERED;
+  }
+
   #has(bit: number): boolean {
     return ((this.#protocol >> BigInt(bit)) & 1n) !== 0n;
   }
@@ -105,7 +109,7 @@ export class Session {
         device.setFeatures(message.value);
         break;
       case 'GET_PROTOCOL_FEATURES':
-        this.#answer(message, OFFERED);
+        this.#answer(message, this.#offered);
         break;
       case 'SET_PROTOCOL_FEATURES':
         this.#setProtocol(message.value);
@@ -204,9 +208,10 @@ export class Session {
   }
 
   #setProtocol(features: bigint): void {
-    if ((features & ~OFFERED) !== 0n)
+    const offered = this.#offered;
+    if ((features & ~offered) !== 0n)
       throw new FrontEndError(
-        `protocol features 0x${features.toString(16)}, offered are 0x${OFFERED.toString(16)}`,
+        `protocol features 0x${features.toString(16)}, offered are 0x${offered.toString(16)}`,
         { features },
       );
     this.#protocol = features;
