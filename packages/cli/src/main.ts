@@ -152,6 +152,10 @@ program
     '--all',
     'all machines of a folder (*.xml, *.args), of --connect, --kubevirt or --proxmox, by their descriptions',
   )
+  .option(
+    '--ask',
+    'with --all --connect: ask those that run what their guests use; libvirt marks them as tainted',
+  )
   .option('--kubevirt', "with --all: the machines that run in a cluster, by kubectl's context")
   .option('--namespace <name>', 'with --kubevirt: those of one namespace')
   .option(

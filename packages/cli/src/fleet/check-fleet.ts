@@ -1,4 +1,11 @@
-import { type Answer, answerOf, checkInventory, parseTarget, type Verdict } from '@virtkit/compat';
+import {
+  type Answer,
+  answerOf,
+  checkInventory,
+  checkRunning,
+  parseTarget,
+  type Verdict,
+} from '@virtkit/compat';
 import { optionsOf, type TargetWords } from '../check.ts';
 import { describedTarget } from '../described-target.ts';
 import { registry } from '../registry.ts';
@@ -36,13 +43,16 @@ export async function checkFleet(
 async function checkVm(vm: Vm, words: TargetWords): Promise<VmResult> {
   const { name, source } = vm;
   try {
-    const { description, features } = await vm.describe();
+    const { description, features, running } = await vm.describe();
     const options = optionsOf(words);
     const target =
       typeof description === 'string'
         ? parseTarget(words.target, { ...options, commandLine: description })
         : describedTarget(words.target, description, options);
-    const verdicts = checkInventory(target, registry, features === undefined ? {} : { features });
+    const verdicts =
+      running === undefined
+        ? checkInventory(target, registry, features === undefined ? {} : { features })
+        : checkRunning(running, target, registry);
     const machine = target.destination?.machine;
     return {
       ...{ vm: name, source, answer: answerOf(verdicts), verdicts },

@@ -12,6 +12,8 @@ export interface FleetWords extends TargetWords {
   readonly all?: boolean;
   /** A connection of libvirt. */
   readonly connect?: string;
+  /** Machines of a libvirt that run are asked by their monitors. */
+  readonly ask?: boolean;
   readonly kubevirt?: boolean;
   readonly namespace?: string;
   /** False: no pod of the cluster is asked. */
@@ -71,7 +73,8 @@ async function vmsOf(folder: string | undefined, words: FleetWords): Promise<Vm[
   if (said.length !== 1)
     throw new UsageError('--all needs one of: a folder, --connect URI (libvirt), --kubevirt, --proxmox');
   if (folder !== undefined) return (await import('./folder.ts')).folderVms(folder);
-  if (connect !== undefined) return await (await import('./libvirt.ts')).libvirtVms(connect);
+  if (connect !== undefined)
+    return await (await import('./libvirt.ts')).libvirtVms(connect, words.ask === true);
   if (kubevirt === true)
     return await (await import('./kubevirt.ts')).kubevirtVms(namespace, words.exec !== false);
   return await (await import('./proxmox.ts')).proxmoxVms();

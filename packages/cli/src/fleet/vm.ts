@@ -1,3 +1,4 @@
+import type { RunningMachine } from '@virtkit/compat';
 import type { MachineDescription } from '@virtkit/libvirt';
 
 /** A machine of a fleet, as its management describes it. */
@@ -6,6 +7,8 @@ export interface DescribedVm {
   readonly description: MachineDescription | string;
   /** The features that the guest's drivers have negotiated, by the id of the device, where that is known. */
   readonly features?: ReadonlyMap<string, bigint>;
+  /** What its QEMU said of itself, where it runs and was asked. */
+  readonly running?: RunningMachine;
 }
 
 /** One machine of a fleet. */

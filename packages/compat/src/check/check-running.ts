@@ -28,7 +28,9 @@ import { featureControl } from '../features/feature-control.ts';
 import type { Target } from '../target.ts';
 import { AnyDevice } from './any-device.ts';
 import { sectionOfType } from './check-board.ts';
+import { checkDoubtful } from './check-doubtful.ts';
 import { checkFeatures } from './check-features.ts';
+import { checkHost } from './check-host.ts';
 import { checkMade } from './check-made.ts';
 import { checkAround } from './check-stream.ts';
 import { checkOutside } from './check-unmade.ts';
@@ -102,7 +104,17 @@ export function checkRunning(
       making === undefined
         ? checkFeatures(titleOf(device), type, state, target)
         : checkMaking(section, making, target);
-    verdicts.push(...(said === undefined ? found.map(perhaps) : found));
+    const told = new Set(found.map(({ feature }) => feature));
+    const title = titleOf(device);
+    const host = [
+      ...checkHost(title, type, state, target, making).filter(({ feature }) => !told.has(feature)),
+      ...checkDoubtful(title, type, state, making, there),
+    ];
+    verdicts.push(
+      ...(said === undefined
+        ? [...found.map(perhaps), ...host.map((each) => (each.severity === 'refused' ? perhaps(each) : each))]
+        : [...found, ...host]),
+    );
   }
   return verdicts;
 }
