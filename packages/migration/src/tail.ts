@@ -200,7 +200,7 @@ class TailSplitter {
     return isVmdesc && at + 6 + be32(bytes, at + 2) <= bytes.length ? 'yes' : 'no';
   }
 
-  /** Does whoever knows the device agree? */
+  /** Does the declaration of the section's device take these bytes for a whole body? Where nobody knows the device: yes. */
   #accepts(header: SectionHeader, start: number, end: number): boolean {
     if (this.#budget <= 0) return true;
     this.#budget -= end - start;

@@ -204,7 +204,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.6, §5.1.6.5.7 */
+  /** Takes a command that says how many queue pairs are used, or how received packets are spread over them. Virtio 1.3 §5.1.6.5.6, §5.1.6.5.7 */
   #queuePairs(command: number, out: Spans, length: number): Ack {
     const card = this.#card;
     const { host, rss, settings } = card;
