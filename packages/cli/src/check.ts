@@ -12,9 +12,9 @@ import {
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
-import { describeDomain } from '@virtkit/libvirt';
+import { describeDomain, describeQm, describeVmi, isShownCommand } from '@virtkit/libvirt';
 import type { MigrationStream } from '@virtkit/migration';
-import { describedTarget, readDescription, savedDescription } from './described-target.ts';
+import { describedTarget, outlinedTarget, readDescription, savedDescription } from './described-target.ts';
 import { readSmall } from './files.ts';
 import { readHost } from './host-file.ts';
 import { colors as pc, textOf } from './output.ts';
@@ -45,6 +45,10 @@ export interface TargetWords {
   readonly host?: string;
   /** Files with a domain's XML; one that is no file is the name of a domain that runs. */
   readonly domain?: readonly string[];
+  /** A file with KubeVirt's VirtualMachineInstance. */
+  readonly vmi?: string;
+  /** A file with a configuration of Proxmox, or what `qm showcmd` prints. */
+  readonly qm?: string;
   /** The QMP socket of a QEMU that runs. */
   readonly qmp?: string;
   /** The libvirt that is asked for a domain by its name. */
@@ -119,9 +123,25 @@ export function optionsOf({ device = [], start, host, hostKernel }: TargetWords)
 function prepared(words: TargetWords): Prepared {
   const options = optionsOf(words);
   const { args, target } = words;
+  const { vmi, qm } = words;
   const domain = words.domain?.find((each) => existsSync(each));
-  if (args !== undefined && domain !== undefined)
-    throw new UsageError('--args and --domain both say what the target is: one of them is enough');
+  const said = { '--args': args, '--domain': domain, '--vmi': vmi, '--qm': qm };
+  const given = Object.entries(said).flatMap(([name, value]) => (value === undefined ? [] : name));
+  if (given.length > 1)
+    throw new UsageError(`${given.join(' and ')} both say what the target is: one of them is enough`);
+  if (vmi !== undefined) {
+    const outline = readDescription('--vmi', vmi, readSmall(vmi).toString('utf8'), describeVmi);
+    return { target: outlinedTarget(target, outline, options), commandLine: undefined };
+  }
+  if (qm !== undefined) {
+    const text = readSmall(qm).toString('utf8');
+    if (isShownCommand(text))
+      return { target: parseTarget(target, { ...options, commandLine: text }), commandLine: text };
+    return {
+      target: outlinedTarget(target, readDescription('--qm', qm, text, describeQm), options),
+      commandLine: undefined,
+    };
+  }
   if (domain !== undefined) {
     const description = readDescription(
       '--domain',

@@ -1,6 +1,6 @@
 // The target as its management describes it, in place of a command line.
 import { parseTarget, type Target, type TargetOptions } from '@virtkit/compat';
-import { describeDomain, type MachineDescription } from '@virtkit/libvirt';
+import { describeDomain, type MachineDescription, type MachineOutline } from '@virtkit/libvirt';
 import type { MigrationStream } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { UsageError } from './usage.ts';
@@ -27,13 +27,26 @@ function unplaced({ unplaced: ids }: MachineDescription): string[] {
   ];
 }
 
+/** The machine of an outline: what it does not say of devices is as at the source. */
+export function outlinedTarget(target: string, outline: MachineOutline, options: TargetOptions = {}): Target {
+  const { machine, memoryBytes, cpus, devices, unknown } = outline;
+  const parsed = parseTarget(target, options);
+  return {
+    ...parsed,
+    ...(machine !== undefined && parsed.machine === undefined && { machine }),
+    overrides: [...devices, ...(parsed.overrides ?? [])],
+    destination: {
+      ...(memoryBytes !== undefined && { memory: { bytes: memoryBytes } }),
+      cpus,
+      // one whose place nobody knows: each device is then taken to be where it was
+      devices: [{ driver: 'as-at-the-source', properties: new Map() }],
+      unknown,
+    },
+  };
+}
+
 /** A description that was read from a file. @throws UsageError with the option and the file */
-export function readDescription(
-  option: string,
-  file: string,
-  text: string,
-  read: (text: string) => MachineDescription,
-): MachineDescription {
+export function readDescription<T>(option: string, file: string, text: string, read: (text: string) => T): T {
   try {
     return read(text);
   } catch (error) {

@@ -142,6 +142,8 @@ program
     "a libvirt domain's XML, in place of the one in a save file's header; without a stream, the name of a domain that runs",
     (value: string, before: readonly string[] = []) => [...before, value],
   )
+  .option('--vmi <file>', "KubeVirt's VirtualMachineInstance, as kubectl get vmi -o yaml prints it")
+  .option('--qm <file>', 'what qm showcmd of Proxmox prints, or a configuration')
   .option('--connect <uri>', 'the libvirt that has the domain: qemu:///system, qemu+ssh://…')
   .option('--qmp <socket>', 'without a stream: the QMP socket of a QEMU that runs')
   .option(

@@ -7,3 +7,7 @@
  * @packageDocumentation
  */
 export { describeDomain, type MachineDescription } from './domain.ts';
+export type { MachineOutline } from './outline.ts';
+export type { DeviceWords } from './qemu-words.ts';
+export { describeQm, isShownCommand } from './qm.ts';
+export { describeVmi } from './vmi.ts';

@@ -1,0 +1,95 @@
+import { isStateError } from '@virtkit/vmstate';
+import { expect, test } from 'vitest';
+import { describeQm, describeVmi, isShownCommand } from '../src/index.ts';
+
+const vmi = `apiVersion: kubevirt.io/v1
+kind: VirtualMachineInstance
+metadata: { name: web }
+spec:
+  domain:
+    cpu: { cores: 2, sockets: 2 }
+    machine: { type: q35 }
+    memory: { guest: 1Gi }
+    devices:
+      blockMultiQueue: true
+      networkInterfaceMultiqueue: true
+      disks: [{ name: root, disk: { bus: virtio } }]
+status:
+  machine: { type: pc-q35-rhel9.6.0 }
+`;
+
+const codeOf = (run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    if (isStateError(error)) return error.code;
+    throw error;
+  }
+  return 'fine';
+};
+
+test("KubeVirt's object says machine, memory, processors and queues", () => {
+  const outline = describeVmi(vmi);
+  expect(outline).toMatchObject({
+    name: 'web',
+    machine: 'pc-q35-rhel9.6.0',
+    memoryBytes: 2 ** 30,
+    cpus: 4,
+    unknown: [],
+  });
+  expect(outline.devices.map(({ driver, properties }) => [driver, Object.fromEntries(properties)])).toEqual([
+    ['virtio-blk-pci', { 'num-queues': '4' }],
+    ['virtio-net-pci', { mq: 'on', vectors: '10' }],
+  ]);
+});
+
+test('a template without a machine type of a version leaves that open', () => {
+  const text = `{"kind":"VirtualMachine","spec":{"template":{"spec":{"domain":{"machine":{"type":"q35"},"memory":{"guest":"2G","maxGuest":"4G"}}}}}}`;
+  expect(describeVmi(text)).toMatchObject({
+    machine: undefined,
+    memoryBytes: undefined,
+    cpus: 1,
+    unknown: [expect.stringMatching(/status\.machine\.type/)],
+  });
+  const requests = vmi.replace('memory: { guest: 1Gi }', 'resources: { requests: { memory: 512M } }');
+  expect(describeVmi(requests).memoryBytes).toBe(512_000_000);
+});
+
+test('what is no such object, or YAML that would grow, is refused', () => {
+  for (const text of ['', 'kind: Pod', 'a: [', '- 1', 'text'])
+    expect(
+      codeOf(() => describeVmi(text)),
+      text,
+    ).toBe('yaml');
+  const levels = Array.from({ length: 12 }, (_, n) => `l${n + 1}: &l${n + 1} [${`*l${n},`.repeat(9)}]`);
+  expect(codeOf(() => describeVmi(`l0: &l0 [x]\n${levels.join('\n')}\n`))).toBe('yaml');
+});
+
+test('one of more than 1 MiB is refused', () => {
+  expect(codeOf(() => describeVmi(' '.repeat((1 << 20) + 1)))).toBe('limit');
+  expect(codeOf(() => describeQm(' '.repeat((1 << 20) + 1)))).toBe('limit');
+});
+
+test("Proxmox' configuration says machine, memory, processors and queues, and that it does not say all", () => {
+  const conf = `agent: 1
+cores: 2
+machine: pc-q35-9.2+pve1
+memory: 2048
+name: web
+net0: virtio=BC:24:11:00:00:01,bridge=vmbr0,queues=4
+sockets: 2
+
+[before]
+cores: 8
+memory: 1
+`;
+  const outline = describeQm(conf);
+  expect(outline).toMatchObject({ name: 'web', machine: 'pc-q35-9.2+pve1', memoryBytes: 2 ** 31, cpus: 4 });
+  expect(outline.unknown).toEqual([expect.stringMatching(/qm showcmd VMID/)]);
+  expect(outline.devices.map(({ properties }) => properties.get('vectors'))).toEqual(['10']);
+  // two cards that differ
+  expect(describeQm(`${conf.split('\n\n')[0]}\nnet1: virtio=BC:24:11:00:00:02`).devices).toEqual([]);
+  expect(codeOf(() => describeQm('hello'))).toBe('qm');
+  expect(isShownCommand(conf)).toBe(false);
+  expect(isShownCommand("/usr/bin/kvm -id 100 -name 'web'")).toBe(true);
+});
