@@ -425,14 +425,8 @@ export class StreamParser {
     const [header, context] = [this.#header, this.#context];
     if (header === undefined || this.#ended || context.footers === false) return undefined;
     const { bytes, base } = this.#kept;
-    const at = findFooter(bytes, this.#scanned, header.id);
-    this.#scanned = at < 0 ? Math.max(0, bytes.length - 4) : at;
-    // wait until what begins behind the footer can be judged
-    if (at < 0 || plausibleNext(bytes, at + 5, context.started) === 'unknown') return undefined;
-    if (!this.#bodyEnds(header, bytes, at)) {
-      this.#scanned = at + 1;
-      return undefined;
-    }
+    const at = this.#findBodyEnd(header, bytes);
+    if (at < 0) return undefined;
     context.sink.body(bytes.subarray(0, at), header, base);
     this.#tries = 0;
     const input = new Reader(bytes, base);
@@ -442,6 +436,18 @@ export class StreamParser {
     this.#scanned = 0;
     this.#mode = 'between';
     return bytes.slice(input.offset);
+  }
+
+  /** Where the body that begins these bytes ends; -1: that cannot be told before more have come. */
+  #findBodyEnd(header: SectionHeader, bytes: Uint8Array): number {
+    for (;;) {
+      const at = findFooter(bytes, this.#scanned, header.id);
+      this.#scanned = at < 0 ? Math.max(0, bytes.length - 4) : at;
+      // wait until what begins behind the footer can be judged
+      if (at < 0 || plausibleNext(bytes, at + 5, this.#context.started) === 'unknown') return -1;
+      if (this.#bodyEnds(header, bytes, at)) return at;
+      this.#scanned = at + 1;
+    }
   }
 
   /** A footer stands at `at`: does whoever knows the device agree that it is the section's? Asks a limited number of times. */

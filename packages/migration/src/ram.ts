@@ -14,8 +14,6 @@ export interface RamOptions {
 
 /** Most RAM blocks believed. QEMU has one a memory device, ROM and option. */
 const BLOCKS_MAX = 4096;
-/** Longest block head: name, length, page size, address, mapped-ram header. */
-const BLOCK_HEAD_MAX = 1 + 255 + 8 + 8 + 8 + 28;
 const MAPPED_RAM_VERSION = 1;
 
 /**
@@ -51,11 +49,6 @@ export class RamParser {
     this.done = false;
   }
 
-  /** True in the middle of a record. */
-  get busy(): boolean {
-    return this.#data > 0 || this.#region > 0 || this.#unlisted > 0;
-  }
-
   /**
    * Reads as many records as are there.
    *
@@ -76,7 +69,7 @@ export class RamParser {
         continue;
       }
       if (this.#unlisted > 0) {
-        if (end - at < BLOCK_HEAD_MAX && !final && !this.#isWholeBlock(bytes, at)) return at;
+        if (!final && !this.#isWholeBlock(bytes, at)) return at;
         at = this.#readBlock(bytes, at, base);
         pageSize = this.#pageSize;
         continue;
@@ -244,9 +237,9 @@ export class RamParser {
   }
 
   #select(name: string, position: number): void {
-    const index = this.#byName.get(name);
-    const block = index === undefined ? undefined : this.#blocks[index];
-    if (index === undefined || block === undefined) {
+    const index = this.#byName.get(name) ?? -1;
+    const block = this.#blocks[index];
+    if (block === undefined) {
       throw this.#error(
         'ram-block',
         `page of RAM block "${name}", which the list does not have`,
@@ -258,7 +251,7 @@ export class RamParser {
     this.#blockLength = block.length;
   }
 
-  /** Is the block head at `at` complete, though fewer bytes than the longest one could have are there? */
+  /** Are all bytes there that the block head at `at` may have? A word that nothing announces counts as one of them. */
   #isWholeBlock(bytes: Uint8Array, at: number): boolean {
     const least = 1 + (bytes[at] ?? 255) + 8 + 8 + (this.#options.mappedRam ? 28 : 0);
     return bytes.length - at >= least;

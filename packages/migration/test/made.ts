@@ -1,8 +1,13 @@
 /** Streams made by hand: what a stranger could send. */
 
-const text = (value: string): Uint8Array => Buffer.from(value, 'latin1');
-const be32 = (value: number): Uint8Array => Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
-const be64 = (value: number): Uint8Array => Buffer.concat([be32(Math.floor(value / 2 ** 32)), be32(value)]);
+/** The characters of a name, a byte each. */
+export const text = (value: string): Uint8Array => Buffer.from(value, 'latin1');
+/** A number in network order. */
+export const be32 = (value: number): Uint8Array =>
+  Uint8Array.of(value >>> 24, value >>> 16, value >>> 8, value);
+/** A number of 64 bits in network order. */
+export const be64 = (value: number): Uint8Array =>
+  Buffer.concat([be32(Math.floor(value / 2 ** 32)), be32(value)]);
 
 /** Magic, version, configuration. */
 export function preamble(machine = 'pc-q35-7.2'): Uint8Array {
