@@ -25,6 +25,8 @@ export async function convert(input: string, output: string, words: TargetWords)
   const args = [
     ...(words.args === undefined ? [] : [{ what: 'the command line', path: words.args }]),
     ...(words.domain ?? []).map((path) => ({ what: 'the domain', path })),
+    ...(words.vmi === undefined ? [] : [{ what: 'the VirtualMachineInstance', path: words.vmi }]),
+    ...(words.qm === undefined ? [] : [{ what: 'the configuration', path: words.qm }]),
   ];
   refuseShared([{ what: 'the output', path: output }], [{ what: 'the input', path: pathOf(input) }, ...args]);
   const target = targetOf(words);

@@ -5,6 +5,9 @@ import type { MigrationStream } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { UsageError } from './usage.ts';
 
+/** A device whose place nobody knows: where there is only that, each device is taken to be where it was. */
+const AS_AT_SOURCE = [{ driver: 'as-at-the-source', properties: new Map<string, string>() }];
+
 /** The machine of a description, for a version of QEMU. */
 export function describedTarget(
   target: string,
@@ -16,7 +19,10 @@ export function describedTarget(
   if (destination === undefined) return parsed;
   const { starts: _one, ...made } = destination;
   const unknown = [...made.unknown, ...description.unknown, ...unplaced(description)];
-  return { ...parsed, destination: { ...made, unknown, unasked: [...description.unknown] } };
+  const unasked = [...description.unknown];
+  if (description.unplaced.length === 0) return { ...parsed, destination: { ...made, unknown, unasked } };
+  const { board: _board, ...others } = made;
+  return { ...parsed, destination: { ...others, devices: AS_AT_SOURCE, unknown, unasked } };
 }
 
 function unplaced({ unplaced: ids }: MachineDescription): string[] {
@@ -38,8 +44,7 @@ export function outlinedTarget(target: string, outline: MachineOutline, options:
     destination: {
       ...(memoryBytes !== undefined && { memory: { bytes: memoryBytes } }),
       cpus,
-      // one whose place nobody knows: each device is then taken to be where it was
-      devices: [{ driver: 'as-at-the-source', properties: new Map() }],
+      devices: AS_AT_SOURCE,
       unknown,
     },
   };

@@ -223,6 +223,8 @@ program
     "a libvirt domain's XML, in place of the one in a save file's header",
     (value: string, before: readonly string[] = []) => [...before, value],
   )
+  .option('--vmi <file>', "KubeVirt's VirtualMachineInstance, as kubectl get vmi -o yaml prints it")
+  .option('--qm <file>', 'what qm showcmd of Proxmox prints, or a configuration')
   .description('rewrite a stream so that a QEMU loads it, where that changes nothing that the guest sees')
   .option('--json', 'machine-readable')
   .action(

@@ -50,10 +50,18 @@ describe('check', () => {
       .map((word) => `'${word}'`)
       .join(' ')}`;
     expect(check('--qm', shown)).toBe('0 loads');
-    expect(check('--qm', shown.replace('pc-i440fx-7.2', 'pc-i440fx-7.1'))).toBe('1 refused machine');
+    expect(check('--qm', shown.replace('pc-i440fx-7.2', 'pc-i440fx-7.1'))).toBe('1 refused machine feature');
     expect(check('--qm', 'machine: pc-i440fx-7.2\nmemory: 128\n')).toBe('4 unknown not-understood');
     expect(check('--qm', 'machine: pc-q35-7.2\nmemory: 128\n')).toBe('1 refused machine not-understood');
     expect(check('--qm', 'nothing')).toMatch(/^2 virtkit: --qm .*: neither a configuration/);
+  });
+
+  test('--domain without the addresses that libvirt gives is no yes, and no refusal', () => {
+    const domain = (memory: number): string =>
+      `<domain><memory unit='MiB'>${memory}</memory><os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type></os><devices>
+      <interface type='user'><model type='virtio'/></interface></devices></domain>`;
+    expect(check('--domain', domain(128))).toBe('4 unknown not-understood');
+    expect(check('--domain', domain(256))).toBe('1 refused not-understood ram-size');
   });
 
   test('--domain with what is no domain, or no file', () => {

@@ -9,7 +9,7 @@ import { describeDomain } from '../src/index.ts';
 import { randomDomain } from './random-domain.ts';
 
 /** All of them take some minutes. */
-const COUNT = Number(process.env['VIRTKIT_DOMAINS'] ?? 8);
+const COUNT = Number(process.env['VIRTKIT_DOMAINS'] ?? 6);
 const why = whyNoLibvirt();
 if (why !== undefined) console.warn(`SKIPPED: domains against a real libvirt: ${why}`);
 
