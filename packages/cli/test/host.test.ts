@@ -99,6 +99,21 @@ describe.each(['5.2', '7.2', '10.0', '11.1'])('QEMU %s', (version) => {
     }
   });
 
+  test('balloons have interrupts from machine 10.0 on', () => {
+    const file = hostFile(version);
+    if (file === undefined) return;
+    const [qemu] = parseHostFacts(readFileSync(file, 'utf8')).qemus;
+    for (const { name, compat } of qemu?.machines ?? []) {
+      const machine = machineVersion(name);
+      if (machine === undefined || compat === undefined) continue;
+      const none = compat.some(
+        ({ driver, property, value }) =>
+          driver === 'virtio-balloon-pci' && property === 'vectors' && value === '0',
+      );
+      expect([name, none]).toEqual([name, compareVersion(machine.version, '10.0') < 0]);
+    }
+  });
+
   test('its own streams load there, by their command lines', () => {
     const file = hostFile(version);
     if (file === undefined) return;

@@ -68,8 +68,8 @@ function queueSize(
   return alike && switchOf(properties.get('free-page-hint')) !== true ? REPORTS_RING : HINTS_RING;
 }
 
-/** Interrupt vectors of balloons and memory devices: none, then two; they came with a version between 8.1 and 10.0. */
+/** Interrupt vectors of balloons and memory devices: none, and two from machine 10.0 on. QEMU: `hw_compat_9_2`, as 10.0 itself tells its machines */
 export function vectorsSince(making: Making, before: number | undefined): number | undefined {
   if (!making.complete) return before;
-  return isSince(making, '10.0') ? 2 : isSince(making, '8.1') ? before : 0;
+  return isSince(making, '10.0') ? 2 : 0;
 }
