@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type { Answer } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
 import type { TargetWords } from './check.ts';
 import { examine, matches } from './device.ts';
 import type { FleetWords } from './fleet/command.ts';
+import { addHelpCommands } from './help/commands.ts';
 import { readText } from './input.ts';
 import { inspect } from './inspect.ts';
 import type { InspectOptions } from './inspect-options.ts';
@@ -30,7 +31,7 @@ const program = new Command('virtkit')
     'after',
     '\nFILE may be gzipped; - is standard input. IMAGE#NAME is what savevm left in a qcow2 image as snapshot NAME.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable, 4 not known to virtkit.',
   )
-  .version(version(), '-V, --version')
+  .version(manifest.version, '-V, --version')
   .exitOverride();
 
 program
@@ -166,7 +167,14 @@ program
   )
   .option('--proxmox', 'with --all: the machines of this node, by pvesh and qm')
   .option('--jobs <number>', 'with --all: machines that are read at the same time; default 8')
-  .option('--format <format>', 'with --all: text, json (a line for each machine), prometheus, junit')
+  .addOption(
+    new Option('--format <format>', 'with --all: how it is told; json is a line for each machine').choices([
+      'text',
+      'json',
+      'prometheus',
+      'junit',
+    ]),
+  )
   .description('say whether a QEMU will load the stream, and what speaks against it')
   .option('--json', 'machine-readable')
   .action(async (file: string | undefined, options: FleetWords) => {
@@ -204,7 +212,7 @@ program
   )
   .action(async ({ qemu }: { readonly qemu?: readonly string[] }) => {
     const { hostFacts } = await import('./host.ts');
-    await write(await hostFacts(qemu, version()));
+    await write(await hostFacts(qemu, manifest.version));
   });
 
 program
@@ -290,6 +298,7 @@ const terminal: Terminal = {
 };
 addLiveCommands(program, terminal);
 addServeCommand(program, terminal);
+addHelpCommands(program, { write, version: manifest.version });
 
 function finish({ error }: Read, code: number): void {
   if (error !== undefined) say(error.message);
@@ -306,17 +315,11 @@ function isUsage(error: unknown): boolean {
   return isUsageError(error) || (isStateError(error) && error.code === 'target');
 }
 
-function version(): string {
-  const manifest = createRequire(import.meta.url)('../package.json') as { readonly version?: unknown };
-  return String(manifest.version);
-}
-
-try {
-  await program.parseAsync();
-} catch (error) {
+/** A promise that nobody waits for, and not `await`: a program in a single file is CommonJS, which has no such statement. */
+program.parseAsync().catch((error: unknown) => {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.FINE : EXIT.USAGE;
   else {
     say(isStateError(error) || error instanceof Error ? error.message : String(error));
     process.exitCode = isUsage(error) ? EXIT.USAGE : EXIT.UNREADABLE;
   }
-}
+});

@@ -1,5 +1,5 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +19,8 @@ export interface TestCommand {
   virtkit(args: readonly string[], options?: RunOptions): SpawnSyncReturns<string>;
   /** Runs a line of sh in which `$V` is the command. */
   shell(line: string): SpawnSyncReturns<string>;
+  /** The file that Node runs. */
+  program(): string;
   /** A directory for the test's files. */
   home(): string;
 }
@@ -30,12 +32,12 @@ export function useCommand(): TestCommand {
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'virtkit-cli-'));
     mkdirSync(join(home, 'dist'));
-    copyFileSync(new URL('../package.json', import.meta.url), join(home, 'package.json'));
     await bundle(program());
   }, 60_000);
   afterAll(() => rmSync(home, { recursive: true, force: true }));
   const settings = { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 } as const;
   return {
+    program,
     home: () => home,
     virtkit: (args, { input, env = {} } = {}) => {
       const { NO_COLOR: _no, FORCE_COLOR: _force, CI: _ci, ...clean } = process.env;

@@ -125,7 +125,7 @@ describe('a folder', () => {
     [['--all', '.', '--kubevirt'], '--all needs one of'],
     [['--all', '.', '--jobs', '0'], '--jobs 0: a number from 1 to 64'],
     [['--all', '.', '--jobs', '65'], '--jobs 65: a number from 1 to 64'],
-    [['--all', '.', '--format', 'yaml'], '--format yaml: text, json'],
+    [['--all', '.', '--format', 'yaml'], 'Allowed choices are text, json'],
   ])('%j: usage', (args, message) => {
     const { status, stderr } = virtkit(['check', ...args, '--target', 'kubevirt-1.7']);
     expect(stderr).toContain(message);
