@@ -8,7 +8,7 @@ import type { Read } from './read.ts';
 const HEAD = ['device', 'status', 'driver', 'features', 'queues', 'in flight', 'findings'] as const;
 
 /** Features that tell how a device is driven: at most so many are named in the table. */
-const NAMED_MAX = 3;
+const NAMED = 3;
 
 /** The devices of a stream in a table, what is wrong with them below it, and how to see more. */
 export function tableText(read: Read, devices: readonly Examined[]): string {
@@ -110,7 +110,7 @@ function featuresOf(state: VirtioState, features: readonly { readonly name?: str
   const telling = names
     .filter((name) => TELLING.test(name))
     .map((name) => name.replace(/^VIRTIO_(?:[A-Z0-9]+_)?F_/, ''))
-    .slice(-NAMED_MAX);
+    .slice(-NAMED);
   return state.status === 0 ? '-' : [String(names.length), ...telling].join(' ');
 }
 
