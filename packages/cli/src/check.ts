@@ -197,8 +197,13 @@ export function check(read: Read, words: TargetWords, json: boolean, asked = tar
   return answered(words, read.error === undefined ? found : [...found, unreadable(read.error)], json);
 }
 
-/** What is printed of verdicts. */
-function answered({ target }: TargetWords, verdicts: readonly Verdict[], json: boolean): Checked {
+/** What is printed of verdicts over a stream, or over what a guest would send. */
+function answered(
+  { target }: TargetWords,
+  verdicts: readonly Verdict[],
+  json: boolean,
+  what = 'this stream',
+): Checked {
   const answer = answerOf(verdicts);
   if (json) {
     const loads = answer === 'loads';
@@ -207,7 +212,7 @@ function answered({ target }: TargetWords, verdicts: readonly Verdict[], json: b
       text: `${JSON.stringify({ format: 1, target, loads, answer, verdicts }, null, 2)}\n`,
     };
   }
-  return { answer, text: `${[...verdicts.map(verdictText), lastLine(target, answer)].join('\n')}\n` };
+  return { answer, text: `${[...verdicts.map(verdictText), lastLine(target, answer, what)].join('\n')}\n` };
 }
 
 /** Will the target load what a running guest would send? It is asked, and runs on. */
@@ -233,7 +238,7 @@ export async function checkGuest(
           readDescription(
             '--domain',
             name,
-            await virsh(connect, 'dumpxml', '--migratable', name),
+            await virsh(connect, 'dumpxml', '--migratable', '--domain', name),
             describeDomain,
           ),
           optionsOf(words),
@@ -246,7 +251,12 @@ export async function checkGuest(
       (reason): Verdict => ({ code: 'not-asked', severity: 'note', path: 'guest', reason }),
     );
     return {
-      ...answered(words, [...notes, ...checkRunning(running, target, registry)], json),
+      ...answered(
+        words,
+        [...notes, ...checkRunning(running, target, registry)],
+        json,
+        'what this guest would send',
+      ),
       note: `asked a QEMU ${running.version} that runs; its longest answer took ${longestMs.toFixed(0)} ms`,
     };
   } finally {
@@ -254,16 +264,16 @@ export async function checkGuest(
   }
 }
 
-function lastLine(target: string, answer: Answer): string {
+function lastLine(target: string, answer: Answer, what: string): string {
   switch (answer) {
     case 'refused':
-      return pc.red(`${target} refuses this stream`);
+      return pc.red(`${target} refuses ${what}`);
     case 'unknown':
-      return pc.yellow(`virtkit cannot say whether ${target} loads this stream`);
+      return pc.yellow(`virtkit cannot say whether ${target} loads ${what}`);
     case 'depends':
-      return pc.yellow(`${target} loads this stream, if what is said above holds`);
+      return pc.yellow(`${target} loads ${what}, if what is said above holds`);
     case 'loads':
-      return `${target} loads this stream, with the devices that the source had`;
+      return `${target} loads ${what}, with the devices that the source had`;
   }
 }
 

@@ -168,7 +168,14 @@ export class VirshMonitor implements Monitor {
 
   async execute(command: string, args: object = {}): Promise<unknown> {
     const question = JSON.stringify({ execute: command, arguments: args });
-    const text = await virsh(this.#connection, 'qemu-monitor-command', this.#domain, question);
+    const text = await virsh(
+      this.#connection,
+      'qemu-monitor-command',
+      '--domain',
+      this.#domain,
+      '--cmd',
+      question,
+    );
     return answerIn(parsed(text, `--domain ${this.#domain}`), command, `--domain ${this.#domain}`);
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Libvirtd } from '@virtkit/lab';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Asked } from '../src/ask-running.ts';
+import { checkGuest } from '../src/check.ts';
 import type { Read } from '../src/read.ts';
 import {
   askGuest,
@@ -28,6 +29,8 @@ let saved: string;
 let read: Read;
 /** What the guest said before it was saved. */
 let guest: Asked;
+/** What was said of it by its name. */
+let named: Awaited<ReturnType<typeof checkGuest>>;
 
 describe.skipIf(why !== undefined)('a saved domain that is changed', () => {
   beforeAll(async () => {
@@ -35,11 +38,19 @@ describe.skipIf(why !== undefined)('a saved domain that is changed', () => {
     prepareGuest(daemon);
     await startGuest(daemon, 'vk', guestDomain(daemon, 'vk'));
     guest = await askGuest(daemon, 'vk');
+    named = await checkGuest({ target: 'qemu-7.2', domain: ['vk'], connect: daemon.uri }, false);
     saved = join(daemon.directory, 'vk.save');
     await daemon.ask('save', 'vk', saved);
     read = await readInput(saved, false);
   }, 600_000);
   afterAll(() => daemon?.close());
+
+  test('its guest was asked by the name of the domain', () => {
+    expect(named.text).toBe(
+      'qemu-7.2 loads what this guest would send, with the devices that the source had\n',
+    );
+    expect(named.note).toMatch(/^asked a QEMU 7\.2 that runs; its longest answer took \d+ ms$/);
+  });
 
   test('the domain in its header is the destination that is asked about', () => {
     expect(say(read, { target: 'qemu-7.2' })).toMatchObject({ answer: 'loads' });

@@ -8,6 +8,7 @@ import { answerOf, checkRunning, parseTarget } from '@virtkit/compat';
 import { findQemus, Qemu, type QemuBinary } from '@virtkit/lab';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { askRunning, featureNames } from '../src/ask-running.ts';
+import { checkGuest } from '../src/check.ts';
 import { type Monitor, QmpMonitor } from '../src/monitor.ts';
 import { whyNotAsked } from '../src/questions.ts';
 import { registry } from '../src/registry.ts';
@@ -80,6 +81,10 @@ describe.each(binaries.map((binary) => [binary.version, binary] as const))(
         return `${answerOf(verdicts)} ${verdicts.map(({ code, severity }) => (severity === 'note' ? '' : code)).join(' ')}`.trim();
       };
       expect(answer()).toBe('loads');
+      const args = JSON.stringify(['qemu-system-x86_64', '-M', 'pc', '-m', '128', ...devices()]);
+      const words = { target: `qemu-${minor}`, qmp: join(vm.dir, 'second.sock'), args };
+      expect(await checkGuest(words, true)).toMatchObject({ answer: 'loads' });
+      await expect(checkGuest({ target: 'qemu-7.2' }, true)).rejects.toThrow(/one of them is needed/);
       expect(answer('num-queues=4')).toMatch(/^refused config-space/);
       expect(answer('addr=11')).toBe('refused no-device');
       expect(answer('page-per-vq=on')).toMatch(/^refused config-space/);
