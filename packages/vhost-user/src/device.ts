@@ -73,6 +73,8 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   #frontFeatures = 0n;
   #table: InFlightTable | undefined;
   #log: DirtyPages | undefined;
+  /** The driver has reset its device, and rings that ran are still to be stopped or set up anew. */
+  #ending = false;
   /** The queue that is being stopped, and what waits for its last chain. */
   #draining: { readonly queue: number; readonly done: () => void } | undefined;
 
@@ -112,7 +114,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   /** The device needs a reset: the driver broke a rule. */
   get broken(): boolean {
-    return this.device.broken;
+    return this.device.broken && !this.#ending;
   }
 
   readConfig(offset: number, size: number): Uint8Array {
@@ -129,6 +131,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   /** @throws FrontEndError for features that were not offered, and other ones while a ring runs */
   setFeatures(features: bigint): void {
+    this.#beginAnew();
     if ((features & ~this.offeredFeatures) !== 0n)
       throw new FrontEndError(
         `features 0x${features.toString(16)}, offered are 0x${this.offeredFeatures.toString(16)}`,
@@ -242,6 +245,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   setSize(index: number, entries: number): void {
+    this.#beginAnew();
     const vring = this.#vring(index);
     if (vring.started) throw new FrontEndError(`SET_VRING_NUM: queue ${index} runs`, { queue: index });
     if (entries < 1 || entries > QUEUE_MAX)
@@ -253,12 +257,14 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   setBase(index: number, base: number): void {
+    this.#beginAnew();
     const vring = this.#vring(index);
     if (vring.started) throw new FrontEndError(`SET_VRING_BASE: queue ${index} runs`, { queue: index });
     vring.base = base;
   }
 
   setAddress(address: VringAddress): void {
+    this.#beginAnew();
     const vring = this.#vring(address.queue);
     const place = this.#placeOf(address);
     if (place === undefined)
@@ -298,7 +304,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     const vring = this.#vring(index);
     vring.enabled = enabled;
     if (!vring.started) return;
-    this.#queue(index).setEnabled(enabled);
+    this.#queue(index).setEnabled(enabled && !this.#ending);
     if (enabled) this.#host.kick(index);
   }
 
@@ -393,6 +399,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     this.#queue(vring.index).reset();
     vring.started = false;
     vring.flights = undefined;
+    if (!this.#vrings.some(({ started }) => started)) this.#ending = false;
   }
 
   /** Resolves when a queue has nothing in flight, when the device has nothing to do any more, or after {@link DRAIN_MS}. */
@@ -419,8 +426,26 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     if (this.#draining?.queue === queue && this.device.queue(queue)?.inFlight === 0) this.#draining.done();
   }
 
-  /** Device reset: what SET_STATUS 0 and RESET_DEVICE ask for. All rings stop. */
+  /**
+   * Status 0: the driver has reset its device. QEMU 7.2 says so in front of GET_VRING_BASE, also when its machine only stops, and wants to know where the
+   * rings stand: they take nothing more, and all is forgotten when something is set up anew, unless it goes on where it was.
+   */
+  endDriver(): void {
+    for (const { index, started } of this.#vrings) {
+      if (!started) continue;
+      this.#ending = true;
+      this.#queue(index).setEnabled(false);
+    }
+  }
+
+  /** Rings of a driver that is no more, and that nobody has stopped, are none. */
+  #beginAnew(): void {
+    if (this.#ending) this.reset();
+  }
+
+  /** Device reset: what RESET_DEVICE asks for. All rings stop. */
   reset(): void {
+    this.#ending = false;
     this.#draining?.done();
     for (const vring of this.#vrings) {
       vring.setKick(undefined, () => {});

@@ -208,6 +208,22 @@ describe('a disk', () => {
     expect(server.device.status).toBe(0);
   });
 
+  test('a machine that stops says that its driver is no more, and still asks where the ring stands; it goes on there', async () => {
+    serve();
+    const frontEnd = await connect();
+    const driver = diskOf(frontEnd);
+    await work(driver, 16);
+    const status = frontEnd.status();
+    // QEMU 7.2, in this order, when its machine is stopped and goes on
+    frontEnd.setStatus(0);
+    const base = await frontEnd.stopRing(0);
+    expect(base).toBe(32);
+    frontEnd.accept(frontEnd.accepted);
+    frontEnd.startRing(0, base);
+    frontEnd.setStatus(status);
+    await work(driver, 16);
+  });
+
   test('a driver that breaks a rule: one event, NEEDS_RESET, and a reset mends it', async () => {
     serve();
     const frontEnd = await connect();

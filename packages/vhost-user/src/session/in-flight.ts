@@ -1,3 +1,4 @@
+import { QUEUE_MAX } from '@virtkit/core';
 import { FrontEndError } from '../errors.ts';
 import type { Platform, SharedMapping } from '../platform.ts';
 import type { InflightArea } from '../wire/message.ts';
@@ -8,8 +9,6 @@ const QUEUE_HEADER = 16;
 const ENTRY = 16;
 const ALIGN = 64;
 const VERSION = 1;
-/** Entries of a ring at most. */
-const RING_MAX = 1024;
 
 /** Bytes that the list of one queue takes. */
 function queueBytes(entries: number): number {
@@ -77,7 +76,7 @@ export class InFlightTable {
  * @throws FrontEndError for numbers of queues or entries that no device has
  */
 export function tableBytes(queues: number, queueSize: number): number {
-  if (queues < 1 || queues > RING_MAX || queueSize < 1 || queueSize > RING_MAX)
+  if (queues < 1 || queues > QUEUE_MAX || queueSize < 1 || queueSize > QUEUE_MAX)
     throw new FrontEndError(`a list for ${queues} queues of ${queueSize} entries`, { queues, queueSize });
   return queues * queueBytes(queueSize);
 }

@@ -219,7 +219,7 @@ export class Session {
 
   #setStatus(status: number): void {
     this.#status = status;
-    if (status === 0) this.#device.reset();
+    if (status === 0) this.#device.endDriver();
   }
 
   #config(message: Message & { readonly request: 'GET_CONFIG' | 'SET_CONFIG' }): void {

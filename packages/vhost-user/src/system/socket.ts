@@ -19,7 +19,7 @@ import {
 } from './libc.ts';
 
 /** Bytes of `sockaddr_un`: a family, and a path with the 0 behind it. */
-const PATH_MAX = 107;
+const PATH_BYTES = 107;
 
 // `msghdr`, `iovec`, the control block and the data, one behind the other, of a machine with 64-bit pointers
 const IOVEC = 56;
@@ -119,10 +119,10 @@ export function closeDescriptor(fd: number): void {
 
 function withAddress<T>(path: string, act: (address: bigint, length: number) => T): T {
   const name = new TextEncoder().encode(path);
-  if (name.length > PATH_MAX)
-    throw new SystemCallError('socket', 'ENAMETOOLONG', `${path} (at most ${PATH_MAX} bytes)`);
+  if (name.length > PATH_BYTES)
+    throw new SystemCallError('socket', 'ENAMETOOLONG', `${path} (at most ${PATH_BYTES} bytes)`);
   const { view, bytes, address } = messageBlock(0, 0);
-  bytes.fill(0, DATA, DATA + 2 + PATH_MAX + 1);
+  bytes.fill(0, DATA, DATA + 2 + PATH_BYTES + 1);
   view.setUint16(DATA, AF_UNIX, true);
   bytes.set(name, DATA + 2);
   return act(address + BigInt(DATA), 2 + name.length + 1);
