@@ -1,7 +1,7 @@
 // Small streams with everything in them that a stream can have: what is told of them is written down in stream-calls.json, call by call.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { type ParserOptions, StreamParser } from '../src/index.ts';
+import { NullSink, type ParserOptions, StreamParser, type StreamSink } from '../src/index.ts';
 import { CallLog, errorOf } from './calls.ts';
 import {
   be32,
@@ -542,3 +542,86 @@ test.each([1, 1 << 20])('too much device state, in pieces of %s bytes', (length)
     `limit: stream: more than 30 bytes of device state (at byte 0x5e) {"bytes":${wanted},"limit":30}`,
   );
 });
+
+describe('zeros for which there is no room', () => {
+  const stream = join(preamble(), ram(), pot, vmdescOf(listedPot));
+  const read = (pieces: readonly Uint8Array[], maxDeviceState: number): readonly string[] => {
+    const log = new CallLog();
+    const parser = new StreamParser(log, { maxDeviceState });
+    for (const piece of pieces) parser.push(piece);
+    const atEnd = parser.atEnd;
+    parser.end();
+    const from = log.calls.findIndex((call) => call.startsWith('vmdesc'));
+    return [...log.calls.slice(from + 1), `${atEnd}`];
+  };
+  /** Bytes behind the end of RAM. */
+  const kept = stream.length - 94;
+
+  test('stand behind the end, and what comes behind them is told once', () => {
+    const zeros = new Uint8Array(50);
+    const pieces = [stream, zeros, zeros, bytes(0, 1, 2), bytes(0), bytes(3)];
+    const told =
+      'finding trailing error stream  @383: bytes stand behind the end: QEMU does not read them, unless the stream ends elsewhere {}';
+    const at = stream.length + 100;
+    expect(read(pieces, kept + 102)).toEqual([
+      `trailing 100 bytes ${'00'.repeat(8)} to ${'00'.repeat(8)}`,
+      told.replace('@383', `@${at}`),
+      'trailing 0001020003',
+      'true',
+    ]);
+  });
+
+  test('and with room for them nothing is decided before the end', () => {
+    const zeros = new Uint8Array(100);
+    const calls = read([stream, zeros, bytes(0, 1, 2)], kept + 103);
+    expect(calls.slice(0, 1)).toEqual([
+      `finding trailing error stream  @${stream.length}: 103 bytes stand behind the end: QEMU does not read them, unless the stream ends elsewhere {"bytes":103}`,
+    ]);
+    expect(calls.at(-1)).toBe('false');
+  });
+
+  test('are told in pieces of 64 KiB', () => {
+    const lengths: number[] = [];
+    class Pieces extends NullSink {
+      override trailing(some: Uint8Array): void {
+        lengths.push(some.length);
+      }
+    }
+    const parser = new StreamParser(new Pieces(), {});
+    parser.push(stream);
+    parser.push(new Uint8Array(150_000));
+    parser.end();
+    expect(lengths).toEqual([65_536, 65_536, 18_928]);
+  });
+});
+
+test('without a list of findings a sink is told the rest', () => {
+  const { finding: _none, ...rest } = plainSink();
+  const parser = new StreamParser(rest, knowing);
+  parser.push(join(preamble(), ram(), full(7, 'known-4', bytes(1, 2, 3, 4)), EOF, bytes(1, 2, 3)));
+  expect(errorOf(() => parser.end())).toBe('no error');
+});
+
+/** A sink that has nothing to say. */
+function plainSink(): StreamSink {
+  const nothing = (): void => {};
+  return {
+    libvirt: nothing,
+    header: nothing,
+    configuration: nothing,
+    section: nothing,
+    body: nothing,
+    ramSize: nothing,
+    ramBlock: nothing,
+    ramRegion: nothing,
+    ramPage: nothing,
+    ramData: nothing,
+    ramMark: nothing,
+    footer: nothing,
+    command: nothing,
+    eof: nothing,
+    vmdesc: nothing,
+    trailing: nothing,
+    finding: nothing,
+  };
+}
