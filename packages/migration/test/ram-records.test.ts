@@ -556,3 +556,10 @@ test('the size of a page is asked for without blocks, and once more when all are
   new RamParser(new CallLog(), { ...PLAIN, pageBits }).consume(LIST, 0, BASE, true);
   expect(asked).toEqual(['', 'a bb']);
 });
+
+test.each([0, 1, 7])('a list with %s bytes behind it, and no more to come, is whole', (count) => {
+  const log = new CallLog();
+  const bytes = join(LIST, new Uint8Array(count));
+  expect(new RamParser(log, PLAIN).consume(bytes, 0, BASE, true)).toBe(LIST.length);
+  expect(log.calls).toHaveLength(3);
+});

@@ -194,6 +194,20 @@ const STREAMS: Readonly<Record<string, Uint8Array>> = {
     pot,
     vmdescOf(described('cup', 24), listedPot),
   ),
+  'what looks like an end in front of a command, and the vmdesc knows better': join(
+    preamble(),
+    ram(),
+    full(7, 'cup', join(bytes(1), footer(7), command(1, bytes()), bytes(2))),
+    pot,
+    vmdescOf(described('cup', 12), listedPot),
+  ),
+  'a section that accepts no end, and the vmdesc has one': join(
+    preamble(),
+    ram(),
+    full(7, 'counted', join(bytes(1), bytes(3), footer(7), command(1, bytes()), bytes(2))),
+    pot,
+    vmdescOf(described('counted', 13), listedPot),
+  ),
   'what looks like the end of the stream': join(
     preamble(),
     ram(),
