@@ -104,10 +104,10 @@ test.skipIf(!slow || !kit.ok || findQemu('x86_64') === undefined)(
     expect(await destination.load(stream, { capabilities: [], timeoutMs: 120_000 })).toEqual({ ok: true });
     await destination.cont();
     destination.writeConsole('go\n');
-    const sum = await destination.waitForConsole(/LAB:SUM ([0-9a-f]+)/, 120_000);
+    const sum = await destination.waitForConsole(/LAB:SUM ([0-9a-f]{64})/, 120_000);
     expect(sum[1]).toBe(createHash('sha256').update(content).digest('hex'));
     // and the disk that it has now is the other one, in a ring that goes on where it was
-    const fresh = await destination.waitForConsole(/LAB:FRESH ([0-9a-f]+)/, 120_000);
+    const fresh = await destination.waitForConsole(/LAB:FRESH ([0-9a-f]{64})/, 120_000);
     expect(fresh[1]).toBe(createHash('sha256').update(new Uint8Array(65_536)).digest('hex'));
     expect(servers[1]?.device.queue(0)?.position.lastAvailIdx).toBeGreaterThan(16);
   },

@@ -201,9 +201,9 @@ describe.skipIf(binary === undefined || !kit.ok)('Linux in a QEMU', () => {
         }),
       },
     );
-    const rngBytes = await vm.waitForConsole(/LAB:RNG (\d+)/, 300_000);
+    const rngBytes = await vm.waitForConsole(/LAB:RNG (\d+)\r?\n/, 300_000);
     expect(rngBytes[1]).toBe('64');
-    const sum = await vm.waitForConsole(/LAB:WEB ([0-9a-f]+)/, 300_000);
+    const sum = await vm.waitForConsole(/LAB:WEB ([0-9a-f]{64})/, 300_000);
     expect(sum[1]).toBe(web.sum);
     for (let kill = 0; kill < KILLS; kill++) {
       // other numbers of answers between the deaths: 1 to 8
