@@ -34,6 +34,16 @@ if (library) {
   plainArrays('dist');
 }
 
+if (manifest.man) manualPages();
+
+/** Has the command write its manual pages to `dist/man`. */
+function manualPages() {
+  const { status } = spawnSync(process.execPath, ['dist/cli.js', 'man', '-o', 'dist/man'], {
+    stdio: 'inherit',
+  });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
 /** Has tsc write the declarations of `src` to `dist`. */
 function declarations() {
   const config = 'node_modules/.declarations.json';

@@ -168,6 +168,14 @@ describe('manual pages', () => {
     expect(pages.get('check')).toContain('.TP\n\\fB-h\\fR, \\fB--help\\fR\n');
   });
 
+  test('the package has each of them', () => {
+    const manifest = JSON.parse(readFileSync(`${root}packages/cli/package.json`, 'utf8')) as {
+      readonly man: unknown;
+    };
+    const names = ['virtkit', ...Object.keys(NOTES).map((name) => `virtkit-${name}`)];
+    expect(manifest.man).toEqual(names.map((name) => `./dist/man/${name}.1`));
+  });
+
   test.skipIf(!has('groff'))('groff has nothing to say against them', () => {
     const files = [...pages.keys()].map((name) =>
       join(folder, 'man', name === '' ? 'virtkit.1' : `virtkit-${name}.1`),

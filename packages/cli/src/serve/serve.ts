@@ -46,7 +46,13 @@ async function vhostUser(): Promise<typeof import('@virtkit/vhost-user')> {
   try {
     return await import('@virtkit/vhost-user');
   } catch (error) {
-    if (!isSystemError(error) || error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    if (!isSystemError(error)) throw error;
+    // thrown by what scripts/single-file.mjs has in place of the package
+    if (error.code === 'VIRTKIT_SINGLE_FILE')
+      throw new UsageError(
+        'serve is not in the virtkit of a single file: it needs a native module; npm install --global @virtkit/cli has it',
+      );
+    if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
     throw new UsageError(
       'serve needs the package @virtkit/vhost-user, which is for Linux: npm install @virtkit/vhost-user',
     );
