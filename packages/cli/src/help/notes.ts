@@ -81,6 +81,7 @@ export const NOTES: Readonly<Record<string, CommandNotes>> = {
         'virtkit check guest.save --target rhel-9.6 --domain there.xml',
         'a save of libvirt, and a changed domain',
       ],
+      ['virtkit check guest.mig --target proxmox-9 --qm 100.conf', 'a machine that Proxmox will start'],
       ['virtkit check --domain web --target ubuntu-24.04', 'a guest that runs, without a stream'],
       [
         'virtkit check --all --kubevirt --target kubevirt-1.8 --format prometheus',
