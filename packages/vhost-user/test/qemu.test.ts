@@ -23,7 +23,7 @@ if (binary === undefined) console.warn('SKIPPED: vhost-user in QEMU: there is no
 if (!kit.ok) console.warn(`SKIPPED: vhost-user under Linux: ${kit.reason}`);
 
 /** Kills of the server under load; more by hand. */
-const KILLS = Number(process.env['VIRTKIT_KILLS'] ?? 10);
+const KILLS = Number(process.env['VIRTKIT_KILLS'] ?? 5);
 const BLOCK = 4096;
 const PAGE_BYTES = 2 << 20;
 
