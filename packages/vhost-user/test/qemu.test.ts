@@ -181,7 +181,7 @@ describe.skipIf(binary === undefined || !kit.ok)('Linux in a QEMU', () => {
         '-netdev',
         'vhost-user,id=n0,chardev=c2',
         '-device',
-        // with a control queue and MSI-X, QEMU 7.2 ends by SIGSEGV where it has no KVM (vhost_net_start), whatever the back end
+        // with a control queue and MSI-X, QEMU 7.2 ends by SIGSEGV where it has no KVM (vhost_net_start); no other back end was tried
         'virtio-net-pci,netdev=n0,vectors=0',
         ...linuxWords(),
       ],
