@@ -9,7 +9,7 @@ import { makeGuestFiles } from '../scripts/guest-files.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 /** A machine that does much else may take its time. */
-export const PATIENCE = 60_000;
+export const PATIENCE = 180_000;
 
 /** Why there is nothing to test with, or undefined. */
 export async function missing(): Promise<string | undefined> {

@@ -51,6 +51,36 @@ export async function members(root: string): Promise<Member[]> {
   return found;
 }
 
+/** Folders of the packages that the public ones ask for and that are not of this repository, with what these ask for. */
+async function foreignPackages(): Promise<Set<string>> {
+  const found = new Set<string>();
+  const follow = async (folder: string, manifest: Manifest): Promise<void> => {
+    const { dependencies, peerDependencies, optionalDependencies } = manifest;
+    const names = Object.keys({ ...dependencies, ...peerDependencies, ...optionalDependencies });
+    for (const name of names.filter((each) => !each.startsWith('@virtkit/'))) {
+      // those of other systems are not installed
+      const installed = await installedFor(folder, name);
+      if (installed === undefined || found.has(installed)) continue;
+      found.add(installed);
+      await follow(
+        installed,
+        JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as Manifest,
+      );
+    }
+  };
+  for (const { folder, manifest } of await members(repository))
+    if (manifest.private !== true) await follow(join(repository, folder), manifest);
+  return found;
+}
+
+/** Where a package that one in `folder` asks for is, as Node looks for it. */
+async function installedFor(folder: string, name: string): Promise<string | undefined> {
+  for (let at = folder; ; at = dirname(at)) {
+    const found = await realpath(join(at, 'node_modules', name)).catch(() => undefined);
+    if (found !== undefined || at === dirname(at)) return found;
+  }
+}
+
 /** Builds `dist` of all packages. */
 export async function buildAll(): Promise<void> {
   await pnpm(['run', 'build'], repository);
@@ -117,24 +147,14 @@ export class Workspace {
     await pnpm(['-r', ...which, 'publish', ...to], this.root);
   }
 
-  /**
-   * Publishes packages of others, as they are installed in this repository, so that npm finds what ours ask for.
-   *
-   * @param folders where they are installed, from the repository's root
-   */
-  async publishOthers(registry: Registry, folders: readonly string[]): Promise<void> {
+  /** Publishes what our packages ask others for, and these others in turn, as it is installed in this repository: npm asks nobody else here. */
+  async publishOthers(registry: Registry): Promise<void> {
     const npmrc = join(this.root, '.npmrc');
     await writeFile(npmrc, registry.npmrc);
-    for (const folder of folders) {
-      const from = await realpath(join(repository, folder));
-      const to = [
-        `--registry=${registry.url}`,
-        `--userconfig=${npmrc}`,
-        '--ignore-scripts',
-        '--no-provenance',
-      ];
-      await run(npm, ['publish', from, ...to], this.root);
-    }
+    const to = [`--registry=${registry.url}`, `--userconfig=${npmrc}`];
+    const options = ['--ignore-scripts', '--no-provenance', '--access=public'];
+    for (const from of await foreignPackages())
+      await run(npm, ['publish', from, ...to, ...options], this.root);
   }
 
   /** Versions of the packages that are published, by name. */

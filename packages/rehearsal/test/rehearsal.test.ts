@@ -159,14 +159,7 @@ describe('all packages together', () => {
   let user: User;
 
   beforeAll(async () => {
-    // what our packages ask others for
-    const others = [
-      'packages/v86/node_modules/v86',
-      'packages/cli/node_modules/commander',
-      'packages/cli/node_modules/picocolors',
-      'packages/vhost-user/node_modules/koffi',
-    ];
-    await workspace.publishOthers(registry, others);
+    await workspace.publishOthers(registry);
     user = await User.create(join(home, 'all'), registry);
     await user.install(...Object.keys(released));
     const all = await members(workspace.root);
