@@ -25,6 +25,7 @@ const { values } = parseArgs({
     output: { type: 'string', default: fileURLToPath(new URL('../single-file', import.meta.url)) },
   },
 });
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
 const program = readFileSync(values.node);
 const architecture = architectureOf(program, values.node);
 if (!program.includes(FUSE)) throw new Error(`${values.node} takes no program: Node was built without that`);
@@ -62,6 +63,7 @@ async function blobIn(folder) {
     target: 'node20',
     format: 'cjs',
     conditions: ['@virtkit/source'],
+    define: { VIRTKIT_VERSION: JSON.stringify(version) },
     plugins: [{ name: 'native modules', setup: withoutNative }],
     logLevel: 'error',
   });

@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import type { Answer } from '@virtkit/compat';
 import { isStateError } from '@virtkit/vmstate';
 import { Command, CommanderError, Option } from 'commander';
-import manifest from '../package.json' with { type: 'json' };
 import type { TargetWords } from './check.ts';
 import { examine, matches } from './device.ts';
 import type { FleetWords } from './fleet/command.ts';
@@ -18,6 +17,7 @@ import { addServeCommand } from './serve/commands.ts';
 import { stepsText } from './steps.ts';
 import { isUsageError } from './usage.ts';
 import { verify } from './verify.ts';
+import { VERSION } from './version.ts';
 import type { VisitOptions } from './visit.ts';
 
 // Commands that few runs need are loaded when they are called: starting takes longer than reading most streams.
@@ -31,7 +31,7 @@ const program = new Command('virtkit')
     'after',
     '\nFILE may be gzipped; - is standard input. IMAGE#NAME is what savevm left in a qcow2 image as snapshot NAME.\nExit codes: 0 fine, 1 findings or nothing of that name, 2 usage, 3 unreadable, 4 not known to virtkit.',
   )
-  .version(manifest.version, '-V, --version')
+  .version(VERSION, '-V, --version')
   .exitOverride();
 
 program
@@ -212,7 +212,7 @@ program
   )
   .action(async ({ qemu }: { readonly qemu?: readonly string[] }) => {
     const { hostFacts } = await import('./host.ts');
-    await write(await hostFacts(qemu, manifest.version));
+    await write(await hostFacts(qemu, VERSION));
   });
 
 program
@@ -298,7 +298,7 @@ const terminal: Terminal = {
 };
 addLiveCommands(program, terminal);
 addServeCommand(program, terminal);
-addHelpCommands(program, { write, version: manifest.version });
+addHelpCommands(program, { write, version: VERSION });
 
 function finish({ error }: Read, code: number): void {
   if (error !== undefined) say(error.message);

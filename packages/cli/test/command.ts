@@ -1,5 +1,5 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -32,6 +32,7 @@ export function useCommand(): TestCommand {
   beforeAll(async () => {
     home = mkdtempSync(join(tmpdir(), 'virtkit-cli-'));
     mkdirSync(join(home, 'dist'));
+    copyFileSync(new URL('../package.json', import.meta.url), join(home, 'package.json'));
     await bundle(program());
   }, 60_000);
   afterAll(() => rmSync(home, { recursive: true, force: true }));

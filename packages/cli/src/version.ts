@@ -1,0 +1,10 @@
+import { createRequire } from 'node:module';
+
+/** Set where the command is built into one file, beside which there is no `package.json`. */
+declare const VIRTKIT_VERSION: string | undefined;
+
+/** The version of this package: read when the command runs, since a release gives it after the build. */
+export const VERSION: string =
+  typeof VIRTKIT_VERSION === 'string'
+    ? VIRTKIT_VERSION
+    : (createRequire(import.meta.url)('../package.json') as { readonly version: string }).version;
