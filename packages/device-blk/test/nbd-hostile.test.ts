@@ -41,6 +41,8 @@ interface Script {
   readonly form?: Form;
   readonly greeting?: string;
   readonly go?: string;
+  /** Further ones are agreed with, and closed. */
+  readonly connectionsMax?: number;
   /** Hex digits to send; undefined: nothing; `close`: the connection is cut. */
   readonly answer?: (command: Command, server: Scripted) => string | undefined;
 }
@@ -53,6 +55,7 @@ class Scripted {
   readonly form: Form;
   #server: Server | undefined;
   readonly #sockets = new Set<Socket>();
+  connections = 0;
 
   constructor(script: Script) {
     this.script = script;
@@ -102,6 +105,10 @@ class Scripted {
       option = head.readUInt32BE(8);
       await take(head.readUInt32BE(12));
       socket.write(hex(this.#option(option)));
+    }
+    if (++this.connections > (this.script.connectionsMax ?? Number.POSITIVE_INFINITY)) {
+      socket.destroy();
+      return;
     }
     for (;;) {
       const head = await take(this.form === 'extended' ? 32 : 28);
@@ -364,11 +371,12 @@ test('random bytes instead of replies: an error with a code, each time', { timeo
           (error: { code?: string }) => error.code,
         );
         expect(code).toMatch(/^E[A-Z]+$|^none$/);
+        // an answer, after which the next one that breaks the protocol is connected to at once
+        while ((await read(disk, 0, 512).catch(() => undefined)) === undefined);
       },
     ),
     { numRuns: 40 },
   );
-  expect((await read(disk, 0, 512)).length).toBe(512);
 });
 
 describe('a connection that is cut', () => {
@@ -439,6 +447,42 @@ describe('a connection that is cut', () => {
     await expect(Promise.resolve().then(() => disk.flush?.())).rejects.toMatchObject({ code: 'ENOSPC' });
     await expect(Promise.resolve().then(() => disk.flush?.())).rejects.toMatchObject({ code: 'ENOSPC' });
   });
+});
+
+test('a server that agrees, and breaks off at each request, is asked less and less often', async () => {
+  let isBad = false;
+  const events: NbdEvent[] = [];
+  const { disk, server } = await serving(
+    { answer: (command, self) => (isBad ? 'close' : self.right(command)) },
+    { timeoutMs: 1000, onEvent: (event) => events.push(event) },
+  );
+  isBad = true;
+  const before = server.commands.length;
+  await expect(read(disk, 0, 512)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
+  // 0, 50, 150, 350, 750 ms
+  expect(server.commands.length - before).toBeLessThan(8);
+  expect(events.filter(({ type }) => type === 'lost').length).toBeLessThan(8);
+  isBad = false;
+  // what was waiting may still be cut off once
+  const good = await read(disk, 0, 512).catch(() => read(disk, 0, 512));
+  expect(good.equals(Buffer.from(server.bytes.subarray(0, 512)))).toBe(true);
+});
+
+test('a server that takes one connection of four works over that one', async () => {
+  const events: NbdEvent[] = [];
+  // MULTI_CONN beside what it can
+  const go = `${exportInfo(SIZE, FLAGS | 0x100)}${optionReply(7, 1)}`;
+  const { disk, server } = await serving(
+    { go, connectionsMax: 1 },
+    { onEvent: (event) => events.push(event) },
+  );
+  for (let n = 0; n < 20; n++) {
+    await write(disk, n * 512, pattern(512, n));
+    await sleep(5);
+  }
+  expect((await read(disk, 19 * 512, 512)).equals(pattern(512, 19))).toBe(true);
+  expect([disk.connection.count, events]).toEqual([1, []]);
+  expect(server.connections).toBeLessThanOrEqual(5);
 });
 
 test('no more unflushed writes are kept than was agreed: the disk flushes by itself, and waits', async () => {

@@ -97,9 +97,7 @@ export class NbdRequest {
     const end = offset + length;
     if (length === 0 || offset < 0 || end > this.facts.length) return false;
     const parts = this.#parts;
-    // servers answer in order: the place is nearly always the last one
-    let at = parts.length;
-    while (at > 0 && (parts[at - 2] ?? 0) >= end) at -= 2;
+    const at = this.#placeOf(end);
     const before = parts[at - 1];
     if (before !== undefined && before > offset) return false;
     const joinsBefore = before === offset;
@@ -109,6 +107,17 @@ export class NbdRequest {
     else if (joinsAfter) parts[at] = offset;
     else parts.splice(at, 0, offset, end);
     return parts.length <= 2 * GAPS_MAX;
+  }
+
+  /** Index of the first part that begins at `end` or behind it. It is searched by halves, since a server may send them in any order. */
+  #placeOf(end: number): number {
+    let [low, high] = [0, this.#parts.length / 2];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#parts[2 * middle] ?? 0) >= end) high = middle;
+      else low = middle + 1;
+    }
+    return 2 * low;
   }
 
   /** Whether all bytes of a read have come. */

@@ -48,6 +48,10 @@ export class NbdSession {
   #agreed: NbdExport;
   #isUp = true;
   #isClosed = false;
+  /** Connections that are made: fewer than were asked for once the server has closed one that nothing was asked for over. */
+  #connectionsMax: number;
+  /** Pause before the next attempt to connect, ms; none once the server has answered something. */
+  #pause = 0;
   /** Writes were answered that no flush has made stable. */
   #isDirty = false;
   #ownFlush: Promise<void> | undefined;
@@ -60,6 +64,7 @@ export class NbdSession {
     this.#options = options;
     this.#latch = new FlushLatch(address.text);
     this.#agreed = first.agreed;
+    this.#connectionsMax = options.connections;
   }
 
   static async open(address: NbdAddress, options: SessionOptions): Promise<NbdSession> {
@@ -95,7 +100,11 @@ export class NbdSession {
     this.#requests.add(request);
     this.#looking ??= setInterval(() => this.#look(), Math.min(LOOK_MS, this.#options.timeoutMs));
     if (this.#isUp) this.#send(request);
-    return request.done.finally(() => this.#ended(request));
+    return request.done
+      .then(() => {
+        this.#pause = 0;
+      })
+      .finally(() => this.#ended(request));
   }
 
   /** A command that changes bytes of the disk; they are kept until they are stable. */
@@ -202,7 +211,14 @@ export class NbdSession {
   }
 
   #lose(connection: NbdConnection, error: Error): void {
-    if (!this.#connections.includes(connection)) return;
+    const at = this.#connections.indexOf(connection);
+    if (at === -1) return;
+    if (connection.underWay === 0 && this.#connections.length > 1) {
+      // the server is there, and takes fewer: nothing was asked for over this one
+      this.#connections.splice(at, 1);
+      this.#connectionsMax = this.#connections.length;
+      return;
+    }
     for (const other of this.#connections) other.destroy();
     this.#connections = [];
     this.#isUp = false;
@@ -213,17 +229,24 @@ export class NbdSession {
   }
 
   async #reconnect(): Promise<void> {
-    for (let attempts = 1, pause = PAUSE_FIRST_MS; !this.#isClosed; attempts++) {
+    for (let attempts = 1; !this.#isClosed; attempts++) {
+      await this.#pauseOnce();
       if (await this.#attempt(attempts)) return;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, pause);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-      pause = Math.min(2 * pause, PAUSE_LAST_MS);
     }
+  }
+
+  /** Longer each time: a server may also agree to everything and then break off, again and again. */
+  async #pauseOnce(): Promise<void> {
+    const pause = this.#pause;
+    this.#pause = pause === 0 ? PAUSE_FIRST_MS : Math.min(2 * pause, PAUSE_LAST_MS);
+    if (pause === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, pause);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 
   /** @returns whether there is a connection again, over which everything is sent that has to be */
@@ -253,6 +276,7 @@ export class NbdSession {
 
   #goOn(connection: NbdConnection, attempts: number, replayed: number): void {
     this.#connections.push(connection);
+    this.#connectionsMax = this.#options.connections;
     this.#isUp = true;
     const waiting = [...this.#requests].filter((request) => !request.isSettled);
     for (const request of waiting) this.#send(request);
@@ -294,23 +318,26 @@ export class NbdSession {
 
   /** More connections, where the server says that one sees what another has written. */
   async #connectMore(): Promise<void> {
-    while (
-      this.#isUp &&
-      !this.#isClosed &&
-      this.can(CAN.MULTI_CONN) &&
-      this.#connections.length < this.#options.connections
-    ) {
+    while (this.#wantsMore) {
       try {
         const more = await NbdConnection.open(this.#address, this.#options.timeoutMs, (lost, error) =>
           this.#lose(lost, error),
         );
-        if (this.#isUp && !this.#isClosed) this.#connections.push(more);
-        else more.destroy();
+        if (this.#wantsMore && more.isOpen) this.#connections.push(more);
+        else {
+          more.close();
+          return;
+        }
       } catch {
         // it has as many clients as it takes; those that there are do
         return;
       }
     }
+  }
+
+  get #wantsMore(): boolean {
+    const room = this.#connections.length < this.#connectionsMax;
+    return room && this.#isUp && !this.#isClosed && this.can(CAN.MULTI_CONN);
   }
 }
 
