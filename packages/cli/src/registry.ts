@@ -1,4 +1,4 @@
-import { deviceTypes } from '@virtkit/compat';
+import { deviceTypes } from '@virtkit/compat/types';
 import { registryOf } from '@virtkit/core/qemu';
 import { ccw, s390Css } from '@virtkit/transport-ccw';
 import { mmio } from '@virtkit/transport-mmio';

@@ -1,3 +1,7 @@
+/**
+ * The device types alone, for programs that read streams and load what judges them when it is asked for.
+ * @packageDocumentation
+ */
 import type { DeviceType } from '@virtkit/core/qemu';
 import { blkType } from '@virtkit/device-blk/type';
 import { consoleType } from '@virtkit/device-console/type';
