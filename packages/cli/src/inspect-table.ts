@@ -114,6 +114,7 @@ function featuresOf(state: VirtioState, features: readonly { readonly name?: str
   return state.status === 0 ? '-' : [String(names.length), ...telling].join(' ');
 }
 
+/** Features in which drivers, machine versions and command lines differ most often. */
 const TELLING =
   /_F_(?:MQ|RSS|HOST_USO|ACCESS_PLATFORM|RING_RESET|IN_ORDER|NOTIFICATION_DATA|DISCARD|MULTIPORT|CONFIG_WCE|CTRL_VQ)$/;
 

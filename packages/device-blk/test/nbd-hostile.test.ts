@@ -449,6 +449,29 @@ describe('a connection that is cut', () => {
   });
 });
 
+test('a flush while another is under way has not ended before it', async () => {
+  let held: string | undefined;
+  const { disk, server } = await serving({
+    answer: (command, self) => {
+      if (command.type !== 3) return self.right(command);
+      held = self.right(command);
+      return undefined;
+    },
+  });
+  await write(disk, 0, pattern(512, 1));
+  const order: string[] = [];
+  const first = Promise.resolve(disk.flush?.()).then(() => order.push('first'));
+  const second = Promise.resolve(disk.flush?.()).then(() => order.push('second'));
+  while (held === undefined) await sleep(5);
+  expect(order).toEqual([]);
+  order.push('answer');
+  server.answerLate(held);
+  await Promise.all([first, second]);
+  expect(order[0]).toBe('answer');
+  // nothing was written since
+  expect(disk.flush?.()).toBeUndefined();
+});
+
 test('a server that agrees, and breaks off at each request, is asked less and less often', async () => {
   let isBad = false;
   const events: NbdEvent[] = [];

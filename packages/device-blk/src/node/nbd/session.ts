@@ -30,12 +30,12 @@ export interface SessionOptions {
 /** Pauses between attempts to connect, ms; they double from the first to the last. */
 const PAUSE_FIRST_MS = 50;
 const PAUSE_LAST_MS = 2000;
-/** How often it is looked whether the time of a request is over, ms. */
+/** Interval at which requests are looked through for those whose time is over, ms. */
 const LOOK_MS = 250;
 
 /**
- * The connections with a server, lost and made again. Requests that were under way are sent again, in a way that nobody can tell from one that took longer:
- * all that is connected is cut off first, so that no older request is answered beside.
+ * The connections with a server, lost and made again. A request that was under way is sent again, and looks to the device like one that took longer.
+ * Before that every old connection is cut off, so that no reply to what was sent before can come in between.
  */
 export class NbdSession {
   readonly #address: NbdAddress;
@@ -48,12 +48,14 @@ export class NbdSession {
   #agreed: NbdExport;
   #isUp = true;
   #isClosed = false;
-  /** Connections that are made: fewer than were asked for once the server has closed one that nothing was asked for over. */
+  /** Most connections at a time: as many as were asked for, or fewer after the server has closed one over which nothing was under way. */
   #connectionsMax: number;
   /** Pause before the next attempt to connect, ms; none once the server has answered something. */
   #pause = 0;
   /** Writes were answered that no flush has made stable. */
   #isDirty = false;
+  /** The flush that began last, while it is under way. */
+  #flushing: Promise<void> | undefined;
   #ownFlush: Promise<void> | undefined;
   #looking: ReturnType<typeof setInterval> | undefined;
   #wake: () => void = () => {};
@@ -122,11 +124,20 @@ export class NbdSession {
     }
   }
 
-  /** Undefined where nothing was written since the last one. */
+  /** Undefined where nothing was written since the last one, and that has ended. */
   flush(): Promise<void> | undefined {
     this.#latch.check();
-    if (!this.#isDirty || !this.can(CAN.FLUSH)) return undefined;
-    return this.#flush();
+    if (!this.can(CAN.FLUSH)) return undefined;
+    return this.#isDirty ? this.#beginFlush() : this.#flushing;
+  }
+
+  /** Begins a flush; until it has ended, nothing that was written before it counts as stable. */
+  #beginFlush(): Promise<void> {
+    const flushing = this.#flush().finally(() => {
+      if (this.#flushing === flushing) this.#flushing = undefined;
+    });
+    this.#flushing = flushing;
+    return flushing;
   }
 
   async #flush(): Promise<void> {
@@ -144,7 +155,7 @@ export class NbdSession {
 
   #flushByItself(): Promise<void> {
     // its error is told by the next flush that somebody asks for
-    this.#ownFlush ??= this.#flush()
+    this.#ownFlush ??= this.#beginFlush()
       .catch(() => {})
       .finally(() => {
         this.#ownFlush = undefined;
