@@ -1,7 +1,7 @@
 // NBD servers that people run, for the tests: qemu-nbd, qemu-storage-daemon, nbdkit, nbd-server.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -106,8 +106,17 @@ export class NbdServer {
     }
   }
 
-  signal(name: NodeJS.Signals): void {
-    this.#child?.kill(name);
+  /** Stops it as it is. Resolves when each of its threads stands still: until then one may still answer. */
+  async freeze(): Promise<void> {
+    this.#child?.kill('SIGSTOP');
+    const tasks = `/proc/${this.#child?.pid}/task`;
+    const stands = (task: string): boolean => /\) T /.test(readFileSync(`${tasks}/${task}/stat`, 'latin1'));
+    while (!readdirSync(tasks).every(stands)) await sleep(5);
+  }
+
+  /** Has it go on. */
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
   }
 
   async kill(): Promise<void> {

@@ -213,12 +213,12 @@ describe.skipIf(NBDKIT !== undefined)('a server with faults', () => {
       connections: 1,
       onEvent: (event) => events.push(event),
     });
-    server.signal('SIGSTOP');
+    await server.freeze();
     await expect(read(disk, 0, 512)).rejects.toMatchObject({
       code: 'ETIMEDOUT',
       message: expect.stringContaining('read of 512 bytes at 0'),
     });
-    server.signal('SIGCONT');
+    server.thaw();
     // it may need more than one of the short times
     for (;;) {
       const bytes = await read(disk, 512, 512).catch(() => undefined);
