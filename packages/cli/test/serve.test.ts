@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { missing, NbdServer, qemuNbd } from '../../device-blk/test/nbd-servers.ts';
 import { diskOf, FrontEnd, finish, Guest, Wire } from '../../vhost-user/test/front-end.ts';
+import { EventLines } from '../src/serve/event-lines.ts';
 import { wordsFor } from '../src/serve/words.ts';
 import { useCommand } from './command.ts';
 
@@ -46,6 +47,38 @@ function command(...args: readonly string[]) {
     },
   };
 }
+
+describe('what is written of events', () => {
+  test('a hundred a second, and how many were left out', async () => {
+    const written: string[] = [];
+    const lines = new EventLines(
+      async (text) => void written.push(text),
+      () => {},
+    );
+    for (let n = 0; n < 5000; n++) lines.event({ event: 'fault', n: BigInt(n) });
+    lines.close();
+    expect(written).toHaveLength(101);
+    expect(written[0]).toBe('{"event":"fault","n":"0x0"}\n');
+    expect(JSON.parse(written.at(-1) ?? '')).toEqual({ event: 'events-left-out', count: 4900 });
+    lines.event({ event: 'fault' });
+    lines.close();
+    expect(written).toHaveLength(102);
+  });
+
+  test('what cannot be written is told once, and ends nothing', async () => {
+    const told: unknown[] = [];
+    const lines = new EventLines(
+      async () => {
+        throw new Error('no space left on the device');
+      },
+      (error) => told.push(error),
+    );
+    for (let n = 0; n < 10; n++) lines.event({ event: 'fault' });
+    lines.close();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(told).toHaveLength(1);
+  });
+});
 
 describe('serve', () => {
   test('a disk: words, events, and all that was written when it has ended', async () => {

@@ -5,6 +5,7 @@ import { textOf } from '../output.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { makeDevice, type Served } from './device.ts';
+import { EventLines } from './event-lines.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
 import { wordsFor, wordsText } from './words.ts';
 
@@ -21,24 +22,24 @@ export async function serve(terminal: Terminal, device: string, options: ServeOp
     options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, DAY_SECONDS);
   const { serveVhostUser } = await vhostUser();
   const served = await makeDevice(device, options);
-  const line = async (event: Record<string, unknown>): Promise<void> => {
-    const text = `${JSON.stringify(event, plain)}\n`;
-    if (device === 'console') process.stderr.write(text);
-    else await terminal.write(text);
-  };
-  const onEvent = ({ name, ...rest }: DeviceEvent): void => void line({ event: name, ...rest });
+  const lines = new EventLines(
+    device === 'console' ? async (text) => void process.stderr.write(text) : terminal.write,
+    (error) => terminal.say(`events are not written: ${error instanceof Error ? error.message : error}`),
+  );
+  const onEvent = ({ name, ...rest }: DeviceEvent): void => lines.event({ event: name, ...rest });
   const path = resolve(options.socket);
   const mode = options.client === true ? 'client' : 'server';
   const server = listening(path, () => serveVhostUser(served.model, { path, mode, onEvent }), served);
-  await sayWords(terminal, line, server.device, path, options);
+  await sayWords(terminal, lines, server.device, path, options);
   const timer =
-    seconds === undefined ? undefined : setInterval(() => void line(statsOf(server.device)), 1000 * seconds);
+    seconds === undefined ? undefined : setInterval(() => lines.line(statsOf(server.device)), 1000 * seconds);
   await ended();
   clearInterval(timer);
   server.close();
   // what the guest was told of is in the image when the command has ended
   await server.device.idle();
   await served.close();
+  lines.close();
   terminal.exit('fine');
 }
 
@@ -70,7 +71,7 @@ function listening<T>(path: string, start: () => T, served: Served): T {
 
 async function sayWords(
   { write, say }: Terminal,
-  line: (event: Record<string, unknown>) => Promise<void>,
+  lines: EventLines,
   device: LiveDevice,
   path: string,
   { client = false, json = false, mac }: ServeOptions,
@@ -82,7 +83,7 @@ async function sayWords(
     configBytes: device.readConfig().length,
     ...(mac !== undefined && { mac }),
   });
-  if (json) await line({ event: 'serving', device: device.layers.device.name, socket: path, words });
+  if (json) lines.line({ event: 'serving', device: device.layers.device.name, socket: path, words });
   else if (device.layers.device.name === 'virtio-console') for (const text of wordsText(words)) say(text);
   else await write(textOf(wordsText(words)));
 }
@@ -100,9 +101,4 @@ function statsOf(device: LiveDevice): Record<string, unknown> {
     return { queue: index, kicks: queue?.kicks, interrupts: queue?.interrupts, inFlight: queue?.inFlight };
   });
   return { event: 'stats', status: device.status, queues };
-}
-
-/** Numbers that JSON has not, as text. */
-function plain(_key: string, value: unknown): unknown {
-  return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
 }
