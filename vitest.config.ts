@@ -9,7 +9,6 @@ export default defineConfig({
   ssr: { resolve: { conditions: [...conditions, 'node', 'import', 'module', 'default'] } },
   test: {
     include: ['packages/*/test/**/*.test.ts', 'examples/*/test/**/*.test.ts'],
-    reporters: process.env['CI'] ? ['default', './.ci/count-reporter.ts'] : ['default'],
     setupFiles: ['./.ci/seed.ts'],
     passWithNoTests: true,
     // Half of the long tests wait for a real QEMU: two files at once take two thirds of the time on two cores.

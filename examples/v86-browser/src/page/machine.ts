@@ -41,7 +41,7 @@ const TRY: readonly {
   { label: 'stop', title: 'Interrupts what runs in the console (Ctrl-C)', command: () => '\x03' },
 ];
 
-const LATENCIES = [0, 20, 100];
+const LATENCIES = [0, 20, 100, 1000];
 
 /** One instance of the emulator on the page: its guest's console, its devices, what can be done with it. */
 export class MachinePanel {

@@ -30,9 +30,8 @@ interface Receiver {
 }
 
 const BEAT = 1000;
-const SILENT = 3500;
-/** How long to wait for an answer: to an offer, and for a guest to arrive. */
-const PATIENCE = { accept: 5000, arrived: 30_000 } as const;
+/** A tab that was not heard for so long is gone. A busy machine may keep a tab from its beats for some seconds. */
+const SILENT = 15_000;
 
 /** The other tabs of this page, on a channel of their own. */
 export class Tabs {
@@ -40,7 +39,8 @@ export class Tabs {
   readonly #channel = new BroadcastChannel('virtkit-tabs');
   readonly #receiver: Receiver;
   readonly #others = new Map<string, { readonly tab: Tab; readonly heard: number }>();
-  readonly #waiting = new Map<string, (message: Message) => void>();
+  /** Questions without an answer, by the tab that was asked. They end with its answer, or when it is gone. */
+  readonly #waiting = new Map<string, { answer(message: Message): void; gone(): void }>();
   #self: Omit<Tab, 'id'> = { free: 0, guests: [] };
 
   constructor(id: string, receiver: Receiver) {
@@ -80,15 +80,15 @@ export class Tabs {
 
   #ask(to: string, message: Message, wanted: 'accept' | 'arrived'): Promise<Message> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(to);
-        reject(new Error(`tab ${to} did not answer`));
-      }, PATIENCE[wanted]);
-      this.#waiting.set(to, (answer) => {
-        clearTimeout(timer);
-        this.#waiting.delete(to);
-        if (answer.kind === 'failed') reject(new Error(answer.reason));
-        else resolve(answer);
+      if (!this.#others.has(to)) return reject(new Error(`tab ${to} is not there any more`));
+      this.#waiting.set(to, {
+        answer: (answer) => {
+          if (answer.kind !== wanted && answer.kind !== 'failed') return;
+          this.#waiting.delete(to);
+          if (answer.kind === 'failed') reject(new Error(answer.reason));
+          else resolve(answer);
+        },
+        gone: () => reject(new Error(`tab ${to} did not answer`)),
       });
       this.#send(to, message);
     });
@@ -101,11 +101,10 @@ export class Tabs {
   #take(from: string, message: Message): void {
     if (message.kind === 'who') this.#send(from, { kind: 'here', tab: { id: this.id, ...this.#self } });
     else if (message.kind === 'here') this.#heard(message.tab);
-    else if (message.kind === 'gone') {
-      if (this.#others.delete(from)) this.#receiver.changed(this.others);
-    } else if (message.kind === 'offer') this.#answerOffer(from, message.guest);
+    else if (message.kind === 'gone') this.#forget(from);
+    else if (message.kind === 'offer') this.#answerOffer(from, message.guest);
     else if (message.kind === 'bundle') void this.#answerBundle(from, message);
-    else this.#waiting.get(from)?.(message);
+    else this.#waiting.get(from)?.answer(message);
   }
 
   #heard(tab: Tab): void {
@@ -134,9 +133,15 @@ export class Tabs {
   #beat(): void {
     this.tell(this.#self);
     const now = performance.now();
-    const before = this.#others.size;
-    for (const [id, { heard }] of this.#others) if (now - heard > SILENT) this.#others.delete(id);
-    if (this.#others.size !== before) this.#receiver.changed(this.others);
+    for (const [id, { heard }] of this.#others) if (now - heard > SILENT) this.#forget(id);
+  }
+
+  #forget(id: string): void {
+    if (!this.#others.delete(id)) return;
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    waiting?.gone();
+    this.#receiver.changed(this.others);
   }
 }
 
