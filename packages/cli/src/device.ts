@@ -1,15 +1,5 @@
+import type { Finding } from '@virtkit/core';
 import {
-  type Endian,
-  FEATURE,
-  type Finding,
-  hasFeature,
-  nameFeatures,
-  nameStatus,
-  negotiated,
-} from '@virtkit/core';
-import {
-  type DecodedVirtio,
-  decodeVirtio,
   decodeVirtioState,
   describeSection,
   findVirtio,
@@ -18,39 +8,14 @@ import {
   type StreamFinding,
   type StreamSection,
   titleOf,
-  type VirtioDevice,
 } from '@virtkit/migration';
-import { hex, isStateError, type Json, nodeAt, StateError, type TraceNode } from '@virtkit/vmstate';
+import { type Examined, examineDevices } from '@virtkit/migration/inspect';
+import { hex, isStateError, StateError, type TraceNode } from '@virtkit/vmstate';
 import { registry } from './registry.ts';
-
-/** A virtio device in a stream: decoded, or why not. */
-export interface Examined {
-  readonly device: VirtioDevice;
-  readonly decoded?: DecodedVirtio;
-  readonly error?: StateError;
-  readonly findings: readonly (Finding & { readonly offset?: number })[];
-}
 
 /** All virtio devices of a stream. */
 export function examine(stream: MigrationStream): Examined[] {
-  return stream.sections.flatMap((section) => {
-    const device = findVirtio(section, registry);
-    return device === undefined ? [] : [examineDevice(device)];
-  });
-}
-
-function examineDevice(device: VirtioDevice): Examined {
-  try {
-    const decoded = decodeVirtio(device);
-    const findings = device.codec.check(decoded.state).map((finding) => {
-      const offset = nodeAt(decoded.root, finding.path)?.start;
-      return offset === undefined ? finding : { ...finding, offset };
-    });
-    return { device, decoded, findings };
-  } catch (error) {
-    if (isStateError(error)) return { device, error, findings: [] };
-    throw error;
-  }
+  return examineDevices(stream, registry);
 }
 
 /** What does not fit together in the stream itself: where two readers could see different devices. */
@@ -79,18 +44,6 @@ export function findingText({
 }: Finding & { readonly offset?: number }): string {
   const place = [layer, path].filter((part) => part !== '').join(': ');
   return `${severity}: ${place}: ${reason}${offset === undefined ? '' : ` (at byte ${hex(offset)})`}`;
-}
-
-/** One finding in the documented JSON form. */
-export function findingJson({
-  code,
-  severity,
-  layer,
-  path,
-  reason,
-  offset,
-}: Finding & { readonly offset?: number }): Json {
-  return { code, severity, layer, path, reason, ...(offset !== undefined && { offset }) };
 }
 
 /** What is wrong with a device, if anything. */
@@ -130,32 +83,4 @@ function splitTitle(section: StreamSection): { readonly name: string; readonly p
 /** Fields of a section that is not virtio. */
 export function fieldsOf(section: StreamSection): TraceNode | undefined {
   return describeSection(section, registry);
-}
-
-/** Byte order of the configuration space: little-endian with VERSION_1, else the guest's. */
-export function configEndian({ state }: DecodedVirtio, guest: Endian): Endian {
-  if (hasFeature(negotiated(state), FEATURE.VERSION_1)) return 'little';
-  const said = state.subsections.deviceEndian;
-  if (said !== undefined) return said === 2 ? 'big' : 'little';
-  return guest;
-}
-
-/** Names that go with the numbers of a device's state. `guest`: byte order of the guest's CPU. */
-export function summarize(decoded: DecodedVirtio, guest: Endian): { readonly [key: string]: Json } {
-  const { device, state } = decoded;
-  const { transport, device: type } = device.codec;
-  const rest = state.rest === undefined ? undefined : type.describeRest?.(state.rest);
-  return {
-    statusBits: nameStatus(state.status),
-    negotiatedFeatures: `0x${negotiated(state).toString(16)}`,
-    features: nameFeatures(negotiated(state), type.features).map(({ bit, name }) => ({
-      bit,
-      name: name ?? null,
-    })),
-    ...(type.describeConfig !== undefined && {
-      configSpace: type.describeConfig(state.config, configEndian(decoded, guest)),
-    }),
-    ...(rest !== undefined && { rest }),
-    ...(transport.describe !== undefined && { transport: transport.describe(state.transport) }),
-  };
 }

@@ -1,14 +1,11 @@
 // What `inspect` says first: the stream and its devices, on one screen.
-import { FEATURE, hasFeature, nameFeatures, negotiated, STATUS, type VirtioState } from '@virtkit/core';
 import { COMMANDS, titleOf } from '@virtkit/migration';
-import { type Examined, findingsOf, findingText } from './device.ts';
+import { type Examined, outlineOf } from '@virtkit/migration/inspect';
+import { findingsOf, findingText } from './device.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 
 const HEAD = ['device', 'status', 'driver', 'features', 'queues', 'in flight', 'findings'] as const;
-
-/** Features that tell how a device is driven: at most so many are named in the table. */
-const NAMED = 3;
 
 /** The devices of a stream in a table, what is wrong with them below it, and how to see more. */
 export function tableText(read: Read, devices: readonly Examined[]): string {
@@ -73,57 +70,19 @@ export function inUnits(bytes: number): string {
   return `${rounded} ${units[unit]}`;
 }
 
-function row({ device, decoded, error, findings }: Examined): readonly string[] {
-  const title = titleOf(device);
-  if (decoded === undefined) return [title, 'not readable', '', '', '', '', error === undefined ? '' : '1'];
-  const { state } = decoded;
-  const { requests } = state.device as { readonly requests?: readonly unknown[] };
+function row(examined: Examined): readonly string[] {
+  const { title, status, driver = '-', featureCount, telling, queues, inFlight } = outlineOf(examined);
+  const { decoded, error, findings } = examined;
+  if (decoded === undefined) return [title, status, '', '', '', '', error === undefined ? '' : '1'];
   return [
     title,
-    statusOf(state),
-    driverOf(state),
-    featuresOf(state, nameFeatures(negotiated(state), device.codec.device.features)),
-    queuesOf(state),
-    requests === undefined || requests.length === 0 ? '-' : String(requests.length),
+    status,
+    driver,
+    featureCount === undefined ? '-' : [String(featureCount), ...telling].join(' '),
+    queues,
+    inFlight === 0 ? '-' : String(inFlight),
     findings.length === 0 ? '-' : String(findings.length),
   ];
-}
-
-/** The furthest that the driver has come. */
-function statusOf({ status, subsections }: VirtioState): string {
-  if (subsections.broken === true || (status & STATUS.NEEDS_RESET) !== 0) return 'broken';
-  if ((status & STATUS.FAILED) !== 0) return 'FAILED';
-  if ((status & STATUS.DRIVER_OK) !== 0) return 'DRIVER_OK';
-  return status === 0 ? 'no driver' : 'starting';
-}
-
-function driverOf(state: VirtioState): string {
-  const features = negotiated(state);
-  const ring = state.subsections.packedVirtqueues === undefined ? 'split' : 'packed';
-  if (state.status === 0) return '-';
-  return `${hasFeature(features, FEATURE.VERSION_1) ? '1.x' : 'legacy'}, ${ring}`;
-}
-
-/** How many were negotiated, and those of the device's own that driver and machine most often differ in. */
-function featuresOf(state: VirtioState, features: readonly { readonly name?: string | undefined }[]): string {
-  const names = features.flatMap(({ name }) => name ?? []);
-  const telling = names
-    .filter((name) => TELLING.test(name))
-    .map((name) => name.replace(/^VIRTIO_(?:[A-Z0-9]+_)?F_/, ''))
-    .slice(-NAMED);
-  return state.status === 0 ? '-' : [String(names.length), ...telling].join(' ');
-}
-
-/** Features in which drivers, machine versions and command lines differ most often. */
-const TELLING =
-  /_F_(?:MQ|RSS|HOST_USO|ACCESS_PLATFORM|RING_RESET|IN_ORDER|NOTIFICATION_DATA|DISCARD|MULTIPORT|CONFIG_WCE|CTRL_VQ)$/;
-
-/** How many there are that the driver has set up, and their sizes. */
-function queuesOf({ queues }: VirtioState): string {
-  const ready = queues.filter(({ desc }) => desc !== 0n);
-  const sizes = [...new Set((ready.length === 0 ? queues : ready).map(({ num }) => num))];
-  const count = ready.length === queues.length ? `${queues.length}` : `${ready.length} of ${queues.length}`;
-  return `${count} × ${sizes.slice(0, 3).join('/')}${sizes.length > 3 ? '/…' : ''}`;
 }
 
 function problems({ device, error, findings }: Examined): string[] {

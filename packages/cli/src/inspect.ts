@@ -6,9 +6,16 @@ import {
   showValue,
   titleOf,
 } from '@virtkit/migration';
+import {
+  type Examined,
+  type FoundField,
+  fieldsUnder,
+  fieldValue,
+  findField,
+  summarizeDevice,
+} from '@virtkit/migration/inspect';
 import { hex, type Json, snakeCase, type TraceNode } from '@virtkit/vmstate';
-import { type Examined, examine, fieldsOf, findingsOf, findingText, matches, summarize } from './device.ts';
-import { type FoundField, fieldsUnder, fieldValue, findField } from './field-path.ts';
+import { examine, fieldsOf, findingsOf, findingText, matches } from './device.ts';
 import { jsonText } from './inspect-json.ts';
 import type { InspectOptions } from './inspect-options.ts';
 import { commandLines, tableText } from './inspect-table.ts';
@@ -30,7 +37,7 @@ export function inspect(read: Read, options: InspectOptions): Inspection {
   const { stream } = read;
   const devices = examine(stream).filter(({ device }) => matches(device.section, options.device));
   const others = otherSections(stream, devices).filter((section) => matches(section, options.device));
-  const text = options.json === true ? jsonText(read, devices, others, options) : '';
+  const text = options.json === true ? jsonText(read, devices, options) : '';
   const parts = options.json === true ? [] : humanParts(read, devices, others, options);
   return {
     text: text + parts.join('\n'),
@@ -125,7 +132,7 @@ function deviceText(examined: Examined, guest: Endian, options: InspectOptions):
     return `${title}\n${treeText(decoded.root, body, offset, options)}`;
   const { state } = decoded;
   const features = nameFeatures(negotiated(state), device.codec.device.features);
-  const { configSpace, rest } = summarize(decoded, guest);
+  const { configSpace, rest } = summarizeDevice(decoded, guest);
   const lines = [
     title,
     `  status       ${hex(state.status)}  ${nameStatus(state.status).join(' ')}`,

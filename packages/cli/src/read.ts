@@ -1,6 +1,5 @@
 import {
   acceptVirtio,
-  type MigrationStream,
   RoundTripCheck,
   StreamCollector,
   StreamParser,
@@ -8,17 +7,14 @@ import {
   StreamWriter,
   TeeSink,
 } from '@virtkit/migration';
-import { isStateError, type StateError } from '@virtkit/vmstate';
+import type { ReadStream } from '@virtkit/migration/inspect';
+import { isStateError } from '@virtkit/vmstate';
 import { isPackingCode } from './formats.ts';
 import { Progress, readFileOrPipe } from './input.ts';
 import { registry } from './registry.ts';
 
 /** A stream as far as it could be read. */
-export interface Read {
-  readonly stream: MigrationStream;
-  /** Why it could not be read to its end. */
-  readonly error: StateError | undefined;
-  readonly bytes: number;
+export interface Read extends ReadStream {
   /** Comparison with what the writer makes of it, if that was asked for. */
   readonly check: RoundTripCheck | undefined;
 }

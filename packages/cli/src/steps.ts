@@ -1,7 +1,7 @@
 import type { Column, Step } from '@virtkit/core';
 import { titleOf } from '@virtkit/migration';
+import type { Examined } from '@virtkit/migration/inspect';
 import { hex } from '@virtkit/vmstate';
-import type { Examined } from './device.ts';
 import { textOf } from './output.ts';
 
 const WIDTH = 34;

@@ -1,7 +1,7 @@
 import { type StreamFinding, titleOf } from '@virtkit/migration';
+import { type Examined, errorJson, findingJson } from '@virtkit/migration/inspect';
 import { hex } from '@virtkit/vmstate';
-import { type Examined, examine, findingJson, findingsOf, findingText } from './device.ts';
-import { errorJson } from './inspect-json.ts';
+import { examine, findingsOf, findingText } from './device.ts';
 import type { Read } from './read.ts';
 
 /** What `verify` found. */

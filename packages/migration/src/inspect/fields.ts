@@ -2,7 +2,9 @@ import { nameIn, type TraceNode } from '@virtkit/vmstate';
 
 /** A field with its path in the state's spelling. */
 export interface FoundField {
+  /** Path in the state's spelling: `queues[0].lastAvailIdx`. */
   readonly path: string;
+  /** The field, its bytes and what is in it. */
   readonly node: TraceNode;
 }
 
