@@ -17,7 +17,7 @@ import { binary, ended, listening, migrate, runs, statusOf, until, useMigrating 
 import { violations } from './schema.ts';
 
 /** In all five commands together: VIRTKIT_KILLS=200, by hand. */
-const KILLS = Number(process.env['VIRTKIT_KILLS'] ?? (process.env['VIRTKIT_SLOW'] === undefined ? 25 : 100));
+const KILLS = Number(process.env['VIRTKIT_KILLS'] ?? (process.env['VIRTKIT_SLOW'] === undefined ? 15 : 100));
 const POINTS = Math.ceil(KILLS / 5);
 const SEED = Number(process.env['VIRTKIT_SEED']);
 const TIMEOUT_MS = 300_000 + 20_000 * POINTS;
