@@ -58,7 +58,7 @@ test.each(libraries)(
 /** What is read there has well-kept parsers: XML and YAML. */
 const OUTSIDE: Readonly<Record<string, readonly string[]>> = {
   '@virtkit/libvirt': ['saxes', 'yaml'],
-  '@virtkit/vhost-user': ['koffi'],
+  '@virtkit/linux': ['koffi'],
 };
 
 test.each(libraries)('$manifest.name depends on nothing outside of the project', ({ manifest }) => {

@@ -1,10 +1,10 @@
+import { closeDescriptor, linux, PeerError, receive, send, type Watch } from '@virtkit/linux';
 import type { Facts } from '@virtkit/vmstate';
 import type { VhostUserDevice } from './device.ts';
 import { FrontEndError } from './errors.ts';
-import { linux, type Watch } from './platform.ts';
 import { Session } from './session/session.ts';
-import { closeDescriptor, receive, send } from './system/socket.ts';
 import { MessageReader } from './wire/reader.ts';
+import { DESCRIPTORS_MAX } from './wire/requests.ts';
 
 /** Messages that are handled before others have a turn. */
 const MESSAGES_IN_A_ROW = 64;
@@ -75,7 +75,7 @@ export class Connection {
   /** Takes what is there of a message. True: there may be more. False: there is nothing now. A promise: a message takes time. */
   #next(): boolean | Promise<void> {
     const reader = this.#reader;
-    const { count, descriptors } = receive(this.#fd, reader.room);
+    const { count, descriptors } = receive(this.#fd, reader.room, DESCRIPTORS_MAX);
     if (count < 0) return false;
     if (count === 0) {
       if (reader.started) throw new FrontEndError('the connection ended within a message');
@@ -88,7 +88,7 @@ export class Connection {
   }
 
   #failed(error: unknown): void {
-    if (!(error instanceof FrontEndError)) throw error;
+    if (!(error instanceof PeerError)) throw error;
     this.#end({ name: 'front-end-fault', reason: error.message, facts: error.facts });
   }
 

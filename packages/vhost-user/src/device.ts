@@ -16,11 +16,11 @@ import {
   type TransportHost,
   type TransportModel,
 } from '@virtkit/core';
+import type { Platform } from '@virtkit/linux';
 import { FrontEndError } from './errors.ts';
 import { type VhostUserParts, vhostUser } from './layer.ts';
 import { DirtyPages } from './memory/dirty-pages.ts';
-import { SharedMemory } from './memory/guest-memory.ts';
-import type { Platform } from './platform.ts';
+import { FrontEndMemory } from './memory/guest-memory.ts';
 import { InFlightTable, tableBytes } from './session/in-flight.ts';
 import { Vring } from './session/vring.ts';
 import type { InflightArea, SharedArea, VringAddress, WireRegion } from './wire/message.ts';
@@ -63,7 +63,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   readonly features = 0n;
   /** For the host program. */
   readonly device: LiveDevice<VhostUserParts, D>;
-  readonly memory: SharedMemory;
+  readonly memory: FrontEndMemory;
   readonly inFlightLog: InFlightLog = this;
   /** Tells the front end that the configuration has changed, while there is one that wants to hear of it. */
   onConfigChange: (() => void) | undefined;
@@ -80,7 +80,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   constructor(model: DeviceModel<D>, platform: Platform, options: VhostUserDeviceOptions) {
     this.#platform = platform;
-    this.memory = new SharedMemory(platform);
+    this.memory = new FrontEndMemory(platform);
     const onEvent = (event: DeviceEvent): void => {
       if (event.name === 'fault') for (const vring of this.#vrings) vring.tellError();
       options.onEvent?.(event);
@@ -168,7 +168,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   removeMemory(region: WireRegion): void {
-    this.memory.remove(region);
+    this.memory.removeRegion(region);
     this.#followMemory();
   }
 

@@ -1,11 +1,8 @@
-import { lstatSync, rmSync } from 'node:fs';
 import { type DeviceEvent, type DeviceModel, HostError, type LiveDevice } from '@virtkit/core';
+import { connectTo, Listener, linux, SystemCallError } from '@virtkit/linux';
 import { Connection, type Ending } from './connection.ts';
 import { VhostUserDevice, type VhostUserDeviceOptions } from './device.ts';
-import { SystemCallError } from './errors.ts';
 import type { VhostUserParts } from './layer.ts';
-import { linux, type Watch } from './platform.ts';
-import { acceptFrom, closeDescriptor, connectTo, listenAt } from './system/socket.ts';
 
 /** How a device is served. */
 export interface ServeOptions extends VhostUserDeviceOptions {
@@ -53,8 +50,7 @@ export class VhostUserServer<D = unknown> {
   readonly path: string;
   readonly #behind: VhostUserDevice<D>;
   readonly #options: ServeOptions;
-  #listener: number | undefined;
-  #watch: Watch | undefined;
+  #listener: Listener | undefined;
   #connection: Connection | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #open = true;
@@ -65,7 +61,7 @@ export class VhostUserServer<D = unknown> {
     if (!(reconnectMs >= 1)) throw new HostError(`reconnectMs: ${reconnectMs} is no time to wait`);
     this.path = path;
     this.#options = options;
-    if (mode === 'server') this.#listener = listen(path);
+    if (mode === 'server') this.#listener = new Listener(path);
     this.#behind = new VhostUserDevice(model, linux, options);
     this.device = this.#behind.device;
     if (mode === 'server') this.#awaitFrontEnd();
@@ -94,23 +90,13 @@ export class VhostUserServer<D = unknown> {
     if (!this.#open) return;
     this.#open = false;
     clearTimeout(this.#timer);
-    this.#watch?.close();
     this.#connection?.close();
-    if (this.#listener === undefined) return;
-    closeDescriptor(this.#listener);
-    rmSync(this.path, { force: true });
+    this.#listener?.close();
   }
 
   /** Another one waits until the one before has gone. */
   #awaitFrontEnd(): void {
-    const listener = this.#listener;
-    if (listener === undefined) return;
-    this.#watch = linux.watch(listener, () => {
-      const fd = acceptFrom(listener);
-      if (fd === undefined) return;
-      this.#watch?.close();
-      this.#serve(fd);
-    });
+    this.#listener?.accept((fd) => this.#serve(fd));
   }
 
   #connect(): void {
@@ -143,26 +129,5 @@ export class VhostUserServer<D = unknown> {
 
   #tell(name: string, more: Partial<DeviceEvent> = {}): void {
     this.#options.onEvent?.({ name, device: this.device.layers.device.name, ...more });
-  }
-}
-
-/** The socket of a server that was killed is nobody's: one that somebody listens on is not replaced. */
-function listen(path: string): number {
-  try {
-    return listenAt(path);
-  } catch (error) {
-    if (!(error instanceof SystemCallError) || error.code !== 'EADDRINUSE' || !isLeftOver(path)) throw error;
-    rmSync(path, { force: true });
-    return listenAt(path);
-  }
-}
-
-function isLeftOver(path: string): boolean {
-  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;
-  try {
-    closeDescriptor(connectTo(path));
-    return false;
-  } catch (error) {
-    return error instanceof SystemCallError && error.code === 'ECONNREFUSED';
   }
 }

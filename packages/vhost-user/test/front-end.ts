@@ -1,12 +1,18 @@
 // A front end in the test's own process: real sockets, files in memory and eventfds, and the drivers of @virtkit/testing behind them.
-import { ftruncateSync } from 'node:fs';
+import {
+  clear,
+  closeDescriptor,
+  connectTo,
+  createEventfd,
+  mapShared,
+  receive,
+  send,
+  sharedFile,
+  signal,
+} from '@virtkit/linux';
 import { BlkDriver, GuestRam, type RingWishes } from '@virtkit/testing';
 import type { RingAddresses } from '@virtkit/testing/rings';
 import type { DriverTransport, Interrupts } from '@virtkit/testing/transports';
-import { clear, signal } from '../src/system/eventfd.ts';
-import { checked, EFD_CLOEXEC_NONBLOCK, libc, MFD_CLOEXEC_ALLOW_SEALING } from '../src/system/libc.ts';
-import { mapShared } from '../src/system/mapping.ts';
-import { closeDescriptor, connectTo, receive, send } from '../src/system/socket.ts';
 import { FLAG, HEADER_BYTES, PAYLOAD_MAX, REQUEST, type RequestName } from '../src/wire/requests.ts';
 
 /** Guest memory of a test, in bytes. */
@@ -25,13 +31,11 @@ export async function until(what: () => boolean): Promise<void> {
 }
 
 export function eventfd(): number {
-  return checked(libc().eventfd(0, EFD_CLOEXEC_NONBLOCK), 'eventfd');
+  return createEventfd();
 }
 
 export function memfd(bytes: number): number {
-  const fd = checked(libc().memfd_create('test', MFD_CLOEXEC_ALLOW_SEALING), 'memfd_create');
-  ftruncateSync(fd, bytes);
-  return fd;
+  return sharedFile('test', bytes, false);
 }
 
 /** Fields of a payload: 32 bits for a number, 64 for a bigint. */

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DeviceEvent } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { closeDescriptor, WINDOWS_MAX } from '@virtkit/linux';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveVhostUser, type VhostUserServer } from '../src/index.ts';
-import { SLOTS_MAX, WINDOWS_MAX } from '../src/memory/guest-memory.ts';
-import { closeDescriptor } from '../src/system/socket.ts';
+import { SLOTS_MAX } from '../src/memory/guest-memory.ts';
 import { FLAG, REQUEST, type RequestName } from '../src/wire/requests.ts';
 import { diskOf, eventfd, FrontEnd, fields, finish, Guest, memfd, until, Wire } from './front-end.ts';
 

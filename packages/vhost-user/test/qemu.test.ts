@@ -32,7 +32,9 @@ const toClose: { close(): unknown }[] = [];
 
 beforeEach(() => {
   // where koffi is found from
-  folder = mkdtempSync(join(fileURLToPath(new URL('../node_modules/', import.meta.url)), '.qemu-test-'));
+  folder = mkdtempSync(
+    join(fileURLToPath(new URL('../../linux/node_modules/', import.meta.url)), '.qemu-test-'),
+  );
 });
 
 afterEach(async () => {

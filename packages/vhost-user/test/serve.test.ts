@@ -4,11 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DeviceEvent } from '@virtkit/core';
 import { type BlkBackend, BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { acceptFrom, closeDescriptor, listenAt, mapShared, receive } from '@virtkit/linux';
 import type { BlkDriver, RingWishes } from '@virtkit/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveVhostUser, type VhostUserServer } from '../src/index.ts';
-import { mapShared } from '../src/system/mapping.ts';
-import { closeDescriptor } from '../src/system/socket.ts';
 import { diskOf, FrontEnd, fields, finish, Guest, memfd, turn, until } from './front-end.ts';
 
 const SECTORS = 2048;
@@ -244,7 +243,6 @@ describe('a disk', () => {
 /** A socket pair, which Linux's `/proc` makes of two connections. */
 async function socketPair(dir: string) {
   const { Wire } = await import('./front-end.ts');
-  const { acceptFrom, listenAt, receive } = await import('../src/system/socket.ts');
   const listener = listenAt(join(dir, 'pair'));
   const far = new Wire(join(dir, 'pair')).fd;
   const near = acceptFrom(listener) ?? -1;

@@ -1,8 +1,7 @@
 // A front end of vhost-user that says anything: messages, file descriptors, kicks, and memory that it changes and takes away.
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
+import { PeerError, type Platform, type SharedMapping } from '@virtkit/linux';
 import { VhostUserDevice } from '../../../vhost-user/src/device.ts';
-import { FrontEndError } from '../../../vhost-user/src/errors.ts';
-import type { Platform, SharedMapping } from '../../../vhost-user/src/platform.ts';
 import { Session } from '../../../vhost-user/src/session/session.ts';
 import { MessageReader } from '../../../vhost-user/src/wire/reader.ts';
 import { DESCRIPTORS_MAX, HEADER_BYTES, REQUEST } from '../../../vhost-user/src/wire/requests.ts';
@@ -39,7 +38,7 @@ class Files implements Platform {
 
   map(fd: number, offset: number, size: number): SharedMapping {
     this.#check(fd);
-    if (offset + size > FILE_BYTES) throw new FrontEndError('behind the end of the file');
+    if (offset + size > FILE_BYTES) throw new PeerError('behind the end of the file');
     let open = true;
     return {
       shrinkable: false,
@@ -64,7 +63,7 @@ class Files implements Platform {
 
   checkEventfd(fd: number): void {
     this.#check(fd);
-    if (fd % 7 === 0) throw new FrontEndError('no eventfd');
+    if (fd % 7 === 0) throw new PeerError('no eventfd');
   }
 
   signal(fd: number): void {
@@ -151,7 +150,7 @@ async function serveOne(
       }
     }
   } catch (error) {
-    if (!(error instanceof FrontEndError)) throw error;
+    if (!(error instanceof PeerError)) throw error;
   } finally {
     for (const fd of reader.abandon()) files.close(fd);
     session.close();

@@ -1,5 +1,5 @@
+import type { Platform, SharedMapping } from '@virtkit/linux';
 import { FrontEndError } from '../errors.ts';
-import type { Platform, SharedMapping } from '../platform.ts';
 import type { SharedArea } from '../wire/message.ts';
 
 /** Bytes of a page of the log. The specification's number. */

@@ -1,6 +1,6 @@
 import { QUEUE_MAX } from '@virtkit/core';
+import type { Platform, SharedMapping } from '@virtkit/linux';
 import { FrontEndError } from '../errors.ts';
-import type { Platform, SharedMapping } from '../platform.ts';
 import type { InflightArea } from '../wire/message.ts';
 
 /** Bytes in front of the entries of a queue: `features`, `version`, `desc_num`, `last_batch_head`, `used_idx`. */

@@ -1,8 +1,8 @@
 import { STATUS } from '@virtkit/core';
+import { PeerError, type Platform } from '@virtkit/linux';
 import type { VhostUserDevice } from '../device.ts';
 import { FrontEndError } from '../errors.ts';
 import { SLOTS_MAX } from '../memory/guest-memory.ts';
-import type { Platform } from '../platform.ts';
 import type { InflightArea, Message } from '../wire/message.ts';
 import { backendRequest, reply, replyU64 } from '../wire/reply.ts';
 import { BACKEND_REQUEST, PROTOCOL, REQUEST } from '../wire/requests.ts';
@@ -64,7 +64,7 @@ export class Session {
       if (pending !== undefined) return pending;
       this.#acknowledge(message, 0n);
     } catch (error) {
-      if (error instanceof FrontEndError) this.#acknowledge(message, 1n);
+      if (error instanceof PeerError) this.#acknowledge(message, 1n);
       throw error;
     } finally {
       for (const descriptor of descriptors.splice(0)) this.#platform.close(descriptor);

@@ -1,4 +1,4 @@
-import type { Platform, Watch } from '../platform.ts';
+import type { Platform, Watch } from '@virtkit/linux';
 import type { VringAddress } from '../wire/message.ts';
 import type { QueueTable } from './in-flight.ts';
 

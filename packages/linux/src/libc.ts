@@ -1,6 +1,6 @@
-// The system calls that Node lacks. Nothing else in this package knows koffi.
+// The system calls that Node lacks. Nothing else in virtkit knows koffi.
 import koffi from 'koffi';
-import { SystemCallError } from '../errors.ts';
+import { SystemCallError } from './errors.ts';
 
 /** Numbers of Linux, the same on all of its architectures that Node runs on. */
 export const AF_UNIX = 1;
@@ -88,8 +88,7 @@ export function libc(): Libc {
 }
 
 function load(): Libc {
-  if (process.platform !== 'linux')
-    throw new SystemCallError('vhost-user', 'ENOSYS', `on ${process.platform}`);
+  if (process.platform !== 'linux') throw new SystemCallError('libc', 'ENOSYS', `on ${process.platform}`);
   const library = koffi.load(null);
   const func = (name: keyof Libc) => library.func(PROTOTYPES[name]);
   const fcntl = func('fcntl');

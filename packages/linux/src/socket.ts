@@ -1,5 +1,4 @@
-import { FrontEndError, SystemCallError } from '../errors.ts';
-import { DESCRIPTORS_MAX, HEADER_BYTES, PAYLOAD_MAX } from '../wire/requests.ts';
+import { PeerError, SystemCallError } from './errors.ts';
 import {
   AF_UNIX,
   checked,
@@ -25,9 +24,14 @@ const PATH_BYTES = 107;
 const IOVEC = 56;
 const CONTROL = 72;
 const CMSG_HEADER = 16;
-const CONTROL_BYTES = CMSG_HEADER + 4 * DESCRIPTORS_MAX;
-const DATA = 128;
-const DATA_BYTES = HEADER_BYTES + PAYLOAD_MAX;
+/** File descriptors that can come or go with a message, at most. */
+export const DESCRIPTORS_MAX = 16;
+const DATA = 192;
+/** Bytes that are received or sent in one go, at most. */
+const DATA_BYTES = 64 * 1024;
+
+/** Bytes of a control block with so many descriptors. */
+const controlBytes = (descriptors: number): number => CMSG_HEADER + 8 * Math.ceil((4 * descriptors) / 8);
 
 let block: Scratch | undefined;
 
@@ -59,11 +63,17 @@ const CLOSED: Received = { count: 0, descriptors: [] };
 /**
  * Takes bytes and file descriptors, as many as there are now.
  *
- * @param target at most the bytes of a message
- * @throws FrontEndError for more descriptors at a time than a message may have; they are closed
+ * @param fd a socket that does not block
+ * @param target gets the bytes, at most 64 KiB of them
+ * @param descriptorsMax how many may come at a time: an even number up to {@link DESCRIPTORS_MAX}
+ * @throws PeerError for more of them; they are closed
+ * @throws SystemCallError
  */
-export function receive(fd: number, target: Uint8Array): Received {
-  const { view, bytes, address } = messageBlock(Math.min(target.length, DATA_BYTES), CONTROL_BYTES);
+export function receive(fd: number, target: Uint8Array, descriptorsMax = DESCRIPTORS_MAX): Received {
+  const { view, bytes, address } = messageBlock(
+    Math.min(target.length, DATA_BYTES),
+    controlBytes(descriptorsMax),
+  );
   const count = libc().recvmsg(fd, address, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (count < 0) {
     const code = errorName();
@@ -74,7 +84,7 @@ export function receive(fd: number, target: Uint8Array): Received {
   const descriptors = descriptorsIn(view);
   if ((view.getInt32(48, true) & MSG_CTRUNC) !== 0) {
     for (const descriptor of descriptors) closeDescriptor(descriptor);
-    throw new FrontEndError(`more than ${DESCRIPTORS_MAX} file descriptors at a time`);
+    throw new PeerError(`more than ${descriptorsMax} file descriptors at a time`);
   }
   target.set(bytes.subarray(DATA, DATA + count));
   return { count, descriptors };
@@ -91,8 +101,9 @@ function descriptorsIn(view: DataView): number[] {
 }
 
 /**
- * Sends a message, all of it or nothing.
+ * Sends a message of at most 64 KiB, all of it or nothing.
  *
+ * @param fd a socket that does not block
  * @param descriptors go with it, at most {@link DESCRIPTORS_MAX}; they stay open here
  * @returns false if the other side does not take it now, or is gone
  */
@@ -100,7 +111,7 @@ export function send(fd: number, message: Uint8Array, descriptors: readonly numb
   const length = CMSG_HEADER + 4 * descriptors.length;
   const { view, bytes, address } = messageBlock(
     message.length,
-    descriptors.length === 0 ? 0 : Math.ceil(length / 8) * 8,
+    descriptors.length === 0 ? 0 : controlBytes(descriptors.length),
   );
   bytes.set(message, DATA);
   if (descriptors.length > 0) {
@@ -113,6 +124,7 @@ export function send(fd: number, message: Uint8Array, descriptors: readonly numb
   return libc().sendmsg(fd, address, MSG_DONTWAIT | MSG_NOSIGNAL) === message.length;
 }
 
+/** Closes a file descriptor. */
 export function closeDescriptor(fd: number): void {
   libc().close(fd);
 }

@@ -1,8 +1,8 @@
 import { fstatSync } from 'node:fs';
-import { checkEventfd, clear, signal } from './system/eventfd.ts';
-import { type Watch, watch } from './system/libc.ts';
-import { mapShared, type SharedMapping, sharedFile } from './system/mapping.ts';
-import { closeDescriptor } from './system/socket.ts';
+import { checkEventfd, clear, signal } from './eventfd.ts';
+import { type Watch, watch } from './libc.ts';
+import { mapShared, type SharedMapping, sharedFile } from './mapping.ts';
+import { closeDescriptor } from './socket.ts';
 
 export type { SharedMapping, Watch };
 
@@ -11,13 +11,13 @@ export type { SharedMapping, Watch };
  * {@link linux}.
  */
 export interface Platform {
-  /** Bytes `[offset, offset + size)` of a file. @throws FrontEndError */
+  /** Bytes `[offset, offset + size)` of a file. @throws PeerError */
   map(fd: number, offset: number, size: number): SharedMapping;
   /** Tells the file behind a descriptor from all others. */
   identity(fd: number): string;
   /** A new file in memory of this size, all zeros. */
   file(name: string, size: number): number;
-  /** @throws FrontEndError if this is no eventfd */
+  /** @throws PeerError if this is no eventfd */
   checkEventfd(fd: number): void;
   /** Adds 1 to an eventfd. */
   signal(fd: number): void;
@@ -25,6 +25,7 @@ export interface Platform {
   clear(fd: number): boolean;
   /** Calls a function each time that a descriptor can be read. */
   watch(fd: number, ready: () => void): Watch;
+  /** Closes a descriptor. */
   close(fd: number): void;
 }
 

@@ -1,5 +1,5 @@
 import { fstatSync, ftruncateSync } from 'node:fs';
-import { FrontEndError, SystemCallError } from '../errors.ts';
+import { PeerError, SystemCallError } from './errors.ts';
 import {
   type Address,
   checked,
@@ -45,12 +45,12 @@ interface Span {
 /**
  * Maps bytes `[offset, offset + size)` of a file.
  *
- * @throws FrontEndError if the file is shorter, or cannot be mapped
+ * @throws PeerError if the file is shorter, or cannot be mapped
  */
 export function mapShared(fd: number, offset: number, size: number): SharedMapping {
   const file = fstatSync(fd);
   if (!file.isFile() || offset + size > file.size)
-    throw new FrontEndError(`bytes ${offset} to ${offset + size} of a file of ${file.size}`, {
+    throw new PeerError(`bytes ${offset} to ${offset + size} of a file of ${file.size}`, {
       offset,
       size,
       file: file.size,
@@ -84,7 +84,7 @@ function mapFile(fd: number, offset: number, length: number): Address {
   try {
     return map(length, MAP_SHARED, fd, offset);
   } catch (error) {
-    if (error instanceof SystemCallError) throw new FrontEndError(error.message, { offset, length });
+    if (error instanceof SystemCallError) throw new PeerError(error.message, { offset, length });
     throw error;
   }
 }
@@ -96,12 +96,17 @@ function sealShrink(fd: number): boolean {
   return seals >= 0 && ((seals & F_SEAL_SHRINK) !== 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) === 0);
 }
 
-/** A file in memory, zeros, of a size that does not change. Its descriptor is the caller's to close. @throws SystemCallError */
-export function sharedFile(name: string, size: number): number {
+/**
+ * A file in memory, zeros, with a descriptor that the caller closes.
+ *
+ * @param sealed nobody can make it shorter any more; without it, whoever gets it can see to that
+ * @throws SystemCallError
+ */
+export function sharedFile(name: string, size: number, sealed = true): number {
   const fd = checked(libc().memfd_create(name, MFD_CLOEXEC_ALLOW_SEALING), 'memfd_create');
   try {
     ftruncateSync(fd, size);
-    sealShrink(fd);
+    if (sealed) sealShrink(fd);
     return fd;
   } catch (error) {
     libc().close(fd);

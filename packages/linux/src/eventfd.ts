@@ -1,18 +1,32 @@
 import { readlinkSync } from 'node:fs';
-import { FrontEndError } from '../errors.ts';
-import { F_GETFL, F_SETFL, libc, type Scratch, SOCK_NONBLOCK, scratch } from './libc.ts';
+import { PeerError } from './errors.ts';
+import {
+  checked,
+  EFD_CLOEXEC_NONBLOCK,
+  F_GETFL,
+  F_SETFL,
+  libc,
+  type Scratch,
+  SOCK_NONBLOCK,
+  scratch,
+} from './libc.ts';
 
 let one: Scratch | undefined;
 let read: Scratch | undefined;
 
+/** A new eventfd, which is 0. The caller closes it. @throws SystemCallError */
+export function createEventfd(): number {
+  return checked(libc().eventfd(0, EFD_CLOEXEC_NONBLOCK), 'eventfd');
+}
+
 /**
  * Sees to it that a descriptor is an eventfd, and that nobody has to wait for it: anything else could block this process.
  *
- * @throws FrontEndError
+ * @throws PeerError
  */
 export function checkEventfd(fd: number): void {
   const target = readlinkSync(`/proc/self/fd/${fd}`);
-  if (!target.includes('[eventfd]')) throw new FrontEndError(`${target} is no eventfd`);
+  if (!target.includes('[eventfd]')) throw new PeerError(`${target} is no eventfd`);
   const { fcntl } = libc();
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | SOCK_NONBLOCK);
 }

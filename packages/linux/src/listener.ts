@@ -1,0 +1,60 @@
+import { lstatSync, rmSync } from 'node:fs';
+import { SystemCallError } from './errors.ts';
+import { type Watch, watch } from './libc.ts';
+import { acceptFrom, closeDescriptor, connectTo, listenAt } from './socket.ts';
+
+/** A socket where one peer after the other is served: the next one waits until {@link accept} is called again. */
+export class Listener {
+  /** Where it listens. */
+  readonly path: string;
+  readonly #fd: number;
+  #watch: Watch | undefined;
+
+  /**
+   * @param path of the UNIX socket, at most 107 bytes. One that a killed server has left there is replaced
+   * @throws SystemCallError if somebody listens there, or it is a file
+   */
+  constructor(path: string) {
+    this.path = path;
+    this.#fd = listen(path);
+  }
+
+  /** Takes the next connection, when it comes: once. @param take has to close the descriptor */
+  accept(take: (fd: number) => void): void {
+    this.#watch?.close();
+    this.#watch = watch(this.#fd, () => {
+      const fd = acceptFrom(this.#fd);
+      if (fd === undefined) return;
+      this.#watch?.close();
+      take(fd);
+    });
+  }
+
+  /** Takes no connection any more, and removes the socket. Called once. */
+  close(): void {
+    this.#watch?.close();
+    closeDescriptor(this.#fd);
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** The socket of a server that was killed is nobody's: one that somebody listens on is not replaced. */
+function listen(path: string): number {
+  try {
+    return listenAt(path);
+  } catch (error) {
+    if (!(error instanceof SystemCallError) || error.code !== 'EADDRINUSE' || !isLeftOver(path)) throw error;
+    rmSync(path, { force: true });
+    return listenAt(path);
+  }
+}
+
+function isLeftOver(path: string): boolean {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return false;
+  try {
+    closeDescriptor(connectTo(path));
+    return false;
+  } catch (error) {
+    return error instanceof SystemCallError && error.code === 'ECONNREFUSED';
+  }
+}
