@@ -1,4 +1,4 @@
-import { type LiveDevice, MappedMemory, type VirtioState, virtioDevice } from '@virtkit/core';
+import { codecOf, type LiveDevice, MappedMemory, type VirtioState, virtioDevice } from '@virtkit/core';
 import { connect } from '@virtkit/core/qemu';
 import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
 import { blkType } from '@virtkit/device-blk/type';
@@ -234,7 +234,7 @@ function newer(device: VirtioDevice, around: Surroundings): LiveDevice {
 /** The body, but that the card says that it has no virtio-net header: QEMU's user back end has none. */
 function encode(live: LiveDevice, state: VirtioState): Uint8Array {
   const device = live.model.layer === net ? { ...(state.device as NetState), hasVnetHdr: 0 } : state.device;
-  return virtioDevice(live.layers.transport, live.model.layer).encode({ ...state, device });
+  return codecOf(live).encode({ ...state, device });
 }
 
 function withHigh({ features128 }: { readonly features128?: bigint }): object {

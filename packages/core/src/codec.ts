@@ -7,11 +7,13 @@ import {
   type Trace,
   Writer,
 } from '@virtkit/vmstate';
-import type { DeviceLayer } from './contract/device.ts';
+import type { DeviceIdentity, DeviceLayer } from './contract/device.ts';
 import type { Finding } from './contract/finding.ts';
+import type { LiveDevice } from './contract/live-device.ts';
 import type { QueueState, TransportParts, VirtioState } from './contract/state.ts';
 import type { StepObserver } from './contract/step.ts';
-import type { TransportLayer } from './contract/transport.ts';
+import type { TransportIdentity, TransportLayer } from './contract/transport.ts';
+import { HostError } from './live/errors.ts';
 import { checkVirtio } from './procedure/check.ts';
 import { type Layers, subsectionsOf } from './procedure/layers.ts';
 import { virtioLengths, virtioLoad } from './procedure/load.ts';
@@ -98,6 +100,36 @@ export function virtioDevice<T extends TransportParts, D>(
     toJSON: (state) => stateToJson(state, layers),
     fromJSON: (json) => stateFromJson(json, layers),
   };
+}
+
+/**
+ * What writes and reads the state of a live device as bytes, whatever its type and transport are.
+ *
+ * @throws HostError for a device or a transport that was imported without the format of its state, from an entry `…/live`
+ */
+export function codecOf<T extends TransportParts, D>(
+  live: Pick<LiveDevice<T, D>, 'layers'>,
+): VirtioCodec<T, D> {
+  const { transport, device } = live.layers;
+  if (!hasTransportFormat(transport)) throw withoutFormat(transport.name);
+  if (!hasDeviceFormat(device)) throw withoutFormat(device.name);
+  return virtioDevice(transport, device);
+}
+
+function hasTransportFormat<T extends TransportParts>(
+  transport: TransportIdentity<T>,
+): transport is TransportLayer<T> {
+  return 'config' in transport;
+}
+
+function hasDeviceFormat<D>(device: DeviceIdentity<D>): device is DeviceLayer<D> {
+  return 'loadDevice' in device;
+}
+
+function withoutFormat(name: string): HostError {
+  return new HostError(
+    `${name}: no bytes can be made of its state, because its package's entry '/live' does not have the format; import from the package itself`,
+  );
 }
 
 function stateToJson<T extends TransportParts, D>(

@@ -1,4 +1,4 @@
-import type { Endian } from '@virtkit/core';
+import type { Endian } from '@virtkit/core/live';
 import { hex, type Json } from '@virtkit/vmstate';
 
 type Reader = (view: DataView, at: number, little: boolean) => Json;

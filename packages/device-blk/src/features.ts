@@ -1,4 +1,4 @@
-import type { FeatureNames } from '@virtkit/core';
+import type { FeatureNames } from '@virtkit/core/live';
 
 /** Feature bits of a block device. Virtio 1.3 §5.2.3; 0 and 7 are legacy only. */
 export const BLK_FEATURE = {

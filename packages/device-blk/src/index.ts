@@ -8,10 +8,10 @@
  * @packageDocumentation
  */
 export { describeBlkConfig } from './config-space.ts';
+export { BlkDevice } from './device.ts';
 export { BLK_FEATURE, blkFeatures } from './features.ts';
 export { blk } from './layer.ts';
 export type { BlkBackend, Pending } from './live/backend.ts';
-export { BlkDevice } from './live/device.ts';
 export { type Geometry, guessGeometry } from './live/geometry.ts';
 export { MemoryDisk, type MemoryDiskOptions, memoryDisk } from './live/memory-disk.ts';
 export type { AlignedRangeOptions, BlkOptions, Lifetime, RangeOptions } from './live/options.ts';

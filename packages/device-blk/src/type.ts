@@ -7,9 +7,9 @@
  */
 import { hasFeature } from '@virtkit/core';
 import { type LiveDeviceType, propertyNames } from '@virtkit/core/qemu';
+import { BlkDevice } from './device.ts';
 import { BLK_FEATURE } from './features.ts';
 import { blk } from './layer.ts';
-import { BlkDevice } from './live/device.ts';
 import { memoryDisk } from './live/memory-disk.ts';
 import type { BlkOptions } from './live/options.ts';
 import { blkFeatureTable } from './qemu/features.ts';

@@ -1,4 +1,4 @@
-import type { FeatureNames } from '@virtkit/core';
+import type { FeatureNames } from '@virtkit/core/live';
 
 /** Feature bits of a console device. Virtio 1.3 §5.3.3 */
 export const CONSOLE_FEATURE = { SIZE: 0, MULTIPORT: 1, EMERG_WRITE: 2 } as const;

@@ -23,9 +23,11 @@ import {
   type Verdict,
 } from '@virtkit/core/qemu';
 import { CONFIG_BYTES } from './config-space.ts';
-import { type ConsoleState, PORTS_MAX, virtioConsole } from './layer.ts';
-import { ConsoleDevice } from './live/device.ts';
+import { ConsoleDevice } from './device.ts';
+import { virtioConsole } from './layer.ts';
+import { PORTS_MAX } from './limits.ts';
 import type { ConsoleOptions, PortOptions } from './live/options.ts';
+import type { ConsoleState } from './state.ts';
 
 /** How a port is made, but for what it is connected to. */
 export type PortShape = Omit<PortOptions, 'backend'>;

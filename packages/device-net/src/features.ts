@@ -1,4 +1,4 @@
-import type { FeatureNames } from '@virtkit/core';
+import type { FeatureNames } from '@virtkit/core/live';
 
 /** Feature bits of a network card. Virtio 1.3 §5.1.3; 6 is legacy only. */
 export const NET_FEATURE = {

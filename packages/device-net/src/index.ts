@@ -8,9 +8,12 @@
  * Not here:   RSC, vhost, software segmentation.
  * @packageDocumentation
  */
+
 export { describeNetConfig } from './config-space.ts';
+export { NetDevice } from './device.ts';
 export { NET_FEATURE, netFeatures } from './features.ts';
 export { net } from './layer.ts';
+export { MAC_TABLE_ENTRIES, VLAN_BYTES } from './limits.ts';
 export {
   GSO,
   type GuestOffloads,
@@ -23,15 +26,6 @@ export {
 } from './live/backend.ts';
 export { CTRL_CLASS } from './live/control.ts';
 export type { NetCounters } from './live/counters.ts';
-export { NetDevice } from './live/device.ts';
 export type { Coalescing, NetOptions } from './live/options.ts';
 export { HASH_REPORT, HASH_TYPE } from './live/rss.ts';
-export {
-  MAC_TABLE_ENTRIES,
-  type NetLayout,
-  type NetState,
-  netState,
-  rssState,
-  VLAN_BYTES,
-  vlanIds,
-} from './state.ts';
+export { type NetLayout, type NetState, netState, rssState, vlanIds } from './state.ts';

@@ -17,11 +17,8 @@ import {
   vmstate,
   type Writer,
 } from '@virtkit/vmstate';
+import { VLAN_BYTES } from './limits.ts';
 
-/** Addresses that fit the filter table. QEMU `MAC_TABLE_ENTRIES`. */
-export const MAC_TABLE_ENTRIES = 64;
-/** Bytes of the VLAN filter: 4096 bits. */
-export const VLAN_BYTES = 512;
 /** Bytes of the RSS key. QEMU `VIRTIO_NET_RSS_MAX_KEY_SIZE`. */
 const RSS_KEY_BYTES = 40;
 

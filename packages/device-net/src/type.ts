@@ -7,9 +7,9 @@
  */
 import { hasFeature } from '@virtkit/core';
 import { type LiveDeviceType, propertyNames } from '@virtkit/core/qemu';
+import { NetDevice } from './device.ts';
 import { NET_FEATURE } from './features.ts';
 import { net } from './layer.ts';
-import { NetDevice } from './live/device.ts';
 import type { NetOptions } from './live/options.ts';
 import { netDifferences } from './qemu/differences.ts';
 import { netFeatureTable } from './qemu/features.ts';

@@ -7,7 +7,8 @@
  * Not here:   a random number generator.
  * @packageDocumentation
  */
-export { type RngState, rng } from './layer.ts';
+export { RngDevice } from './device.ts';
+export { rng } from './layer.ts';
 export { type RandomValues, type RngBackend, webCrypto } from './live/backend.ts';
-export { RngDevice } from './live/device.ts';
 export type { RngOptions } from './live/options.ts';
+export type { RngState } from './state.ts';

@@ -6,9 +6,10 @@
  * @packageDocumentation
  */
 import { isSince, type LiveDeviceType, propertyNames } from '@virtkit/core/qemu';
-import { type RngState, rng } from './layer.ts';
-import { RngDevice } from './live/device.ts';
+import { RngDevice } from './device.ts';
+import { rng } from './layer.ts';
 import type { RngOptions } from './live/options.ts';
+import type { RngState } from './state.ts';
 
 /** How an entropy device is made, but for where its bytes come from. */
 export type RngShape = Omit<RngOptions, 'backend'>;

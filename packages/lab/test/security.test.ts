@@ -133,9 +133,9 @@ const RANGES: ReadonlySet<string> = new Set([
   'device-blk/src/live/wire.ts REQUEST_SECTORS_MAX',
   'core/src/live/mapping.ts REGION_MAX',
   'core/src/state/element.ts ELEMENT_SEGMENTS_MAX',
-  'device-net/src/layer.ts PAIRS_MAX',
+  'device-net/src/identity.ts PAIRS_MAX',
   'device-blk/src/qemu/options.ts AUTO_QUEUES_MAX',
-  'device-net/src/layer.ts RSS_TABLE_MAX',
+  'device-net/src/identity.ts RSS_TABLE_MAX',
   'device-net/src/live/card.ts ETHERNET_MAX',
   'device-net/src/live/control.ts PAIRS_MAX',
   'device-net/src/live/flow.ts EXTENSIONS_MAX',
@@ -159,9 +159,9 @@ const RANGES: ReadonlySet<string> = new Set([
   'transport-ccw/src/channel/devices.ts CSSID_MAX',
   'transport-ccw/src/channel/devices.ts SCHID_MAX',
   'transport-ccw/src/channel/devices.ts SSID_MAX',
-  'transport-ccw/src/layer.ts ISC_MAX',
+  'transport-ccw/src/identity.ts ISC_MAX',
   'transport-ccw/src/virtio/indicators.ts LENGTH_MAX',
-  'transport-mmio/src/device.ts QUEUE_NUM_MAX',
+  'transport-mmio/src/live/device.ts QUEUE_NUM_MAX',
   'transport-pci/src/live/options.ts CLASS_CODE_MAX',
 ]);
 

@@ -9,7 +9,7 @@
  * Not here:   CHSC, channel measurements, control units that are not virtio's.
  * @packageDocumentation
  */
-export { CcwDevice, type CcwOptions } from './ccw-device.ts';
+export { CcwDevice } from './ccw-device.ts';
 export type { SubchannelAddress } from './channel/address.ts';
 export type { CommandEnding, ControlUnit } from './channel/control-unit.ts';
 export type { DataStream } from './channel/data-stream.ts';
@@ -35,9 +35,11 @@ export {
   type ProgramException,
 } from './channel/subsystem.ts';
 export { type CssState, type FlicState, s390Css, s390Flic } from './companions.ts';
-export { type CcwParts, ccw } from './layer.ts';
+export { ccw } from './layer.ts';
+export type { CcwOptions } from './live/ccw-device.ts';
 export {
   type CcwConfigState,
+  type CcwParts,
   type CcwQueueState,
   ccwConfigState,
   ccwQueueState,

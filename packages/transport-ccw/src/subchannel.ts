@@ -209,3 +209,13 @@ export const channelPath = vmstate('s390_chp_info', 1).fields({ inUse: u8, type:
 
 /** 256 channel paths. */
 export const channelSubsystemImage = vmstate('s390_css_img', 1).fields({ chpids: array(channelPath, 256) });
+
+/** The state types of virtio over channel I/O. */
+export interface CcwParts {
+  /** What `save_config` writes: subchannel, indicators, revision. */
+  readonly config: CcwConfigState;
+  /** What `save_queue` writes: the queue's indicator. */
+  readonly queue: CcwQueueState;
+  /** Channel I/O has no extra state. */
+  readonly extra: never;
+}

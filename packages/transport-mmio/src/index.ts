@@ -7,11 +7,7 @@
  * Not here:   the machine's address map and the node in its device tree.
  * @packageDocumentation
  */
-export { MMIO_BYTES, MmioDevice, type MmioOptions } from './device.ts';
-export {
-  type MmioParts,
-  mmio,
-  mmioConfigState,
-  mmioExtraState,
-  mmioQueue,
-} from './layer.ts';
+export { MmioDevice } from './device.ts';
+export { mmio } from './layer.ts';
+export { MMIO_BYTES, type MmioOptions } from './live/device.ts';
+export { type MmioParts, mmioConfigState, mmioExtraState, mmioQueue } from './state.ts';

@@ -3,7 +3,7 @@ import { MappedMemory } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
 import { describe, expect, test } from 'vitest';
 import { MmioDevice } from '../src/index.ts';
-import { REGISTER } from '../src/registers.ts';
+import { REGISTER } from '../src/live/registers.ts';
 
 const NUMBERS = [0, 1, 2, 3, 1024, 1025, 0x8000, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
 

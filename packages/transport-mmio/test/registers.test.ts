@@ -3,7 +3,7 @@ import { type Gpa, MappedMemory, type RingFeatures } from '@virtkit/core';
 import { BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { describe, expect, test } from 'vitest';
 import { MmioDevice } from '../src/index.ts';
-import { REGISTER } from '../src/registers.ts';
+import { REGISTER } from '../src/live/registers.ts';
 
 const RINGS = { desc: 0x1000, avail: 0x2000, used: 0x3000 };
 const REQUEST = 0x4000;

@@ -8,9 +8,9 @@
  * @packageDocumentation
  */
 export { type Capability, capabilities, describeConfigSpace, msixVectors } from './config-space.ts';
-export { type PciParts, pci } from './layer.ts';
+export { PciFunction } from './function.ts';
+export { pci } from './layer.ts';
 export type { Bar, BarKind } from './live/bars.ts';
-export { PciFunction } from './live/function.ts';
 export type { PciIds, PciMode, PciOptions } from './live/options.ts';
 export {
   modernQueue,
@@ -18,6 +18,7 @@ export {
   msixEntry,
   type PciConfigState,
   type PciExtraState,
+  type PciParts,
   type PciQueueState,
   pciConfigState,
   pciDevice,

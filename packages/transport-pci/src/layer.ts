@@ -1,47 +1,19 @@
-import {
-  type Recognition,
-  type Report,
-  reportError,
-  reportWarning,
-  type TransportLayer,
-  type VirtioState,
-} from '@virtkit/core';
+import type { Recognition, TransportLayer } from '@virtkit/core';
 import type { Json, Reader } from '@virtkit/vmstate';
-import { describeConfigSpace, msixVectors } from './config-space.ts';
+import { describeConfigSpace } from './config-space.ts';
+import { pciIdentity } from './identity.ts';
 import { DEVICE_ID_MAX, DEVICE_ID_MIN, DEVICE_ID_MODERN, VIRTIO_VENDOR } from './pci-ids.ts';
-import {
-  type PciConfigState,
-  type PciExtraState,
-  type PciQueueState,
-  pciConfigState,
-  pciExtraState,
-  pciQueueState,
-} from './state.ts';
-
-/** The state types of virtio over PCI. */
-export interface PciParts {
-  /** What `save_config` writes: configuration space, MSI-X table, the vector of configuration changes. */
-  readonly config: PciConfigState;
-  /** What `save_queue` writes: the queue's vector. */
-  readonly queue: PciQueueState;
-  /** What `save_extra_state` writes: the registers of the modern interface. */
-  readonly extra: PciExtraState;
-}
+import { type PciConfigState, type PciParts, pciConfigState, pciExtraState, pciQueueState } from './state.ts';
 
 /** Virtio over PCI: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. */
 export const pci: TransportLayer<PciParts> = {
-  contract: 1,
-  name: 'pci',
-  hasVariableVringAlignment: false,
+  ...pciIdentity,
   recognize,
   config: pciConfigState,
   queue: pciQueueState,
   extraState: pciExtraState,
-  check,
   describe,
 };
-
-const NO_VECTOR = 0xffff;
 
 /** The version that stands in front of the configuration space: bytes, and the highest that there is. QEMU: `PCIDevice` */
 const VERSION_BYTES = 4;
@@ -67,52 +39,6 @@ function recognize(input: Reader): Recognition | undefined {
         ? device - DEVICE_ID_MODERN
         : view.getUint16(at + VERSION_BYTES + SUBSYSTEM_ID, true),
   };
-}
-
-function check(state: VirtioState<PciParts>, report: Report): void {
-  const { config, irqState, configVector } = state.transport;
-  irqState.forEach((level, index) => {
-    if (level > 1) {
-      reportError(report, 'irq-state', `transport.irqState[${index}]`, `level ${level}, 0 or 1 expected`, {
-        level,
-      });
-    }
-  });
-  const vectors = msixVectors(config);
-  const checkVector = (vector: number | undefined, path: string): void => {
-    if (vector === undefined || vector === NO_VECTOR || vector < vectors) return;
-    reportError(report, 'vector', path, `vector ${vector} of ${vectors}`, { vector, vectors });
-  };
-  checkVector(configVector, 'transport.configVector');
-  for (const [index, queue] of state.queues.entries())
-    checkVector(queue.transport.vector, `queues[${index}].transport.vector`);
-  checkModern(state, report);
-}
-
-/** An enabled queue's registers and core's idea of the ring were the same when the driver enabled it. */
-function checkModern(state: VirtioState<PciParts>, report: Report): void {
-  const vqs = state.subsections.extraState?.modernState?.vqs ?? [];
-  vqs.forEach((vq, index) => {
-    const queue = state.queues[index];
-    const path = `subsections.extraState.modernState.vqs[${index}]`;
-    if (vq.enabled && queue === undefined) {
-      reportWarning(
-        report,
-        'queue-absent',
-        `${path}.enabled`,
-        `queue ${index} is enabled, and the device has ${state.queues.length} queues`,
-        { index, queues: state.queues.length },
-      );
-    } else if (vq.enabled && queue !== undefined && queue.desc !== 0n && vq.desc !== queue.desc) {
-      reportWarning(
-        report,
-        'ring-address',
-        `${path}.desc`,
-        `descriptor table at 0x${vq.desc.toString(16)} here, at 0x${queue.desc.toString(16)} in the queue`,
-        { modern: vq.desc, queue: queue.desc },
-      );
-    }
-  });
 }
 
 function describe(state: PciConfigState): Json {

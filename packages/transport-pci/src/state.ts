@@ -133,3 +133,13 @@ export const pciExtraState = vmstate('virtio_pci', 1).subsection(
 
 /** {@link pciExtraState}'s value. */
 export type PciExtraState = ValueOf<typeof pciExtraState>;
+
+/** The state types of virtio over PCI. */
+export interface PciParts {
+  /** What `save_config` writes: configuration space, MSI-X table, the vector of configuration changes. */
+  readonly config: PciConfigState;
+  /** What `save_queue` writes: the queue's vector. */
+  readonly queue: PciQueueState;
+  /** What `save_extra_state` writes: the registers of the modern interface. */
+  readonly extra: PciExtraState;
+}

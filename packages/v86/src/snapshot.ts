@@ -1,5 +1,4 @@
-import { virtioDevice } from '@virtkit/core';
-import { pci } from '@virtkit/transport-pci';
+import { codecOf } from '@virtkit/core';
 import { StateError } from '@virtkit/vmstate';
 import type { Slot } from './slot.ts';
 
@@ -27,7 +26,7 @@ export function save(slots: readonly SavedSlot[]): unknown[] {
     slot,
     function: { device },
   } of slots)
-    entry.push(slot, device.model.layer.name, virtioDevice(pci, device.model.layer).encode(device.capture()));
+    entry.push(slot, device.model.layer.name, codecOf(device).encode(device.capture()));
   return entry;
 }
 
@@ -56,7 +55,7 @@ export function match<S extends SavedSlot>(entry: unknown, slots: readonly S[]):
     if (slot === undefined) throw new StateError('v86-devices', `${name} in slot ${number}: not attached`);
     const { device } = slot.function;
     try {
-      const state = virtioDevice(pci, device.model.layer).load(bytes);
+      const state = codecOf(device).load(bytes);
       return { slot, restore: () => device.restore(state) };
     } catch (error) {
       throw error instanceof StateError ? error.within(`${name} in slot ${number}`) : error;

@@ -1,5 +1,5 @@
 // A stream with block requests in flight, made here: a small machine whose disk never answers, so that no QEMU is needed.
-import { type LiveDevice, MappedMemory, type TransportParts, virtioDevice } from '@virtkit/core';
+import { codecOf, type LiveDevice, MappedMemory, type TransportParts } from '@virtkit/core';
 import { type BlkBackend, BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
 import { RAM, StreamWriter } from '@virtkit/migration';
 import { PciFunction } from '@virtkit/transport-pci';
@@ -128,9 +128,8 @@ function parkedDisk(
   });
   view.setUint16(base + AVAIL + 2, writes.length, true);
   write(NOTIFY_AT, 2, 0);
-  const codec = virtioDevice<TransportParts, BlkState>(device.layers.transport, model.layer);
-  const state = (device as LiveDevice<TransportParts, BlkState>).capture();
-  return { body: codec.encode(state), version: model.layer.version };
+  const live = device as LiveDevice<TransportParts, BlkState>;
+  return { body: codecOf(live).encode(live.capture()), version: model.layer.version };
 }
 
 function describe(

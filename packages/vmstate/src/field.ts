@@ -59,7 +59,7 @@ function integer(
 }
 
 /** One byte, unsigned. */
-export const u8: Integer = integer(
+export const u8: Integer = /* @__PURE__ */ integer(
   'uint8',
   1,
   0,
@@ -68,7 +68,7 @@ export const u8: Integer = integer(
   (w, v) => w.u8(v),
 );
 /** Two bytes, unsigned, big-endian. */
-export const u16: Integer = integer(
+export const u16: Integer = /* @__PURE__ */ integer(
   'uint16',
   2,
   0,
@@ -77,7 +77,7 @@ export const u16: Integer = integer(
   (w, v) => w.u16(v),
 );
 /** Four bytes, unsigned, big-endian. */
-export const u32: Integer = integer(
+export const u32: Integer = /* @__PURE__ */ integer(
   'uint32',
   4,
   0,
@@ -86,7 +86,7 @@ export const u32: Integer = integer(
   (w, v) => w.u32(v),
 );
 /** Four bytes, signed, big-endian. */
-export const s32: Integer = integer(
+export const s32: Integer = /* @__PURE__ */ integer(
   'int32',
   4,
   -0x80000000,
@@ -107,9 +107,13 @@ function integer64(type: string, low: bigint, high: bigint, read: (input: Reader
 }
 
 /** Eight bytes, unsigned, big-endian. A bigint: guests choose the addresses, and all 64 bits come back as they were. */
-export const u64: Field<bigint> = integer64('uint64', 0n, 0xffffffffffffffffn, (r) => r.u64());
+export const u64: Field<bigint> = /* @__PURE__ */ integer64('uint64', 0n, 0xffffffffffffffffn, (r) =>
+  r.u64(),
+);
 /** Eight bytes, signed, big-endian. */
-export const s64: Field<bigint> = integer64('int64', -(1n << 63n), (1n << 63n) - 1n, (r) => r.s64());
+export const s64: Field<bigint> = /* @__PURE__ */ integer64('int64', -(1n << 63n), (1n << 63n) - 1n, (r) =>
+  r.s64(),
+);
 
 /** One byte. Any value but 0 is true, and is written as 1. QEMU: `vmstate_info_bool`. */
 export const bool: Field<boolean> = {

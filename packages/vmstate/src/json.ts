@@ -23,7 +23,9 @@ export function bigFromJson(json: Json): bigint {
   throw jsonError('64-bit number as "0x…"', json);
 }
 
-const hexDigits = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+const hexDigits = /* @__PURE__ */ Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, '0'),
+);
 
 /** Bytes travel as lower-case hex without separators. */
 export function bytesToJson(bytes: Uint8Array): string {

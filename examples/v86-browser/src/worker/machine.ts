@@ -1,8 +1,7 @@
-import { type DeviceEvent, type DeviceModel, virtioDevice } from '@virtkit/core';
+import { codecOf, type DeviceEvent, type DeviceModel } from '@virtkit/core';
 import { BlkDevice, type BlkState } from '@virtkit/device-blk';
 import { NetDevice, type NetState } from '@virtkit/device-net';
 import type { SwitchPort } from '@virtkit/device-net/switch';
-import { pci } from '@virtkit/transport-pci';
 import { type Attachment, attach, suspend } from '@virtkit/v86';
 import { V86 } from 'v86';
 import session from '../../guest/session.sh?raw';
@@ -32,11 +31,8 @@ class Part<M extends DeviceModel<D>, D> {
 
   /** Its state, in QEMU's format: what v86's snapshot holds of it. */
   saved(): { readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> } {
-    const { layer } = this.model;
-    return {
-      name: layer.name,
-      bytes: virtioDevice(pci, layer).encode(this.#attached.function.device.capture()).slice(),
-    };
+    const { device } = this.#attached.function;
+    return { name: device.model.layer.name, bytes: codecOf(device).encode(device.capture()).slice() };
   }
 }
 

@@ -1,6 +1,6 @@
 // The guest stands still while its devices are read. What a program does for the first time takes it ten times as long, so it is
 // done before: with a stream of devices that no guest has seen.
-import { MappedMemory, type TransportParts, virtioDevice } from '@virtkit/core';
+import { codecOf, MappedMemory } from '@virtkit/core';
 import { acceptVirtio, RAM, StreamParser, StreamWriter } from '@virtkit/migration';
 import { PciFunction } from '@virtkit/transport-pci';
 import { checkDevices } from '../device.ts';
@@ -80,8 +80,7 @@ function bodies(): { name: string; version: number; body: Uint8Array }[] {
     live === undefined ? [] : [new PciFunction(live.make(live.unconnected()), around)],
   );
   return functions.map(({ device }) => {
-    const { layer } = device.model;
-    const codec = virtioDevice<TransportParts, unknown>(device.layers.transport, layer);
-    return { name: layer.name, version: layer.version, body: codec.encode(device.capture()) };
+    const codec = codecOf(device);
+    return { name: codec.device.name, version: codec.device.version, body: codec.encode(device.capture()) };
   });
 }

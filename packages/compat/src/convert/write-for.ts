@@ -1,4 +1,4 @@
-import { type LiveDevice, type TransportParts, type VirtioState, virtioDevice } from '@virtkit/core';
+import { codecOf, type LiveDevice, type TransportParts, type VirtioState } from '@virtkit/core';
 import { type DeviceType, typeNamed, type Verdict } from '@virtkit/core/qemu';
 import {
   COMMAND,
@@ -69,9 +69,8 @@ export function saveFor<T extends TransportParts, D>(
   live: LiveDevice<T, D>,
   options: WriteOptions,
 ): Uint8Array {
-  const { layer } = live.model;
-  const convert = stateFor(layer.name, options);
-  return virtioDevice(live.layers.transport, layer).encode(convert(live.capture()));
+  const convert = stateFor(live.model.layer.name, options);
+  return codecOf(live).encode(convert(live.capture()));
 }
 
 /** A stream for a target: what speaks against it, and what has to be changed. */

@@ -1,4 +1,4 @@
-import type { DeviceLayer } from './device.ts';
+import type { DeviceIdentity } from './device.ts';
 import type { DeviceHost } from './device-host.ts';
 import type { VirtQueueElement } from './element.ts';
 import type { Report } from './finding.ts';
@@ -25,8 +25,11 @@ export interface RequestInFlight {
  * without one is said there.
  */
 export interface DeviceModel<D = unknown> {
-  /** The saved state's layout. */
-  readonly layer: DeviceLayer<D>;
+  /**
+   * What the device type is called, and what its states keep to. A whole {@link DeviceLayer} for devices of which bytes are made: by
+   * `codecOf`, and what uses it.
+   */
+  readonly layer: DeviceIdentity<D>;
   /** Offered features of the device type. Core adds those of rings and transport. */
   readonly features: bigint;
   /**

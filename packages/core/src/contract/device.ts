@@ -10,26 +10,35 @@ export type FeatureNames = Readonly<Record<number, string>>;
 export type Endian = 'little' | 'big';
 
 /**
- * A device type's side of the saved state.
- *
- * `loadDevice` runs before the subsections were read (that is the order of the wire), so its argument does not have
- * them: feature bits above 31 and everything else that comes late is for `check`, which sees the whole state.
+ * A device type's name, number and rules: as much of its {@link DeviceLayer} as a live device needs. How its state becomes bytes is not
+ * in it, so that a program which never makes bytes of a device does not carry the format.
  */
-export interface DeviceLayer<D = unknown> {
-  /** The contract that the layer was written for; core refuses any other. */
+export interface DeviceIdentity<D = unknown> {
+  /** The contract that the device type was written for; core refuses any other. */
   readonly contract: ContractVersion;
   /** Name of the vmsd, which is the last part of the section's name: `virtio-blk`. */
   readonly name: string;
   /** Virtio 1.3 §5: 1 network card, 2 block device, … Undefined: any. */
   readonly virtioId?: number;
+  /** The device's feature bits. Those of the transport and the rings are core's. */
+  readonly features: FeatureNames;
+  /** What depends on the whole state. QEMU does this after `virtio_load`: "feature-dependent setup". */
+  check?(state: VirtioState<TransportParts, D>, report: Report): void;
+}
+
+/**
+ * A device type's side of the saved state.
+ *
+ * `loadDevice` runs before the subsections were read (that is the order of the wire), so its argument does not have
+ * them: feature bits above 31 and everything else that comes late is for `check`, which sees the whole state.
+ */
+export interface DeviceLayer<D = unknown> extends DeviceIdentity<D> {
   /** Version of the section that is written. QEMU: `version_id`. */
   readonly version: number;
   /** The oldest version that is read. QEMU: `minimum_version_id`. */
   readonly minimum: number;
   /** True if the section has fields of its own behind the `virtio` field. They are kept as bytes. */
   readonly hasRest?: boolean;
-  /** The device's feature bits. Those of the transport and the rings are core's. */
-  readonly features: FeatureNames;
   /**
    * With `hasRest`: how long the rest can be that begins these bytes, whatever stands behind it; none if it cannot be read. Where a
    * device says so, a guest cannot make its section end elsewhere by what it writes into it.
@@ -43,8 +52,6 @@ export interface DeviceLayer<D = unknown> {
   loadDevice(early: EarlyState, input: Reader): Iterable<Field<D>>;
   /** The form in which this state is written. */
   saveDevice(state: D): Field<D>;
-  /** What depends on the whole state. QEMU does this after `virtio_load`: "feature-dependent setup". */
-  check?(state: VirtioState<TransportParts, D>, report: Report): void;
   /** What stands behind the `virtio` field, by name, for readers: the state keeps the bytes. Undefined: it is something else. */
   describeRest?(rest: Uint8Array): Json | undefined;
   /** The configuration space by field name. Fewer bytes than the structure has: fewer fields. */

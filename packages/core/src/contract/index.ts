@@ -3,7 +3,7 @@
  * `transport.ts` and `device.ts` are what you implement for saved state, `state.ts` is what you are given there;
  * `model.ts` is what you implement for a live device or transport, `queue.ts` and `memory.ts` what you work with.
  */
-export type { DeviceLayer, Endian, FeatureNames } from './device.ts';
+export type { DeviceIdentity, DeviceLayer, Endian, FeatureNames } from './device.ts';
 export type { DeviceHost } from './device-host.ts';
 export type { DeviceModel, RequestInFlight } from './device-model.ts';
 export type { Segment, VirtQueueElement } from './element.ts';
@@ -30,7 +30,7 @@ export type {
   VirtioState,
 } from './state.ts';
 export type { Column, Step, StepObserver } from './step.ts';
-export type { PartsOf, Recognition, TransportLayer } from './transport.ts';
+export type { PartsOf, Recognition, TransportIdentity, TransportLayer } from './transport.ts';
 export type { ConfigRegisters, QueueRegisters, TransportHost } from './transport-host.ts';
 export type { ConfigChange, TransportModel } from './transport-model.ts';
 export type { ContractVersion } from './version.ts';

@@ -1,9 +1,9 @@
-import type { DeviceLayer } from './device.ts';
+import type { DeviceIdentity } from './device.ts';
 import type { DeviceModel, RequestInFlight } from './device-model.ts';
 import type { Finding } from './finding.ts';
 import type { GuestMemory } from './memory.ts';
 import type { TransportParts, VirtioState } from './state.ts';
-import type { TransportLayer } from './transport.ts';
+import type { TransportIdentity } from './transport.ts';
 
 /** Where the device stands in a ring. What a save keeps, and what a ring set up anew goes on from. */
 export interface QueuePosition {
@@ -74,8 +74,8 @@ export interface RestorePlan {
 export interface LiveDevice<T extends TransportParts = TransportParts, D = unknown> {
   /** The device type. */
   readonly model: DeviceModel<D>;
-  /** How the saved state is laid out: `virtioDevice(layers.transport, layers.device)` is its codec. */
-  readonly layers: { readonly transport: TransportLayer<T>; readonly device: DeviceLayer<D> };
+  /** What the two layers around core are. `codecOf` makes of them what writes and reads the state as bytes. */
+  readonly layers: { readonly transport: TransportIdentity<T>; readonly device: DeviceIdentity<D> };
   /** The guest memory that the device reads and writes. */
   readonly memory: GuestMemory;
   /** Device status, Virtio 1.3 §2.1. */

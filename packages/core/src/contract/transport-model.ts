@@ -1,15 +1,15 @@
 import type { Report } from './finding.ts';
 import type { InFlightLog } from './in-flight-log.ts';
 import type { TransportParts, VirtioState } from './state.ts';
-import type { TransportLayer } from './transport.ts';
+import type { TransportIdentity } from './transport.ts';
 
 /** Stands for the configuration where a queue number is expected. */
 export type ConfigChange = -1;
 
 /** A transport, live, as core sees it. What a transport may ask of core is {@link TransportHost}. */
 export interface TransportModel<T extends TransportParts = TransportParts> {
-  /** The transport's part of the saved state. */
-  readonly layer: TransportLayer<T>;
+  /** What the transport is called, and what its states keep to. A whole {@link TransportLayer} where bytes are made of its state. */
+  readonly layer: TransportIdentity<T>;
   /** Offered features that the transport adds (QEMU: BAD_FEATURE on PCI). */
   readonly features: bigint;
   /** Hears of each chain that the device takes and gives back. Default: nobody does, and rings are faster. */

@@ -12,17 +12,25 @@ export interface Recognition {
 }
 
 /**
- * A transport's side of a virtio device's saved state. Everything is data: each callback of QEMU's `VirtioBusClass`
- * (`save_config`/`load_config`, `save_queue`/`load_queue`, `save_extra_state`/`load_extra_state`) is one field,
- * whose `encode` saves and whose `decode` loads.
+ * A transport's name and rules: as much of its {@link TransportLayer} as a live device needs, without the format of its state.
  */
-export interface TransportLayer<T extends TransportParts = TransportParts> {
-  /** The contract that the layer was written for; core refuses any other. */
+export interface TransportIdentity<T extends TransportParts = TransportParts> {
+  /** The contract that the transport was written for; core refuses any other. */
   readonly contract: ContractVersion;
   /** `pci`, `ccw`, `mmio`, … */
   readonly name: string;
   /** True if the driver chooses the ring alignment: core then saves `vring.align`. QEMU: `has_variable_vring_alignment`. */
   readonly hasVariableVringAlignment: boolean;
+  /** Reports what the transport's fields promise each other and do not keep. */
+  check?(state: VirtioState<T>, report: Report): void;
+}
+
+/**
+ * A transport's side of a virtio device's saved state. Everything is data: each callback of QEMU's `VirtioBusClass`
+ * (`save_config`/`load_config`, `save_queue`/`load_queue`, `save_extra_state`/`load_extra_state`) is one field,
+ * whose `encode` saves and whose `decode` loads.
+ */
+export interface TransportLayer<T extends TransportParts = TransportParts> extends TransportIdentity<T> {
   /** Could a body that begins here be of this transport? Must not throw, must not move the reader. */
   recognize(input: Reader): Recognition | undefined;
   /** `save_config` / `load_config`. */
@@ -31,8 +39,6 @@ export interface TransportLayer<T extends TransportParts = TransportParts> {
   queue(config: T['config']): Field<T['queue']>;
   /** `save_extra_state` / `load_extra_state`; undefined for transports that have none (ccw). */
   readonly extraState?: Field<T['extra']>;
-  /** Reports what the transport's fields promise each other and do not keep. */
-  check?(state: VirtioState<T>, report: Report): void;
   /** The configuration state under the names of its standard, for people: derived, not stored. */
   describe?(config: T['config']): Json;
 }

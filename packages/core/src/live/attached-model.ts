@@ -1,4 +1,4 @@
-import type { DeviceLayer } from '../contract/device.ts';
+import type { DeviceIdentity } from '../contract/device.ts';
 import type { DeviceHost } from '../contract/device-host.ts';
 import type { DeviceModel, RequestInFlight } from '../contract/device-model.ts';
 import type { Report } from '../contract/finding.ts';
@@ -35,7 +35,7 @@ export class AttachedModel<D> {
     return this.#model.prepareQueues !== undefined;
   }
 
-  get layer(): DeviceLayer<D> {
+  get layer(): DeviceIdentity<D> {
     return this.#model.layer;
   }
 

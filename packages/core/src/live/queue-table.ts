@@ -1,7 +1,6 @@
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import { hasFeature } from '../features.ts';
-import { FEATURE } from '../spec.ts';
-import { QUEUE_MAX } from '../state/subsections.ts';
+import { FEATURE, QUEUE_MAX } from '../spec.ts';
 import { PackedQueue } from './packed-queue.ts';
 import { QueueSlot } from './queue-slot.ts';
 import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';

@@ -3,9 +3,8 @@ import type { Finding, Report } from '../contract/finding.ts';
 import type { TransportParts, VirtioState } from '../contract/state.ts';
 import { hasFeature, isModern, negotiated } from '../features.ts';
 import { reportError, reportWarning } from '../report.ts';
-import { FEATURE, STATUS } from '../spec.ts';
-import { QUEUE_MAX } from '../state/subsections.ts';
-import type { Layers } from './layers.ts';
+import { FEATURE, QUEUE_MAX, STATUS } from '../spec.ts';
+import type { Identities } from './layers.ts';
 
 /**
  * What the fields of a state promise each other, and do not keep: core's rules, then the transport's, then the
@@ -13,7 +12,7 @@ import type { Layers } from './layers.ts';
  */
 export function checkVirtio<T extends TransportParts, D>(
   state: VirtioState<T, D>,
-  layers: Layers<T, D>,
+  layers: Identities<T, D>,
 ): Finding[] {
   const findings: Finding[] = [];
   const to =

@@ -1,11 +1,19 @@
 import { type Field, jsonError, StateError } from '@virtkit/vmstate';
-import type { DeviceLayer } from '../contract/device.ts';
+import type { DeviceIdentity, DeviceLayer } from '../contract/device.ts';
 import type { TransportParts } from '../contract/state.ts';
-import type { TransportLayer } from '../contract/transport.ts';
+import type { TransportIdentity, TransportLayer } from '../contract/transport.ts';
 import { type CoreSubsectionsDeclaration, coreSubsections } from '../state/subsections.ts';
 
+/** What the two layers around core are, without the format of their state. */
+export interface Identities<T extends TransportParts, D> {
+  /** The transport's name, number and rules. */
+  readonly transport: TransportIdentity<T>;
+  /** The device type's name, number and rules. */
+  readonly device: DeviceIdentity<D>;
+}
+
 /** The two layers that core joins. */
-export interface Layers<T extends TransportParts, D> {
+export interface Layers<T extends TransportParts, D> extends Identities<T, D> {
   /** The transport's part: registers or channel, vectors or indicators. */
   readonly transport: TransportLayer<T>;
   /** The device type's part. */

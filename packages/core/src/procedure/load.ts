@@ -10,8 +10,8 @@ import {
 } from '@virtkit/vmstate';
 import type { EarlyState, QueueState, TransportParts, VirtioState } from '../contract/state.ts';
 import type { StepObserver } from '../contract/step.ts';
+import { QUEUE_MAX } from '../spec.ts';
 import { commonFields, coreQueue } from '../state/common.ts';
-import { QUEUE_MAX } from '../state/subsections.ts';
 import { type Layers, subsectionsOf } from './layers.ts';
 import { Steps } from './steps.ts';
 

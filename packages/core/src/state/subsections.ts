@@ -1,8 +1,6 @@
 import { bool, type Field, sparseArray, u8, u16, u32, u64, type VMState, vmstate } from '@virtkit/vmstate';
 import type { PackedIndices, RingAddresses, SubsectionsWith } from '../contract/state.ts';
-
-/** `VIRTIO_QUEUE_MAX`: each per-queue subsection has this many entries, whatever the device has. */
-export const QUEUE_MAX = 1024;
+import { QUEUE_MAX } from '../spec.ts';
 
 /** An entry of `virtio/virtqueues`. Both 0 for queues that are not set up. */
 export const virtqueueEntry = vmstate('virtqueue_state', 1).fields({

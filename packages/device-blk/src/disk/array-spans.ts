@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 
 /** One array as a buffer that a back end reads into or writes from. */
 export class ArraySpans implements Spans {

@@ -1,4 +1,4 @@
-import type { Chain, DeviceHost } from '@virtkit/core';
+import type { Chain, DeviceHost } from '@virtkit/core/live';
 import { BLK_FEATURE } from '../features.ts';
 import type { Settings } from './options.ts';
 import { BLK_S, ID_BYTES, LIFETIME_BYTES } from './wire.ts';

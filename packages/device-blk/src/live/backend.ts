@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 
 /** Nothing: it is done. A promise: it will be. Errors are thrown, or the promise is rejected. */
 export type Pending = void | Promise<void>;

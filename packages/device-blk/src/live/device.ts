@@ -1,6 +1,7 @@
 import {
   type Chain,
   type DeviceHost,
+  type DeviceIdentity,
   type DeviceModel,
   FEATURE,
   type Gpa,
@@ -13,9 +14,9 @@ import {
   type TransportParts,
   type VirtioState,
   type Virtqueue,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import { BLK_FEATURE } from '../features.ts';
-import { blk } from '../layer.ts';
+import { blkIdentity } from '../identity.ts';
 import type { BlkRequest, BlkState } from '../state.ts';
 import { configLength, fillConfig, offeredFeatures, WRITEBACK_OFFSET } from './config.ts';
 import { Engine } from './engine.ts';
@@ -34,7 +35,7 @@ import type { ParkedRequest } from './request.ts';
  * another program opens the same disk, wait for {@link idle}.
  */
 export class BlkDevice implements DeviceModel<BlkState> {
-  readonly layer: typeof blk = blk;
+  readonly layer: DeviceIdentity<BlkState> = blkIdentity;
   readonly features: bigint;
   readonly legacyFeatures: bigint = 1n << BigInt(BLK_FEATURE.SCSI);
   readonly configLength: number;

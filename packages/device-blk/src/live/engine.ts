@@ -1,4 +1,4 @@
-import { type Chain, type DeviceHost, HostError, type Virtqueue } from '@virtkit/core';
+import { type Chain, type DeviceHost, HostError, type Virtqueue } from '@virtkit/core/live';
 import { getId, getLifetime, scsiCommand } from './answers.ts';
 import { errorCode, type Pending } from './backend.ts';
 import { operate } from './operate.ts';

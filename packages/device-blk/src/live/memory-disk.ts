@@ -1,4 +1,4 @@
-import { HostError, type Spans } from '@virtkit/core';
+import { HostError, type Spans } from '@virtkit/core/live';
 import type { BlkBackend, Pending } from './backend.ts';
 
 /** What a disk in memory says of itself. */

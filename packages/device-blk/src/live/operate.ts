@@ -1,4 +1,4 @@
-import type { GuestMemory } from '@virtkit/core';
+import type { GuestMemory } from '@virtkit/core/live';
 import { ArraySpans } from '../disk/array-spans.ts';
 import type { BlkBackend, Pending } from './backend.ts';
 import type { Settings } from './options.ts';

@@ -1,4 +1,4 @@
-import { type Endian, HostError, later } from '@virtkit/core';
+import { type Endian, HostError, later } from '@virtkit/core/live';
 import { ArraySpans } from '../disk/array-spans.ts';
 import { type BlkBackend, errorCode } from './backend.ts';
 import { type Geometry, guessGeometry } from './geometry.ts';

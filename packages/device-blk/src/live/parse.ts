@@ -1,4 +1,4 @@
-import type { Chain } from '@virtkit/core';
+import type { Chain } from '@virtkit/core/live';
 import type { RangeLimits, Settings } from './options.ts';
 import type { Request } from './request.ts';
 import { BLK_S, FLAG_UNMAP, HEADER_BYTES, REQUEST_SECTORS_MAX, SEGMENT_BYTES } from './wire.ts';

@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 
 /** Where the pieces of a buffer go to or come from, one after the other. */
 export interface PieceHandler {

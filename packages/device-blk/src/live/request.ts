@@ -1,4 +1,4 @@
-import type { Chain, VirtQueueElement } from '@virtkit/core';
+import type { Chain, VirtQueueElement } from '@virtkit/core/live';
 import { LentSpans } from './spans.ts';
 
 /** What is asked of the back end. */

@@ -1,4 +1,4 @@
-import type { GuestMemory, Spans } from '@virtkit/core';
+import type { GuestMemory, Spans } from '@virtkit/core/live';
 
 const NOTHING = new Uint8Array(0);
 

@@ -1,7 +1,7 @@
 import type { DeviceModel, RequestInFlight, TransportParts, VirtioState } from '@virtkit/core';
 import type { RequestSide } from '@virtkit/core/qemu';
 import { StateError } from '@virtkit/vmstate';
-import { BlkDevice } from '../live/device.ts';
+import { BlkDevice } from '../device.ts';
 import { BLK_S } from '../live/wire.ts';
 import type { BlkRequest, BlkState } from '../state.ts';
 

@@ -6,9 +6,9 @@ import {
   reportError,
   type TransportParts,
   type VirtioState,
-} from '@virtkit/core';
-import type { ConsolePort, ConsoleState } from '../layer.ts';
+} from '@virtkit/core/live';
 import type { PortBuffer } from '../port-buffer.ts';
+import type { ConsolePort, ConsoleState } from '../state.ts';
 import type { Settings } from './options.ts';
 import { fromSegment, type HalfWritten, toSegment } from './output.ts';
 import { queuesOf } from './port.ts';

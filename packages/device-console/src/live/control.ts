@@ -1,4 +1,4 @@
-import type { Chain, DeviceHost, Virtqueue } from '@virtkit/core';
+import type { Chain, DeviceHost, Virtqueue } from '@virtkit/core/live';
 import type { Port } from './port.ts';
 
 /** Queues of control messages. Virtio 1.3 §5.3.2 */

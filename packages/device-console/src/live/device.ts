@@ -1,5 +1,6 @@
 import {
   type DeviceHost,
+  type DeviceIdentity,
   type DeviceModel,
   FEATURE,
   HostError,
@@ -9,10 +10,11 @@ import {
   type TransportParts,
   type VirtioState,
   type Virtqueue,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import { CONFIG, CONFIG_BYTES, CONFIG_BYTES_EMERGENCY } from '../config-space.ts';
 import { CONSOLE_FEATURE } from '../features.ts';
-import { type ConsolePort, type ConsoleState, virtioConsole } from '../layer.ts';
+import { consoleIdentity } from '../identity.ts';
+import type { ConsolePort, ConsoleState } from '../state.ts';
 import type { GuestPort } from './backend.ts';
 import {
   bufferState,
@@ -41,7 +43,7 @@ const CONTROL_QUEUE_SIZE = 32;
  * A save needs no drain: a buffer that a back end has taken a part of is in the state, and goes on there where the state is restored.
  */
 export class ConsoleDevice implements DeviceModel<ConsoleState> {
-  readonly layer: typeof virtioConsole = virtioConsole;
+  readonly layer: DeviceIdentity<ConsoleState> = consoleIdentity;
   readonly features: bigint;
   readonly configLength: number;
   readonly queueSizes: readonly number[];

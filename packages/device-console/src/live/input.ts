@@ -1,4 +1,4 @@
-import type { DeviceHost } from '@virtkit/core';
+import type { DeviceHost } from '@virtkit/core/live';
 
 /** What the host sends to a port, on its way into the guest's buffers. QEMU: `write_to_port`. */
 export class Input {

@@ -1,5 +1,5 @@
-import { type Endian, HostError, later } from '@virtkit/core';
-import { PORTS_MAX } from '../layer.ts';
+import { type Endian, HostError, later } from '@virtkit/core/live';
+import { PORTS_MAX } from '../limits.ts';
 import type { PortBackend } from './backend.ts';
 
 declare const TextEncoder: new () => { encode(text: string): Uint8Array };

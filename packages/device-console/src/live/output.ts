@@ -5,7 +5,7 @@ import {
   type Segment,
   type VirtQueueElement,
   type Virtqueue,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import type { PortBackend } from './backend.ts';
 
 /** Bytes that a back end is given at a time. */

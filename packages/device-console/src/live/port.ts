@@ -1,4 +1,4 @@
-import { type DeviceHost, HostError } from '@virtkit/core';
+import { type DeviceHost, HostError } from '@virtkit/core/live';
 import type { GuestPort, PortBackend } from './backend.ts';
 import { Input } from './input.ts';
 import { type ConsoleSize, checkSize, nameBytes, type PortOptions } from './options.ts';

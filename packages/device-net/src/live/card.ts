@@ -1,4 +1,4 @@
-import { type DeviceHost, FEATURE, HostError, hasFeature, STATUS } from '@virtkit/core';
+import { type DeviceHost, FEATURE, HostError, hasFeature, STATUS } from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
 import { NetCounters } from './counters.ts';
 import { RxFilter } from './filter.ts';

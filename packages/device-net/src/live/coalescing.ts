@@ -1,4 +1,4 @@
-import type { Virtqueue } from '@virtkit/core';
+import type { Virtqueue } from '@virtkit/core/live';
 import type { Card } from './card.ts';
 import type { Coalescing } from './options.ts';
 

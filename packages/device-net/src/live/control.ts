@@ -1,6 +1,6 @@
-import { hasFeature, later, type Spans, type Virtqueue } from '@virtkit/core';
+import { hasFeature, later, type Spans, type Virtqueue } from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
-import { MAC_TABLE_ENTRIES } from '../state.ts';
+import { MAC_TABLE_ENTRIES } from '../limits.ts';
 import { type Card, NET_STATUS, supportedOffloads } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { configureRss } from './rss-config.ts';

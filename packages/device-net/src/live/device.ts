@@ -1,5 +1,6 @@
 import {
   type DeviceHost,
+  type DeviceIdentity,
   type DeviceModel,
   FEATURE,
   HostError,
@@ -8,9 +9,9 @@ import {
   type TransportParts,
   type VirtioState,
   type Virtqueue,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
-import { net } from '../layer.ts';
+import { netIdentity } from '../identity.ts';
 import type { NetState } from '../state.ts';
 import type { NetPort, PacketMeta } from './backend.ts';
 import { Card, NET_STATUS } from './card.ts';
@@ -40,7 +41,7 @@ const CONFIG_BYTES = 24;
  * needs no drain: packets are in the rings or with the back end, never in between.
  */
 export class NetDevice implements DeviceModel<NetState>, NetPort {
-  readonly layer: typeof net = net;
+  readonly layer: DeviceIdentity<NetState> = netIdentity;
   readonly features: bigint;
   readonly legacyFeatures: bigint = 1n << BigInt(NET_FEATURE.GSO);
   /** Linux 2.6.25, which acknowledged BAD_FEATURE, knew these. QEMU: `virtio_net_bad_features`. */

@@ -1,4 +1,4 @@
-import { MAC_TABLE_ENTRIES, VLAN_BYTES } from '../state.ts';
+import { MAC_TABLE_ENTRIES, VLAN_BYTES } from '../limits.ts';
 
 const MAC_BYTES = 6;
 

@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 import { complement, sumWords } from '../offload/checksum.ts';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
 import { OFFLOAD } from './offload.ts';

@@ -6,9 +6,10 @@ import {
   reportWarning,
   type TransportParts,
   type VirtioState,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
-import { MAC_TABLE_ENTRIES, type NetState } from '../state.ts';
+import { MAC_TABLE_ENTRIES } from '../limits.ts';
+import type { NetState } from '../state.ts';
 import { type Card, supportedOffloads } from './card.ts';
 import type { Transmitter } from './transmit.ts';
 

@@ -1,4 +1,4 @@
-import { HostError } from '@virtkit/core';
+import { HostError } from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
 import type { NetBackend, NetOffloads } from './backend.ts';
 

@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 import type { Packet } from './backend.ts';
 import { Header } from './header.ts';
 

@@ -1,4 +1,4 @@
-import type { Chain, Virtqueue } from '@virtkit/core';
+import type { Chain, Virtqueue } from '@virtkit/core/live';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
 import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';

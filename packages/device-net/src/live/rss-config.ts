@@ -1,4 +1,4 @@
-import type { Spans } from '@virtkit/core';
+import type { Spans } from '@virtkit/core/live';
 import { NET_FEATURE } from '../features.ts';
 import type { Card } from './card.ts';
 import { RSS_TABLE_MAX } from './rss.ts';

@@ -1,4 +1,4 @@
-import { type Chain, later, type Virtqueue } from '@virtkit/core';
+import { type Chain, later, type Virtqueue } from '@virtkit/core/live';
 import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
 import { checksumFits, HDR_BYTES, neededOffloads } from './header.ts';

@@ -1,13 +1,15 @@
 import {
   type Chain,
   type DeviceHost,
+  type DeviceIdentity,
   type DeviceModel,
   HostError,
   later,
   STATUS,
   type Virtqueue,
-} from '@virtkit/core';
-import { type RngState, rng } from '../layer.ts';
+} from '@virtkit/core/live';
+import { rngIdentity } from '../identity.ts';
+import type { RngState } from '../state.ts';
 import { type RngOptions, type Settings, settle } from './options.ts';
 import { Quota } from './quota.ts';
 
@@ -28,7 +30,7 @@ export const FILL_MAX = 65_536;
  * while the machine is stopped are thrown away: they are asked for anew when it goes on.
  */
 export class RngDevice implements DeviceModel<RngState> {
-  readonly layer: typeof rng = rng;
+  readonly layer: DeviceIdentity<RngState> = rngIdentity;
   readonly features = 0n;
   readonly queueSizes: readonly number[] = [QUEUE_SIZE];
   readonly #settings: Settings;

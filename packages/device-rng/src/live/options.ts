@@ -1,4 +1,4 @@
-import { HostError } from '@virtkit/core';
+import { HostError } from '@virtkit/core/live';
 import type { RngBackend } from './backend.ts';
 
 // in every platform that has an event loop

@@ -2,7 +2,7 @@
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { MappedMemory, virtioDevice } from '@virtkit/core';
+import { codecOf, MappedMemory, virtioDevice } from '@virtkit/core';
 import { BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
 import { PciFunction, pci } from '@virtkit/transport-pci';
@@ -126,8 +126,7 @@ const machine = (): PciFunction =>
     sendMsi: () => {},
   });
 const codec = virtioDevice(pci, blk);
-const saved = (fn: PciFunction): Uint8Array =>
-  virtioDevice(pci, fn.device.model.layer).encode(fn.device.capture());
+const saved = (fn: PciFunction): Uint8Array => codecOf(fn.device).encode(fn.device.capture());
 
 /** Input: a byte that tells how the list is made, then the bytes of the device. */
 export const snapshot: FuzzTarget = {

@@ -1,4 +1,4 @@
-import { errorOf, type LiveDevice, type TransportParts, type VirtioState, virtioDevice } from '@virtkit/core';
+import { codecOf, errorOf, type LiveDevice, type TransportParts, type VirtioState } from '@virtkit/core';
 import {
   countedBytes,
   describe,
@@ -26,14 +26,18 @@ export interface VirtioSectionOptions<T extends TransportParts = TransportParts,
   readonly convert?: (state: VirtioState<T, D>) => VirtioState<T, D>;
 }
 
-/** The section of a live virtio device, as QEMU has it. */
+/**
+ * The section of a live virtio device, as QEMU has it.
+ *
+ * @throws HostError for a device without the format of its state, from an entry `…/live`
+ */
 export function virtioSection<T extends TransportParts, D>(
   device: LiveDevice<T, D>,
   options: VirtioSectionOptions<T, D> = {},
 ): LiveSection {
   const { path = '', instanceId = 0, convert = (state) => state } = options;
-  const { layer } = device.model;
-  const codec = virtioDevice(device.layers.transport, layer);
+  const codec = codecOf(device);
+  const { device: layer } = codec;
   return {
     idstr: path === '' ? layer.name : `${path}/${layer.name}`,
     instanceId,

@@ -1,4 +1,4 @@
-import type { Gpa, GuestMemory } from '@virtkit/core';
+import type { Gpa, GuestMemory } from '@virtkit/core/live';
 import { CCW_FLAG, COMMAND, ORB0 } from './bits.ts';
 import type { Ccw, Orb } from './structures.ts';
 

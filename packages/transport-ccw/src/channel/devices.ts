@@ -1,4 +1,4 @@
-import { HostError } from '@virtkit/core';
+import { HostError } from '@virtkit/core/live';
 import type { SubchannelAddress } from './address.ts';
 import type { Subchannel } from './subchannel.ts';
 

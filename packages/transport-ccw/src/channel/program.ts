@@ -1,4 +1,4 @@
-import type { Gpa, GuestMemory } from '@virtkit/core';
+import type { Gpa, GuestMemory } from '@virtkit/core/live';
 import { ACTL, CCW_FLAG, COMMAND, CSTAT, DSTAT, ORB0, PATH, SCSW_FLAGS, STCTL } from './bits.ts';
 import type { CommandEnding, ControlUnit } from './control-unit.ts';
 import type { DataStream } from './data-stream.ts';

@@ -1,4 +1,4 @@
-import type { GuestMemory } from '@virtkit/core';
+import type { GuestMemory } from '@virtkit/core/live';
 import type { ValueOf } from '@virtkit/vmstate';
 import type { subchannel } from '../subchannel.ts';
 import type { SubchannelAddress } from './address.ts';

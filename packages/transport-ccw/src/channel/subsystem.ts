@@ -1,4 +1,4 @@
-import { type Gpa, type GuestMemory, guestMemory, type MemoryMap } from '@virtkit/core';
+import { type Gpa, type GuestMemory, guestMemory, type MemoryMap } from '@virtkit/core/live';
 import type { CssState } from '../companions.ts';
 import type { SubchannelAddress } from './address.ts';
 import { type ChannelDevice, CSSID_MAX, DeviceMap, SSID_MAX, VIRTUAL_CSSID } from './devices.ts';

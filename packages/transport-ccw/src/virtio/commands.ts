@@ -1,4 +1,4 @@
-import { type Gpa, QUEUE_MAX, type QueueRegisters, type TransportHost } from '@virtkit/core';
+import { type Gpa, QUEUE_MAX, type QueueRegisters, type TransportHost } from '@virtkit/core/live';
 import { ISC_MAX } from '../channel/bits.ts';
 import type { CommandEnding } from '../channel/control-unit.ts';
 import type { DataStream } from '../channel/data-stream.ts';

@@ -1,4 +1,4 @@
-import { type Gpa, type GuestMemory, QUEUE_MAX } from '@virtkit/core';
+import { type Gpa, type GuestMemory, QUEUE_MAX } from '@virtkit/core/live';
 import type { ValueOf } from '@virtkit/vmstate';
 import type { ChannelHost } from '../channel/host.ts';
 import type { Subchannel } from '../channel/subchannel.ts';

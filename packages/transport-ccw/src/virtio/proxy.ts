@@ -1,4 +1,4 @@
-import type { TransportHost } from '@virtkit/core';
+import type { TransportHost } from '@virtkit/core/live';
 import type { Subchannel } from '../channel/subchannel.ts';
 import type { Indicators } from './indicators.ts';
 

@@ -1,4 +1,4 @@
-import type { QueueRegisters, TransportHost } from '@virtkit/core';
+import type { QueueRegisters, TransportHost } from '@virtkit/core/live';
 import { hex } from '@virtkit/vmstate';
 import type { Region } from './access.ts';
 import { type ModernState, WORD } from './modern-state.ts';

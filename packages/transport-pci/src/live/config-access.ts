@@ -1,4 +1,4 @@
-import { STATUS, type TransportHost } from '@virtkit/core';
+import { STATUS, type TransportHost } from '@virtkit/core/live';
 import type { Region } from './access.ts';
 import { DEVCTL_BIT, EXPRESS, LNKCTL_BITS } from './capabilities.ts';
 import { COMMAND, HEADER } from './config-registers.ts';

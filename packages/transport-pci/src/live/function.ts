@@ -4,8 +4,10 @@ import {
   type LiveDevice,
   type LiveOptions,
   type TransportHost,
-} from '@virtkit/core';
-import type { PciParts } from '../layer.ts';
+  type TransportIdentity,
+} from '@virtkit/core/live';
+import { pciIdentity } from '../identity.ts';
+import type { PciParts } from '../state.ts';
 import { allOnes, isAligned, type Region, readPieces, truncate, writePieces } from './access.ts';
 import type { Bar } from './bars.ts';
 import { BAR } from './capabilities.ts';
@@ -37,14 +39,17 @@ export class PciFunction<D = unknown> {
   readonly #regions: readonly (Region | undefined)[];
   readonly #sizes: readonly number[];
 
-  /** @throws HostError for options that make no function */
-  constructor(model: DeviceModel<D>, options: PciOptions) {
+  /**
+   * @param layer what makes bytes of the state; default: nothing does
+   * @throws HostError for options that make no function
+   */
+  constructor(model: DeviceModel<D>, options: PciOptions, layer: TransportIdentity<PciParts> = pciIdentity) {
     const shape = shapeOf(model, options);
     const layout = layOut(model, options, shape, (address, data) => {
       // nothing is mapped at 2^53 and above, and a number does not hold such an address
       if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
     });
-    const transport = new PciTransport(layout, shape, (level) => options.setIntx?.(level));
+    const transport = new PciTransport(layer, layout, shape, (level) => options.setIntx?.(level));
     this.#transport = transport;
     const { device, host } = createDevice<PciParts, D>(model, transport, liveOptions(model, options, shape));
     this.device = device;

@@ -1,4 +1,4 @@
-import type { DeviceModel } from '@virtkit/core';
+import type { DeviceModel } from '@virtkit/core/live';
 import { Bars, powerOfTwo } from './bars.ts';
 import {
   addExpress,

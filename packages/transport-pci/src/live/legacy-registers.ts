@@ -1,4 +1,4 @@
-import { FEATURE, type TransportHost } from '@virtkit/core';
+import { FEATURE, type TransportHost } from '@virtkit/core/live';
 import type { Region } from './access.ts';
 import type { Msix } from './msix.ts';
 import type { Vectors } from './vectors.ts';

@@ -1,4 +1,4 @@
-import { HostError } from '@virtkit/core';
+import { HostError } from '@virtkit/core/live';
 import { compareVersion, DEFAULT_CHANGED } from '@virtkit/core/qemu';
 import { VIRTIO_ID } from './virtio-ids.ts';
 

@@ -1,4 +1,4 @@
-import type { TransportHost } from '@virtkit/core';
+import type { TransportHost } from '@virtkit/core/live';
 import type { Region } from './access.ts';
 import { notifyBytes, STRUCTURE } from './capabilities.ts';
 import type { CommonConfig } from './common-config.ts';

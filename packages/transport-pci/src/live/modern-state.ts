@@ -1,4 +1,4 @@
-import { QUEUE_MAX } from '@virtkit/core';
+import { QUEUE_MAX } from '@virtkit/core/live';
 import type { PciExtraState } from '../state.ts';
 
 /** Words of a queue's addresses: descriptor area, driver area, device area, each low and high. */

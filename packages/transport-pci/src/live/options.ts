@@ -1,4 +1,4 @@
-import { type DeviceModel, HostError, type LiveOptions } from '@virtkit/core';
+import { type DeviceModel, HostError, type LiveOptions } from '@virtkit/core/live';
 import { DEVICE_ID_MODERN, VIRTIO_VENDOR } from '../pci-ids.ts';
 import type { Bar } from './bars.ts';
 import { type MachineProperties, machineProperties } from './machine.ts';

@@ -1,4 +1,4 @@
-import { FEATURE, type TransportHost } from '@virtkit/core';
+import { FEATURE, type TransportHost } from '@virtkit/core/live';
 import type { Region } from './access.ts';
 
 /** Notification by port I/O: the value is the queue. QEMU: `virtio_pci_notify_write_pio`. */

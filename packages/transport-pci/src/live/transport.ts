@@ -5,12 +5,13 @@ import {
   reportError,
   reportWarning,
   type TransportHost,
+  type TransportIdentity,
   type TransportModel,
   type VirtioState,
-} from '@virtkit/core';
+} from '@virtkit/core/live';
 import { hex } from '@virtkit/vmstate';
-import { type PciParts, pci } from '../layer.ts';
-import type { PciConfigState, PciExtraState, PciQueueState } from '../state.ts';
+import { NO_VECTOR } from '../identity.ts';
+import type { PciConfigState, PciExtraState, PciParts, PciQueueState } from '../state.ts';
 import { COMMAND, HEADER, STATUS_BIT } from './config-registers.ts';
 import { Intx } from './intx.ts';
 import type { Layout } from './layout.ts';
@@ -23,7 +24,7 @@ const VERSION_ID = 2;
 
 /** PCI as core sees it: interrupts for queues and configuration changes, and the transport's part of the state. */
 export class PciTransport implements TransportModel<PciParts> {
-  readonly layer = pci;
+  readonly layer: TransportIdentity<PciParts>;
   readonly features: bigint = 1n << BigInt(FEATURE.BAD_FEATURE);
   readonly layout: Layout;
   readonly vectors: Vectors;
@@ -35,7 +36,13 @@ export class PciTransport implements TransportModel<PciParts> {
   #modern: ModernState | undefined;
   #versionId = VERSION_ID;
 
-  constructor(layout: Layout, shape: PciShape, setIntx: (level: boolean) => void) {
+  constructor(
+    layer: TransportIdentity<PciParts>,
+    layout: Layout,
+    shape: PciShape,
+    setIntx: (level: boolean) => void,
+  ) {
+    this.layer = layer;
     this.layout = layout;
     this.#shape = shape;
     this.vectors = new Vectors(layout.msix);
@@ -152,8 +159,8 @@ export class PciTransport implements TransportModel<PciParts> {
     this.busMaster = (space.u16(HEADER.COMMAND) & COMMAND.MASTER) !== 0;
     msix.restore(msixTable, msixPba);
     this.vectors.restore(
-      configVector ?? 0xffff,
-      state.queues.map(({ transport }) => transport.vector ?? 0xffff),
+      configVector ?? NO_VECTOR,
+      state.queues.map(({ transport }) => transport.vector ?? NO_VECTOR),
     );
     this.#modern?.restore(state.subsections.extraState?.modernState);
     // an interrupt that the guest has not taken yet: the line goes up here as well

@@ -1,4 +1,4 @@
-import { QUEUE_MAX } from '@virtkit/core';
+import { QUEUE_MAX } from '@virtkit/core/live';
 import type { Msix } from './msix.ts';
 
 /** "No vector". Virtio 1.3 §4.1.5.1.2 */

@@ -1,6 +1,6 @@
-import { QUEUE_MAX } from '@virtkit/core';
+import { QUEUE_MAX } from '@virtkit/core/live';
 import type { ValueOf } from '@virtkit/vmstate';
-import type { mmioQueue } from './layer.ts';
+import type { mmioQueue } from '../state.ts';
 import { REGISTER } from './registers.ts';
 
 type QueueRegisters = ValueOf<typeof mmioQueue>;

@@ -1,0 +1,26 @@
+import { type Report, reportError, type TransportIdentity, type VirtioState } from '@virtkit/core/live';
+import type { MmioParts } from './state.ts';
+
+/** What virtio over MMIO is, without the format of its state. */
+export const mmioIdentity: TransportIdentity<MmioParts> = {
+  contract: 1,
+  name: 'mmio',
+  hasVariableVringAlignment: true,
+  check,
+};
+
+function check(state: VirtioState<MmioParts>, report: Report): void {
+  const { hostFeaturesSel, guestFeaturesSel, guestPageShift } = state.transport;
+  for (const [key, value, limit] of [
+    ['hostFeaturesSel', hostFeaturesSel, 1],
+    ['guestFeaturesSel', guestFeaturesSel, 1],
+    ['guestPageShift', guestPageShift, 31],
+  ] as const) {
+    if (value > limit) {
+      reportError(report, 'range', `transport.${key}`, `${value}, at most ${limit} expected`, {
+        value,
+        limit,
+      });
+    }
+  }
+}
