@@ -200,7 +200,48 @@ export default async () => ({
     expect(await exit()).toMatchObject({ code: 0 });
   });
 
+  test('a disk that misbehaves on purpose: each fault is an event', async () => {
+    const [image, socket] = [join(folder, 'disk.img'), join(folder, 's')];
+    writeFileSync(image, new Uint8Array(1 << 20));
+    const faults = 'error:write@2; torn=100@2; bad-id:flush@1';
+    const { child, next, exit } = command(
+      ...['serve', 'blk', '--disk', image, '--socket', socket, '--json', '--fault', faults],
+    );
+    await next();
+    const guest = new Guest();
+    const frontEnd = await FrontEnd.connect(socket, guest);
+    await next();
+    const driver = diskOf(frontEnd);
+    const writes = [1, 2, 3].map((n) => driver.write(8 * n, new Uint8Array(512).fill(n)));
+    await finish(driver);
+    expect(writes.map(({ status }) => status)).toEqual([0, 1, 0]);
+    expect([await next(), await next()]).toEqual([
+      {
+        event: 'fault-injected',
+        device: 'virtio-blk',
+        facts: { kind: 'error', queue: 0, count: 2, request: 'write' },
+      },
+      { event: 'fault-injected', kind: 'torn', position: 8 * 3 * 512, length: 512 },
+    ]);
+    child.kill('SIGTERM');
+    await exit();
+    const bytes = readFileSync(image);
+    expect([8, 16, 24].map((sector) => [bytes[512 * sector], bytes[512 * sector + 100]])).toEqual([
+      [1, 1],
+      [0, 0],
+      [3, 0],
+    ]);
+    frontEnd.close();
+    guest.close();
+  });
+
   test.each([
+    { args: ['rng', '--fault', 'torn'], says: '--fault: torn is for blk, whose disk is known here' },
+    {
+      args: ['rng', '--fault', 'error:read'],
+      says: "--fault: fault 'error:read': virtio-rng has no such requests",
+    },
+    { args: ['rng', '--fault', 'delay'], says: "--fault: fault 'delay': delay=NUMBER expected" },
     { args: ['blk'], says: 'serve blk: --disk IMAGE is missing' },
     { args: ['blk', '--disk', '/nowhere/x'], says: '/nowhere/x: no such file or directory', code: 3 },
     {
@@ -242,6 +283,11 @@ describe('words', () => {
         "--disk vhost_user=true,socket=/run/a'b,c,num_queues=1",
       ],
     });
+  });
+
+  test('of a device whose front end cannot connect again', () => {
+    for (const id of [4, 42])
+      expect(wordsFor('/s', false, { ...shape, id }).qemu[1]).toBe('-chardev socket,id=c0,path=/s');
   });
 
   test('of a card with two pairs, where QEMU listens', () => {

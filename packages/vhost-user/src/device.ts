@@ -30,7 +30,7 @@ import { VHOST_FEATURE } from './wire/requests.ts';
 export interface VhostUserDeviceOptions extends Pick<LiveOptions, 'onEvent'> {
   /**
    * Ring features that the front end may choose from. All that core has but IN_ORDER and NOTIFICATION_DATA are offered by default, RING_PACKED
-   * among them: QEMU takes what its own properties (`packed=on`) say.
+   * among them: QEMU's disks and cards take what its own properties (`packed=on`) say, its other front ends whatever is offered.
    */
   readonly rings?: LiveOptions['rings'];
 }

@@ -1,21 +1,18 @@
 // A real QEMU on our devices: its BIOS boots from a disk, Linux works on it, and servers are killed under load.
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, readSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DeviceEvent } from '@virtkit/core';
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
-import { NetDevice } from '@virtkit/device-net';
-import { StreamBackend } from '@virtkit/device-net/node';
 import { RngDevice, webCrypto } from '@virtkit/device-rng';
 import { buildInitramfs, findGuestKit, findQemu, kernelCommandLine, Qemu } from '@virtkit/lab';
 import { build } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveVhostUser } from '../src/index.ts';
+import { type Closing, cable, website } from './network.ts';
 
 const binary = findQemu('x86_64');
 const kit = findGuestKit('x86_64');
@@ -25,10 +22,9 @@ if (!kit.ok) console.warn(`SKIPPED: vhost-user under Linux: ${kit.reason}`);
 /** Kills of the server under load; more by hand. */
 const KILLS = Number(process.env['VIRTKIT_KILLS'] ?? 5);
 const BLOCK = 4096;
-const PAGE_BYTES = 2 << 20;
 
 let folder: string;
-const toClose: { close(): unknown }[] = [];
+const toClose: Closing[] = [];
 
 beforeEach(() => {
   // where koffi is found from
@@ -61,47 +57,6 @@ const diskWords = (path: string, more = ''): string[] => [
   '-device',
   `vhost-user-blk-pci,id=disk,chardev=c0${more}`,
 ];
-
-/** A web server with something to fetch. */
-async function website(): Promise<{ readonly port: number; readonly sum: string }> {
-  const bytes = randomBytes(PAGE_BYTES);
-  const server = createServer((_request, response) => response.end(bytes));
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  toClose.push({ close: () => server.close() });
-  const address = server.address();
-  if (typeof address !== 'object' || address === null) throw new Error('no port');
-  return { port: address.port, sum: createHash('sha256').update(bytes).digest('hex') };
-}
-
-/** A card that is served, and at the other end of its cable a QEMU without a machine, which is a router. */
-async function cable(): Promise<string> {
-  const [path, wire] = [socket(), socket()];
-  const backend = await StreamBackend.listen({ path: wire });
-  toClose.push(backend);
-  const card = new NetDevice({ backend, mac: '52:54:00:12:34:56', ctrlVq: false });
-  toClose.push(serveVhostUser(card, { path }));
-  const [command = '', ...first] = binary?.command ?? [];
-  const hub = (id: number, netdev: string): string[] => [
-    '-netdev',
-    `hubport,id=h${id},hubid=0,netdev=${netdev}`,
-  ];
-  const stream = `stream,id=s0,server=off,addr.type=unix,addr.path=${wire}`;
-  const args = [
-    '-machine',
-    'none',
-    '-nodefaults',
-    '-display',
-    'none',
-    '-netdev',
-    'user,id=u0',
-    '-netdev',
-    stream,
-  ];
-  const router = spawn(command, [...first, ...args, ...hub(0, 'u0'), ...hub(1, 's0')], { stdio: 'inherit' });
-  toClose.push({ close: () => router.kill('SIGKILL') });
-  return path;
-}
 
 const linuxWords = (): string[] => {
   if (!kit.ok) return [];
@@ -136,7 +91,7 @@ describe.skipIf(binary === undefined)('a QEMU', () => {
 
 describe.skipIf(binary === undefined || !kit.ok)('Linux in a QEMU', () => {
   test('has entropy and a network, goes on through deaths of its disk under load, and loses nothing that it was told of', async () => {
-    if (!kit.ok) return;
+    if (!kit.ok || binary === undefined) return;
     const program = join(folder, 'server.js');
     await build({
       entryPoints: [fileURLToPath(new URL('./server-process.ts', import.meta.url))],
@@ -161,8 +116,9 @@ describe.skipIf(binary === undefined || !kit.ok)('Linux in a QEMU', () => {
     const rngPath = socket();
     const rng = serveVhostUser(new RngDevice({ backend: webCrypto(globalThis.crypto) }), { path: rngPath });
     toClose.push(rng);
-    const web = await website();
-    const network = await cable();
+    const web = await website(toClose);
+    const network = socket();
+    await cable({ path: network, wire: socket(), binary }, toClose);
     const writer = `
       w() {
         n=0

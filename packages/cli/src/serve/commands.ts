@@ -25,6 +25,10 @@ export function addServeCommand(program: Command, terminal: Terminal): void {
     )
     .option('--listen <address>', 'net: where a QEMU connects to (-netdev stream)')
     .option('--mac <address>', 'net: 52:54:00:12:34:56')
+    .option(
+      '--fault <faults>',
+      "misbehave on purpose: 'delay=50ms@10%; error:write@3; lost-interrupt@*7; seed=42'; README of @virtkit/testing: Faults",
+    )
     .option('--stats <seconds>', 'tell every so often what the queues have done')
     .option('--json', 'say also the words for other programs as a JSON line; events always are')
     .description(

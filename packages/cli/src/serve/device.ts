@@ -2,6 +2,8 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type DeviceModel, isHostError } from '@virtkit/core';
+import type { BlkBackend } from '@virtkit/device-blk';
+import type { DiskFaultEvent, FaultPlan } from '@virtkit/testing/faults';
 import { say } from '../output.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
@@ -14,11 +16,19 @@ export interface Served {
   close(): void | Promise<void>;
 }
 
+/** What a device is to do wrong, and who hears of what only the back end of a disk knows. */
+export interface FaultWishes {
+  readonly plan: FaultPlan;
+  readonly told: (event: DiskFaultEvent) => void;
+}
+
 /** @throws UsageError for a device that there is not, or options that do not make one; Error for a back end that cannot be had */
-export function makeDevice(device: string, options: ServeOptions): Promise<Served> {
+export function makeDevice(device: string, options: ServeOptions, faults?: FaultWishes): Promise<Served> {
+  if (device !== 'blk' && faults?.plan.faults.some(({ kind }) => kind === 'torn'))
+    throw new UsageError(`--fault: torn is for blk, whose disk is known here`);
   switch (device) {
     case 'blk':
-      return makeBlk(options);
+      return makeBlk(options, faults);
     case 'net':
       return makeNet(options);
     case 'rng':
@@ -30,17 +40,25 @@ export function makeDevice(device: string, options: ServeOptions): Promise<Serve
   }
 }
 
-async function makeBlk({ disk, readOnly = false, serial, queues }: ServeOptions): Promise<Served> {
+async function makeBlk(
+  { disk, readOnly = false, serial, queues }: ServeOptions,
+  faults: FaultWishes | undefined,
+): Promise<Served> {
   if (disk === undefined) throw new UsageError('serve blk: --disk IMAGE is missing');
   const { BlkDevice } = await import('@virtkit/device-blk');
   const { backend, close } = await openDisk(disk, readOnly);
   const model = new BlkDevice({
-    backend,
+    backend: faults === undefined ? backend : await torn(backend, faults),
     queues: wholeNumber('--queues', queues, 1, 1024),
     readOnly,
     ...(serial !== undefined && { serial }),
   });
   return { model, close };
+}
+
+async function torn(backend: BlkBackend, { plan, told }: FaultWishes): Promise<BlkBackend> {
+  const { faultyDisk } = await import('@virtkit/testing/faults');
+  return faultyDisk(backend, plan, told);
 }
 
 async function openDisk(disk: string, readOnly: boolean) {
@@ -103,7 +121,7 @@ async function makeNet({
     backend,
     mac,
     queuePairs: wholeNumber('--queues', queues, 1, 255),
-    ctrlVq: false,
+    frontEndControl: true,
   });
   return { model, close: () => backend.close() };
 }

@@ -11,6 +11,7 @@ export interface ServeOptions {
   readonly connect?: string;
   readonly listen?: string;
   readonly mac?: string;
+  readonly fault?: string;
   readonly stats?: string;
   readonly json?: boolean;
 }

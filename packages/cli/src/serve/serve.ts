@@ -1,10 +1,11 @@
 import { resolve } from 'node:path';
-import type { DeviceEvent, LiveDevice } from '@virtkit/core';
+import { type DeviceEvent, type DeviceModel, isHostError, type LiveDevice } from '@virtkit/core';
+import type { FaultPlan } from '@virtkit/testing/faults';
 import type { Terminal } from '../live/commands.ts';
 import { textOf } from '../output.ts';
 import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
-import { makeDevice, type Served } from './device.ts';
+import { type FaultWishes, makeDevice, type Served } from './device.ts';
 import { EventLines } from './event-lines.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
 import { wordsFor, wordsText } from './words.ts';
@@ -21,15 +22,20 @@ export async function serve(terminal: Terminal, device: string, options: ServeOp
   const seconds =
     options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, DAY_SECONDS);
   const { serveVhostUser } = await vhostUser();
-  const served = await makeDevice(device, options);
   const lines = new EventLines(
     device === 'console' ? async (text) => void process.stderr.write(text) : terminal.write,
     (error) => terminal.say(`events are not written: ${error instanceof Error ? error.message : error}`),
   );
+  const told: FaultWishes['told'] = (event) => lines.event({ event: 'fault-injected', ...event });
+  const plan = options.fault === undefined ? undefined : await planOf(options.fault);
+  const served = await makeDevice(device, options, plan && { plan, told });
   const onEvent = ({ name, ...rest }: DeviceEvent): void => lines.event({ event: name, ...rest });
   const path = resolve(options.socket);
   const mode = options.client === true ? 'client' : 'server';
-  const server = listening(path, () => serveVhostUser(served.model, { path, mode, onEvent }), served);
+  const live: { device?: LiveDevice } = {};
+  const model = plan === undefined ? served.model : await faulty(served.model, plan, live);
+  const server = listening(path, () => serveVhostUser(model, { path, mode, onEvent }), served);
+  live.device = server.device;
   await sayWords(terminal, lines, server.device, path, options);
   const timer =
     seconds === undefined ? undefined : setInterval(() => lines.line(statsOf(server.device)), 1000 * seconds);
@@ -57,6 +63,34 @@ async function vhostUser(): Promise<typeof import('@virtkit/vhost-user')> {
     throw new UsageError(
       'serve needs the package @virtkit/vhost-user, which is for Linux: npm install @virtkit/vhost-user',
     );
+  }
+}
+
+/** @throws UsageError that names the fault that makes no sense */
+async function planOf(text: string): Promise<FaultPlan> {
+  const { parseFaults } = await import('@virtkit/testing/faults');
+  return asUsage(() => parseFaults(text));
+}
+
+/** @param live has the device when there is one */
+async function faulty(
+  model: DeviceModel,
+  plan: FaultPlan,
+  live: { readonly device?: LiveDevice },
+): Promise<DeviceModel> {
+  const { faultyDevice } = await import('@virtkit/testing/faults');
+  const device = (): LiveDevice => {
+    if (live.device === undefined) throw new Error('a request in front of its device');
+    return live.device;
+  };
+  return asUsage(() => faultyDevice(model, plan, { device }));
+}
+
+function asUsage<T>(make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    throw isHostError(error) ? new UsageError(`--fault: ${error.message}`) : error;
   }
 }
 

@@ -29,7 +29,9 @@ const SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></me
  * @param client the device connects, and QEMU listens
  */
 export function wordsFor(socket: string, client: boolean, shape: Shape): Words {
-  const chardev = `-chardev socket,id=c0,path=${socket.replaceAll(',', ',,')}${client ? ',server=on' : ',reconnect=1'}`;
+  // QEMU's other front ends do not wait for a connection that is made later: with reconnect, they or all of QEMU end
+  const again = shape.id === 1 || shape.id === 2 ? ',reconnect=1' : '';
+  const chardev = `-chardev socket,id=c0,path=${socket.replaceAll(',', ',,')}${client ? ',server=on' : again}`;
   return {
     qemu: [MEMORY, chardev, ...qemuDevice(shape)],
     libvirt: libvirtDevice(xml(socket), client, shape),

@@ -43,7 +43,7 @@ export class Card {
   /** More than one queue pair may be used: MQ or RSS is negotiated. */
   multiqueue = false;
   /** Queue pairs in use. QEMU: `curr_queue_pairs`. */
-  currPairs = 1;
+  currPairs: number;
   /** Offloads that the driver has switched on: feature bits. QEMU: `curr_guest_offloads`. */
   guestOffloads = 0n;
   /** The same, for packets: see {@link OFFLOAD}. */
@@ -64,6 +64,7 @@ export class Card {
 
   constructor(settings: Settings) {
     this.settings = settings;
+    this.currPairs = settings.control ? 1 : settings.pairs;
     this.filter.reset(settings.mac);
     this.filter.vlans.fill(0xff);
   }
@@ -138,7 +139,7 @@ export class Card {
     this.filter.reset(this.settings.mac);
     this.rss.enabled = false;
     // Virtio 1.3 §5.1.6.5.6.2 MUST: after a reset only the first pair is used
-    this.setPairs(1);
+    this.setPairs(this.settings.control ? 1 : this.settings.pairs);
     this.status &= ~NET_STATUS.ANNOUNCE;
   }
 }

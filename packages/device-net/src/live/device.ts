@@ -37,7 +37,8 @@ const CONFIG_BYTES = 24;
  * const { device } = new PciFunction(card, { memory }); // of @virtkit/transport-pci
  * ```
  *
- * Queues: receive and transmit of each pair, then control: 3, or with MQ or RSS negotiated as many as there are pairs. A save
+ * Queues: receive and transmit of each pair, then control: 3, or with MQ or RSS negotiated as many as there are pairs; none for control
+ * where that is a front end's. A save
  * needs no drain: packets are in the rings or with the back end, never in between.
  */
 export class NetDevice implements DeviceModel<NetState>, NetPort {
@@ -99,7 +100,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
         });
       },
     });
-    this.#layOut(1);
+    this.#layOut(settings.control ? 1 : settings.pairs);
     settings.backend.attach?.(this);
   }
 
@@ -315,10 +316,12 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   }
 
   #isControl(index: number): boolean {
-    return index === this.#queueSizes.length - 1;
+    return this.#card.settings.control && index === this.#queueSizes.length - 1;
   }
 
   #setQueues(pairs: number): void {
+    // a front end's driver may set up any of them, whatever it has negotiated
+    if (!this.#card.settings.control) return;
     if (this.#queueSizes.length === 2 * pairs + 1) return;
     this.#layOut(pairs);
     this.#card.host.queuesChanged();
@@ -327,7 +330,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   #layOut(pairs: number): void {
     const { rxQueueSize, txQueueSize } = this.#card.settings;
     const sizes = Array.from({ length: 2 * pairs }, (_, i) => (i % 2 === 0 ? rxQueueSize : txQueueSize));
-    this.#queueSizes = [...sizes, CTRL_QUEUE_SIZE];
+    this.#queueSizes = this.#card.settings.control ? [...sizes, CTRL_QUEUE_SIZE] : sizes;
   }
 }
 

@@ -60,6 +60,12 @@ export interface NetOptions {
   readonly status?: boolean;
   /** Offer CTRL_VQ, the control queue; default true. Without it none of the next five is offered. */
   readonly ctrlVq?: boolean;
+  /**
+   * The program in front of the card has a control queue of its own and answers it: so do the front ends of vhost-user, which tell the
+   * card nothing of it. Then the card has the queues of all pairs and no other, uses each pair whose rings are set up, and
+   * offers none of the features of a control queue. Default false.
+   */
+  readonly frontEndControl?: boolean;
   /** Offer CTRL_RX: the driver chooses promiscuous mode and filters; default true. */
   readonly ctrlRx?: boolean;
   /** Offer CTRL_VLAN: the driver filters by VLAN; default true. */
@@ -106,6 +112,8 @@ export interface Settings {
   /** Feature bits that the card offers. */
   readonly features: bigint;
   readonly configLength: number;
+  /** The card has a control queue: {@link NetOptions.frontEndControl}. */
+  readonly control: boolean;
 }
 
 /** A ring for control, and two for each pair, out of 1024. */
@@ -145,6 +153,7 @@ export function settle(options: NetOptions): Settings {
     // a back end without virtio headers has no place for a hash either
     features: offloads === undefined ? properties & ~bit(NET_FEATURE.HASH_REPORT) : properties,
     configLength: configLength(properties),
+    control: options.frontEndControl !== true,
   };
 }
 
@@ -153,6 +162,8 @@ const bit = (n: number): bigint => 1n << BigInt(n);
 /** What the properties ask for, before the back end is asked. */
 function propertyFeatures(options: NetOptions, offloads: NetOffloads = {}): bigint {
   const { queuePairs = 1, coalescing } = options;
+  // what the driver tells by a control queue that is not the card's does not come here
+  const control = options.frontEndControl !== true;
   const { csum = false, tso = false, ufo = false, uso = false, udpTunnel = false } = offloads;
   const F = NET_FEATURE;
   const offered: readonly (readonly [boolean, ...number[]])[] = [
@@ -163,23 +174,23 @@ function propertyFeatures(options: NetOptions, offloads: NetOffloads = {}): bigi
     [uso, F.HOST_USO, F.GUEST_USO4, F.GUEST_USO6],
     [udpTunnel, F.GUEST_UDP_TUNNEL_GSO, F.GUEST_UDP_TUNNEL_GSO_CSUM],
     [udpTunnel, F.HOST_UDP_TUNNEL_GSO, F.HOST_UDP_TUNNEL_GSO_CSUM],
-    [options.ctrlGuestOffloads ?? true, F.CTRL_GUEST_OFFLOADS],
+    [control && (options.ctrlGuestOffloads ?? true), F.CTRL_GUEST_OFFLOADS],
     [(options.mtu ?? 0) !== 0, F.MTU],
     [options.mrgRxbuf ?? true, F.MRG_RXBUF],
     [options.status ?? true, F.STATUS],
-    [options.ctrlVq ?? true, F.CTRL_VQ],
-    [options.ctrlRx ?? true, F.CTRL_RX],
-    [options.ctrlVlan ?? true, F.CTRL_VLAN],
-    [options.ctrlRxExtra ?? true, F.CTRL_RX_EXTRA],
+    [control && (options.ctrlVq ?? true), F.CTRL_VQ],
+    [control && (options.ctrlRx ?? true), F.CTRL_RX],
+    [control && (options.ctrlVlan ?? true), F.CTRL_VLAN],
+    [control && (options.ctrlRxExtra ?? true), F.CTRL_RX_EXTRA],
     [options.guestAnnounce ?? true, F.GUEST_ANNOUNCE],
-    [options.ctrlMacAddr ?? true, F.CTRL_MAC_ADDR],
+    [control && (options.ctrlMacAddr ?? true), F.CTRL_MAC_ADDR],
     [options.mq ?? queuePairs > 1, F.MQ],
-    [options.rss ?? false, F.RSS],
-    [options.hashReport ?? false, F.HASH_REPORT],
+    [control && (options.rss ?? false), F.RSS],
+    [control && (options.hashReport ?? false), F.HASH_REPORT],
     [options.standby ?? false, F.STANDBY],
     [options.speed !== undefined || options.duplex !== undefined, F.SPEED_DUPLEX],
-    [coalescing !== undefined, F.NOTF_COAL],
-    [coalescing !== undefined && coalescing.perQueue !== false, F.VQ_NOTF_COAL],
+    [control && coalescing !== undefined, F.NOTF_COAL],
+    [control && coalescing !== undefined && coalescing.perQueue !== false, F.VQ_NOTF_COAL],
   ];
   return offered.flatMap(([on, ...bits]) => (on ? bits : [])).reduce((sum, n) => sum | bit(n), 0n);
 }
