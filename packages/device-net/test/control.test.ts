@@ -1,4 +1,4 @@
-import { NET_FEATURE, type NetOptions } from '@virtkit/device-net';
+import { NET_FEATURE, NetDevice, type NetOptions } from '@virtkit/device-net';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { frame, fromHex, hex, MAC_BYTES, Machine, type MachineOptions } from './machine.ts';
@@ -625,4 +625,25 @@ describe('notification coalescing', () => {
     for (const { run } of timers) run();
     expect(machine.wire.notified).toEqual([]);
   });
+});
+
+test('a front end that has a control queue of its own: the card has the queues of all pairs, and nothing of control', () => {
+  const options = { backend: { send: () => true }, mac: '52:54:00:12:34:56', queuePairs: 2 };
+  const card = new NetDevice({ ...options, frontEndControl: true, rss: true });
+  expect(card.queueSizes).toEqual([256, 256, 256, 256]);
+  expect(card.queuePairs).toBe(2);
+  const control = [
+    F.CTRL_GUEST_OFFLOADS,
+    F.CTRL_VQ,
+    F.CTRL_RX,
+    F.CTRL_VLAN,
+    F.CTRL_RX_EXTRA,
+    F.CTRL_MAC_ADDR,
+    F.RSS,
+  ];
+  const offered = (features: bigint): boolean[] =>
+    control.map((bit) => ((features >> BigInt(bit)) & 1n) !== 0n);
+  expect(offered(new NetDevice({ ...options, rss: true }).features)).not.toContain(false);
+  expect(offered(card.features)).not.toContain(true);
+  expect((card.features >> BigInt(F.MQ)) & 1n).toBe(1n);
 });

@@ -4,11 +4,13 @@ import { type FaultPlan, isOfDisk } from './language.ts';
 
 /** What is needed of a disk's back end: `BlkBackend` of `@virtkit/device-blk` has it. */
 export interface FaultyDiskBackend {
+  /** Writes bytes of a request to the disk from byte `position` on. */
   write(position: number, source: Spans, from: number, length: number): void | Promise<void>;
 }
 
 /** A write of which only the beginning arrived: {@link faultyDisk}. */
 export interface DiskFaultEvent {
+  /** The fault. */
   readonly kind: 'torn';
   /** First byte of the disk that was to be written. */
   readonly position: number;

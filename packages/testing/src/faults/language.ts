@@ -26,22 +26,26 @@ export type FaultWhen =
 
 /** One fault of a {@link FaultPlan}. */
 export interface Fault {
+  /** What goes wrong. */
   readonly kind: FaultKind;
   /**
    * `delay`: milliseconds, the least and the most. `reorder`: answers that are held back together. `length`: the least and the most that is told, or what
    * is added if {@link relative}. `torn`: bytes of a write that are kept. Other kinds have none.
    */
   readonly value: readonly [low: number, high: number];
+  /** `length`: the value is added to the right one. */
   readonly relative: boolean;
   /** Only these requests of a disk. */
   readonly request?: FaultRequest;
   /** Only requests of this queue. */
   readonly queue?: number;
+  /** Which of them it hits. */
   readonly when: FaultWhen;
 }
 
 /** What a device does wrong, and when: {@link parseFaults}. */
 export interface FaultPlan {
+  /** In the order in which they are written. */
   readonly faults: readonly Fault[];
   /** What is random comes from this number: the same plan and the same requests give the same faults. */
   readonly seed: number;
