@@ -16,8 +16,9 @@ export interface FuzzReport {
   /** Edges of the code that were reached. */
   readonly coverage: number;
   readonly inputs: number;
+  /** Processor time, without that of loading the sources. */
   readonly cpuSeconds: number;
-  /** When an edge was reached for the first time, last: seconds from the beginning. */
+  /** When an edge was reached for the first time, last: seconds of processor time from the beginning. */
   readonly lastNewSeconds: number;
   /** The first line of what was thrown, and the file with the input. */
   readonly crash?: string;
@@ -88,8 +89,13 @@ function cpuSeconds(pid: number | undefined): number | undefined {
   }
 }
 
-/** @param seconds of the clock */
-export async function fuzzTarget(target: FuzzTarget, folder: string, seconds: number): Promise<FuzzReport> {
+/** How long a target is fuzzed: seconds of the clock, or of processor time, which a busy machine gives late. */
+export type FuzzTime = { readonly seconds: number } | { readonly cpuSeconds: number };
+
+/** Longest time of the clock for one input. How much processor time an input may take is judged by `instrumented.ts`. */
+const HANGS_MS = 300_000;
+
+export async function fuzzTarget(target: FuzzTarget, folder: string, time: FuzzTime): Promise<FuzzReport> {
   const crashes = `${HERE}.fuzz/crashes/`;
   mkdirSync(crashes, { recursive: true });
   const sync = target.run.constructor.name === 'AsyncFunction' ? [] : ['--sync'];
@@ -104,13 +110,13 @@ export async function fuzzTarget(target: FuzzTarget, folder: string, seconds: nu
       ...sync,
       '--disableBugDetectors',
       '.*',
+      `--timeout=${HANGS_MS}`,
       '-i',
       'dist/targets',
       '--',
-      `-max_total_time=${seconds}`,
+      ...('seconds' in time ? [`-max_total_time=${time.seconds}`] : []),
       `-max_len=${target.lengthMax}`,
       '-rss_limit_mb=4096',
-      '-timeout=25',
       '-print_final_stats=1',
       `-artifact_prefix=${crashes}${target.name}-`,
       ...dictionary(target),
@@ -129,12 +135,19 @@ export async function fuzzTarget(target: FuzzTarget, folder: string, seconds: nu
     lastNewSeconds: 0,
     crash: undefined as string | undefined,
   };
-  const began = performance.now();
+  /** Processor time at which the sources were loaded, and inputs are run. */
+  let loaded: number | undefined;
+  const used = (): number => {
+    const now = cpuSeconds(child.pid);
+    if (now !== undefined && loaded !== undefined) report.cpuSeconds = now - loaded;
+    return report.cpuSeconds;
+  };
   const read = async (stream: NodeJS.ReadableStream): Promise<void> => {
     for await (const line of createInterface({ input: stream })) {
+      if (line.startsWith('INFO: seed corpus')) loaded ??= cpuSeconds(child.pid);
       const [, executions, cov, inputs] = /^#(\d+)\s.*cov: (\d+).*corp: (\d+)/.exec(line) ?? [];
       if (executions !== undefined) {
-        if (Number(cov) > report.coverage) report.lastNewSeconds = (performance.now() - began) / 1000;
+        if (Number(cov) > report.coverage) report.lastNewSeconds = used();
         Object.assign(report, {
           executions: Number(executions),
           coverage: Number(cov),
@@ -144,7 +157,7 @@ export async function fuzzTarget(target: FuzzTarget, folder: string, seconds: nu
     }
   };
   const watch = setInterval(() => {
-    report.cpuSeconds = cpuSeconds(child.pid) ?? report.cpuSeconds;
+    if ('cpuSeconds' in time && used() >= time.cpuSeconds) child.kill('SIGINT');
   }, 1000);
   await Promise.all([
     read(child.stdout),

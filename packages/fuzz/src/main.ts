@@ -2,7 +2,7 @@
  * node --import tsx --conditions=@virtkit/source src/main.ts COMMAND [TARGET]...
  *
  * list                       targets, and how many inputs are kept of each
- * run [--seconds 600]        fuzzes each target for so long with Jazzer.js (libFuzzer), and tells what it found
+ * run [--seconds 600]        fuzzes each target for so many seconds of processor time with Jazzer.js (libFuzzer), and tells what it found
  * keep                       keeps a small selection of what was found in corpus/
  * steps [--steps 1000000]    a hostile guest on bare rings, so many steps; [--seed 1]
  *
@@ -48,7 +48,7 @@ async function run(seconds: number): Promise<void> {
   if (reason !== undefined) throw new Error(`the fuzzer does not run here: ${reason}`);
   await bundle();
   for (const target of chosen) {
-    const report = await fuzzTarget(target, seedFolder(target), seconds);
+    const report = await fuzzTarget(target, seedFolder(target), { cpuSeconds: seconds });
     console.log(
       [
         target.name,

@@ -19,7 +19,7 @@ describe.skipIf(reason !== undefined)('what the fuzzer finds in a moment', () =>
   beforeAll(bundle, 300_000);
 
   test.each(TARGETS)('$name', { timeout: 300_000 + share * 1000 }, async (target) => {
-    const report = await fuzzTarget(target, seedFolder(target), share);
+    const report = await fuzzTarget(target, seedFolder(target), { seconds: share });
     expect(report.crash).toBeUndefined();
     // what is in the corpus was read at least
     expect(report.executions).toBeGreaterThan(0);
