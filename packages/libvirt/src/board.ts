@@ -8,34 +8,36 @@ interface Board {
 }
 
 /** Bytes of the units that libvirt knows. */
-const UNITS: Readonly<Record<string, bigint>> = {
-  b: 1n,
-  bytes: 1n,
-  KB: 1000n,
-  k: 1024n,
-  KiB: 1024n,
-  MB: 1000n ** 2n,
-  M: 1024n ** 2n,
-  MiB: 1024n ** 2n,
-  GB: 1000n ** 3n,
-  G: 1024n ** 3n,
-  GiB: 1024n ** 3n,
-  TB: 1000n ** 4n,
-  T: 1024n ** 4n,
-  TiB: 1024n ** 4n,
-  PB: 1000n ** 5n,
-  P: 1024n ** 5n,
-  PiB: 1024n ** 5n,
-  EB: 1000n ** 6n,
-  E: 1024n ** 6n,
-  EiB: 1024n ** 6n,
-};
+const UNITS: ReadonlyMap<string, bigint> = new Map(
+  Object.entries({
+    b: 1n,
+    bytes: 1n,
+    KB: 1000n,
+    k: 1024n,
+    KiB: 1024n,
+    MB: 1000n ** 2n,
+    M: 1024n ** 2n,
+    MiB: 1024n ** 2n,
+    GB: 1000n ** 3n,
+    G: 1024n ** 3n,
+    GiB: 1024n ** 3n,
+    TB: 1000n ** 4n,
+    T: 1024n ** 4n,
+    TiB: 1024n ** 4n,
+    PB: 1000n ** 5n,
+    P: 1024n ** 5n,
+    PiB: 1024n ** 5n,
+    EB: 1000n ** 6n,
+    E: 1024n ** 6n,
+    EiB: 1024n ** 6n,
+  }),
+);
 
 /** The size in an element, in KiB, rounded up; undefined: none that is understood. */
 export function kibibytes(element: XmlElement | undefined, path = ''): bigint | undefined {
   if (element === undefined) return undefined;
   const text = path === '' ? element.text : (valueAt(element, path) ?? '');
-  const unit = UNITS[element.attributes.get('unit') ?? 'KiB'];
+  const unit = UNITS.get(element.attributes.get('unit') ?? 'KiB');
   return /^\d{1,18}$/.test(text) && unit !== undefined ? (BigInt(text) * unit + 1023n) / 1024n : undefined;
 }
 
@@ -113,12 +115,12 @@ function memoryWords(domain: XmlElement, unknown: string[]): string[] {
   const sizes = cells.map((cell) => kibibytes(cell, '@memory') ?? 0n);
   const initial = sizes.length > 0 ? sizes.reduce((sum, size) => sum + size, 0n) : total - plugged;
   const most = child(domain, 'maxMemory');
-  const options = [['size', `${initial}k`]];
+  const options: [string, string][] = [['size', `${initial}k`]];
   if (most !== undefined)
     options.push(['slots', most.attributes.get('slots') ?? '0'], ['maxmem', `${kibibytes(most) ?? 0n}k`]);
   return [
     '-m',
-    options.map(([key, value]) => `${key}=${value}`).join(','),
+    optionText('', options).slice(1),
     ...sizes.flatMap((size, node) => [
       '-object',
       `memory-backend-ram,id=ram-node${node},size=${size}k`,

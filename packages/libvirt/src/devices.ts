@@ -2,11 +2,15 @@ import type { Addresses } from './addresses.ts';
 import { kibibytes } from './board.ts';
 import { type DeviceWords, optionText, switchText } from './qemu-words.ts';
 import {
+  ALIASES,
   BALLOON,
   CARD,
   DISK,
+  DISKS,
   DISPLAYS,
   FILESYSTEM,
+  INPUTS,
+  NETWORKS,
   NO_DEVICE,
   PCI_CONTROLLER,
   PCI_CONTROLLERS,
@@ -18,7 +22,9 @@ import {
   SERIAL_CONTROLLER,
   SOCKET,
   SOUND_CARDS,
+  TX_MODES,
   USB_CONTROLLERS,
+  VHOST_DISKS,
   VIDEO,
   VIRTIO_CARD,
   VIRTIO_DISK,
@@ -47,15 +53,6 @@ interface Machine {
 export function describe(element: XmlElement, machine: Machine, into: Described): void {
   new Describing(element, machine, into).describe();
 }
-
-/** What libvirt's aliases begin with, where it is not the element's name. */
-const ALIASES: Readonly<Record<string, string>> = {
-  disk: 'virtio-disk',
-  interface: 'net',
-  memballoon: 'balloon',
-  filesystem: 'fs',
-  memory: 'dimm',
-};
 
 class Describing {
   readonly #element: XmlElement;
@@ -155,7 +152,7 @@ class Describing {
   #id(otherwise?: string): string {
     const alias = this.#value('alias@name') ?? otherwise;
     if (alias !== undefined) return alias;
-    this.#own ??= this.#next(ALIASES[this.#element.name] ?? this.#element.name);
+    this.#own ??= this.#next(ALIASES.get(this.#element.name) ?? this.#element.name);
     return this.#own;
   }
 
@@ -228,9 +225,9 @@ class Describing {
     this.#add(driver, id, new Map([...own, ...properties]));
   }
 
-  #byModel(types: Readonly<Record<string, string>>, byDefault: string): void {
+  #byModel(types: ReadonlyMap<string, string>, byDefault: string): void {
     const model = this.#value('@model') ?? byDefault;
-    const driver = types[model];
+    const driver = types.get(model);
     if (driver === undefined) this.#notKnown(`the model ${model}`);
     else this.#plain(driver);
   }
@@ -241,7 +238,7 @@ class Describing {
     this.#apply(DISK, properties);
     this.#backing(properties);
     if (bus === 'virtio') {
-      const vhost = { vhostuser: 'vhost-user-blk', vhostvdpa: 'vhost-vdpa-blk' }[this.#value('@type') ?? ''];
+      const vhost = VHOST_DISKS.get(this.#value('@type') ?? '');
       if (this.#value('@device') === 'lun') properties.set('scsi', 'on');
       const iothread = this.#value('driver@iothread');
       if (iothread !== undefined) this.#iothread(iothread, properties);
@@ -249,9 +246,7 @@ class Describing {
       return;
     }
     const cd = this.#value('@device') === 'cdrom';
-    const driver = { scsi: cd ? 'scsi-cd' : 'scsi-hd', usb: 'usb-storage', sd: 'sd-card', fdc: 'floppy' }[
-      bus
-    ];
+    const driver = bus === 'scsi' && cd ? 'scsi-cd' : DISKS.get(bus);
     if (bus === 'scsi') this.#scsiPlace(properties);
     this.#add(driver ?? (cd ? 'ide-cd' : 'ide-hd'), this.#id(), properties);
   }
@@ -291,7 +286,7 @@ class Describing {
 
   #iothread(number: string, properties: Map<string, string>): void {
     const id = `iothread${number}`;
-    if (!this.#into.numbers.has(id)) this.#into.words.push('-object', `iothread,id=${id}`);
+    if (!this.#into.numbers.has(id)) this.#into.words.push('-object', optionText('iothread', [['id', id]]));
     this.#into.numbers.set(id, 1);
     properties.set('iothread', id);
   }
@@ -315,7 +310,8 @@ class Describing {
         return;
       }
       case 'usb': {
-        const driver = model === undefined || model === 'default' ? 'piix3-usb-uhci' : USB_CONTROLLERS[model];
+        const driver =
+          model === undefined || model === 'default' ? 'piix3-usb-uhci' : USB_CONTROLLERS.get(model);
         if (driver === undefined) this.#notKnown(`the model ${model ?? ''}`);
         else if (this.#hasPlace()) this.#plain(driver, [], this.#id(index === '0' ? 'usb' : `usb${index}`));
         return;
@@ -339,7 +335,7 @@ class Describing {
   }
 
   #pciController(index: string, model: string): void {
-    const driver = this.#value('model@name') ?? PCI_CONTROLLERS[model];
+    const driver = this.#value('model@name') ?? PCI_CONTROLLERS.get(model);
     if (driver === undefined) this.#notKnown(`the model ${model}`);
     else if (driver !== '' && !/^pcie?-root$/.test(model)) {
       this.#plain(driver, PCI_CONTROLLER, this.#id(`pci.${index}`));
@@ -354,7 +350,7 @@ class Describing {
       this.#virtio('virtio-scsi', SCSI_CONTROLLER, properties).properties.set('id', this.#id(`scsi${index}`));
       return;
     }
-    const driver = SCSI_CONTROLLERS[model];
+    const driver = SCSI_CONTROLLERS.get(model);
     if (driver === undefined)
       this.#notKnown(`the SCSI controller ${model === '' ? 'that libvirt chooses' : model}`);
     else this.#plain(driver, [], this.#id(`scsi${index}`));
@@ -379,7 +375,7 @@ class Describing {
       this.#add(model === '' ? 'rtl8139' : model, id, new Map([...properties, ...place]));
       return;
     }
-    const mode = { iothread: 'bh', timer: 'timer' }[this.#value('driver@txmode') ?? ''];
+    const mode = TX_MODES.get(this.#value('driver@txmode') ?? '');
     if (mode !== undefined) properties.set('tx', mode);
     if (this.#value('teaming@type') === 'persistent') properties.set('failover', 'on');
     const { properties: all, driver } = this.#virtio('virtio-net', VIRTIO_CARD, properties);
@@ -396,17 +392,11 @@ class Describing {
   /** A back end of the same kind. */
   #network(id: string, queues: string, properties: Map<string, string>): void {
     const type = this.#value('@type') ?? 'user';
-    const kind =
-      {
-        user: this.#value('backend@type') === 'passt' ? 'stream' : 'user',
-        vhostuser: 'vhost-user',
-        vdpa: 'vhost-vdpa',
-        null: 'user',
-      }[type] ?? (/^(server|client|mcast|udp)$/.test(type) ? 'socket' : 'tap');
-    this.#into.words.push(
-      '-netdev',
-      `${kind},id=${id}${kind === 'tap' || kind.startsWith('vhost') ? `,queues=${queues}` : ''}`,
-    );
+    const isPasst = type === 'user' && this.#value('backend@type') === 'passt';
+    const kind = isPasst ? 'stream' : (NETWORKS.get(type) ?? 'tap');
+    const options: [string, string][] = [['id', id]];
+    if (kind === 'tap' || kind.startsWith('vhost')) options.push(['queues', queues]);
+    this.#into.words.push('-netdev', optionText(kind, options));
     properties.set('netdev', id);
   }
 
@@ -416,7 +406,7 @@ class Describing {
       return;
     }
     const fsdev = `fsdev-${this.#id()}`;
-    this.#into.words.push('-fsdev', `synth,id=${fsdev}`);
+    this.#into.words.push('-fsdev', optionText('synth', [['id', fsdev]]));
     this.#virtio('virtio-9p', FILESYSTEM, new Map([['fsdev', fsdev]]));
   }
 
@@ -441,7 +431,7 @@ class Describing {
   }
 
   #chardev(id: string): void {
-    this.#into.words.push('-chardev', `null,id=char${id}`);
+    this.#into.words.push('-chardev', optionText('null', [['id', `char${id}`]]));
   }
 
   #serial(target: string, id: string): void {
@@ -462,12 +452,7 @@ class Describing {
   #input(): void {
     if (this.#value('@bus') !== 'virtio') return;
     const type = this.#value('@type') ?? '';
-    const driver = {
-      mouse: 'virtio-mouse',
-      tablet: 'virtio-tablet',
-      keyboard: 'virtio-keyboard',
-      passthrough: 'virtio-input-host',
-    }[type];
+    const driver = INPUTS.get(type);
     if (driver === undefined) this.#notKnown(`the type ${type}`);
     else this.#virtio(driver, PLAIN);
   }
@@ -481,7 +466,7 @@ class Describing {
       this.#virtioVideo(isFirst);
       return;
     }
-    const driver = DISPLAYS[model]?.[isFirst ? 0 : 1];
+    const driver = DISPLAYS.get(model)?.[isFirst ? 0 : 1];
     if (driver === undefined) this.#notKnown(`the model ${model}`);
     else this.#plain(driver, [], this.#id());
   }
@@ -510,7 +495,7 @@ class Describing {
 
   #rng(): void {
     const id = this.#id();
-    this.#into.words.push('-object', `rng-builtin,id=obj${id}`);
+    this.#into.words.push('-object', optionText('rng-builtin', [['id', `obj${id}`]]));
     const properties = new Map([['rng', `obj${id}`]]);
     const bytes = this.#value('rate@bytes');
     if (bytes !== undefined)
@@ -534,7 +519,13 @@ class Describing {
       this.#notKnown('its size');
       return;
     }
-    this.#into.words.push('-object', `memory-backend-ram,id=mem${id},size=${size}k`);
+    this.#into.words.push(
+      '-object',
+      optionText('memory-backend-ram', [
+        ['id', `mem${id}`],
+        ['size', `${size}k`],
+      ]),
+    );
     const memory = new Map([['memdev', `mem${id}`]]);
     for (const [path, property] of [
       ['block', 'block-size'],
@@ -549,7 +540,7 @@ class Describing {
 
   #crypto(): void {
     const id = this.#id();
-    this.#into.words.push('-object', `cryptodev-backend-builtin,id=obj${id}`);
+    this.#into.words.push('-object', optionText('cryptodev-backend-builtin', [['id', `obj${id}`]]));
     this.#virtio('virtio-crypto', PLAIN, new Map([['cryptodev', `obj${id}`]]));
   }
 

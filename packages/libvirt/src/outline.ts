@@ -16,3 +16,13 @@ export interface MachineOutline {
   /** What is not said there, one sentence each. With one of them, nothing certain can be said of a load. */
   readonly unknown: readonly string[];
 }
+
+/** Most processors that a description may give a machine: more than any QEMU takes. */
+const CPUS_MAX = 999_999;
+
+/** So many processors; or one, and a word in `unknown`, where there cannot be so many. */
+export function processors(count: number, unknown: string[]): number {
+  if (count <= CPUS_MAX) return count;
+  unknown.push(`no machine has ${count} processors`);
+  return 1;
+}

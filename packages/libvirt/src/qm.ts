@@ -1,5 +1,5 @@
 import { StateError } from '@virtkit/vmstate';
-import type { MachineOutline } from './outline.ts';
+import { type MachineOutline, processors } from './outline.ts';
 import type { DeviceWords } from './qemu-words.ts';
 
 /** Most characters of a configuration. */
@@ -7,7 +7,8 @@ const CONF_MAX = 1 << 20;
 
 /** Is the text what `qm showcmd` prints, QEMU's command line, and no configuration? */
 export function isShownCommand(text: string): boolean {
-  return /^\s*\S*(kvm|qemu-system-\S+)\s+'?-/.test(text);
+  const [, program = ''] = /^\s*(\S+)\s+'?-/.exec(text) ?? [];
+  return /kvm$|qemu-system-./.test(program);
 }
 
 /**
@@ -30,8 +31,8 @@ export function describeQm(text: string): MachineOutline {
   for (const line of text.split(/\r?\n/)) {
     // snapshots and what is pending follow
     if (line.startsWith('[')) break;
-    const [, key, value] = /^([a-z]+\d*):\s*(.*?)\s*$/.exec(line) ?? [];
-    if (key !== undefined) values.set(key, value ?? '');
+    const [, key, value = ''] = /^([a-z]+\d*):(.*)$/s.exec(line) ?? [];
+    if (key !== undefined) values.set(key, value.trim());
   }
   const known = ['memory', 'cores', 'scsihw', 'ostype', 'name', 'boot', 'vmgenid', 'smbios1'];
   if (!known.some((key) => values.has(key)))
@@ -46,17 +47,18 @@ export function describeQm(text: string): MachineOutline {
     const value = Number(values.get(key) ?? byDefault);
     return Number.isSafeInteger(value) && value > 0 ? value : byDefault;
   };
-  const memory = Number(optionsIn(values.get('memory') ?? '512', 'current').get('current'));
+  const memory = Number(optionsIn(values.get('memory') ?? '512', 'current').get('current')) * 2 ** 20;
+  const unknown = [
+    'a configuration of Proxmox says less than the command line that is made of it: qm showcmd VMID on the target node prints that one',
+  ];
   const plugged = /memory/.test(values.get('hotplug') ?? '') || values.get('numa') === '1';
   return {
     name: values.get('name') ?? '',
     machine: machine !== undefined && /-\d/.test(machine) ? machine : undefined,
-    memoryBytes: Number.isSafeInteger(memory) && memory > 0 && !plugged ? memory * 2 ** 20 : undefined,
-    cpus: number('vcpus', number('cores', 1) * number('sockets', 1)),
+    memoryBytes: Number.isSafeInteger(memory) && memory > 0 && !plugged ? memory : undefined,
+    cpus: processors(number('vcpus', number('cores', 1) * number('sockets', 1)), unknown),
     devices: cardsIn(values),
-    unknown: [
-      'a configuration of Proxmox says less than the command line that is made of it: qm showcmd VMID on the target node prints that one',
-    ],
+    unknown,
   };
 }
 

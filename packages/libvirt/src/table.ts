@@ -128,8 +128,13 @@ export const ROM: readonly Rule[] = [
   ['acpi@index', 'acpi-index', 'text'],
 ];
 
+/** Members by name. A description may hold any name: `constructor` must find nothing. */
+function table<T>(members: Readonly<Record<string, T>>): ReadonlyMap<string, T> {
+  return new Map(Object.entries(members));
+}
+
 /** Types of PCI controllers, unless their `<model name>` says otherwise; empty: the machine has it. */
-export const PCI_CONTROLLERS: Readonly<Record<string, string>> = {
+export const PCI_CONTROLLERS = table({
   'pci-root': '',
   'pcie-root': '',
   'pci-bridge': 'pci-bridge',
@@ -140,9 +145,9 @@ export const PCI_CONTROLLERS: Readonly<Record<string, string>> = {
   'pcie-switch-downstream-port': 'xio3130-downstream',
   'pci-expander-bus': 'pxb',
   'pcie-expander-bus': 'pxb-pcie',
-};
+});
 
-export const USB_CONTROLLERS: Readonly<Record<string, string>> = {
+export const USB_CONTROLLERS = table({
   'piix3-uhci': 'piix3-usb-uhci',
   'piix4-uhci': 'piix4-usb-uhci',
   ehci: 'usb-ehci',
@@ -155,18 +160,18 @@ export const USB_CONTROLLERS: Readonly<Record<string, string>> = {
   'nec-xhci': 'nec-usb-xhci',
   'qemu-xhci': 'qemu-xhci',
   none: '',
-};
+});
 
-export const SCSI_CONTROLLERS: Readonly<Record<string, string>> = {
+export const SCSI_CONTROLLERS = table({
   lsilogic: 'lsi53c895a',
   lsisas1068: 'mptsas1068',
   lsisas1078: 'megasas',
   vmpvscsi: 'pvscsi',
   dc390: 'dc-390',
   am53c974: 'am53c974',
-};
+});
 
-export const SOUND_CARDS: Readonly<Record<string, string>> = {
+export const SOUND_CARDS = table({
   ich6: 'intel-hda',
   ich9: 'ich9-intel-hda',
   ac97: 'AC97',
@@ -175,10 +180,10 @@ export const SOUND_CARDS: Readonly<Record<string, string>> = {
   usb: '',
   sb16: '',
   pcspk: '',
-};
+});
 
 /** Displays by model: what the first one is, and each further one; empty: there is none of its own. */
-export const DISPLAYS: Readonly<Record<string, readonly [primary: string, other: string]>> = {
+export const DISPLAYS = table<readonly [primary: string, other: string]>({
   vga: ['VGA', ''],
   cirrus: ['cirrus-vga', ''],
   vmvga: ['vmware-svga', ''],
@@ -186,7 +191,39 @@ export const DISPLAYS: Readonly<Record<string, readonly [primary: string, other:
   bochs: ['bochs-display', 'bochs-display'],
   ramfb: ['', ''],
   none: ['', ''],
-};
+});
+
+/** Types of disks by the bus that their target names. */
+export const DISKS = table({ scsi: 'scsi-hd', usb: 'usb-storage', sd: 'sd-card', fdc: 'floppy' });
+/** Types of disks on virtio whose back end is another program. */
+export const VHOST_DISKS = table({ vhostuser: 'vhost-user-blk', vhostvdpa: 'vhost-vdpa-blk' });
+/** Values of a card's `tx`. */
+export const TX_MODES = table({ iothread: 'bh', timer: 'timer' });
+/** Back ends of cards by the interface's type, where it is not `tap`. */
+export const NETWORKS = table({
+  user: 'user',
+  null: 'user',
+  vhostuser: 'vhost-user',
+  vdpa: 'vhost-vdpa',
+  server: 'socket',
+  client: 'socket',
+  mcast: 'socket',
+  udp: 'socket',
+});
+export const INPUTS = table({
+  mouse: 'virtio-mouse',
+  tablet: 'virtio-tablet',
+  keyboard: 'virtio-keyboard',
+  passthrough: 'virtio-input-host',
+});
+/** What libvirt's aliases begin with, where it is not the element's name. */
+export const ALIASES = table({
+  disk: 'virtio-disk',
+  interface: 'net',
+  memballoon: 'balloon',
+  filesystem: 'fs',
+  memory: 'dimm',
+});
 
 /** Elements of `<devices>` that give the guest no device on a PCI bus or by channel I/O. */
 export const NO_DEVICE = new Set(

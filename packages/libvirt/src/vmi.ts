@@ -1,12 +1,14 @@
 import { StateError } from '@virtkit/vmstate';
-import { parse } from 'yaml';
-import type { MachineOutline } from './outline.ts';
+import { parse, YAMLParseError } from 'yaml';
+import { type MachineOutline, processors } from './outline.ts';
 import type { DeviceWords } from './qemu-words.ts';
 
-/** Most characters of a document. */
-const YAML_MAX = 1 << 20;
-/** How often a document may name a part of itself, which would otherwise grow without bound. */
-const ALIASES_MAX = 100;
+/** Most characters of a document in JSON. */
+const JSON_MAX = 1 << 20;
+/** Most characters of a document in YAML, whose reader is slow. KubeVirt's objects have some ten thousand. */
+const YAML_MAX = 1 << 17;
+/** Most anchors, aliases and tags of a document: the time of the reader grows with their square. */
+const MARKS_MAX = 100;
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -20,17 +22,22 @@ export function describeVmi(text: string): MachineOutline {
   const { metadata, domain } = machineIn(text);
   const devices = fieldsIn(domain['devices']);
   const cpu = fieldsIn(domain['cpu']);
-  const count = (name: string): number => numberIn(cpu[name]) ?? 1;
-  const cpus = count('cores') * count('sockets') * count('threads');
-  const machine = fieldsIn(domain['machine'])['type'];
   const unknown: string[] = [];
+  const count = (name: string): number => {
+    const number = numberIn(cpu[name]);
+    if (number === undefined && cpu[name] !== undefined)
+      unknown.push(`the object's number of ${name} is not understood`);
+    return number ?? 1;
+  };
+  const cpus = processors(count('cores') * count('sockets') * count('threads'), unknown);
+  const machine = fieldsIn(domain['machine'])['type'];
   const version = typeof machine === 'string' && /-/.test(machine) ? machine : undefined;
   if (version === undefined)
     unknown.push(
       'the object does not say a machine type with its version: status.machine.type of the VirtualMachineInstance that runs has it',
     );
   return {
-    name: String(metadata['name'] ?? ''),
+    name: textIn(metadata['name']),
     machine: version,
     memoryBytes: memoryIn(domain),
     cpus,
@@ -63,20 +70,8 @@ function memoryIn(domain: Fields): number | undefined {
 }
 
 function machineIn(text: string): { readonly metadata: Fields; readonly domain: Fields } {
-  if (text.length > YAML_MAX)
-    throw new StateError('limit', `YAML of ${text.length} characters, at most ${YAML_MAX} are read`, {
-      count: text.length,
-      limit: YAML_MAX,
-    });
-  let root: unknown;
-  try {
-    root = parse(text, { maxAliasCount: ALIASES_MAX, logLevel: 'error' });
-  } catch (error) {
-    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
-    throw new StateError('yaml', `the YAML cannot be read: ${why}`, {});
-  }
-  const object = fieldsIn(root);
-  const kind = String(object['kind'] ?? '');
+  const object = fieldsIn(read(text));
+  const kind = textIn(object['kind']);
   if (kind !== 'VirtualMachineInstance' && kind !== 'VirtualMachine')
     throw new StateError(
       'yaml',
@@ -95,19 +90,58 @@ function machineIn(text: string): { readonly metadata: Fields; readonly domain: 
   };
 }
 
+/** JSON is YAML, and is read as such only where it is not well-formed. */
+function read(text: string): unknown {
+  demandFew('characters', text.length, JSON_MAX);
+  if (/^\s*\{/.test(text)) {
+    try {
+      return JSON.parse(text);
+    } catch {
+      // a flow mapping of YAML, or neither
+    }
+  }
+  demandFew('characters', text.length, YAML_MAX);
+  demandFew('anchors, aliases and tags', text.match(/(?<![^\s,[{:-])[&*!]/g)?.length ?? 0, MARKS_MAX);
+  try {
+    // what is told of each error, and comparing each key with all others, takes time that grows with the square
+    return parse(text, {
+      maxAliasCount: MARKS_MAX,
+      logLevel: 'error',
+      prettyErrors: false,
+      uniqueKeys: false,
+    });
+  } catch (error) {
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
+    const at =
+      error instanceof YAMLParseError ? { line: text.slice(0, error.pos[0]).split('\n').length } : {};
+    throw new StateError('yaml', `the YAML cannot be read: ${why}`, at);
+  }
+}
+
+function demandFew(what: string, count: number, limit: number): void {
+  if (count > limit)
+    throw new StateError('limit', `YAML of ${count} ${what}, at most ${limit} are read`, { count, limit });
+}
+
 function fieldsIn(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
 
+/** Text, or a number as it is written; nothing for what is neither: an object may not even have a text. */
+function textIn(value: unknown): string {
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
+}
+
 function numberIn(value: unknown): number | undefined {
-  const number = Number(value);
-  return value !== undefined && Number.isSafeInteger(number) && number > 0 ? number : undefined;
+  const number = Number(textIn(value));
+  return Number.isSafeInteger(number) && number > 0 ? number : undefined;
 }
 
 /** Kubernetes' quantities: `1Gi`, `512M`, `1073741824`. */
 function bytesIn(value: unknown): number | undefined {
-  const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMGTPE]i?|k)?$/.exec(String(value ?? '')) ?? [];
+  const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMGTPE]i?|k)?$/.exec(textIn(value)) ?? [];
   if (digits === '') return undefined;
   const power = unit === '' ? 0 : 'KMGTPE'.indexOf(unit.charAt(0).toUpperCase()) + 1;
-  return Math.round(Number(digits) * (unit.endsWith('i') ? 1024 : 1000) ** power);
+  const bytes = Math.round(Number(digits) * (unit.endsWith('i') ? 1024 : 1000) ** power);
+  return Number.isSafeInteger(bytes) && bytes > 0 ? bytes : undefined;
 }

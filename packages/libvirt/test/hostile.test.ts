@@ -78,6 +78,45 @@ test('what is not understood, or not said, is told in words', () => {
   ]);
 });
 
+test('a name that every object has a member of is a name as any other', () => {
+  const devices = [
+    "<controller type='pci' model='NAME'/><controller type='scsi' model='NAME'/><controller type='usb' model='NAME'/>",
+    "<disk type='NAME'><target bus='NAME' dev='NAME'/></disk><disk type='NAME'><target bus='virtio'/></disk>",
+    "<interface type='NAME'><model type='virtio'/><driver txmode='NAME'/></interface><input bus='virtio' type='NAME'/>",
+    "<video><model type='NAME'/></video><sound model='NAME'/>",
+  ].join('');
+  const text = `<domain><memory unit='NAME'>1</memory><devices>${devices}</devices></domain>`;
+  for (const name of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) {
+    const { command, unknown } = describeDomain(text.replaceAll('NAME', name));
+    expect(unknown).toEqual([
+      'the domain does not say its machine type: libvirt chooses one when the domain is defined',
+      'the domain does not say the size of its memory',
+      ...[`<controller pci>: virtkit does not know the model ${name}`],
+      ...[`<controller scsi>: virtkit does not know the SCSI controller ${name}`],
+      ...[`<controller usb>: virtkit does not know the model ${name}`],
+      ...[`<input ${name}>: virtkit does not know the type ${name}`],
+      ...[`<video>: virtkit does not know the model ${name}`],
+      ...[`<sound ${name}>: virtkit does not know the model ${name}`],
+    ]);
+    expect(command).toContain('tap,id=hostnet0,queues=1');
+    expect(command.filter((word) => /^(ide-hd|virtio-blk-pci),/.test(word))).toHaveLength(2);
+  }
+});
+
+test('no value becomes an option of its own', () => {
+  const alias = (name: string): string => `<alias name='${name},script=/x'/>`;
+  const { command } = describeDomain(
+    `<domain><memory>4</memory><maxMemory slots='1,script=/x'>8</maxMemory><devices>
+     <interface type='ethernet'><model type='virtio'/><driver queues='1,script=/x'/>${alias('a')}</interface>
+     <channel><target type='virtio'/>${alias('b')}</channel><rng>${alias('c')}</rng><crypto>${alias('d')}</crypto>
+     <filesystem>${alias('e')}</filesystem><memory model='virtio-mem'><target><size>1</size></target>${alias('f')}</memory>
+     <disk><driver iothread='1,script=/x'/><target bus='virtio'/>${alias('g')}</disk></devices></domain>`,
+  );
+  const held = command.filter((word) => word.includes('script=/x'));
+  expect(held.length).toBeGreaterThan(12);
+  expect(held.filter((word) => /(?<!,)(,,)*,script/.test(word))).toEqual([]);
+});
+
 test('overrides and arguments that are passed to QEMU are taken as they are', () => {
   const { command } = describeDomain(
     domain.replace(

@@ -61,11 +61,17 @@ test('what is no such object, or YAML that would grow, is refused', () => {
       codeOf(() => describeVmi(text)),
       text,
     ).toBe('yaml');
-  const levels = Array.from({ length: 12 }, (_, n) => `l${n + 1}: &l${n + 1} [${`*l${n},`.repeat(9)}]`);
+  const levels = Array.from({ length: 8 }, (_, n) => `l${n + 1}: &l${n + 1} [${`*l${n},`.repeat(9)}]`);
   expect(codeOf(() => describeVmi(`l0: &l0 [x]\n${levels.join('\n')}\n`))).toBe('yaml');
 });
 
-test('one of more than 1 MiB is refused', () => {
+test('one of more than 1 MiB is refused, and YAML of more than 128 KiB or 100 anchors, aliases and tags', () => {
+  expect(codeOf(() => describeVmi(vmi + '#'.repeat((1 << 17) - vmi.length)))).toBe('fine');
+  expect(codeOf(() => describeVmi(vmi + '#'.repeat((1 << 17) - vmi.length + 1)))).toBe('limit');
+  expect(codeOf(() => describeVmi(`${vmi}a: [${'!!str 1, '.repeat(100)}]`))).toBe('fine');
+  expect(codeOf(() => describeVmi(`${vmi}a: [${'!!str 1, '.repeat(101)}]`))).toBe('limit');
+  const json = `{"kind":"VirtualMachineInstance","metadata":{"name":"${'n'.repeat(1 << 18)}"}}`;
+  expect(describeVmi(json).name).toHaveLength(1 << 18);
   expect(codeOf(() => describeVmi(' '.repeat((1 << 20) + 1)))).toBe('limit');
   expect(codeOf(() => describeQm(' '.repeat((1 << 20) + 1)))).toBe('limit');
 });
@@ -92,4 +98,33 @@ memory: 1
   expect(codeOf(() => describeQm('hello'))).toBe('qm');
   expect(isShownCommand(conf)).toBe(false);
   expect(isShownCommand("/usr/bin/kvm -id 100 -name 'web'")).toBe(true);
+});
+
+test('what stands in the place of a name or a number, and is none, is no crash', () => {
+  const odd = '{ toString: 1, valueOf: 2 }';
+  for (const place of ['name: web', 'cores: 2', 'guest: 1Gi', 'type: q35', 'VirtualMachineInstance'])
+    expect(
+      codeOf(() => describeVmi(vmi.replace(place, place.replace(/[^ ]+$/, odd)))),
+      place,
+    ).toMatch(/^(fine|yaml)$/);
+  expect(describeVmi(vmi.replace('cores: 2', 'cores: two')).unknown).toEqual([
+    "the object's number of cores is not understood",
+  ]);
+});
+
+test('more processors or memory than numbers hold are not said', () => {
+  const large = vmi.replace('cores: 2, sockets: 2', 'cores: 9007199254740991, sockets: 9007199254740991');
+  expect(describeVmi(large)).toMatchObject({
+    cpus: 1,
+    unknown: [expect.stringMatching(/^no machine has 8\.1/)],
+  });
+  expect(describeVmi(vmi.replace('guest: 1Gi', `guest: ${'9'.repeat(400)}Ei`)).memoryBytes).toBeUndefined();
+  const conf = describeQm('cores: 9007199254740991\nsockets: 9007199254740991\nmemory: 9007199254740991\n');
+  expect(conf).toMatchObject({ cpus: 1, memoryBytes: undefined });
+});
+
+test('lines of spaces and long words take time that grows with their length', () => {
+  const spaces = ' '.repeat((1 << 20) - 10);
+  expect(describeQm(`name: a${spaces}x`).name).toHaveLength((1 << 20) - 8);
+  expect(isShownCommand('qemu-system-'.repeat(1 << 16))).toBe(false);
 });
