@@ -88,26 +88,28 @@ function missingPart(
     return places.length === 0 || BOARD_PLACE.test(path)
       ? []
       : missing(`the target has no device at ${path}`, 'addr, bus');
-  const own = SECTIONS[there.driver];
+  const own = SECTIONS.get(there.driver);
   return own === undefined || own === name || there.driver.startsWith('virt')
     ? []
     : missing(`the target has ${there.driver} at ${path}, whose section is ${own}`, 'addr, bus');
 }
 
 /** Names of the sections of QEMU's types that may stand where another type was at the source. */
-const SECTIONS: Readonly<Record<string, string>> = {
-  'pcie-root-port': 'pcie-root-port',
-  ioh3420: 'ioh-3240-express-root-port',
-  'pci-bridge': 'pci_bridge',
-  VGA: 'vga',
-  'cirrus-vga': 'cirrus_vga',
-  e1000: 'e1000',
-  e1000e: 'e1000e',
-};
+const SECTIONS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'pcie-root-port': 'pcie-root-port',
+    ioh3420: 'ioh-3240-express-root-port',
+    'pci-bridge': 'pci_bridge',
+    VGA: 'vga',
+    'cirrus-vga': 'cirrus_vga',
+    e1000: 'e1000',
+    e1000e: 'e1000e',
+  }),
+);
 
 /** The last part of the name of the section of a PCI device that is not virtio, as far as it is known. */
 export function sectionOfType(driver: string): string {
-  return SECTIONS[driver] ?? driver;
+  return SECTIONS.get(driver) ?? driver;
 }
 
 function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Verdict[] {

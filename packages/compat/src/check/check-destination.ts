@@ -165,19 +165,21 @@ export function checkRoms({ ram }: MigrationStream, { devices }: Destination): V
 }
 
 /** A ROM is named for the device's vmsd, where it has one of its own, and else for its type. Read from QEMU 7.2 and 11.1. */
-const ROM_NAMES: Readonly<Record<string, string>> = {
-  VGA: 'vga',
-  'cirrus-vga': 'cirrus_vga',
-  'qxl-vga': 'qxl',
-  'vmware-svga': 'vmware_vga',
-  'virtio-vga': 'virtio-vga',
-  ne2k_pci: 'ne2000',
-};
+const ROM_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    VGA: 'vga',
+    'cirrus-vga': 'cirrus_vga',
+    'qxl-vga': 'qxl',
+    'vmware-svga': 'vmware_vga',
+    'virtio-vga': 'virtio-vga',
+    ne2k_pci: 'ne2000',
+  }),
+);
 
 function romName(driver: string): string {
   if (/^e1000-/.test(driver)) return 'e1000';
   // `virtio-net` is another name of `virtio-net-pci`
-  return ROM_NAMES[driver] ?? (/^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver);
+  return ROM_NAMES.get(driver) ?? (/^virtio-[a-z0-9]+$/.test(driver) ? `${driver}-pci` : driver);
 }
 
 function whyNoRom({ driver, properties }: QemuDevice, type: string): string | undefined {

@@ -203,7 +203,7 @@ function firmwareSizes(
 ): Readonly<Record<string, number>> {
   if (board?.ownFirmware === true) return {};
   if (machine === 'microvm' && switchOf(board?.options.get('acpi')) === false) return { 'pc.bios': 0x10000 };
-  return firmware[machine] ?? {};
+  return (Object.hasOwn(firmware, machine) ? firmware[machine] : undefined) ?? {};
 }
 
 /** Does this QEMU know the commands in the stream? */

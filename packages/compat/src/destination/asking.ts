@@ -10,8 +10,11 @@ const KEPT = new Set(
     ' ',
   ),
 );
-/** Keys of `-machine` that are left out: accelerators, and what is not at hand in another process. */
-const NOT_OF_A_MACHINE = /^(accel|kernel[-_]irqchip|confidential-guest-support|memory-encryption|kvm-.*)$/;
+/** Keys of `-machine` that are left out: accelerators, what is not at hand in another process, and a file that would be written. */
+const NOT_OF_A_MACHINE =
+  /^(accel|kernel[-_]irqchip|confidential-guest-support|memory-encryption|kvm-.*|dumpdtb)$/;
+/** Properties of devices that name a file that would be made or written, wherever they are set, and what would make another device of one. */
+const NOT_OF_A_DEVICE = /^(jsonfile|driver)$/;
 
 /**
  * The words with which a QEMU makes the same devices without touching anything: no file is opened for writing or locked, no
@@ -64,15 +67,16 @@ function askingOption(
   firmware: ReadonlySet<string>,
   readConfig: ReadConfig | undefined,
 ): string[] {
-  if (KEPT.has(name)) return [`-${name}`, text];
   switch (name) {
+    case 'global':
+      return globalWords(text);
     case 'M':
     case 'machine':
       return ['-machine', machineWords(text)];
     case 'device':
       return deviceWords(text, arch);
     case 'set':
-      return text.startsWith('device.') ? ['-set', text] : [];
+      return setWords(text);
     case 'object':
       return objectWords(text, paths);
     case 'drive':
@@ -104,13 +108,16 @@ function askingOption(
       const { first, values } = optionWords(text, 'driver');
       if (firmware.has(values.get('node-name') ?? '')) return ['-blockdev', readOnlyNode(first, values)];
       const node = values.get('node-name');
-      const readOnly = values.get('read-only') === 'on' ? ',read-only=on' : '';
+      const readOnly = values.get('read-only') === 'on' ? [['read-only', 'on'] as const] : [];
       return node === undefined
         ? []
-        : ['-blockdev', `driver=null-co,size=${EMPTY_BYTES},node-name=${node}${readOnly}`];
+        : [
+            '-blockdev',
+            joined('driver=null-co', [['size', String(EMPTY_BYTES)], ['node-name', node], ...readOnly]),
+          ];
     }
     case 'chardev':
-      return ['-chardev', `null,id=${optionWords(text, 'backend').values.get('id') ?? ''}`];
+      return ['-chardev', joined('null', [['id', optionWords(text, 'backend').values.get('id') ?? '']])];
     case 'serial':
     case 'parallel':
       return [`-${name}`, text === 'none' ? 'none' : 'null'];
@@ -129,7 +136,7 @@ function askingOption(
         );
       });
     default:
-      return networkWords(name, text, at);
+      return KEPT.has(name) ? [`-${name}`, text] : networkWords(name, text, at);
   }
 }
 
@@ -143,14 +150,16 @@ function escaped(value: string): string {
   return value.replaceAll(',', ',,');
 }
 
+/** An option of these values. A key in which a comma or an equals sign is part of would be another one, and is left out. */
 function joined(first: string, values: Iterable<readonly [string, string]>): string {
-  return [first, ...[...values].map(([key, value]) => `${key}=${escaped(value)}`)].join(',');
+  const pairs = [...values].filter(([key]) => !/[,=]/.test(key));
+  return [escaped(first), ...pairs.map(([key, value]) => `${key}=${escaped(value)}`)].join(',');
 }
 
 function machineWords(text: string): string {
   const { first, values } = optionWords(text, 'type');
   const kept = [...values].filter(([key]) => !NOT_OF_A_MACHINE.test(key));
-  return joined(first === '' ? '' : first, kept).replace(/^,/, '');
+  return joined(first, kept).replace(/^,/, '');
 }
 
 function driveValues(text: string): ReadonlyMap<string, string> {
@@ -195,7 +204,14 @@ function firmwareNodes(words: readonly string[]): ReadonlySet<string> {
 function emptyDrive(values: ReadonlyMap<string, string>): string {
   const file = values.get('file') ?? values.get('file.filename');
   if (values.get('if') === 'pflash' && file !== undefined)
-    return `if=pflash,format=raw,readonly=on,unit=${values.get('unit') ?? values.get('index') ?? '0'},file.driver=file,file.locking=off,file.filename=${escaped(file)}`;
+    return joined('if=pflash', [
+      ['format', 'raw'],
+      ['readonly', 'on'],
+      ['unit', values.get('unit') ?? values.get('index') ?? '0'],
+      ['file.driver', 'file'],
+      ['file.locking', 'off'],
+      ['file.filename', file],
+    ]);
   const kept = ['if', 'id', 'index', 'media', 'bus', 'unit', 'readonly', 'read-only'].flatMap((key) => {
     const value = values.get(key);
     return value === undefined ? [] : [[key, value] as const];
@@ -205,14 +221,34 @@ function emptyDrive(values: ReadonlyMap<string, string>): string {
 
 /** Types that would touch a device of the host. In a QEMU that is only asked, a device that does nothing stands in their place. */
 const OF_THE_HOST =
-  /^(vfio|vhost|usb-host|usb-redir|ivshmem|virtio-input-host|ccid-card|tpm-|scsi-block|scsi-generic|x-pci-proxy|u2f|xen)/;
+  /^(canokey|vfio|vhost|usb-host|usb-redir|ivshmem|virtio-input-host|ccid-card|tpm-|scsi-block|scsi-generic|x-pci-proxy|u2f|xen)/;
 
 function deviceWords(text: string, arch: string): string[] {
   const { first, values } = optionWords(text, 'driver');
-  if (!OF_THE_HOST.test(first)) return ['-device', text];
+  if (!OF_THE_HOST.test(first)) {
+    const isWritten = [...values.keys()].some((key) => NOT_OF_A_DEVICE.test(key));
+    return ['-device', isWritten ? joined(first, withoutFiles(values)) : text];
+  }
   if (busKind(typeOf(first, arch)) !== 'pci') return [];
   const place = [...values].filter(([key]) => /^(bus|addr|multifunction|id)$/.test(key));
   return ['-device', joined('pci-testdev', place)];
+}
+
+function withoutFiles(values: ReadonlyMap<string, string>): [string, string][] {
+  return [...values].filter(([key]) => !NOT_OF_A_DEVICE.test(key));
+}
+
+/** `-set device.ID.PROPERTY=VALUE` */
+function setWords(text: string): string[] {
+  const [, key] = /^device\.[^.]*\.([^=]*)=/.exec(text) ?? [];
+  return key === undefined || NOT_OF_A_DEVICE.test(key) ? [] : ['-set', text];
+}
+
+/** `-global DRIVER.PROPERTY=VALUE`, or `driver=,property=,value=` */
+function globalWords(text: string): string[] {
+  const short = /^[^.=]+\.([^=]+)=/.exec(text)?.[1];
+  const key = short ?? optionWords(text, 'driver').values.get('property') ?? '';
+  return NOT_OF_A_DEVICE.test(key) ? [] : ['-global', text];
 }
 
 function objectWords(text: string, paths: ReadonlySet<string>): string[] {
@@ -223,12 +259,16 @@ function objectWords(text: string, paths: ReadonlySet<string>): string[] {
     const path = paths.has(id) ? 'on' : 'off';
     return [
       '-object',
-      `memory-backend-ram,id=${id},size=${size},x-use-canonical-path-for-ramblock-id=${path}`,
+      joined('memory-backend-ram', [
+        ['id', id],
+        ['size', size],
+        ['x-use-canonical-path-for-ramblock-id', path],
+      ]),
     ];
   }
   if (first === 'iothread' || first === 'throttle-group' || first === 'cryptodev-backend-builtin')
-    return ['-object', `${first},id=${id}`];
-  return /^rng-/.test(first) ? ['-object', `rng-builtin,id=${id}`] : [];
+    return ['-object', joined(first, [['id', id]])];
+  return /^rng-/.test(first) ? ['-object', joined('rng-builtin', [['id', id]])] : [];
 }
 
 /** Words for a network option with which no packet leaves: each card is on a hub of its own. */
@@ -237,21 +277,27 @@ function networkWords(name: string, text: string, hub: number): string[] {
   const card = [...values].filter(([key]) => /^(model|mac|macaddr|addr|vectors|netdev)$/.test(key));
   switch (name) {
     case 'netdev':
-      return ['-netdev', `hubport,id=${values.get('id') ?? ''},hubid=${hub}`];
+      return [
+        '-netdev',
+        joined('hubport', [
+          ['id', values.get('id') ?? ''],
+          ['hubid', String(hub)],
+        ]),
+      ];
     case 'nic':
       return ['-nic', first === 'none' ? 'none' : joined('user', [['restrict', 'on'], ...card])];
     case 'net':
       return ['-net', first === 'nic' ? joined('nic', card) : first === 'none' ? 'none' : 'user,restrict=on'];
     case 'fsdev':
-      return ['-fsdev', `synth,id=${values.get('id') ?? ''}`];
+      return ['-fsdev', joined('synth', [['id', values.get('id') ?? '']])];
     case 'virtfs':
     case 'virtfs_synth':
-      return ['-virtfs', `synth,mount_tag=${escaped(values.get('mount_tag') ?? 'x')}`];
+      return ['-virtfs', joined('synth', [['mount_tag', values.get('mount_tag') ?? 'x']])];
     case 'audiodev':
-      return ['-audiodev', `none,id=${values.get('id') ?? ''}`];
+      return ['-audiodev', joined('none', [['id', values.get('id') ?? '']])];
     case 'audio': {
       const model = values.get('model');
-      return model === undefined ? [] : ['-audio', `driver=none,model=${model}`];
+      return model === undefined ? [] : ['-audio', joined('driver=none', [['model', model]])];
     }
     default:
       return [];

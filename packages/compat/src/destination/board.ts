@@ -16,18 +16,20 @@ export function machineName({ arch, qemu, options, machineAlias }: Parsed): stri
     pseries: 'pseries',
     ...(/^(aarch64|arm|m68k)$/.test(arch) && { virt: 'virt' }),
   };
-  const name = full[machine];
+  const name = Object.hasOwn(full, machine) ? full[machine] : undefined;
   return name === undefined ? machine : (machineAlias?.(name) ?? `${name}-${qemu}`);
 }
 
 /** Devices behind the names that `-vga` takes. */
-const DISPLAYS: Readonly<Record<string, string>> = {
-  std: 'VGA',
-  cirrus: 'cirrus-vga',
-  qxl: 'qxl-vga',
-  virtio: 'virtio-vga',
-  vmware: 'vmware-svga',
-};
+const DISPLAYS: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    std: 'VGA',
+    cirrus: 'cirrus-vga',
+    qxl: 'qxl-vga',
+    virtio: 'virtio-vga',
+    vmware: 'vmware-svga',
+  }),
+);
 
 /** Devices that take the place of the display that a machine has by default. QEMU: `default_list` */
 const DISPLAY_DEVICES = new Set([
@@ -51,7 +53,7 @@ export function boardDevices({ options }: Parsed, machine: string): Unplaced[] {
     DISPLAY_DEVICES.has(values.get('driver') ?? ''),
   );
   const byDefault = options.defaults && !other ? 'std' : 'none';
-  const driver = DISPLAYS[options.vga ?? byDefault];
+  const driver = DISPLAYS.get(options.vga ?? byDefault);
   return driver === undefined ? [] : [{ driver, properties: new Map() }];
 }
 

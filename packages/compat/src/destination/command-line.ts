@@ -162,16 +162,18 @@ function withoutDriver(values: ReadonlyMap<string, string>): ReadonlyMap<string,
 }
 
 /** What `-audio model=` and `-soundhw` put on the PCI bus. */
-const SOUND: Readonly<Record<string, string>> = {
-  hda: 'intel-hda',
-  ac97: 'AC97',
-  es1370: 'ES1370',
-  virtio: 'virtio-sound-pci',
-};
+const SOUND: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    hda: 'intel-hda',
+    ac97: 'AC97',
+    es1370: 'ES1370',
+    virtio: 'virtio-sound-pci',
+  }),
+);
 
 function soundDevices({ sounds }: CommandOptions): Unplaced[] {
   return sounds.flatMap((model) => {
-    const driver = SOUND[model];
+    const driver = SOUND.get(model);
     return driver === undefined ? [] : [{ driver, properties: new Map<string, string>() }];
   });
 }

@@ -5,13 +5,15 @@ import { deviceTypes } from '../device-types.ts';
 export type BusKind = 'pci' | 'ccw' | 'virtio' | 'serial' | 'other';
 
 /** QEMU's table of aliases: of virtio devices, each stands for the one of the machine's usual transport. */
-const ALIASES: Readonly<Record<string, string>> = {
-  ac97: 'AC97',
-  'e1000-82540em': 'e1000',
-  es1370: 'ES1370',
-  ahci: 'ich9-ahci',
-  lsi: 'lsi53c895a',
-};
+const ALIASES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    ac97: 'AC97',
+    'e1000-82540em': 'e1000',
+    es1370: 'ES1370',
+    ahci: 'ich9-ahci',
+    lsi: 'lsi53c895a',
+  }),
+);
 /** Aliases of virtio devices that have no descriptor. */
 const OTHER_VIRTIO: readonly string[] = ['virtio-rtc', 'virtio-sound'];
 
@@ -31,7 +33,7 @@ const VIRTIO_ALIASES: ReadonlySet<string> = new Set([
 
 /** The type that a name on the command line stands for: `virtio-blk` → `virtio-blk-pci`, on s390x `virtio-blk-ccw`. */
 export function typeOf(name: string, arch: string): string {
-  if (!VIRTIO_ALIASES.has(name)) return ALIASES[name] ?? name;
+  if (!VIRTIO_ALIASES.has(name)) return ALIASES.get(name) ?? name;
   return `${name}-${arch === 's390x' ? 'ccw' : arch === 'm68k' ? 'device' : 'pci'}`;
 }
 

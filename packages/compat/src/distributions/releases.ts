@@ -194,21 +194,23 @@ export function releaseHas(release: Release, name: string): boolean | undefined 
     return index(own) < 0 ? undefined : index(own) <= index(release.own['ubuntu']?.[1] ?? '');
   }
   const [, prefix = '', version = ''] = /^(.*)-rhel(.*)$/.exec(name) ?? [];
-  const range = release.own[RHEL_FAMILIES[prefix] ?? ''];
+  const range = release.own[RHEL_FAMILIES.get(prefix) ?? ''];
   if (range === undefined) return undefined;
   return compareVersion(version, range[0]) >= 0 && compareVersion(version, range[1]) <= 0;
 }
 
-const RHEL_FAMILIES: Readonly<Record<string, string>> = {
-  'pc-q35': 'q35',
-  'pc-i440fx': 'i440fx',
-  's390-ccw-virtio': 's390x',
-  virt: 'virt',
-};
+const RHEL_FAMILIES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    'pc-q35': 'q35',
+    'pc-i440fx': 'i440fx',
+    's390-ccw-virtio': 's390x',
+    virt: 'virt',
+  }),
+);
 
 /** The machine type that a name without a version stands for in a release: `q35`. Undefined: as in QEMU itself, or not known. */
 export function releaseAlias(release: Release, prefix: string): string | undefined {
   if (release.machines !== 'RHEL') return undefined;
-  const newest = release.own[RHEL_FAMILIES[prefix] ?? '']?.[1];
+  const newest = release.own[RHEL_FAMILIES.get(prefix) ?? '']?.[1];
   return newest === undefined ? undefined : `${prefix}-rhel${newest}`;
 }
