@@ -10,6 +10,10 @@ export default defineConfig({
   dts: false,
   clean: true,
   splitting: false,
+  // packages that are CommonJS ask for Node's own modules
+  banner: {
+    js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+  },
   esbuildOptions(options) {
     options.conditions = ['@virtkit/source'];
   },

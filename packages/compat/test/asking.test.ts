@@ -38,6 +38,10 @@ describe('a value with a comma stays a value:', () => {
   });
 });
 
+test('what is left out is not read', () => {
+  expect(asked('-name {x -smp 2 -incoming {')).toEqual(['-smp', '2']);
+});
+
 test('nothing is written that a property names', () => {
   expect(asked('-M virt,dumpdtb=/x')).toEqual(['-machine', 'virt']);
   expect(asked('-device uefi-vars-x64,jsonfile=/x,use-pio=on')).toEqual([

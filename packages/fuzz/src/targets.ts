@@ -2,6 +2,8 @@ import type { FuzzTarget } from './target.ts';
 import { overlay, qcow2, snapshot } from './targets/files.ts';
 import { frontEnd } from './targets/front-end.ts';
 import { guests } from './targets/guest.ts';
+import { domain, qm, vmi } from './targets/machines.ts';
+import { nbd } from './targets/nbd.ts';
 import { frames, incoming, returnPath, webSocket } from './targets/peers.ts';
 import { disk, network, serial } from './targets/requests.ts';
 import { ring } from './targets/ring.ts';
@@ -18,6 +20,9 @@ export const TARGETS: readonly FuzzTarget[] = [
   section,
   explained,
   commandLine,
+  domain,
+  vmi,
+  qm,
   ...guests,
   ring,
   disk,
@@ -28,6 +33,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   incoming,
   returnPath,
   frontEnd,
+  nbd,
   overlay,
   snapshot,
 ];

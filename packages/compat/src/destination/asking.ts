@@ -271,8 +271,12 @@ function objectWords(text: string, paths: ReadonlySet<string>): string[] {
   return /^rng-/.test(first) ? ['-object', joined('rng-builtin', [['id', id]])] : [];
 }
 
+/** Other options with a back end, which are given one that does nothing. */
+const WITH_BACK_END = /^(netdev|nic|net|fsdev|virtfs|virtfs_synth|audiodev|audio)$/;
+
 /** Words for a network option with which no packet leaves: each card is on a hub of its own. */
 function networkWords(name: string, text: string, hub: number): string[] {
+  if (!WITH_BACK_END.test(name)) return [];
   const { first, values } = optionWords(text, 'type');
   const card = [...values].filter(([key]) => /^(model|mac|macaddr|addr|vectors|netdev)$/.test(key));
   switch (name) {

@@ -92,7 +92,11 @@ function archOf(program: string): string {
   return /qemu-system-([^-]+)/.exec(program)?.[1] ?? 'x86_64';
 }
 
-/** Options with which a QEMU makes the same machine, stopped, and touches nothing outside of itself. */
+/**
+ * Options with which a QEMU makes the same machine, stopped, and touches nothing outside of itself.
+ *
+ * @throws StateError `target` for an option that begins as JSON does, and is none
+ */
 export function askingCommand(
   text: string | readonly string[],
   destination: Destination,

@@ -1,5 +1,7 @@
 // What people paste: messages of QEMU, command lines.
-import { explain, parseTarget } from '@virtkit/compat';
+import { askingCommand, checkInventory, explain, parseTarget } from '@virtkit/compat';
+import { registry } from '../../../cli/src/registry.ts';
+import { harmless } from '../harmless.ts';
 import { demand, type FuzzTarget, unlessRefused } from '../target.ts';
 
 const utf8 = (input: Uint8Array): string => Buffer.from(input).toString('utf8');
@@ -41,15 +43,42 @@ const LINES = [
   '["qemu-system-x86_64","-M","microvm","-device","virtio-serial-device,max_ports=4","-device","virtconsole,nr=1"]',
 ];
 
+/** What every file that `-readconfig` names holds. */
+const CONFIG =
+  '[device "c"]\n  driver = "canokey"\n  file = "x"\n[chardev "a,path=x"]\n  backend = "file"\n[machine]\n  dumpdtb = "x"\n';
+
+/** What would make a QEMU that is asked touch the host, and names that every object has a member of. */
+const HOSTILE = [
+  '-chardev file,id=a,,backend=file,,path=/x,path=/x -netdev tap,id=a,,script=/x -object rng-random,id=a,,filename=/x',
+  '-blockdev driver=file,node-name=a,,driver=file,,filename=/x,filename=/x -audiodev alsa,id=a,,driver=wav,,path=/x',
+  '-machine virt,dumpdtb=/x -M pc,,dumpdtb=/x -M q35,a,,dumpdtb=/x,b=c -global uefi-vars-x64.jsonfile=/x -set device.a.driver=canokey',
+  '-device uefi-vars-x64,jsonfile=/x -device canokey,file=/x -device {"driver":"constructor"} -device __proto__ -vga toString',
+  '-M constructor -audio model=constructor -fsdev local,id=a,,path=/x -object memory-backend-file,id=a,size=1,,mem-path=/x',
+  '-readconfig f -drive if=pflash,file=a,,b,unit=0,,file.locking=on -machine pflash0=n -blockdev file,node-name=n,filename=/x,,locking=on',
+];
+
 export const commandLine: FuzzTarget = {
   name: 'command-line',
-  about: "QEMU's command lines, as text, script, log or JSON",
+  about:
+    "QEMU's command lines, as text, script, log or JSON; a QEMU that is asked what it makes of one touches nothing",
   lengthMax: 2048,
   run: (input) => {
-    unlessRefused(() => parseTarget('qemu-7.2', { commandLine: utf8(input) }));
+    const commandLine = utf8(input);
+    const target = unlessRefused(() => parseTarget('qemu-7.2', { commandLine, readConfig: () => CONFIG }));
+    if (target?.destination === undefined) return;
+    const { destination } = target;
+    demand(
+      destination.devices.every(({ driver }) => typeof driver === 'string'),
+      'a device whose type is no text',
+    );
+    checkInventory(target, registry);
+    harmless(
+      unlessRefused(() => askingCommand(commandLine, destination, { readConfig: () => CONFIG })) ?? [],
+    );
   },
   seeds: function* seeds() {
     for (const line of LINES) yield bytes(line);
+    for (const line of HOSTILE) yield bytes(`qemu-system-x86_64 ${line}`);
   },
-  words: LINES.flatMap((line) => line.split(/[\s,=]+/).filter((word) => word.length > 2)),
+  words: [...LINES, ...HOSTILE].flatMap((line) => line.split(/[\s,=]+/).filter((word) => word.length > 2)),
 };

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { handshake, type NbdExport } from './handshake.ts';
 import { COMMAND, COMMAND_FLAG, EXTENDED_REQUEST_MAGIC, nbdError, REQUEST_MAGIC } from './protocol.ts';
 import { ReplyReader } from './replies.ts';
@@ -11,13 +12,13 @@ const KEEP_ALIVE_MS = 15_000;
 /** One connection to a server, agreed on. Sends commands and says how each ended; when it is lost, what was under way is nobody's. */
 export class NbdConnection {
   readonly agreed: NbdExport;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #lost: (error: Error) => void;
   readonly #underWay = new Map<bigint, NbdRequest>();
   #nextCookie = 1n;
   #isOpen = true;
 
-  private constructor(socket: Socket, agreed: NbdExport, lost: (error: Error) => void) {
+  private constructor(socket: Duplex, agreed: NbdExport, lost: (error: Error) => void) {
     this.#socket = socket;
     this.agreed = agreed;
     this.#lost = lost;
@@ -59,17 +60,28 @@ export class NbdConnection {
     }, timeoutMs);
     try {
       await connected(socket);
-      const { socket: agreedSocket, agreed } = await handshake(socket, address);
-      const connection: NbdConnection = new NbdConnection(agreedSocket, agreed, (error) =>
-        lost(connection, error),
-      );
-      return connection;
+      return await NbdConnection.over(socket, address, lost);
     } catch (error) {
       socket.destroy();
       throw error;
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * Agrees with the server at the other end of a stream that is open.
+   *
+   * @throws Error with a `code`, as {@link open}
+   */
+  static async over(
+    stream: Duplex,
+    address: NbdAddress,
+    lost: (connection: NbdConnection, error: Error) => void,
+  ): Promise<NbdConnection> {
+    const { socket, agreed } = await handshake(stream, address);
+    const connection: NbdConnection = new NbdConnection(socket, agreed, (error) => lost(connection, error));
+    return connection;
   }
 
   get isOpen(): boolean {

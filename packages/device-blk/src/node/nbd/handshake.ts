@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import {
   CAN,
@@ -46,16 +46,16 @@ const PAYLOAD_DEFAULT = 32 << 20;
  * @throws Error with code `EPROTO` for what the protocol forbids, `ENOENT` where there is no such export, `ECONNREFUSED` for other refusals, or the socket's
  */
 export async function handshake(
-  socket: Socket,
+  socket: Duplex,
   { exportName, tls, text }: NbdAddress,
-): Promise<{ readonly socket: Socket; readonly agreed: NbdExport }> {
+): Promise<{ readonly socket: Duplex; readonly agreed: NbdExport }> {
   await greet(socket);
   const secure = tls === undefined ? socket : await startTls(socket, tls, text);
   const replies = await agreeOnReplies(secure);
   return { socket: secure, agreed: { ...(await go(secure, exportName, text)), replies } };
 }
 
-async function greet(socket: Socket): Promise<void> {
+async function greet(socket: Duplex): Promise<void> {
   const hello = await take(socket, 16);
   if (hello.readBigUInt64BE(0) !== NBD_MAGIC) throw new NbdProtocolError('this is no NBD server');
   const kind = hello.readBigUInt64BE(8);
@@ -71,7 +71,7 @@ async function greet(socket: Socket): Promise<void> {
 }
 
 /** @returns the socket that is protected, once the server's certificate or key was found right */
-async function startTls(socket: Socket, options: ConnectionOptions, text: string): Promise<Socket> {
+async function startTls(socket: Duplex, options: ConnectionOptions, text: string): Promise<Duplex> {
   send(socket, OPTION.STARTTLS);
   const reply = await optionReply(socket, OPTION.STARTTLS);
   if (reply.type !== REPLY.ACK) throw refused(reply, `${text}: TLS`);
@@ -85,7 +85,7 @@ async function startTls(socket: Socket, options: ConnectionOptions, text: string
   });
 }
 
-async function agreeOnReplies(socket: Socket): Promise<NbdExport['replies']> {
+async function agreeOnReplies(socket: Duplex): Promise<NbdExport['replies']> {
   for (const [option, replies] of [
     [OPTION.EXTENDED_HEADERS, 'extended'],
     [OPTION.STRUCTURED_REPLY, 'structured'],
@@ -97,7 +97,7 @@ async function agreeOnReplies(socket: Socket): Promise<NbdExport['replies']> {
   return 'simple';
 }
 
-async function go(socket: Socket, exportName: string, text: string): Promise<Omit<NbdExport, 'replies'>> {
+async function go(socket: Duplex, exportName: string, text: string): Promise<Omit<NbdExport, 'replies'>> {
   const name = Buffer.from(exportName);
   const data = Buffer.alloc(4 + name.length + 4);
   data.writeUInt32BE(name.length, 0);
@@ -152,7 +152,7 @@ function blockSizes(data: Buffer): { blockMin: number; payloadMax: number } {
   return { blockMin, payloadMax: Math.min(payloadMax, PAYLOAD_DEFAULT) };
 }
 
-function send(socket: Socket, option: number, data: Uint8Array = Buffer.alloc(0)): void {
+function send(socket: Duplex, option: number, data: Uint8Array = Buffer.alloc(0)): void {
   const head = Buffer.alloc(16);
   head.writeBigUInt64BE(OPTION_MAGIC, 0);
   head.writeUInt32BE(option, 8);
@@ -166,7 +166,7 @@ interface OptionReply {
   readonly data: Buffer;
 }
 
-async function optionReply(socket: Socket, option: number): Promise<OptionReply> {
+async function optionReply(socket: Duplex, option: number): Promise<OptionReply> {
   const head = await take(socket, 20);
   if (head.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC)
     throw new NbdProtocolError('this is no answer to an option');

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { nbdError } from './protocol.ts';
 
 /**
@@ -6,7 +6,7 @@ import { nbdError } from './protocol.ts';
  *
  * @throws the socket's error; Error with code `ECONNRESET` if it ends before
  */
-export function take(socket: Socket, length: number): Promise<Buffer> {
+export function take(socket: Duplex, length: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const stop = (): void => {
       socket.off('readable', look);
