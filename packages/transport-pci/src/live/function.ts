@@ -45,9 +45,14 @@ export class PciFunction<D = unknown> {
    */
   constructor(model: DeviceModel<D>, options: PciOptions, layer: TransportIdentity<PciParts> = pciIdentity) {
     const shape = shapeOf(model, options);
-    const layout = layOut(model, options, shape, (address, data) => {
-      // nothing is mapped at 2^53 and above, and a number does not hold such an address
-      if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
+    const { sendVector } = options;
+    const layout = layOut(model, options, shape, {
+      message: (address, data) => {
+        // nothing is mapped at 2^53 and above, and a number does not hold such an address
+        if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
+      },
+      // without bus mastering a message is lost
+      vector: sendVector && ((vector) => !transport.busMaster || sendVector.call(options, vector)),
     });
     const transport = new PciTransport(layer, layout, shape, (level) => options.setIntx?.(level));
     this.#transport = transport;
@@ -140,6 +145,15 @@ export class PciFunction<D = unknown> {
     if (isAligned(offset, size) && offset >= 0 && offset < limit)
       region.write(offset, size, truncate(value, size));
     else writePieces(region, limit, offset, size, value);
+  }
+
+  /**
+   * With `sendVector`: the machine takes messages of this vector again. One that it did not take is sent now.
+   *
+   * @param vector what is none is nothing to send
+   */
+  sendPending(vector: number): void {
+    this.#transport.layout.msix.sendPending(vector);
   }
 
   /** Bus reset, and what a function level reset does: everything is as it was made. QEMU: `pci_device_reset`. */

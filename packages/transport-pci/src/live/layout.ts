@@ -12,7 +12,7 @@ import {
 import { classCodeOf } from './class-code.ts';
 import { ConfigRegisters } from './config-registers.ts';
 import { legacyBytes } from './legacy-registers.ts';
-import { Msix, msixBar, type SendMessage } from './msix.ts';
+import { type MessageWays, Msix, msixBar } from './msix.ts';
 import type { PciOptions, PciShape } from './options.ts';
 
 /** A function's configuration space as it is made, and what hangs on it. */
@@ -27,7 +27,7 @@ export interface Layout {
 }
 
 /** Makes configuration space in the order in which QEMU does: it decides the offsets of the capabilities. */
-export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape, send: SendMessage): Layout {
+export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape, ways: MessageWays): Layout {
   const space = new ConfigRegisters(shape.express);
   const bars = new Bars(space, options.allowAddressZero ?? false, options.onBarChange?.bind(options));
   setIdentity(space, {
@@ -44,7 +44,7 @@ export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape,
     const bytes = powerOfTwo(STRUCTURE.NOTIFY + notifyBytes(shape.multiplier));
     bars.add(BAR.MODERN, 'memory64', bytes, true);
   }
-  const msix = layOutMsix(space, bars, shape.vectors, send);
+  const msix = layOutMsix(space, bars, shape.vectors, ways);
   if (shape.hasLegacy)
     bars.add(BAR.LEGACY, 'io', powerOfTwo(legacyBytes(shape.vectors > 0, model.configLength ?? 0)));
   if (options.rom !== undefined && options.rom.length > 0)
@@ -52,10 +52,10 @@ export function layOut(model: DeviceModel, options: PciOptions, shape: PciShape,
   return { space, bars, msix, window, express };
 }
 
-function layOutMsix(space: ConfigRegisters, bars: Bars, vectors: number, send: SendMessage): Msix {
-  if (vectors === 0) return new Msix(space, 0, 0, send);
+function layOutMsix(space: ConfigRegisters, bars: Bars, vectors: number, ways: MessageWays): Msix {
+  if (vectors === 0) return new Msix(space, 0, 0, ways);
   const { pbaOffset, size } = msixBar(vectors);
   const capability = addMsix(space, vectors, pbaOffset);
   bars.add(BAR.MSIX, 'memory32', size);
-  return new Msix(space, capability, vectors, send);
+  return new Msix(space, capability, vectors, ways);
 }

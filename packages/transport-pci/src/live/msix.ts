@@ -14,6 +14,15 @@ const FUNCTION_MASK = 0x40;
 /** Takes a message: a 32-bit little-endian write of `data` to `address`. */
 export type SendMessage = (address: number, data: number) => void;
 
+/** Takes a message by the number of its vector, where the machine has the table. False: nobody takes it now. */
+export type SendVector = (vector: number) => boolean;
+
+/** Where messages go: by what the table says, or by number past the table. */
+export interface MessageWays {
+  readonly message: SendMessage;
+  readonly vector?: SendVector | undefined;
+}
+
 /** Where the pending bits lie in the MSI-X BAR, and how large that is. QEMU: `msix_init_exclusive_bar`. */
 export function msixBar(vectors: number): { readonly pbaOffset: number; readonly size: number } {
   const pbaOffset = Math.max(2048, vectors * MSIX_ENTRY_BYTES);
@@ -41,11 +50,11 @@ export class Msix implements Region {
   readonly #space: ConfigRegisters;
   /** Offset of the high byte of message control. */
   readonly #control: number;
-  readonly #send: SendMessage;
+  readonly #ways: MessageWays;
   /** Not enabled, or masked as a whole. */
   #functionMasked = true;
 
-  constructor(space: ConfigRegisters, capability: number, vectors: number, send: SendMessage) {
+  constructor(space: ConfigRegisters, capability: number, vectors: number, ways: MessageWays) {
     this.vectors = vectors;
     this.table = new Uint8Array(vectors * MSIX_ENTRY_BYTES);
     this.pending = new Uint8Array(pendingBytes(vectors));
@@ -55,7 +64,7 @@ export class Msix implements Region {
     this.#uses = new Uint32Array(vectors);
     this.#space = space;
     this.#control = capability + 3;
-    this.#send = send;
+    this.#ways = ways;
     this.#maskAll();
   }
 
@@ -84,6 +93,8 @@ export class Msix implements Region {
   // Masks
 
   #masked(vector: number, functionMasked = this.#functionMasked): boolean {
+    // the machine's own table is masked by not taking messages
+    if (this.#ways.vector !== undefined) return functionMasked;
     return functionMasked || ((this.table[vector * MSIX_ENTRY_BYTES + CONTROL] ?? 0) & MASKED) !== 0;
   }
 
@@ -137,9 +148,19 @@ export class Msix implements Region {
       this.#setPending(vector, true);
       return;
     }
+    const { vector: byNumber } = this.#ways;
+    if (byNumber !== undefined) {
+      this.#setPending(vector, !byNumber(vector));
+      return;
+    }
     const at = vector * MSIX_ENTRY_BYTES;
     const address = this.#view.getUint32(at + 4, true) * 2 ** 32 + this.#view.getUint32(at, true);
-    this.#send(address, this.#view.getUint32(at + DATA, true));
+    this.#ways.message(address, this.#view.getUint32(at + DATA, true));
+  }
+
+  /** The machine takes messages of this vector now: one that is due is sent. */
+  sendPending(vector: number): void {
+    this.#maskChanged(vector, true);
   }
 
   // Uses

@@ -20,6 +20,11 @@ export interface PciOptions extends Omit<LiveOptions, 'version1' | 'align' | 'us
    * function has no MSI-X, as on a machine that does not know MSI.
    */
   sendMsi?: SendMessage;
+  /**
+   * Instead of {@link sendMsi}, where the machine has the MSI-X table itself and guests write it there (VFIO): a message of this vector. False: it is masked
+   * there, and stays pending until {@link PciFunction.sendPending}.
+   */
+  sendVector?(vector: number): boolean;
   /** A BAR is mapped now, elsewhere, or no more. */
   onBarChange?(bar: Bar): void;
   /** Default: as QEMU's `disable-legacy=auto`, modern if express, else transitional; machines up to 2.6 legacy. */
@@ -120,11 +125,13 @@ export function shapeOf(model: DeviceModel, options: PciOptions): PciShape {
 }
 
 function vectorsOf(model: DeviceModel, options: PciOptions, { vectors }: MachineProperties): number {
-  if (options.sendMsi === undefined) {
+  if (options.sendMsi === undefined && options.sendVector === undefined) {
     if ((options.vectors ?? 0) > 0)
-      throw new HostError(`${options.vectors} vectors, and no sendMsi to send them`);
+      throw new HostError(`${options.vectors} vectors, and no sendMsi or sendVector to send them`);
     return 0;
   }
+  if (options.sendMsi !== undefined && options.sendVector !== undefined)
+    throw new HostError('sendMsi and sendVector: a message goes one way');
   const byMachine = vectors[model.layer.virtioId ?? 0];
   const count = options.vectors ?? byMachine ?? model.queueSizes.length + 1;
   if (!Number.isInteger(count) || count < 0 || count > MAX_VECTORS)

@@ -1,0 +1,87 @@
+import { closeDescriptor, linux, PeerError, receive, send, type Watch } from '@virtkit/linux';
+import type { Facts } from '@virtkit/vmstate';
+import type { VfioUserDevice } from './device.ts';
+import { ClientError, type Refusal } from './errors.ts';
+import { Session } from './session/session.ts';
+import { DESCRIPTORS_MAX } from './wire/commands.ts';
+import { MessageReader } from './wire/reader.ts';
+
+/** Messages that are handled before others have a turn. */
+const MESSAGES_IN_A_ROW = 64;
+
+/** Why a connection has ended. */
+export interface Ending {
+  /** `client-left`: it closed the connection. `client-fault`: it was closed here, for what the client said. `closed`: by the host program. */
+  readonly name: 'client-left' | 'client-fault' | 'closed';
+  readonly reason?: string;
+  readonly facts?: Facts;
+}
+
+/** Who hears of a connection. */
+export interface ConnectionEvents {
+  /** Once, when the socket is closed and the device has forgotten the client. */
+  ended(ending: Ending): void;
+  /** A command was not carried out; the connection goes on. */
+  refused(refusal: Refusal): void;
+}
+
+/** A connection with a client: its socket, and what comes over it. */
+export class Connection {
+  readonly #fd: number;
+  readonly #events: ConnectionEvents;
+  readonly #session: Session;
+  readonly #reader = new MessageReader();
+  readonly #watch: Watch;
+  #open = true;
+
+  /** @param fd connected; it is the connection's from now on */
+  constructor(fd: number, device: VfioUserDevice, events: ConnectionEvents) {
+    this.#fd = fd;
+    this.#events = events;
+    this.#session = new Session(device, linux, {
+      send: (message) => {
+        // a client that waits for each of its replies never has a full socket
+        if (!send(fd, message)) throw new ClientError('the client does not take its replies');
+      },
+      refused: (refusal) => events.refused(refusal),
+    });
+    this.#watch = linux.watch(fd, () => this.#readable());
+  }
+
+  close(): void {
+    this.#end({ name: 'closed' });
+  }
+
+  #readable(): void {
+    try {
+      for (let count = 0; count < MESSAGES_IN_A_ROW && this.#open; count++) if (!this.#next()) return;
+    } catch (error) {
+      if (!(error instanceof PeerError)) throw error;
+      this.#end({ name: 'client-fault', reason: error.message, facts: error.facts });
+    }
+  }
+
+  /** Takes what is there of a message. False: there is nothing now. */
+  #next(): boolean {
+    const reader = this.#reader;
+    const { count, descriptors } = receive(this.#fd, reader.room, DESCRIPTORS_MAX);
+    if (count < 0) return false;
+    if (count === 0) {
+      if (reader.started) throw new ClientError('the connection ended within a message');
+      this.#end({ name: 'client-left' });
+      return false;
+    }
+    if (reader.took(count, descriptors)) this.#session.handle(reader, reader.takeDescriptors());
+    return true;
+  }
+
+  #end(ending: Ending): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#watch.close();
+    for (const descriptor of this.#reader.takeDescriptors().splice(0)) closeDescriptor(descriptor);
+    this.#session.close();
+    closeDescriptor(this.#fd);
+    this.#events.ended(ending);
+  }
+}
