@@ -5,7 +5,7 @@
  * You bring:  Linux.
  * You get:    {@link Listener}, {@link receive} and {@link send}; {@link SharedMemory}, guest memory made of another process's files;
  *             {@link mapShared}; {@link signal}, {@link clear} and {@link watch} for eventfds.
- * Not here:   a protocol. `@virtkit/vhost-user` speaks one.
+ * Not here:   a protocol. `@virtkit/vhost-user` and `@virtkit/vfio-user` are two.
  * @packageDocumentation
  */
 export { PeerError, SystemCallError } from './errors.ts';

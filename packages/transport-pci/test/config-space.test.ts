@@ -119,7 +119,7 @@ describe('configuration space', () => {
 function layoutOf(options: RigOptions): Layout {
   const model = new BlkDevice({ backend: memoryDisk(1 << 16), queues: 2, queueSize: 16 });
   const complete = { memory: new MappedMemory([]), setIntx: () => {}, sendMsi: () => {}, ...options };
-  return layOut(model, complete, shapeOf(model, complete), () => {});
+  return layOut(model, complete, shapeOf(model, complete), { message: () => {} });
 }
 
 describe('BARs', () => {

@@ -15,7 +15,9 @@ function msixOf(vectors: number, control = 0) {
   const space = new ConfigRegisters(false);
   space.bytes[CONTROL] = control;
   const sent: [number, number][] = [];
-  const msix = new Msix(space, CAPABILITY, vectors, (address, data) => sent.push([address, data]));
+  const msix = new Msix(space, CAPABILITY, vectors, {
+    message: (address, data) => sent.push([address, data]),
+  });
   const set = (value: number): boolean => {
     space.bytes[CONTROL] = value;
     return msix.configWritten(CONTROL, 1);

@@ -277,3 +277,44 @@ describe('INTx', () => {
     expect(rig.line).toEqual(how === 'bus mastering off' ? [true] : [true, false]);
   });
 });
+
+describe('vectors by number', () => {
+  test('the machine has the table: a vector that it does not take is pending, and is sent when it does', () => {
+    const sent: number[] = [];
+    let takes = true;
+    const rig = makeRig({
+      ...({ sendMsi: undefined } as object),
+      sendVector: (vector) => {
+        if (takes) sent.push(vector);
+        return takes;
+      },
+    });
+    const { fn } = rig;
+    expect(fn.vectors).toBe(3);
+    startModern(fn);
+    setMsix(fn, MSIX.ENABLE);
+    map(rig, 2);
+    changeConfig(fn);
+    expect(sent).toEqual([2]);
+    takes = false;
+    changeConfig(fn);
+    expect(fn.barRead(1, 2048, 4)).toBe(4);
+    for (const vector of [0, 1, 2, 3, -1]) fn.sendPending(vector);
+    expect(sent).toEqual([2]);
+    takes = true;
+    for (const vector of [0, 1, 2, 3, -1]) fn.sendPending(vector);
+    expect(sent).toEqual([2, 2]);
+    expect(fn.barRead(1, 2048, 4)).toBe(0);
+    // masked as a whole it is pending, whatever the machine takes
+    setMsix(fn, MSIX.ENABLE | MSIX.FUNCTION_MASK);
+    changeConfig(fn);
+    fn.sendPending(2);
+    expect(sent).toEqual([2, 2]);
+    setMsix(fn, MSIX.ENABLE);
+    expect(sent).toEqual([2, 2, 2]);
+  });
+
+  test('and not both ways', () => {
+    expect(() => makeRig({ sendVector: () => true })).toThrow('a message goes one way');
+  });
+});

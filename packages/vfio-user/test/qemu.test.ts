@@ -7,11 +7,20 @@ import { join } from 'node:path';
 import type { DeviceEvent } from '@virtkit/core';
 import { BlkDevice } from '@virtkit/device-blk';
 import { fileDisk } from '@virtkit/device-blk/node';
-import { buildInitramfs, compareVersions, findGuestKit, findQemus, kernelCommandLine, Qemu } from '@virtkit/lab';
+import {
+  buildInitramfs,
+  compareVersions,
+  findGuestKit,
+  findQemus,
+  kernelCommandLine,
+  Qemu,
+} from '@virtkit/lab';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveVfioUser } from '../src/index.ts';
 
-const binaries = [...findQemus('x86_64').values()].filter(({ version }) => compareVersions(version, '10.1.0') >= 0);
+const binaries = [...findQemus('x86_64').values()].filter(
+  ({ version }) => compareVersions(version, '10.1.0') >= 0,
+);
 const kit = findGuestKit('x86_64');
 const hasTools = spawnSync('mke2fs', ['-V']).error === undefined;
 if (binaries.length === 0)
@@ -63,40 +72,49 @@ describe.each(binaries)('QEMU $version', (binary) => {
     return {
       words: ['-kernel', kit.kit.kernelPath, '-initrd', 'initrd', '-append', kernelCommandLine('x86_64')],
       files: {
-        initrd: buildInitramfs(kit.kit, { modules: ['virtio_pci', ...modules], disk: false, network: false, commands }),
+        initrd: buildInitramfs(kit.kit, {
+          modules: ['virtio_pci', ...modules],
+          disk: false,
+          network: false,
+          commands,
+        }),
       },
     };
   };
 
-  test.skipIf(!kit.ok || !hasTools)('Linux mounts our disk, writes a file, and the file system is whole', async () => {
-    const image = formatted('disk.img');
-    const path = join(folder, 's');
-    const events: DeviceEvent[] = [];
-    const disk = new BlkDevice({ backend: fileDisk(image) });
-    const server = serveVfioUser(disk, { path, onEvent: (event) => events.push(event) });
-    toClose.push(server);
-    const { words, files } = linux(
-      [
-        'n=0; while [ ! -b /dev/vda ] && [ $n -lt 600 ]; do usleep 100000; n=$((n + 1)); done',
-        'mkdir -p /mnt; mount -t ext4 /dev/vda /mnt && echo LAB:MOUNTED',
-        'dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null; sync',
-        'echo LAB:SUM $(sha256sum < /mnt/file)',
-        'grep virtio /proc/interrupts | while read line; do echo LAB:IRQ $line; done',
-        'umount /mnt && echo LAB:DONE',
-      ],
-      ['virtio_blk', 'ext4'],
-    );
-    const vm = await start([...deviceWords(path), ...words], files);
-    await vm.waitForConsole(/LAB:DONE/, 300_000);
-    const [, sum] = await vm.waitForConsole(/LAB:SUM ([0-9a-f]{64})/, 1000);
-    expect(vm.console).toMatch(/LAB:IRQ .*virtio0-req/);
-    expect(server.client?.unreachableBytes).toBe(0);
-    await vm.close();
-    server.close();
-    const check = spawnSync('e2fsck', ['-fn', image]);
-    expect(check.status, String(check.stdout)).toBe(0);
-    const { stdout } = spawnSync('debugfs', ['-R', 'cat file', image], { maxBuffer: 8 << 20 });
-    expect(createHash('sha256').update(stdout).digest('hex')).toBe(sum);
-    expect(events.map(({ name }) => name)).toEqual(['client', 'client-left']);
-  }, 400_000);
+  test.skipIf(!kit.ok || !hasTools)(
+    'Linux mounts our disk, writes a file, and the file system is whole',
+    async () => {
+      const image = formatted('disk.img');
+      const path = join(folder, 's');
+      const events: DeviceEvent[] = [];
+      const disk = new BlkDevice({ backend: fileDisk(image) });
+      const server = serveVfioUser(disk, { path, onEvent: (event) => events.push(event) });
+      toClose.push(server);
+      const { words, files } = linux(
+        [
+          'n=0; while [ ! -b /dev/vda ] && [ $n -lt 600 ]; do usleep 100000; n=$((n + 1)); done',
+          'mkdir -p /mnt; mount -t ext4 /dev/vda /mnt && echo LAB:MOUNTED',
+          'dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null; sync',
+          'echo LAB:SUM $(sha256sum < /mnt/file)',
+          'grep virtio /proc/interrupts | while read line; do echo LAB:IRQ $line; done',
+          'umount /mnt && echo LAB:DONE',
+        ],
+        ['virtio_blk', 'ext4'],
+      );
+      const vm = await start([...deviceWords(path), ...words], files);
+      await vm.waitForConsole(/LAB:DONE/, 300_000);
+      const [, sum] = await vm.waitForConsole(/LAB:SUM ([0-9a-f]{64})/, 1000);
+      expect(vm.console).toMatch(/LAB:IRQ .*virtio0-req/);
+      expect(server.client?.unreachableBytes).toBe(0);
+      await vm.close();
+      server.close();
+      const check = spawnSync('e2fsck', ['-fn', image]);
+      expect(check.status, String(check.stdout)).toBe(0);
+      const { stdout } = spawnSync('debugfs', ['-R', 'cat file', image], { maxBuffer: 8 << 20 });
+      expect(createHash('sha256').update(stdout).digest('hex')).toBe(sum);
+      expect(events.map(({ name }) => name)).toEqual(['client', 'client-left']);
+    },
+    400_000,
+  );
 });

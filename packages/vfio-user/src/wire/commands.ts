@@ -36,7 +36,7 @@ export const HEADER_BYTES = 16;
 /** Bytes that are read or written by one command at most: what VERSION tells the client. */
 export const TRANSFER_MAX = 65_536;
 /** Bytes of a payload at most: a transfer, and what stands in front of its bytes. */
-export const PAYLOAD_MAX = 16 + TRANSFER_MAX;
+export const PAYLOAD_MAX = 65_552;
 /** File descriptors that come with a command at most: what VERSION tells the client. */
 export const DESCRIPTORS_MAX = 16;
 
