@@ -1,4 +1,4 @@
-// The TypeScript blocks of READMEs, as files that a compiler takes.
+// The TypeScript blocks of READMEs and of the site's pages, as files that a compiler takes.
 //
 // A block stands for itself: it is a module, and the names in it are imported, or given. What a reader may take as given (the
 // memory, a bus, the other machine) stands in a comment in front of the block, which no page shows:
@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { repository } from './workspace.ts';
 
 export interface Block {
-  /** Path of the README, from the root. */
+  /** Path of the README or the page, from the root. */
   readonly readme: string;
   /** Line of the fence that opens the block, from 1. */
   readonly line: number;
@@ -28,7 +28,7 @@ export interface Block {
 const FENCE = /^```(\S*)(.*)$/;
 const WORDS = new Set(['continues', 'types']);
 
-/** READMEs of the root, the packages and the examples. */
+/** READMEs of the root, the packages and the examples, and the pages of the site. */
 export async function readmes(): Promise<string[]> {
   const found = ['README.md'];
   for (const group of ['packages', 'examples']) {
@@ -37,10 +37,13 @@ export async function readmes(): Promise<string[]> {
         found.push(`${group}/${name}/README.md`);
     }
   }
+  const pages = 'packages/site/pages';
+  for (const page of (await readdir(join(repository, pages), { recursive: true })).sort())
+    if (page.endsWith('.md')) found.push(`${pages}/${page}`);
   return found;
 }
 
-/** The TypeScript blocks of a README. @throws Error about a fence that says what nobody knows, or never ends */
+/** The TypeScript blocks of a README or a page. @throws Error about a fence that says what nobody knows, or never ends */
 export async function blocksOf(readme: string): Promise<Block[]> {
   const lines = (await readFile(join(repository, readme), 'utf8')).split('\n');
   const blocks: Block[] = [];

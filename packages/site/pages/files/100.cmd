@@ -1,0 +1,1 @@
+/usr/bin/kvm -id 100 -name web -machine type=pc-q35-9.2+pve1 -smp 2,sockets=1,cores=2,maxcpus=2 -m 2048 -device virtio-net-pci,mac=BC:24:11:00:00:01,netdev=net0,bus=pci.0,addr=0x12,id=net0,rx_queue_size=1024,tx_queue_size=256 -netdev type=tap,id=net0,ifname=tap100i0

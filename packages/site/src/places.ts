@@ -1,0 +1,12 @@
+import { fileURLToPath } from 'node:url';
+
+/** Root of the repository, with a slash at its end. */
+export const repository = fileURLToPath(new URL('../../../', import.meta.url));
+/** This package. */
+export const site = fileURLToPath(new URL('../', import.meta.url));
+/** The pages as they are written. */
+export const pages = `${site}pages/`;
+/** Where pages lie that are made, and what making them needs. Not in git. */
+export const made = `${site}.made/`;
+/** The site, as a host serves it. */
+export const output = `${site}dist/`;

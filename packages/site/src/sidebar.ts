@@ -1,0 +1,66 @@
+// The list of pages, in the order in which they are read.
+import { existsSync } from 'node:fs';
+import { inspectorPage } from './inspector.ts';
+import { made } from './places.ts';
+
+/** An entry of Starlight's sidebar. */
+interface Entry {
+  readonly label: string;
+  readonly link?: string;
+  readonly collapsed?: boolean;
+  readonly items?: readonly (string | Entry)[];
+  readonly autogenerate?: { readonly directory: string; readonly collapsed?: boolean };
+}
+
+const GROUPS: readonly { readonly label: string; readonly pages: readonly string[] }[] = [
+  {
+    label: 'Start',
+    pages: [
+      'start/operators',
+      'start/first-disk',
+      'start/v86',
+      'start/machine',
+      'start/stream',
+      'start/save-and-load',
+    ],
+  },
+  {
+    label: 'Guides',
+    pages: [
+      'guides/which-transport',
+      'guides/memory',
+      'guides/life-cycle',
+      'guides/persistence',
+      'guides/check-in-ci',
+    ],
+  },
+];
+
+const REFERENCE: readonly string[] = [
+  'packages',
+  'compatibility',
+  'schemas',
+  'specification',
+  'security',
+  'versions',
+  'glossary',
+];
+
+/** The pages that were made, and the inspector if it is part of the site. */
+export function sidebar(): Entry[] {
+  const groups = GROUPS.map(({ label, pages }) => ({ label, items: [...pages] }));
+  const inspector = inspectorPage() === undefined ? [] : [{ label: 'Inspector', link: '/inspector/' }];
+  const api = existsSync(`${made}docs/reference/api`)
+    ? [{ label: 'API', collapsed: true, autogenerate: { directory: 'reference/api', collapsed: true } }]
+    : [];
+  const reference = {
+    label: 'Reference',
+    items: [
+      'reference/cli',
+      { label: 'Commands', collapsed: true, autogenerate: { directory: 'reference/cli' } },
+      ...REFERENCE.map((page) => `reference/${page}`),
+      ...api,
+    ],
+  };
+  return [...groups, ...inspector, reference];
+}

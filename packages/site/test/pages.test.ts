@@ -1,0 +1,102 @@
+// All pages are made: their commands do what the pages say, and their links lead somewhere.
+import { slug } from 'github-slugger';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { makePages, type Pages } from '../src/make.ts';
+import { type CommandLine, makePage, relativeUrl, siteLinks, urlOf } from '../src/page.ts';
+
+describe('the pages', () => {
+  let all: Pages;
+
+  beforeAll(async () => {
+    all = await makePages();
+  });
+
+  test('are many, and each has a title and a sentence that describes it', () => {
+    expect(all.size).toBeGreaterThan(30);
+    for (const [path, text] of all) expect(text, path).toMatch(/^---\ntitle: .+\ndescription: .+\.\n/);
+  });
+
+  test('have no links that lead nowhere', () => {
+    const urls = new Map([...all].map(([path, text]) => [urlOf(path), anchors(text)]));
+    const dead = [...all].flatMap(([path, text]) =>
+      links(text)
+        .filter((link) => !leads(link, path, urls))
+        .map((link) => `${path}: ${link}`),
+    );
+    expect(dead).toEqual([]);
+  });
+
+  test('show what commands print', () => {
+    expect(all.get('start/operators.md')).toContain(
+      'QEMU says: VQ 0 vring.num 1024 exceeds allocated max 256',
+    );
+    expect(all.get('reference/cli/check.md')).toContain('Usage: virtkit check [options] [file]');
+  });
+
+  test('have the bytes of a whole section in the tour', () => {
+    const rows = (all.get('start/stream.md') ?? '').matchAll(/^\| `0x([0-9a-f]+)` \| `(.*?)`/gm);
+    const pieces = [...rows].map(([, at = '', bytes = '']) => {
+      const length = Number(/\((\d+) bytes\)/.exec(bytes)?.[1] ?? bytes.split(' ').length);
+      return { start: Number.parseInt(at, 16), end: Number.parseInt(at, 16) + length };
+    });
+    const first = pieces.findIndex(({ start }) => start === 0x378cf);
+    const section = pieces.slice(first, pieces.findIndex(({ start }) => start === 0x8ab6a) + 1);
+    expect(section.length).toBeGreaterThan(50);
+    for (const [at, piece] of section.slice(1).entries()) expect(piece.start).toBe(section[at]?.end);
+  });
+});
+
+describe('a page', () => {
+  /** A shell in which everything prints `said` and ends with 3. */
+  const shell: CommandLine = { run: async () => ({ printed: 'said\n', code: 3 }) };
+  const page = (text: string): Promise<string> => makePage('start/a.md', text, shell, () => 'made');
+
+  test('has what its commands print', async () => {
+    expect(await page('```console exit=3\n$ virtkit\n```')).toBe('```console\n$ virtkit\nsaid\n```');
+  });
+
+  test.each([
+    ['another exit code', '```console\n$ virtkit\n```', /^start\/a\.md:1 ended with 3, and not with 0/],
+    ['words that are not printed', '```console exit=3 has="else"\n$ virtkit\n```', /does not have “else”/],
+    ['output that is typed', '```console exit=3\n$ virtkit\ntyped\n```', /is not typed: typed/],
+    ['a block that never ends', 'text\n```console', /^start\/a\.md:2: ```console never ends/],
+  ])('with %s is refused', async (_name, text, said) => {
+    await expect(page(text)).rejects.toThrow(said);
+  });
+
+  test('has links as the site has them', () => {
+    expect(siteLinks('start/a.md', '[b](../guides/b.md#c) [d](d.md) [e](https://e.example/f.md)')).toBe(
+      '[b](../../guides/b/#c) [d](../../start/d/) [e](https://e.example/f.md)',
+    );
+    expect(relativeUrl('', 'start/a/')).toBe('start/a/');
+  });
+
+  test('leaves out what is given to its blocks', async () => {
+    expect(await page('<!-- given\nconst a = 1;\n-->\n```ts types\na;\n```')).toBe('```ts\na;\n```');
+  });
+});
+
+/** Ids of the headings of a page. */
+function anchors(text: string): Set<string> {
+  const outside = text.replaceAll(/^```[\s\S]*?^```$/gm, '');
+  const headings = [...outside.matchAll(/^#{2,6} (.+)$/gm)].map(([, heading = '']) =>
+    slug(
+      heading
+        .replaceAll(/&#(\d+);/g, (_all, number: string) => String.fromCharCode(Number(number)))
+        .replaceAll('`', ''),
+    ),
+  );
+  return new Set(headings);
+}
+
+/** Relative links of a page. */
+function links(text: string): string[] {
+  const outside = text.replaceAll(/^```[\s\S]*?^```$/gm, '').replaceAll(/`[^`\n]*`/g, '');
+  return [...outside.matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, link = '']) => link);
+}
+
+function leads(link: string, path: string, urls: ReadonlyMap<string, ReadonlySet<string>>): boolean {
+  const { pathname, hash } = new URL(link, `http://site/${urlOf(path)}`);
+  const there = urls.get(pathname.slice(1));
+  return there !== undefined && (hash === '' || there.has(hash.slice(1)));
+}
