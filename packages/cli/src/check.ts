@@ -12,6 +12,7 @@ import {
   unreadable,
   type Verdict,
 } from '@virtkit/compat';
+import { notKnown, remark } from '@virtkit/core/qemu';
 import { describeDomain, describeQm, describeVmi, isShownCommand } from '@virtkit/libvirt';
 import type { MigrationStream } from '@virtkit/migration';
 import { describedTarget, outlinedTarget, readDescription, savedDescription } from './described-target.ts';
@@ -96,13 +97,14 @@ export function targetFor(stream: MigrationStream, words: TargetWords, target = 
     problem === undefined
       ? []
       : [
-          {
-            code: 'not-understood',
-            severity: 'unknown',
-            path: 'libvirt header',
-            reason: `the XML of the domain in the save file is not understood: ${problem}`,
-            advice: 'say what the target is: --domain FILE.xml (of virsh dumpxml) or --args',
-          },
+          notKnown(
+            'not-understood',
+            'libvirt header',
+            `the XML of the domain in the save file is not understood: ${problem}`,
+            {
+              advice: 'say what the target is: --domain FILE.xml (of virsh dumpxml) or --args',
+            },
+          ),
         ];
   return { target, verdicts };
 }
@@ -247,9 +249,7 @@ export async function checkGuest(
   const monitor = qmp === undefined ? new VirshMonitor(connect, name ?? '') : await QmpMonitor.connect(qmp);
   try {
     const { running, notAsked, longestMs } = await askRunning(monitor);
-    const notes = notAsked.map(
-      (reason): Verdict => ({ code: 'not-asked', severity: 'note', path: 'guest', reason }),
-    );
+    const notes = notAsked.map((reason) => remark('not-asked', 'guest', reason));
     return {
       ...answered(
         words,

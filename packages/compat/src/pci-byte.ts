@@ -137,7 +137,9 @@ const EXPRESS: readonly PciRange[] = [
 export interface PciByte {
   /** `header`, or the layout for which this holds. */
   readonly layout: 'header' | 'conventional' | 'express';
+  /** What lies there: `MSI-X capability`, `device id`. */
   readonly name: string;
+  /** QEMU's properties and machine versions that decide on the byte; absent: nothing but the device type does. */
   readonly decidedBy?: string;
 }
 

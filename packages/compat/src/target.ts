@@ -10,6 +10,7 @@ import { kernelVersion } from './host/kernel.ts';
 
 /** The QEMU that is to load a stream. */
 export interface Target {
+  /** The version of QEMU, and what it knows. */
   readonly qemu: QemuVersion;
   /** The release of a distribution, or the package, that has this QEMU; absent: QEMU's own, or that is not known. */
   readonly release?: Release;
@@ -33,7 +34,9 @@ export interface Target {
 
 /** Properties for the devices of a driver, or for the one at an address. */
 export interface Override {
+  /** QEMU's device type, with its bus: `virtio-blk-pci`. */
   readonly driver: string;
+  /** Properties by name, values as on QEMU's command line: `num-queues` → `1`. */
   readonly properties: ReadonlyMap<string, string>;
 }
 

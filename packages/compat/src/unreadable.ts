@@ -1,4 +1,4 @@
-import type { Verdict } from '@virtkit/core/qemu';
+import { refusal, type Verdict } from '@virtkit/core/qemu';
 import type { StateError } from '@virtkit/vmstate';
 
 /** QEMU's line for a stream that cannot be read, by code and path of the error, where it is certain. */
@@ -13,12 +13,8 @@ const OTHER_FILES: ReadonlySet<string> = new Set(['format', 'memory-dump', 'libv
 /** The verdict over a stream that ends in this error of the parser. */
 export function unreadable({ code, reason, path = '' }: StateError): Verdict {
   const qemuSays = SAYS[`${code}@${path === '' ? 'stream' : path}`];
-  return {
-    code,
-    severity: 'refused',
-    path: path === '' ? 'stream' : path,
-    reason,
+  return refusal(code, path === '' ? 'stream' : path, reason, {
     ...(qemuSays !== undefined && { qemuSays }),
     ...(!OTHER_FILES.has(code) && { advice: 'take the stream from the source once more' }),
-  };
+  });
 }

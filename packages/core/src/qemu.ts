@@ -45,5 +45,5 @@ export {
 } from './qemu/message.ts';
 export { bytesOf, numberOf, propertyNames, switchOf } from './qemu/properties.ts';
 export { registryOf, type TypeRegistry, typeNamed } from './qemu/registry.ts';
-export { refusal, type Verdict, type VerdictDetails } from './qemu/verdict.ts';
+export { condition, notKnown, refusal, remark, type Verdict, type VerdictDetails } from './qemu/verdict.ts';
 export { compareVersion, type QemuVersion, VERSIONS, versionRow, whyUnknown } from './qemu/versions.ts';

@@ -7,6 +7,7 @@ import { child, parseXml, valueAt, type XmlElement } from './xml.ts';
 
 /** A machine as its management describes it, in words of QEMU. */
 export interface MachineDescription {
+  /** The machine's name in its management: the domain of libvirt, the VM of KubeVirt or Proxmox. */
   readonly name: string;
   /** `pc-q35-7.2`; undefined: the description does not say. */
   readonly machine: string | undefined;

@@ -5,11 +5,13 @@ import type { DeviceWords } from './qemu-words.ts';
  * devices. The rest of the devices, and their places, are as at the source.
  */
 export interface MachineOutline {
+  /** The machine's name in its management. */
   readonly name: string;
   /** `pc-q35-9.2`; undefined: the description does not say. */
   readonly machine: string | undefined;
   /** Bytes of the guest's memory, where it is in one block. */
   readonly memoryBytes: number | undefined;
+  /** Processors that the machine starts with, 1 or more. */
   readonly cpus: number;
   /** Properties of all devices of a type. */
   readonly devices: readonly DeviceWords[];

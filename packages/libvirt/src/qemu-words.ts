@@ -1,6 +1,8 @@
 /** A device for QEMU's command line. */
 export interface DeviceWords {
+  /** QEMU's device type: `virtio-blk-pci`. */
   readonly driver: string;
+  /** Properties by name, values as on QEMU's command line; the order is that of the line. */
   readonly properties: Map<string, string>;
 }
 

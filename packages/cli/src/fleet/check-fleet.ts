@@ -6,6 +6,7 @@ import {
   parseTarget,
   type Verdict,
 } from '@virtkit/compat';
+import { notKnown } from '@virtkit/core/qemu';
 import { optionsOf, type TargetWords } from '../check.ts';
 import { describedTarget } from '../described-target.ts';
 import { registry } from '../registry.ts';
@@ -60,10 +61,9 @@ async function checkVm(vm: Vm, words: TargetWords): Promise<VmResult> {
     };
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    const verdict: Verdict = {
-      ...{ code: 'not-read', severity: 'unknown', path: 'description', reason },
+    const verdict = notKnown('not-read', 'description', reason, {
       advice: 'see that its description can be read, or check a stream of it',
-    };
+    });
     return { vm: name, source, answer: 'unknown', verdicts: [verdict] };
   }
 }

@@ -1,4 +1,13 @@
-import { compareVersion, type QemuDevice, refusal, switchOf, type Verdict } from '@virtkit/core/qemu';
+import {
+  compareVersion,
+  condition,
+  notKnown,
+  type QemuDevice,
+  refusal,
+  remark,
+  switchOf,
+  type Verdict,
+} from '@virtkit/core/qemu';
 import { type MigrationStream, type StreamSection, splitIdstr } from '@virtkit/migration';
 import type { BoardWords, Destination } from '../destination/destination.ts';
 import { sectionName } from '../destination/qemu-types.ts';
@@ -12,20 +21,17 @@ export function checkUnderstood({ unknown, starts }: Destination): Verdict[] {
     starts === undefined || starts.count < 2
       ? []
       : [
-          {
-            code: 'starts',
-            severity: 'note',
-            path: 'command line',
-            reason: `the text holds ${starts.count} starts of a QEMU; this is about number ${starts.chosen}`,
-            advice: 'virtkit check --start NUMBER answers for another',
-          },
+          remark(
+            'starts',
+            'command line',
+            `the text holds ${starts.count} starts of a QEMU; this is about number ${starts.chosen}`,
+            {
+              advice: 'virtkit check --start NUMBER answers for another',
+            },
+          ),
         ];
-  const said = unknown.map(
-    (reason): Verdict => ({
-      code: 'not-understood',
-      severity: 'unknown',
-      path: 'command line',
-      reason,
+  const said = unknown.map((reason) =>
+    notKnown('not-understood', 'command line', reason, {
       advice: 'ask the QEMU itself: virtkit check --qemu BINARY, where it is at hand',
     }),
   );
@@ -173,13 +179,14 @@ function isPci({ driver, place }: QemuDevice): boolean {
 function checkMemorySlots({ machine, memory }: Destination): Verdict[] {
   if (memory?.slots === undefined || memory.slots === 0 || !/^pc-/.test(machine ?? '')) return [];
   return [
-    {
-      code: 'memory-slots',
-      severity: 'depends',
-      path: 'command line',
-      reason: `the target has ${memory.slots} slots for memory; the source must have had some, too`,
-      property: 'slots (of -m)',
-      advice: 'give the target slots= and maxmem= as at the source',
-    },
+    condition(
+      'memory-slots',
+      'command line',
+      `the target has ${memory.slots} slots for memory; the source must have had some, too`,
+      {
+        property: 'slots (of -m)',
+        advice: 'give the target slots= and maxmem= as at the source',
+      },
+    ),
   ];
 }

@@ -1,5 +1,5 @@
 import { negotiated, type VirtioState } from '@virtkit/core';
-import { type DeviceType, type Making, switchOf, type Verdict } from '@virtkit/core/qemu';
+import { type DeviceType, type Making, notKnown, switchOf, type Verdict } from '@virtkit/core/qemu';
 import type { MachineThere } from '../distributions/machine-there.ts';
 import { bitsOf, featureControl } from '../features/feature-control.ts';
 
@@ -21,16 +21,17 @@ export function checkDoubtful(
     const difference = doubtful.find((each) => each.property === property && switchOf(each.value) === false);
     if (difference === undefined || making?.device.properties.has(difference.property) === true) return [];
     return [
-      {
-        code: 'package',
-        severity: 'unknown',
-        path: `${title} / features`,
-        reason: `${name} is negotiated, and some packages switch ${difference.property} off for ${machine.name}: whether the target's does is not known (${difference.source})`,
-        feature: name,
-        property: difference.property,
-        spec,
-        advice: 'name the package that the target runs: --target qemu-kvm-9.1.0-20.el9',
-      },
+      notKnown(
+        'package',
+        `${title} / features`,
+        `${name} is negotiated, and some packages switch ${difference.property} off for ${machine.name}: whether the target's does is not known (${difference.source})`,
+        {
+          feature: name,
+          property: difference.property,
+          spec,
+          advice: 'name the package that the target runs: --target qemu-kvm-9.1.0-20.el9',
+        },
+      ),
     ];
   });
 }

@@ -4,6 +4,7 @@ import {
   type DeviceType,
   type FeatureControl,
   type Making,
+  notKnown,
   type Verdict,
 } from '@virtkit/core/qemu';
 import { bitsOf, featureControl } from '../features/feature-control.ts';
@@ -75,14 +76,10 @@ function unknown(
   reason: string,
   advice: string,
 ): Verdict {
-  return {
-    code: 'host',
-    severity: 'unknown',
-    path: `${title} / features`,
-    reason,
+  return notKnown('host', `${title} / features`, reason, {
     feature: name,
     ...(property !== undefined && { property }),
     spec,
     advice,
-  };
+  });
 }

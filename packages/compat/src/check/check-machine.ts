@@ -1,7 +1,10 @@
 import {
+  condition,
   machineVersion,
+  notKnown,
   type QemuVersion,
   refusal,
+  remark,
   switchOf,
   type Verdict,
   whyUnknown,
@@ -23,13 +26,9 @@ export function checkVersion({ qemu }: Target): Verdict[] {
   const reason = whyUnknown(qemu.name);
   if (reason === undefined) return [];
   return [
-    {
-      code: 'version',
-      severity: 'unknown',
-      path: 'target / version',
-      reason,
+    notKnown('version', 'target / version', reason, {
       advice: 'use a virtkit that knows this version, or start that QEMU with -incoming and the stream',
-    },
+    }),
   ];
 }
 
@@ -42,13 +41,9 @@ export function checkMachine({ configuration, version }: MigrationStream, target
     // nothing was read at all
     if (version === 0) return [];
     return [
-      {
-        code: 'machine',
-        severity: 'depends',
-        path: 'configuration',
-        reason: 'the stream does not tell its machine type: 2.3 or older',
+      condition('machine', 'configuration', 'the stream does not tell its machine type: 2.3 or older', {
         advice: 'start the target with the same machine type',
-      },
+      }),
       ...unknownMachine(machine, target),
     ];
   }
@@ -111,19 +106,13 @@ function notInRelease(name: string, { release, program }: Target): Verdict {
 export function checkRelease({ release, program, hostKernel }: Target, machine: MachineThere): Verdict[] {
   if (release === undefined && program === undefined) return [];
   const linux = hostKernel === undefined ? '' : `; Linux ${hostKernel.version} (${hostKernel.from})`;
-  const note = (code: string, path: string, reason: string): Verdict => ({
-    code,
-    severity: 'note',
-    path,
-    reason,
-  });
   const row = distributionMachine(machine.name);
   const differs = (row?.differences ?? []).filter(
     ({ of, property }) => of === 'machine' || machine.properties.has(property),
   );
   const but = differs.map(({ property, value }) => `${property}=${value}`);
   return [
-    note(
+    remark(
       'target',
       'target',
       program !== undefined
@@ -133,7 +122,7 @@ export function checkRelease({ release, program, hostKernel }: Target, machine: 
     ...(row?.upstream === undefined || !machine.certain
       ? []
       : [
-          note(
+          remark(
             'machine-type',
             MACHINE_PATH,
             `${machine.name} is QEMU's ${row.upstream}${but.length === 0 ? '' : `, but for ${but.join(', ')}`}; read from ${row.source}`,
@@ -150,24 +139,26 @@ function unknownMachine(name: string | undefined, target: Target): Verdict[] {
     // a release that has it, or is known not to: who calls says so
     if (targetHas(name, target) !== undefined) return [];
     return [
-      {
-        code: 'machine',
-        severity: 'unknown',
-        path: MACHINE_PATH,
-        reason: `"${name}" is a machine type of ${row.vendor}, QEMU's ${row.upstream} with differences that depend on the package. Whether this QEMU ${target.qemu.name} has it is not known to virtkit`,
-        advice: `name the release that the target runs: --target ${row.vendor === 'RHEL' ? 'rhel-9.6, centos-stream-9, kubevirt-1.8 or a package such as qemu-kvm-9.1.0-20.el9' : 'ubuntu-24.04'}`,
-      },
+      notKnown(
+        'machine',
+        MACHINE_PATH,
+        `"${name}" is a machine type of ${row.vendor}, QEMU's ${row.upstream} with differences that depend on the package. Whether this QEMU ${target.qemu.name} has it is not known to virtkit`,
+        {
+          advice: `name the release that the target runs: --target ${row.vendor === 'RHEL' ? 'rhel-9.6, centos-stream-9, kubevirt-1.8 or a package such as qemu-kvm-9.1.0-20.el9' : 'ubuntu-24.04'}`,
+        },
+      ),
     ];
   }
   return [
-    {
-      code: 'machine',
-      severity: 'unknown',
-      path: MACHINE_PATH,
-      reason: `"${name}" is none of the machine types that QEMU itself has, perhaps one of a distribution: what it switches on, and whether the target has it, is not known to virtkit. It is taken for the newest`,
-      advice:
-        "see the list of the target's -machine help; start it with -incoming and the stream to be certain",
-    },
+    notKnown(
+      'machine',
+      MACHINE_PATH,
+      `"${name}" is none of the machine types that QEMU itself has, perhaps one of a distribution: what it switches on, and whether the target has it, is not known to virtkit. It is taken for the newest`,
+      {
+        advice:
+          "see the list of the target's -machine help; start it with -incoming and the stream to be certain",
+      },
+    ),
   ];
 }
 

@@ -1,4 +1,4 @@
-import { type DeviceType, type Making, numberOf, refusal, type Verdict } from '@virtkit/core/qemu';
+import { type DeviceType, type Making, notKnown, numberOf, refusal, type Verdict } from '@virtkit/core/qemu';
 import { hex } from '@virtkit/vmstate';
 import { isLookedAtIn } from '../destination/known-properties.ts';
 import { badConfig } from '../qemu-says.ts';
@@ -17,15 +17,18 @@ export function checkProperties(
   const own = [...properties.keys()].filter((property) => !asked.properties.has(property));
   return own
     .filter((property) => !isLookedAtIn(type, types, property))
-    .map((property) => ({
-      code: 'property',
-      severity: 'unknown',
-      path: title,
-      reason: `the target's ${driver} has ${property}=${properties.get(property)}, and virtkit does not know what that means for a load`,
-      property,
-      advice:
-        'give the target the value that the source had, or ask QEMU itself (virtkit check --qemu BINARY)',
-    }));
+    .map((property) =>
+      notKnown(
+        'property',
+        title,
+        `the target's ${driver} has ${property}=${properties.get(property)}, and virtkit does not know what that means for a load`,
+        {
+          property,
+          advice:
+            'give the target the value that the source had, or ask QEMU itself (virtkit check --qemu BINARY)',
+        },
+      ),
+    );
 }
 
 /** A verdict over the class code of the function, where the command line sets it. */

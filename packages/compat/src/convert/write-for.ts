@@ -75,6 +75,7 @@ export function saveFor<T extends TransportParts, D>(
 
 /** A stream for a target: what speaks against it, and what has to be changed. */
 export interface ConvertedStream {
+  /** What speaks against the load, and what {@link changes} puts right (`convertible`). */
   readonly verdicts: readonly Verdict[];
   /** For a `StreamRewriter` of `@virtkit/migration/rewrite`; undefined: the target cannot load it, whatever is changed. */
   readonly changes: Changes | undefined;

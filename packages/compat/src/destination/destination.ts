@@ -2,17 +2,22 @@ import type { QemuDevice } from '@virtkit/core/qemu';
 
 /** A destination as its command line makes it. What the command line does not say is QEMU's default. */
 export interface Destination {
+  /** Machine type: `pc-q35-7.2`; absent: the command line does not say. */
   readonly machine?: string;
   /** Guest memory: its size in bytes, and the blocks of RAM in which it is, where the command line decides that. */
   readonly memory?: {
+    /** Size of the guest's memory at its start, in bytes. QEMU: `-m size=`. */
     readonly bytes: number;
     /** Number of slots for memory devices. */
     readonly slots?: number;
     /** Name of the block, where the memory is in a single one. */
     readonly block?: string;
+    /** Blocks of RAM that back ends name, with their sizes in bytes, where the memory is in several (NUMA). */
     readonly blocks?: readonly { readonly name: string; readonly bytes: number }[];
   };
+  /** Processors that the machine starts with, 1 or more. QEMU: `-smp`. */
   readonly cpus: number;
+  /** Devices of `-device` and of the options that stand for one (`-drive if=virtio`), in the order of the command line. */
   readonly devices: readonly QemuDevice[];
   /** The parts of the command line that were not understood, one sentence each; they were not looked at. */
   readonly unknown: readonly string[];

@@ -5,9 +5,11 @@ import type { Json } from '@virtkit/vmstate';
 export interface Difference {
   /** Device and field: `virtio-blk@0000:00:02.0 / queues[0].num`, `ram / pc.ram`. */
   readonly path: string;
-  /** The value in A; undefined: it is not there. {@link b} is the same of B. */
+  /** The value in A; undefined: it is not there. */
   readonly a: Json | undefined;
+  /** The value in B; undefined: it is not there. */
   readonly b: Json | undefined;
+  /** How much the difference matters for a load. */
   readonly weight: Weight;
   /** Why the difference matters, if it does. */
   readonly reason?: string;

@@ -16,10 +16,13 @@ export interface DistributionMachine {
 export interface MachineDifference {
   /** Whose property it is: the machine's own, or that of the devices that have one of this name. */
   readonly of: 'machine' | 'devices';
+  /** Name of the property: `rss`, `x-mtu-bypass-backend`. */
   readonly property: string;
+  /** The value that the machine type sets, as QEMU's compat tables write it. */
   readonly value: string;
   /** The packages that do so, where not all of them do. */
   readonly since?: readonly PackageSince[];
+  /** Where it was read: the file of the packaging. */
   readonly source: string;
 }
 

@@ -25,7 +25,9 @@ export interface Diagnosis {
 
 /** A message, and how often the log has it. */
 export interface Repeated {
+  /** What the message means, and what can be done. */
   readonly explanation: Explanation;
+  /** How often the log has the message, 1 or more. */
   readonly count: number;
 }
 

@@ -14,6 +14,7 @@ export interface HostFacts {
 
 /** A QEMU, as it answers by QMP on a machine without anything (`-M none`). */
 export interface HostQemu {
+  /** Path of the program on the host: `/usr/bin/qemu-system-x86_64`. */
   readonly path: string;
   /** `7.2.22` */
   readonly version: string;
@@ -21,6 +22,7 @@ export interface HostQemu {
   readonly package: string;
   /** The architecture of its guests: `x86_64`. */
   readonly target: string;
+  /** The machine types that it has, 1024 at most. */
   readonly machines: readonly HostMachine[];
   /** The properties of the virtio device types that it was asked for: name and default value, null where it tells none. Null: it has no such type. */
   readonly devices: Readonly<Record<string, Readonly<Record<string, string | null>> | null>>;
@@ -28,9 +30,11 @@ export interface HostQemu {
 
 /** A machine type of a QEMU. */
 export interface HostMachine {
+  /** Name of the machine type: `pc-q35-7.2`. */
   readonly name: string;
   /** Another name of it: `q35`. */
   readonly alias?: string;
+  /** Does this QEMU call the machine type deprecated? Absent: no, or it does not tell. */
   readonly deprecated?: boolean;
   /** What it sets of virtio and PCI devices, the last of several counts; a QEMU tells it from 9.1 on. */
   readonly compat?: readonly HostCompat[];
@@ -38,8 +42,11 @@ export interface HostMachine {
 
 /** A property that a machine type sets: of a device type, or of all below one. */
 export interface HostCompat {
+  /** Device type that the property is set for, or one that others derive from: `virtio-net-pci`, `pci-device`. */
   readonly driver: string;
+  /** Name of the property: `x-pcie-flr-init`. */
   readonly property: string;
+  /** The value that the machine type sets, as QEMU writes it: `off`. */
   readonly value: string;
 }
 

@@ -35,3 +35,18 @@ export type VerdictDetails = Omit<Verdict, 'code' | 'severity' | 'path' | 'reaso
 export function refusal(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
   return { code, severity: 'refused', path, reason, ...details };
 }
+
+/** A verdict that something about the target is not known, so that no answer can be given. */
+export function notKnown(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
+  return { code, severity: 'unknown', path, reason, ...details };
+}
+
+/** A verdict that the target loads the state if something holds that the stream does not tell. */
+export function condition(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
+  return { code, severity: 'depends', path, reason, ...details };
+}
+
+/** A verdict that the target loads the state, and that something is worth knowing. */
+export function remark(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
+  return { code, severity: 'note', path, reason, ...details };
+}
