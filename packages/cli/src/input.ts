@@ -1,8 +1,9 @@
 import { closeSync, createReadStream, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { QCOW2_MAGIC } from '@virtkit/migration/files';
 import { isStateError, StateError } from '@virtkit/vmstate';
-import { QCOW2_MAGIC, snapshotStream } from './qcow2.ts';
+import { snapshotStream } from './qcow2.ts';
 import { isSystemError, systemError } from './system-error.ts';
 import { unpacked } from './unpack.ts';
 

@@ -296,6 +296,16 @@ const terminal: Terminal = {
     process.exitCode = { fine: EXIT.FINE, findings: EXIT.FINDINGS, unreadable: EXIT.UNREADABLE }[code];
   },
 };
+program
+  .command('view')
+  .argument('<file>', 'migration stream, libvirt save file or qcow2 image')
+  .description(
+    'open the stream in a browser of this computer: print the address, until ended by SIGINT or SIGTERM',
+  )
+  .action(async (file: string) => {
+    const { view } = await import('./view/view.ts');
+    await view(terminal, file);
+  });
 addLiveCommands(program, terminal);
 addServeCommand(program, terminal);
 addHelpCommands(program, { write, version: VERSION });

@@ -4,9 +4,6 @@ import { fstatSync, readSync } from 'node:fs';
 import { StateError } from '@virtkit/vmstate';
 import { UsageError } from './usage.ts';
 
-/** The first bytes of an image: `QFI` and 0xfb. */
-export const QCOW2_MAGIC = 0x514649fb;
-
 const HEADER_BYTES = 104;
 const SNAPSHOT_BYTES = 40;
 /** QEMU believes no more either: `QCOW_MAX_SNAPSHOTS`, `QCOW_MAX_SNAPSHOT_EXTRA_DATA`, `QCOW_MAX_L1_SIZE`. */

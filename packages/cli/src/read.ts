@@ -7,9 +7,9 @@ import {
   StreamWriter,
   TeeSink,
 } from '@virtkit/migration';
+import { isPackingCode } from '@virtkit/migration/files';
 import type { ReadStream } from '@virtkit/migration/inspect';
 import { isStateError } from '@virtkit/vmstate';
-import { isPackingCode } from './formats.ts';
 import { Progress, readFileOrPipe } from './input.ts';
 import { registry } from './registry.ts';
 

@@ -3,8 +3,8 @@ import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import type { Packing } from '@virtkit/migration/files';
 import { StateError } from '@virtkit/vmstate';
-import type { Packing } from './formats.ts';
 
 /** Characters kept of what the program says of errors. */
 const SAID_MAX = 1000;

@@ -1,7 +1,7 @@
 import type { Transform } from 'node:stream';
 import * as zlib from 'node:zlib';
+import { asRaw, type Format, formatOf, HEAD_BYTES, type Packing } from '@virtkit/migration/files';
 import { StateError } from '@virtkit/vmstate';
-import { asRaw, type Format, formatOf, HEAD_BYTES, type Packing } from './formats.ts';
 import { isSystemError } from './system-error.ts';
 import { isInstalled, throughProgram } from './unpack-program.ts';
 

@@ -22,7 +22,7 @@ interface Manifest {
 function importsOf(name: string): Map<string, readonly string[]> {
   const root = `${name}/src`;
   const files = readdirSync(join(PACKAGES, root), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts'))
+    .filter((file) => /\.tsx?$/.test(file))
     .map((file) => `${root}/${file}`);
   return new Map(
     files.map((file) => {

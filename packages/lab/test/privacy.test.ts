@@ -18,7 +18,7 @@ const files = ['packages', 'examples'].flatMap((folder) =>
 function sourcesIn(folder: string): string[] {
   try {
     return readdirSync(ROOT + folder, { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.ts'))
+      .filter((file) => /\.tsx?$/.test(file))
       .map((file) => `${folder}/${file}`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];

@@ -118,7 +118,7 @@ function titlesIn(source: string): string[] {
 function filesUnder(path: string): string[] {
   return readdirSync(root + path, { withFileTypes: true }).flatMap((entry) => {
     const inner = `${path}/${entry.name}`;
-    return entry.isDirectory() ? filesUnder(inner) : entry.name.endsWith('.ts') ? [inner] : [];
+    return entry.isDirectory() ? filesUnder(inner) : /\.tsx?$/.test(entry.name) ? [inner] : [];
   });
 }
 
@@ -166,7 +166,7 @@ const RANGES: ReadonlySet<string> = new Set([
 ]);
 
 const PUBLISHED =
-  'cli compat core device-blk device-console device-net device-rng device-states libvirt linux migration transport-ccw transport-mmio transport-pci v86 vfio-user vhost-user visit vmstate';
+  'cli compat core device-blk device-console device-net device-rng device-states inspector libvirt linux migration transport-ccw transport-mmio transport-pci v86 vfio-user vhost-user visit vmstate';
 
 test('each bound of the sources is on the page, or is the range of a format', () => {
   const named = new Set(all.map(({ path, name }) => `${path.replace('packages/', '')} ${name}`));

@@ -15,7 +15,7 @@ export {
   outlineOf,
   summarizeDevice,
 } from './inspect/examine.ts';
-export { type FoundField, fieldsUnder, fieldValue, findField } from './inspect/fields.ts';
+export { type FoundField, fieldsUnder, fieldValue, findField, isSimple } from './inspect/fields.ts';
 export {
   errorJson,
   findingJson,

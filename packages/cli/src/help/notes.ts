@@ -163,6 +163,10 @@ export const NOTES: Readonly<Record<string, CommandNotes>> = {
     ],
     exits: { 0: 'ended by SIGINT or SIGTERM' },
   },
+  view: {
+    examples: [['virtkit view guest.mig', 'print the address of a page with this stream open']],
+    exits: { 0: 'ended by SIGINT or SIGTERM' },
+  },
   completion: {
     examples: [
       ["echo 'source <(virtkit completion bash)' >> ~/.bashrc", 'for bash'],

@@ -46,8 +46,8 @@ function* fieldsIn(node: TraceNode, here: string): Generator<FoundField> {
 
 const EMPTY: ReadonlySet<string> = new Set(['struct', 'subsections']);
 
-/** A single field, or an array of them. */
-function isSimple({ children }: TraceNode): boolean {
+/** A single field, or an array of numbers, which is shown as one. */
+export function isSimple({ children }: TraceNode): boolean {
   return children.every(
     ({ name, type, children: inner }) => name.startsWith('[') && inner.length === 0 && !NOT_ALIKE.has(type),
   );

@@ -1,12 +1,14 @@
 // What people keep streams in, or take for one: what it is, what it holds, and what to do.
-import { COMPRESSIONS } from '@virtkit/migration';
 import { latin1, StateError } from '@virtkit/vmstate';
-import { QCOW2_MAGIC } from './qcow2.ts';
+import { COMPRESSIONS } from '../libvirt.ts';
+
+/** The first bytes of a qcow2 image: `QFI` and 0xfb. */
+export const QCOW2_MAGIC = 0x514649fb;
 
 /** As many bytes as are needed to tell: the header of a libvirt save file is the longest. */
 export const HEAD_BYTES = 92;
 
-/** What this program unpacks, where its Node or a program of the same name can. */
+/** Ways in which streams are packed. Whether one can be unpacked is for the program to say. */
 export type Packing = 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'lzop' | 'lz4';
 
 /** How a stream is to be had from the bytes of a file. */

@@ -1,0 +1,89 @@
+// One pass over a stream, in bounded memory.
+import { acceptVirtio, StreamCollector, StreamParser, TeeSink } from '@virtkit/migration';
+import { isPackingCode } from '@virtkit/migration/files';
+import type { ReadStream } from '@virtkit/migration/inspect';
+import { isStateError, type StateError } from '@virtkit/vmstate';
+import { type BlockCells, RamMap } from './ram-map.ts';
+import { registry } from './registry.ts';
+import type { Source } from './source.ts';
+import type { Progress } from './types.ts';
+import { unpacked } from './unpack.ts';
+
+/** A stream that was read. */
+export interface Opened extends ReadStream {
+  readonly source: Source;
+  /** How it was packed. */
+  readonly packing: string | undefined;
+  /** What came of each RAM block, by its index. */
+  readonly cells: readonly BlockCells[];
+  /** Where runs of `ram` sections begin. */
+  readonly ramStarts: readonly number[];
+  /** Bytes of the file that were read. */
+  readonly fileBytes: number;
+}
+
+/** How a stream is read. */
+export interface ReadOptions {
+  /** Ends the reading, with an exception. */
+  readonly signal?: AbortSignal;
+  /** Is told after each piece of the file. */
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/**
+ * Reads a stream, whatever it is packed in. What is wrong with the stream is part of the answer, with all that came before it.
+ *
+ * @throws what the source throws, and the reason of `signal`
+ */
+export async function readSource(source: Source, { signal, onProgress }: ReadOptions = {}): Promise<Opened> {
+  const collector = new StreamCollector();
+  const map = new RamMap();
+  const parser = new StreamParser(new TeeSink(collector, map), { accepts: acceptVirtio(registry) });
+  let fileBytes = 0;
+  let packing: string | undefined;
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of source.chunks(signal)) {
+      yield chunk;
+      fileBytes += chunk.length;
+      const machine = map.machine;
+      onProgress?.({
+        done: fileBytes,
+        ...(source.size !== undefined && { total: source.size }),
+        ...(machine !== undefined && { machine }),
+      });
+    }
+  };
+  const opened = (error?: StateError): Opened => ({
+    stream: collector.partial(),
+    error,
+    bytes: parser.received,
+    source,
+    packing,
+    cells: map.blocks,
+    ramStarts: map.starts,
+    fileBytes,
+  });
+  try {
+    const found = await unpacked(counted());
+    packing = found.packing;
+    for await (const chunk of found.chunks) {
+      signal?.throwIfAborted();
+      parser.push(chunk);
+    }
+    parser.end();
+    return opened();
+  } catch (error) {
+    if (!isStateError(error) || error.code === 'url') throw error;
+    if (isPackingCode(error.code)) endEarly(parser);
+    return opened(error);
+  }
+}
+
+/** Has what came so far taken apart: device state is kept until it is all there. Its own error would say less. */
+function endEarly(parser: StreamParser): void {
+  try {
+    parser.end();
+  } catch (error) {
+    if (!isStateError(error)) throw error;
+  }
+}

@@ -1,0 +1,89 @@
+// What the page asks its worker: one stream, opened and looked at.
+import { type Examined, examineDevices, inspectionOf } from '@virtkit/migration/inspect';
+import { StateError } from '@virtkit/vmstate';
+import { otherDetail, virtioDetail } from './detail.ts';
+import { overviewOf } from './overview.ts';
+import { type Opened, readSource } from './read.ts';
+import { registry } from './registry.ts';
+import { blobSource, type Source, urlSource } from './source.ts';
+import type { Overview, Progress, SectionDetail } from './types.ts';
+
+/** Most bytes of a section that are handed out at a time. */
+const BYTES_MAX = 1 << 16;
+
+/** A stream in the hands of a worker. Plain data goes in and comes out. */
+export class Session {
+  #opened: Opened | undefined;
+  #devices: readonly Examined[] = [];
+  #reading: AbortController | undefined;
+
+  /** Opens a file of the person. @throws DOMException `AbortError` if another one was opened meanwhile, or {@link cancel} called */
+  openFile(file: Blob, name: string, onProgress?: (progress: Progress) => void): Promise<Overview> {
+    return this.open(blobSource(file, name), onProgress);
+  }
+
+  /** Opens what a URL of the page's own host has. @throws as {@link openFile}, and what the network throws */
+  openUrl(url: string, name: string, onProgress?: (progress: Progress) => void): Promise<Overview> {
+    return this.open(urlSource(url, name), onProgress);
+  }
+
+  /** Opens a stream; the one before is closed. */
+  async open(source: Source, onProgress?: (progress: Progress) => void): Promise<Overview> {
+    this.cancel();
+    const reading = new AbortController();
+    this.#reading = reading;
+    const opened = await readSource(source, {
+      signal: reading.signal,
+      ...(onProgress !== undefined && { onProgress }),
+    });
+    reading.signal.throwIfAborted();
+    this.#opened = opened;
+    this.#devices = examineDevices(opened.stream, registry);
+    return overviewOf(opened, this.#devices);
+  }
+
+  /** Ends a reading that is under way. */
+  cancel(): void {
+    this.#reading?.abort();
+    this.#reading = undefined;
+  }
+
+  /** Fields of a section, by its number in the overview. */
+  async detail(number: number): Promise<SectionDetail> {
+    const { stream } = this.#open();
+    const section = this.#section(number);
+    const examined = this.#devices.find(({ device }) => device.section === section);
+    return examined?.decoded === undefined
+      ? otherDetail(section, number)
+      : virtioDetail(examined, examined.decoded, number, stream);
+  }
+
+  /** Bytes of a section's body, from `start` in the stream on; at most 64 KiB. */
+  bytes(number: number, start: number, length: number): Uint8Array {
+    const { body, offset } = this.#section(number);
+    const from = Math.max(start - offset, 0);
+    return body.slice(from, from + Math.min(length, BYTES_MAX));
+  }
+
+  /** The stream as `virtkit inspect --json` prints it; with fields, as with `--hex`. */
+  json(fields = false): string {
+    const json = inspectionOf(this.#open(), {
+      registry,
+      devices: this.#devices,
+      otherFields: fields,
+      deviceFields: fields,
+    });
+    return `${JSON.stringify(json, null, 2)}\n`;
+  }
+
+  #open(): Opened {
+    if (this.#opened === undefined) throw new StateError('closed', 'no stream is open');
+    return this.#opened;
+  }
+
+  #section(number: number): Opened['stream']['sections'][number] {
+    const section = this.#open().stream.sections[number];
+    if (section === undefined) throw new StateError('closed', `the stream has no section ${number}`);
+    return section;
+  }
+}

@@ -1,0 +1,181 @@
+// What the page knows, and what it may ask for. Views draw it and call it; nothing else holds state of the stream.
+import { proxy, type Remote, releaseProxy, wrap } from 'comlink';
+import type { Session } from '../model/session.ts';
+import type { Overview, Progress, SectionDetail } from '../model/types.ts';
+import { fragmentOf, type Route, routeOf } from './route.ts';
+
+/** Nothing is open, something is being read, or something is. */
+export type Phase =
+  | { readonly at: 'empty' }
+  | { readonly at: 'reading'; readonly name: string; readonly progress: Progress }
+  | { readonly at: 'open'; readonly overview: Overview };
+
+/** Bytes of a section are asked for in pages of so many, and so many pages are kept. */
+const PAGE_BYTES = 1 << 12;
+const PAGES_MAX = 256;
+
+/** The page's side of one inspector. */
+export class Controller {
+  phase: Phase = { at: 'empty' };
+  /** What went wrong outside of a stream, in words; empty: nothing. */
+  trouble = '';
+  route: Route;
+  readonly #worker: Worker;
+  readonly #session: Remote<Session>;
+  readonly #listeners = new Set<() => void>();
+  readonly #details = new Map<number, SectionDetail | 'asked'>();
+  readonly #pages = new Map<string, Uint8Array | 'asked'>();
+  /** Counts openings: answers of an earlier one are not for this one. */
+  #opening = 0;
+  readonly #onHash = (): void => {
+    this.route = routeOf(location.hash);
+    this.#tell();
+  };
+
+  constructor(worker: Worker) {
+    this.#worker = worker;
+    this.#session = wrap<Session>(worker);
+    worker.addEventListener('error', (event) => {
+      this.#fail(`the worker does not run: ${event.message}`);
+    });
+    this.route = routeOf(location.hash);
+    addEventListener('hashchange', this.#onHash);
+  }
+
+  /** Calls `listener` after each change, until the returned function is called. */
+  subscribe(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  openFile(file: Blob, name: string): Promise<void> {
+    return this.#read(name, (told) => this.#session.openFile(file, name, told));
+  }
+
+  openUrl(url: string, name: string): Promise<void> {
+    const address = URL.canParse(url, document.baseURI) ? new URL(url, document.baseURI) : undefined;
+    if (address?.origin !== location.origin) {
+      this.#fail(`${url}: only files of ${location.origin} can be opened; this page asks nobody else`);
+      return Promise.resolve();
+    }
+    return this.#read(name, (told) => this.#session.openUrl(address.href, name, told));
+  }
+
+  /** Gives up what is being read. */
+  cancel(): void {
+    this.#opening++;
+    void this.#session.cancel();
+    this.phase = { at: 'empty' };
+    this.#tell();
+  }
+
+  async #read(name: string, read: (told: (progress: Progress) => void) => Promise<Overview>): Promise<void> {
+    const opening = ++this.#opening;
+    this.#details.clear();
+    this.#pages.clear();
+    this.trouble = '';
+    this.phase = { at: 'reading', name, progress: { done: 0 } };
+    this.#tell();
+    const told = proxy((progress: Progress) => {
+      if (opening !== this.#opening || this.phase.at !== 'reading') return;
+      this.phase = { at: 'reading', name, progress };
+      this.#tell();
+    });
+    try {
+      const overview = await read(told);
+      if (opening !== this.#opening) return;
+      this.phase = { at: 'open', overview };
+      if (this.route.page === 'section' && overview.sections[this.route.section] === undefined)
+        this.go({ page: 'overview' });
+      this.#tell();
+    } catch (error) {
+      if (opening !== this.#opening) return;
+      this.phase = { at: 'empty' };
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** Shows another place; it is in the page's history. */
+  go(route: Route): void {
+    const fragment = fragmentOf(route);
+    if (location.hash !== fragment) history.pushState(history.state, '', fragment);
+    this.route = route;
+    this.#tell();
+  }
+
+  /** The fields of a section; undefined until they have come. */
+  detail(section: number): SectionDetail | undefined {
+    const known = this.#details.get(section);
+    if (known === undefined) {
+      this.#details.set(section, 'asked');
+      void this.#ask(
+        () => this.#session.detail(section),
+        (detail) => this.#details.set(section, detail),
+      );
+    }
+    return known === 'asked' ? undefined : known;
+  }
+
+  /** A byte of a section, by its place in the stream; undefined until it has come. */
+  byte(section: number, at: number): number | undefined {
+    const page = Math.floor(at / PAGE_BYTES);
+    const key = `${section}:${page}`;
+    const known = this.#pages.get(key);
+    if (known === undefined) {
+      const [oldest] = this.#pages.keys();
+      if (this.#pages.size >= PAGES_MAX && oldest !== undefined) this.#pages.delete(oldest);
+      this.#pages.set(key, 'asked');
+      void this.#ask(
+        () => this.#page(section, page),
+        (bytes) => this.#pages.set(key, bytes),
+      );
+    }
+    return known === undefined || known === 'asked' ? undefined : known[at - page * PAGE_BYTES];
+  }
+
+  /** A page of bytes; those in front of the section's first one are zeros, and never shown. */
+  async #page(section: number, page: number): Promise<Uint8Array> {
+    const { phase } = this;
+    const offset = phase.at === 'open' ? (phase.overview.sections[section]?.offset ?? 0) : 0;
+    const start = page * PAGE_BYTES;
+    const missing = Math.max(0, offset - start);
+    const bytes = await this.#session.bytes(section, start + missing, PAGE_BYTES - missing);
+    const whole = new Uint8Array(missing + bytes.length);
+    whole.set(bytes, missing);
+    return whole;
+  }
+
+  /** The stream as JSON. */
+  json(fields: boolean): Promise<string> {
+    return this.#session.json(fields);
+  }
+
+  async #ask<T>(ask: () => Promise<T>, keep: (answer: T) => void): Promise<void> {
+    const opening = this.#opening;
+    try {
+      const answer = await ask();
+      if (opening !== this.#opening) return;
+      keep(answer);
+      this.#tell();
+    } catch (error) {
+      if (opening === this.#opening) this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #fail(trouble: string): void {
+    this.trouble = trouble;
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Ends the worker. */
+  close(): void {
+    removeEventListener('hashchange', this.#onHash);
+    this.#listeners.clear();
+    this.#session[releaseProxy]();
+    this.#worker.terminate();
+  }
+}

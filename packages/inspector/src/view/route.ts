@@ -1,0 +1,33 @@
+// Where in a stream somebody is, as the part of an address behind its #.
+
+/** A place in a stream. */
+export type Route =
+  | { readonly page: 'overview' }
+  | { readonly page: 'section'; readonly section: number; readonly field?: string };
+
+/** The place that a fragment names: `#/section/12/queues[0].num`. What is none is the overview. */
+export function routeOf(fragment: string): Route {
+  const [, number, field] = /^#\/section\/(\d{1,9})(?:\/(.+))?$/.exec(fragment) ?? [];
+  if (number === undefined) return { page: 'overview' };
+  return {
+    page: 'section',
+    section: Number(number),
+    ...(field !== undefined && { field: decoded(field) }),
+  };
+}
+
+/** The fragment that names a place. */
+export function fragmentOf(route: Route): string {
+  if (route.page === 'overview') return '#/';
+  const { section, field } = route;
+  return `#/section/${section}${field === undefined ? '' : `/${encodeURIComponent(field)}`}`;
+}
+
+/** A person may have typed it. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}

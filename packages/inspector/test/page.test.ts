@@ -1,0 +1,106 @@
+// The page, as it is built for users, in Chromium: what a person does with it, on a desk and on a phone.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { hasChromium } from '@virtkit/lab/browser.ts';
+import type { Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { Session } from '../src/model/session.ts';
+import { blobSource } from '../src/model/source.ts';
+import { blobOf, pathOf } from './corpus.ts';
+import { Site, VIEWPORTS } from './site.ts';
+
+const PATIENCE = 180_000;
+const STREAM = '7.2.22/q72-pc-idle';
+/** Another host. */
+const STRANGER = 'http://127.0.0.2:9/';
+/** Where the pictures go, if they are asked for. */
+const PICTURES = process.env['VIRTKIT_PICTURES'];
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** What keeps people with other eyes and hands from using what the page shows now. */
+async function barriers(page: Page): Promise<string[]> {
+  // not as a script of the page: its policy would forbid that
+  await page.evaluate(axe);
+  // the page's types are not those of the test: what it runs is text
+  const words = "({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).slice(0, 3).join(' ')";
+  const found = await page.evaluate(`axe.run().then(({ violations }) => violations.map(${words}))`);
+  return found as string[];
+}
+
+async function open(page: Page, name: string): Promise<void> {
+  await page.setInputFiles('input[type=file]', pathOf(name));
+  await page.getByRole('navigation').waitFor();
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (PICTURES !== undefined) await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}
+
+describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, () => {
+  let site: Site;
+  beforeAll(async () => {
+    site = await Site.open();
+  }, PATIENCE);
+  afterAll(() => site?.close());
+  afterEach(async () => {
+    await Promise.all(site.context.pages().map((page) => page.close()));
+  });
+
+  test.each(['desktop', 'phone'] as const)('a stream is opened and looked at, on a %s', async (kind) => {
+    const page = await site.page();
+    await page.setViewportSize(VIEWPORTS[kind]);
+    await page.getByRole('button', { name: 'Choose a file…' }).waitFor();
+    expect(await barriers(page)).toEqual([]);
+    await open(page, STREAM);
+    const card = page.locator('.card', { hasText: 'virtio-net' });
+    await expect(card.textContent()).resolves.toMatch(
+      /0000:00:03\.0.*DRIVER_OK.*1\.x, split.*13 CTRL_VQ RING_RESET.*3 × 256\/64/s,
+    );
+    expect(await barriers(page)).toEqual([]);
+    expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(VIEWPORTS[kind].width);
+    await picture(page, `overview-${kind}`);
+  });
+
+  test('JSON that is downloaded is what the worker says outside of a browser', async () => {
+    const page = await site.page();
+    await open(page, STREAM);
+    const [download] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'JSON' }).click(),
+    ]);
+    const session = new Session();
+    await session.open(blobSource(await blobOf(STREAM), STREAM));
+    expect(readFileSync(await download.path(), 'utf8')).toBe(session.json(true));
+  });
+
+  test('a stream that is cut is shown as far as it goes, with where it broke', async () => {
+    const page = await site.page();
+    const whole = gunzipSync(readFileSync(pathOf(STREAM)));
+    const buffer = whole.subarray(0, 230_000);
+    await page.setInputFiles('input[type=file]', { name: 'cut.mig', mimeType: '', buffer });
+    const broken = page.getByRole('region', { name: 'Where the stream broke' });
+    await expect(broken.textContent()).resolves.toMatch(/Not read to its end\..*at byte 0x.*RAM block/s);
+    expect(await barriers(page)).toEqual([]);
+  });
+
+  test('nobody but the own host was asked, and the policy would not have let it', async () => {
+    const page = await site.page();
+    await open(page, STREAM);
+    const before = site.complaints.splice(0);
+    const [worker] = page.workers();
+    const asked = (
+      where: { evaluate(code: string): Promise<unknown> } | undefined,
+    ): Promise<unknown> | undefined =>
+      where?.evaluate(`fetch('${STRANGER}').then(() => 'answered', (error) => error.name)`);
+    expect([await asked(page), await asked(worker)]).toEqual(['TypeError', 'TypeError']);
+    const refused = site.complaints.splice(0).filter((text) => /Content Security Policy/.test(text));
+    // the page's attempt and the worker's
+    expect(refused.length).toBeGreaterThanOrEqual(2);
+    expect(before).toEqual([]);
+    const own = `${new URL(site.url).origin}/`;
+    const strangers = site.requests.filter((url) => !/^(blob:|data:)/.test(url) && !url.startsWith(own));
+    expect(strangers.filter((url) => url !== STRANGER)).toEqual([]);
+  });
+});
