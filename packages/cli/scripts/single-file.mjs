@@ -82,7 +82,7 @@ async function blobIn(folder) {
 /** Has `serve` find that it is not in the file. @param {import('esbuild').PluginBuild} bundle */
 function withoutNative(bundle) {
   const namespace = 'without-native';
-  bundle.onResolve({ filter: /^@virtkit\/vhost-user$/ }, ({ path }) => ({ path, namespace }));
+  bundle.onResolve({ filter: /^@virtkit\/v(host|fio)-user$/ }, ({ path }) => ({ path, namespace }));
   bundle.onLoad({ filter: /./, namespace }, () => ({
     contents: "throw Object.assign(new Error('a native module'), { code: 'VIRTKIT_SINGLE_FILE' });",
   }));

@@ -62,7 +62,7 @@ async function bundle(outfile: string): Promise<void> {
     format: 'esm',
     conditions: ['@virtkit/source'],
     // what may be missing where the command is installed is missing here
-    external: ['@virtkit/vhost-user'],
+    external: ['@virtkit/vfio-user', '@virtkit/vhost-user'],
     // commander is CommonJS and asks for Node's modules
     banner: {
       js: "import { createRequire as makeRequire } from 'node:module'; const require = makeRequire(import.meta.url);",

@@ -8,9 +8,15 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { missing, NbdServer, qemuNbd } from '../../device-blk/test/nbd-servers.ts';
+import {
+  VfioClient,
+  Guest as VfioGuest,
+  diskOf as vfioDisk,
+  finish as vfioFinish,
+} from '../../vfio-user/test/client.ts';
 import { diskOf, FrontEnd, finish, Guest, Wire } from '../../vhost-user/test/front-end.ts';
 import { EventLines } from '../src/serve/event-lines.ts';
-import { wordsFor } from '../src/serve/words.ts';
+import { vfioUserWords, wordsFor } from '../src/serve/words.ts';
 import { useCommand } from './command.ts';
 
 const { virtkit } = useCommand();
@@ -163,6 +169,31 @@ describe('serve', () => {
     },
   );
 
+  test('a disk as a PCI function, by vfio-user', async () => {
+    const [image, socket] = [join(folder, 'disk.img'), join(folder, 's')];
+    writeFileSync(image, new Uint8Array(1 << 20));
+    const { child, next, exit } = command(
+      ...['serve', 'blk', '--disk', image, '--queues', '2', '--socket', socket, '--vfio-user', '--json'],
+    );
+    const { words } = await next();
+    expect(words.qemu[1]).toBe(
+      `-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"${socket}"}}'`,
+    );
+    const guest = new VfioGuest();
+    const client = await VfioClient.connect(socket, guest);
+    const driver = vfioDisk(client, {}, 2);
+    const write = driver.write(8, new Uint8Array(512).fill(7), 1);
+    await vfioFinish(driver);
+    expect(write.status).toBe(0);
+    client.close();
+    guest.close();
+    expect([await next(), await next()].map(({ event }) => event)).toEqual(['client', 'client-left']);
+    child.kill('SIGTERM');
+    expect(await exit()).toMatchObject({ code: 0 });
+    expect(readFileSync(image)[8 * 512]).toBe(7);
+    expect(existsSync(socket)).toBe(false);
+  });
+
   test('a device of a module, and the words for a type that has none of its own', async () => {
     const module = join(folder, 'my-device.mjs');
     writeFileSync(
@@ -265,6 +296,17 @@ export default async () => ({
 });
 
 describe('words', () => {
+  test('of a device behind vfio-user', () => {
+    const { qemu, libvirt, cloudHypervisor } = vfioUserWords("/tmp/it's <a>/s");
+    expect(qemu[1]).toBe(
+      `-device '{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/it'\\''s <a>/s"}}'`,
+    );
+    expect(libvirt[2]).toBe(
+      `<qemu:commandline><qemu:arg value='-device'/><qemu:arg value='{"driver":"vfio-user-pci","socket":{"type":"unix","path":"/tmp/it&apos;s &lt;a>/s"}}'/></qemu:commandline>`,
+    );
+    expect(cloudHypervisor).toEqual([]);
+  });
+
   const shape = { id: 2, queues: 1, queueSize: 256, configBytes: 57 };
 
   test('of a disk', () => {

@@ -11,6 +11,10 @@ export function addServeCommand(program: Command, terminal: Terminal): void {
       'blk, net, rng, console, or a module whose default export is a device, or a function that makes one: ./my-device.ts',
     )
     .requiredOption('--socket <path>', 'UNIX socket where QEMU finds the device (vhost-user)')
+    .option(
+      '--vfio-user',
+      'as a whole PCI function, for QEMU 10.1 and newer: vfio-user instead of vhost-user',
+    )
     .option('--client', 'connect to that socket, where QEMU listens (server=on)')
     .option(
       '--disk <image>',

@@ -105,6 +105,7 @@ async function makeNet({
   listen,
   mac = '52:54:00:12:34:56',
   queues,
+  vfioUser = false,
 }: ServeOptions): Promise<Served> {
   if ((connect === undefined) === (listen === undefined))
     throw new UsageError('serve net: one of --connect ADDRESS and --listen ADDRESS expected');
@@ -116,12 +117,12 @@ async function makeNet({
   const address = parseAddress(connect ?? listen ?? '');
   const where = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
   const backend = connect !== undefined ? StreamBackend.connect(where) : await StreamBackend.listen(where);
-  // the control queue is the front end's: QEMU has one of its own, and tells the back end nothing of it
+  // with vhost-user the control queue is the front end's: QEMU has one of its own, and tells the back end nothing of it
   const model = new NetDevice({
     backend,
     mac,
     queuePairs: wholeNumber('--queues', queues, 1, 255),
-    frontEndControl: true,
+    frontEndControl: !vfioUser,
   });
   return { model, close: () => backend.close() };
 }

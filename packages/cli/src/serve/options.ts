@@ -4,6 +4,7 @@ import { UsageError } from '../usage.ts';
 export interface ServeOptions {
   readonly socket: string;
   readonly client?: boolean;
+  readonly vfioUser?: boolean;
   readonly disk?: string;
   readonly readOnly?: boolean;
   readonly serial?: string;

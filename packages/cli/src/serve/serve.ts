@@ -8,7 +8,7 @@ import { UsageError } from '../usage.ts';
 import { type FaultWishes, makeDevice, type Served } from './device.ts';
 import { EventLines } from './event-lines.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
-import { wordsFor, wordsText } from './words.ts';
+import { vfioUserWords, wordsFor, wordsText } from './words.ts';
 
 /** The longest time between two lines of `--stats`, in seconds. */
 const DAY_SECONDS = 86_400;
@@ -21,7 +21,9 @@ const DAY_SECONDS = 86_400;
 export async function serve(terminal: Terminal, device: string, options: ServeOptions): Promise<void> {
   const seconds =
     options.stats === undefined ? undefined : wholeNumber('--stats', options.stats, 1, DAY_SECONDS);
-  const { serveVhostUser } = await vhostUser();
+  if (options.vfioUser === true && options.client === true)
+    throw new UsageError('--client: with --vfio-user it is always QEMU that connects');
+  const start = await protocolOf(options);
   const lines = new EventLines(
     device === 'console' ? async (text) => void process.stderr.write(text) : terminal.write,
     (error) => terminal.say(`events are not written: ${error instanceof Error ? error.message : error}`),
@@ -31,10 +33,9 @@ export async function serve(terminal: Terminal, device: string, options: ServeOp
   const served = await makeDevice(device, options, plan && { plan, told });
   const onEvent = ({ name, ...rest }: DeviceEvent): void => lines.event({ event: name, ...rest });
   const path = resolve(options.socket);
-  const mode = options.client === true ? 'client' : 'server';
   const live: { device?: LiveDevice } = {};
   const model = plan === undefined ? served.model : await faulty(served.model, plan, live);
-  const server = listening(path, () => serveVhostUser(model, { path, mode, onEvent }), served);
+  const server = listening(path, () => start(model, path, onEvent), served);
   live.device = server.device;
   await sayWords(terminal, lines, server.device, path, options);
   const timer =
@@ -49,9 +50,29 @@ export async function serve(terminal: Terminal, device: string, options: ServeOp
   terminal.exit('fine');
 }
 
-async function vhostUser(): Promise<typeof import('@virtkit/vhost-user')> {
+/** A device that is served, whatever the protocol. */
+interface Server {
+  readonly device: LiveDevice;
+  close(): void;
+}
+
+type Start = (model: DeviceModel, path: string, onEvent: (event: DeviceEvent) => void) => Server;
+
+/** Loads the package of the protocol that the options want. */
+async function protocolOf({ vfioUser = false, client = false }: ServeOptions): Promise<Start> {
+  if (vfioUser) {
+    const { serveVfioUser } = await optional('@virtkit/vfio-user', () => import('@virtkit/vfio-user'));
+    return (model, path, onEvent) => serveVfioUser(model, { path, onEvent });
+  }
+  const { serveVhostUser } = await optional('@virtkit/vhost-user', () => import('@virtkit/vhost-user'));
+  return (model, path, onEvent) =>
+    serveVhostUser(model, { path, mode: client ? 'client' : 'server', onEvent });
+}
+
+/** @throws UsageError where the package is not installed */
+async function optional<T>(name: string, load: () => Promise<T>): Promise<T> {
   try {
-    return await import('@virtkit/vhost-user');
+    return await load();
   } catch (error) {
     if (!isSystemError(error)) throw error;
     // thrown by what scripts/single-file.mjs has in place of the package
@@ -60,9 +81,7 @@ async function vhostUser(): Promise<typeof import('@virtkit/vhost-user')> {
         'serve is not in the virtkit of a single file: it needs a native module; npm install --global @virtkit/cli has it',
       );
     if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new UsageError(
-      'serve needs the package @virtkit/vhost-user, which is for Linux: npm install @virtkit/vhost-user',
-    );
+    throw new UsageError(`serve needs the package ${name}, which is for Linux: npm install ${name}`);
   }
 }
 
@@ -108,15 +127,17 @@ async function sayWords(
   lines: EventLines,
   device: LiveDevice,
   path: string,
-  { client = false, json = false, mac }: ServeOptions,
+  { client = false, json = false, mac, vfioUser = false }: ServeOptions,
 ): Promise<void> {
-  const words = wordsFor(path, client, {
-    id: device.layers.device.virtioId ?? 0,
-    queues: device.queueCount,
-    queueSize: device.queue(0)?.size ?? 0,
-    configBytes: device.readConfig().length,
-    ...(mac !== undefined && { mac }),
-  });
+  const words = vfioUser
+    ? vfioUserWords(path)
+    : wordsFor(path, client, {
+        id: device.layers.device.virtioId ?? 0,
+        queues: device.queueCount,
+        queueSize: device.queue(0)?.size ?? 0,
+        configBytes: device.readConfig().length,
+        ...(mac !== undefined && { mac }),
+      });
   if (json) lines.line({ event: 'serving', device: device.layers.device.name, socket: path, words });
   else if (device.layers.device.name === 'virtio-console') for (const text of wordsText(words)) say(text);
   else await write(textOf(wordsText(words)));

@@ -39,6 +39,24 @@ export function wordsFor(socket: string, client: boolean, shape: Shape): Words {
   };
 }
 
+/**
+ * The words for a device behind vfio-user, whatever its type: QEMU asks the function itself. libvirt has no element for it, and hands QEMU's words on.
+ *
+ * @param socket absolute path
+ */
+export function vfioUserWords(socket: string): Words {
+  const device = JSON.stringify({ driver: 'vfio-user-pci', socket: { type: 'unix', path: socket } });
+  return {
+    qemu: [MEMORY, `-device '${device.replaceAll("'", "'\\''")}'`],
+    libvirt: [
+      "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>",
+      SHARED,
+      `<qemu:commandline><qemu:arg value='-device'/><qemu:arg value='${xml(device)}'/></qemu:commandline>`,
+    ],
+    cloudHypervisor: [],
+  };
+}
+
 function qemuDevice({ id, queues, queueSize, configBytes, mac }: Shape): string[] {
   switch (id) {
     case 1: {
