@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { RngDriver } from '@virtkit/testing';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { missing, NbdServer, qemuNbd } from '../../device-blk/test/nbd-servers.ts';
 import {
@@ -14,7 +15,7 @@ import {
   diskOf as vfioDisk,
   finish as vfioFinish,
 } from '../../vfio-user/test/client.ts';
-import { diskOf, FrontEnd, finish, Guest, Wire } from '../../vhost-user/test/front-end.ts';
+import { diskOf, FrontEnd, finish, Guest, turn, Wire } from '../../vhost-user/test/front-end.ts';
 import { EventLines } from '../src/serve/event-lines.ts';
 import { vfioUserWords, wordsFor } from '../src/serve/words.ts';
 import { useCommand } from './command.ts';
@@ -264,6 +265,42 @@ export default async () => ({
     ]);
     frontEnd.close();
     guest.close();
+  });
+
+  test('the device of the README, which a driver gets bytes from', async () => {
+    const readme = readFileSync(fileURLToPath(new URL('../README.md', import.meta.url)), 'utf8');
+    const [, code = ''] = /```ts\n(import \{ randomFillSync[\s\S]*?)```/.exec(readme) ?? [];
+    // where its imports are found from
+    const module = join(
+      fileURLToPath(new URL('../node_modules/', import.meta.url)),
+      `.my-device-${process.pid}.ts`,
+    );
+    writeFileSync(module, code);
+    try {
+      const socket = join(folder, 's');
+      const { child, next, exit } = command('serve', module, '--socket', socket, '--json');
+      expect(await next()).toMatchObject({
+        device: 'virtio-rng',
+        words: { qemu: expect.arrayContaining(['-device vhost-user-rng-pci,chardev=c0']) },
+      });
+      const guest = new Guest();
+      const frontEnd = await FrontEnd.connect(socket, guest, { deviceId: 4, configBytes: 0 });
+      const driver = new RngDriver({ transport: frontEnd, ram: guest.ram });
+      driver.probe();
+      driver.start();
+      const request = driver.read(64);
+      while (request.data === undefined) {
+        driver.service();
+        await turn();
+      }
+      expect(new Set(request.data).size).toBeGreaterThan(8);
+      frontEnd.close();
+      guest.close();
+      child.kill('SIGTERM');
+      expect(await exit()).toMatchObject({ code: 0 });
+    } finally {
+      rmSync(module, { force: true });
+    }
   });
 
   test.each([

@@ -151,11 +151,12 @@ async function makeConsole(): Promise<Served> {
 async function loadDevice(path: string): Promise<Served> {
   if (!/[./]/.test(path))
     throw new UsageError(`serve ${path}: blk, net, rng, console or a module (./my-device.ts) expected`);
-  if (/\.[cm]?ts$/.test(path) && Reflect.get(process.features, 'typescript') === undefined)
-    throw new UsageError(
-      `${path}: Node ${process.versions.node} does not read TypeScript. Use Node 22.18 or newer, or name the compiled .js`,
-    );
   const module: unknown = await import(pathToFileURL(resolve(path)).href).catch((error: unknown) => {
+    // a loader that was registered (tsx) reads it in any Node
+    if (isSystemError(error) && error.code === 'ERR_UNKNOWN_FILE_EXTENSION' && /\.[cm]?ts$/.test(path))
+      throw new UsageError(
+        `${path}: Node ${process.versions.node} does not read TypeScript. Use Node 22.18 or newer, or install tsx and set NODE_OPTIONS='--import tsx'`,
+      );
     throw systemError(path, error);
   });
   const exported = (module as { readonly default?: unknown }).default;
