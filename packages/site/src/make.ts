@@ -1,7 +1,7 @@
 // Makes the Markdown of all pages: those that are written, with what they show of the code.
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Maker, makePage } from './page.ts';
+import { type CommandLine, type Maker, makePage } from './page.ts';
 import { pages } from './places.ts';
 import { commandList, commands, help } from './reference/command.ts';
 import { compatibility } from './reference/compatibility.ts';
@@ -9,7 +9,6 @@ import { documentPart } from './reference/documents.ts';
 import { packageList } from './reference/packages.ts';
 import { requirements } from './reference/requirements.ts';
 import { schemas } from './reference/schemas.ts';
-import { Shell } from './shell.ts';
 import { Tour } from './tour.ts';
 
 /** Pages by path: `start/operators.md`. */
@@ -18,32 +17,33 @@ export type Pages = Map<string, string>;
 /** The stream of the tour. */
 const TOUR = '10.0.13/q100-pc-inflight-w';
 
-/** @throws Error for a command that does not do what the page says, for what nobody makes, and for a command without a page */
-export async function makePages(): Promise<Pages> {
-  const shell = await Shell.open();
-  try {
-    const tour = await Tour.open(TOUR);
-    const maker = makerOf(shell, tour);
-    const all: Pages = new Map();
-    for (const path of await writtenPages())
-      all.set(path, await makePage(path, await readFile(join(pages, path), 'utf8'), shell, maker));
-    const unused = tour.unused();
-    if (unused.length > 0)
-      throw new Error(`the tour has notes on fields that it does not show: ${unused.join(', ')}`);
-    for (const { name } of await commands(shell))
-      if (!all.has(`reference/cli/${name}.md`)) throw new Error(`the command ${name} has no page`);
-    return all;
-  } finally {
-    await shell.close();
-  }
+/**
+ * All pages, or those named.
+ *
+ * @param shell left out: nothing is run, and the pages lack what commands print
+ * @throws Error for a command that does not do what the page says, for what nobody makes, and for a command without a page
+ */
+export async function makePages(shell?: CommandLine, only?: readonly string[]): Promise<Pages> {
+  const tour = await Tour.open(TOUR);
+  const maker = makerOf(shell, tour);
+  const all: Pages = new Map();
+  for (const path of only ?? (await writtenPages()))
+    all.set(path, await makePage(path, await readFile(join(pages, path), 'utf8'), shell, maker));
+  if (only !== undefined) return all;
+  const unused = tour.unused();
+  if (unused.length > 0)
+    throw new Error(`the tour has notes on fields that it does not show: ${unused.join(', ')}`);
+  for (const { name } of shell === undefined ? [] : await commands(shell))
+    if (!all.has(`reference/cli/${name}.md`)) throw new Error(`the command ${name} has no page`);
+  return all;
 }
 
-function makerOf(shell: Shell, tour: Tour): Maker {
+function makerOf(shell: CommandLine | undefined, tour: Tour): Maker {
   const makers: Readonly<Record<string, Maker>> = {
     tour: (name) => tour.make(name),
     compatibility,
-    commands: () => commandList(shell),
-    help: (name) => help(name, shell),
+    commands: () => (shell === undefined ? '' : commandList(shell)),
+    help: (name) => (shell === undefined ? '' : help(name, shell)),
     requirements,
     document: documentPart,
     packages: packageList,

@@ -23,11 +23,14 @@ const FENCE = /^```(\S*)(.*)$/;
 /** Lines of output that a page may show: more are nothing that anybody reads. */
 const LINES_MAX = 60;
 
-/** @throws Error with page and line, for a command that does not end as the page says, and for marks that nobody knows */
+/**
+ * @param shell left out: nothing is run, and blocks have their command lines alone
+ * @throws Error with page and line, for a command that does not end as the page says, and for marks that nobody knows
+ */
 export async function makePage(
   path: string,
   text: string,
-  shell: CommandLine,
+  shell: CommandLine | undefined,
   maker: Maker,
 ): Promise<string> {
   const lines = text.split('\n');
@@ -50,8 +53,11 @@ export async function makePage(
     }
     const end = endOf(lines, at, '```', path);
     const block = lines.slice(at + 1, end);
-    const shown = language === 'console' ? await session(`${path}:${at + 1}`, words, block, shell) : block;
-    done.push(`\`\`\`${language === 'console' ? 'console' : language}`, ...shown, '```');
+    const shown =
+      language === 'console' && shell !== undefined
+        ? await session(`${path}:${at + 1}`, words, block, shell)
+        : block;
+    done.push(`\`\`\`${language}`, ...shown, '```');
     at = end;
   }
   return done.join('\n');

@@ -1,6 +1,6 @@
 // The list of pages, in the order in which they are read.
 import { existsSync } from 'node:fs';
-import { inspectorPage } from './inspector.ts';
+import { hasInspector } from './inspector.ts';
 import { made } from './places.ts';
 
 /** An entry of Starlight's sidebar. */
@@ -27,11 +27,17 @@ const GROUPS: readonly { readonly label: string; readonly pages: readonly string
   {
     label: 'Guides',
     pages: [
+      'guides/device',
+      'guides/transport',
       'guides/which-transport',
       'guides/memory',
       'guides/life-cycle',
       'guides/persistence',
+      'guides/networks',
+      'guides/moving',
+      'guides/testing',
       'guides/check-in-ci',
+      'guides/benchmarks',
     ],
   },
 ];
@@ -49,7 +55,8 @@ const REFERENCE: readonly string[] = [
 /** The pages that were made, and the inspector if it is part of the site. */
 export function sidebar(): Entry[] {
   const groups = GROUPS.map(({ label, pages }) => ({ label, items: [...pages] }));
-  const inspector = inspectorPage() === undefined ? [] : [{ label: 'Inspector', link: '/inspector/' }];
+  const inspector = hasInspector() ? [{ label: 'Inspector', link: '/inspector/' }] : [];
+  // the API is made last, and by the build alone
   const api = existsSync(`${made}docs/reference/api`)
     ? [{ label: 'API', collapsed: true, autogenerate: { directory: 'reference/api', collapsed: true } }]
     : [];

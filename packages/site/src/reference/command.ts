@@ -1,5 +1,5 @@
 // What the command says of itself.
-import type { Shell } from '../shell.ts';
+import type { CommandLine } from '../page.ts';
 import { code, plain, table } from '../table.ts';
 
 /** A command as `virtkit --help` lists it. */
@@ -12,7 +12,7 @@ interface Listed {
 const WITHOUT_PAGE = new Set(['help']);
 
 /** All commands that have a page. @throws Error if the help is not as it was */
-export async function commands(shell: Shell): Promise<Listed[]> {
+export async function commands(shell: CommandLine): Promise<Listed[]> {
   const { printed } = await shell.run('virtkit --help');
   const [, list = ''] = /\nCommands:\n([\s\S]*?)\n\n/.exec(printed) ?? [];
   const found = [...list.matchAll(/^ {2}([a-z]+)\b.*? {2,}(\S.*)$/gm)].map(([, name = '', purpose = '']) => ({
@@ -24,7 +24,7 @@ export async function commands(shell: Shell): Promise<Listed[]> {
 }
 
 /** A table of the commands. */
-export async function commandList(shell: Shell): Promise<string> {
+export async function commandList(shell: CommandLine): Promise<string> {
   const rows = (await commands(shell)).map(({ name, purpose }) => [
     `[${code(`virtkit ${name}`)}](cli/${name}.md)`,
     plain(purpose),
@@ -33,7 +33,7 @@ export async function commandList(shell: Shell): Promise<string> {
 }
 
 /** The help of a command, as it prints it. */
-export async function help(name: string, shell: Shell): Promise<string> {
+export async function help(name: string, shell: CommandLine): Promise<string> {
   const { printed, code: exit } = await shell.run(`virtkit ${name} --help`);
   if (exit !== 0) throw new Error(`virtkit ${name} --help ended with ${exit}`);
   return ['```text', printed.trimEnd(), '```'].join('\n');
