@@ -63,6 +63,50 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
     await picture(page, `overview-${kind}`);
   });
 
+  test.each(['desktop', 'phone'] as const)(
+    'fields lead to bytes, and bytes to fields, on a %s',
+    async (kind) => {
+      const page = await site.page();
+      await page.setViewportSize(VIEWPORTS[kind]);
+      await open(page, STREAM);
+      await page.locator('.card').getByRole('link', { name: 'virtio-blk' }).click();
+      const core = page.getByRole('tree', { name: 'Virtio core' });
+      await core.getByRole('treeitem', { name: /^lastAvailIdx/ }).click();
+      expect(new URL(page.url()).hash).toMatch(/^#\/section\/\d+\/queues%5B0%5D\.lastAvailIdx$/);
+      const selected = page.getByRole('region', { name: 'Selected field' });
+      await selected.getByText('Virtio 1.3 §2.7.13.3').waitFor();
+      const marked = page.getByRole('grid', { name: 'Bytes' }).locator('.bytes .marked');
+      await expect.poll(() => marked.allTextContents(), { timeout: PATIENCE }).toEqual(['00', '01']);
+      expect(await barriers(page)).toEqual([]);
+      // the byte in front of the marked ones belongs to the field before
+      await page.getByRole('grid', { name: 'Bytes' }).focus();
+      await page.keyboard.press('ArrowLeft');
+      await selected.getByRole('heading', { name: 'queues[0].desc' }).waitFor();
+      await expect(core.locator('[aria-selected=true]').textContent()).resolves.toContain('desc');
+      // keys in the tree
+      await core.locator('[aria-selected=true]').focus();
+      await page.keyboard.press('ArrowUp');
+      await selected.getByRole('heading', { name: 'queues[0].num' }).waitFor();
+      await picture(page, `fields-${kind}`);
+      for (const tab of ['Queues', 'Features', 'Configuration']) {
+        await page.getByRole('tab', { name: tab }).click();
+        expect(await barriers(page), tab).toEqual([]);
+        expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(VIEWPORTS[kind].width);
+        await picture(page, `${tab.toLowerCase()}-${kind}`);
+      }
+    },
+  );
+
+  test('an address leads to a field', async () => {
+    const first = await site.page();
+    await open(first, STREAM);
+    await first.locator('.card').getByRole('link', { name: 'virtio-blk' }).click();
+    const fragment = `${new URL(first.url()).hash}/subsections.virtqueues%5B0%5D.used`;
+    const page = await site.page(fragment);
+    await open(page, STREAM);
+    await page.getByRole('region', { name: 'Selected field' }).getByText('0x2add240').waitFor();
+  });
+
   test('JSON that is downloaded is what the worker says outside of a browser', async () => {
     const page = await site.page();
     await open(page, STREAM);

@@ -40,6 +40,7 @@ export class Controller {
     });
     this.route = routeOf(location.hash);
     addEventListener('hashchange', this.#onHash);
+    addEventListener('popstate', this.#onHash);
   }
 
   /** Calls `listener` after each change, until the returned function is called. */
@@ -95,10 +96,11 @@ export class Controller {
     }
   }
 
-  /** Shows another place; it is in the page's history. */
-  go(route: Route): void {
+  /** Shows another place. It is in the page's history, unless it takes the place of the one before. */
+  go(route: Route, replace = false): void {
     const fragment = fragmentOf(route);
-    if (location.hash !== fragment) history.pushState(history.state, '', fragment);
+    if (replace) history.replaceState(history.state, '', fragment);
+    else if (location.hash !== fragment) history.pushState(history.state, '', fragment);
     this.route = route;
     this.#tell();
   }
@@ -174,6 +176,7 @@ export class Controller {
   /** Ends the worker. */
   close(): void {
     removeEventListener('hashchange', this.#onHash);
+    removeEventListener('popstate', this.#onHash);
     this.#listeners.clear();
     this.#session[releaseProxy]();
     this.#worker.terminate();
