@@ -27,6 +27,8 @@ export {
   closeDescriptor,
   connectTo,
   DESCRIPTORS_MAX,
+  hangUp,
+  hasLeft,
   listenAt,
   type Received,
   receive,

@@ -13,6 +13,7 @@ export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
 export const MSG_CTRUNC = 8;
+export const SHUT_RDWR = 2;
 export const PROT_READ_WRITE = 3;
 export const MAP_SHARED = 1;
 /** MAP_PRIVATE, MAP_ANONYMOUS and MAP_NORESERVE. */
@@ -40,6 +41,7 @@ interface Libc {
   readonly connect: (fd: number, address: Address, length: number) => number;
   readonly recvmsg: (fd: number, message: Address, flags: number) => number;
   readonly sendmsg: (fd: number, message: Address, flags: number) => number;
+  readonly shutdown: (fd: number, how: number) => number;
   readonly mmap: (
     address: Address | null,
     length: number,
@@ -65,6 +67,7 @@ const PROTOTYPES: Readonly<Record<keyof Libc, string>> = {
   connect: 'int connect(int, uintptr_t, uint32_t)',
   recvmsg: 'intptr_t recvmsg(int, uintptr_t, int)',
   sendmsg: 'intptr_t sendmsg(int, uintptr_t, int)',
+  shutdown: 'int shutdown(int, int)',
   mmap: 'void *mmap(void *, size_t, int, int, int, int64_t)',
   munmap: 'int munmap(uintptr_t, size_t)',
   memfd_create: 'int memfd_create(const char *, unsigned int)',
@@ -100,6 +103,7 @@ function load(): Libc {
     connect: func('connect'),
     recvmsg: func('recvmsg'),
     sendmsg: func('sendmsg'),
+    shutdown: func('shutdown'),
     mmap: func('mmap'),
     munmap: func('munmap'),
     memfd_create: func('memfd_create'),

@@ -10,6 +10,7 @@ import {
   MSG_NOSIGNAL,
   SCM_RIGHTS,
   type Scratch,
+  SHUT_RDWR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -122,6 +123,35 @@ export function send(fd: number, message: Uint8Array, descriptors: readonly numb
       view.setInt32(CONTROL + CMSG_HEADER + 4 * i, descriptor, true);
   }
   return libc().sendmsg(fd, address, MSG_DONTWAIT | MSG_NOSIGNAL) === message.length;
+}
+
+/** Is the other side of a connected socket gone, or has closed it for writing and reading? What it said before can still be read. */
+export function hasLeft(fd: number): boolean {
+  const { address } = messageBlock(0, 0);
+  return libc().sendmsg(fd, address, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && GONE.has(errorName());
+}
+
+const GONE: ReadonlySet<string> = new Set(['EPIPE', 'ECONNRESET']);
+
+/**
+ * Ends a connection and closes its descriptor. The other side reads its end, and not that something that it has sent was lost (`ECONNRESET`), which is
+ * so where a socket is closed with bytes in it.
+ */
+export function hangUp(fd: number): void {
+  libc().shutdown(fd, SHUT_RDWR);
+  // nothing comes any more: there is no more than the socket holds
+  while (discardSome(fd));
+  closeDescriptor(fd);
+}
+
+function discardSome(fd: number): boolean {
+  try {
+    const { count, descriptors } = receive(fd, new Uint8Array(DATA_BYTES));
+    for (const descriptor of descriptors) closeDescriptor(descriptor);
+    return count > 0;
+  } catch (error) {
+    return error instanceof PeerError;
+  }
 }
 
 /** Closes a file descriptor. */

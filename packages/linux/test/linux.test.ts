@@ -1,5 +1,6 @@
 // Sockets, files and eventfds of this machine, both ends in this process.
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -11,6 +12,7 @@ import {
   createEventfd,
   DESCRIPTORS_MAX,
   type FileRegion,
+  hangUp,
   Listener,
   linux,
   listenAt,
@@ -92,6 +94,27 @@ test('more descriptors than asked for are refused, and closed', async () => {
   const { descriptors: came } = receive(near, new Uint8Array(1));
   for (const fd of came) kept(fd);
   expect(came).toHaveLength(DESCRIPTORS_MAX);
+});
+
+test('a connection that is hung up has an end, also with bytes that nobody has read', async () => {
+  const listener = new Listener(path());
+  const ending = async (end: (fd: number) => void): Promise<string> => {
+    const taken = new Promise<number>((resolve) => listener.accept(resolve));
+    const socket = connect(path());
+    const how = new Promise<string>((resolve) => {
+      socket.once('error', ({ message }) => resolve(message)).once('end', () => resolve('end'));
+    });
+    const fd = await taken;
+    await new Promise((resolve) => socket.write(new Uint8Array(100_000), resolve));
+    end(fd);
+    socket.resume();
+    const text = await how;
+    socket.destroy();
+    return text;
+  };
+  expect(await ending(closeDescriptor)).toMatch(/ECONNRESET/);
+  expect(await ending(hangUp)).toBe('end');
+  listener.close();
 });
 
 test('a socket that a killed server has left is replaced; one where somebody listens is not, and no file is', () => {

@@ -1,4 +1,13 @@
-import { closeDescriptor, linux, PeerError, receive, send, type Watch } from '@virtkit/linux';
+import {
+  closeDescriptor,
+  hangUp,
+  hasLeft,
+  linux,
+  PeerError,
+  receive,
+  send,
+  type Watch,
+} from '@virtkit/linux';
 import type { Facts } from '@virtkit/vmstate';
 import type { VfioUserDevice } from './device.ts';
 import { ClientError, type Refusal } from './errors.ts';
@@ -41,7 +50,8 @@ export class Connection {
     this.#session = new Session(device, linux, {
       send: (message) => {
         // a client that waits for each of its replies never has a full socket
-        if (!send(fd, message)) throw new ClientError('the client does not take its replies');
+        if (send(fd, message) || hasLeft(fd)) return;
+        throw new ClientError('the client does not take its replies');
       },
       refused: (refusal) => events.refused(refusal),
     });
@@ -81,7 +91,8 @@ export class Connection {
     this.#watch.close();
     for (const descriptor of this.#reader.takeDescriptors().splice(0)) closeDescriptor(descriptor);
     this.#session.close();
-    closeDescriptor(this.#fd);
+    // QEMU ends itself if something that it has sent is lost
+    hangUp(this.#fd);
     this.#events.ended(ending);
   }
 }

@@ -213,7 +213,7 @@ describe('the protocol', () => {
       [7, 0, 1],
       [0, 1, 0],
       [1, 2, 5],
-      [0, 3, 0],
+      [1, 3, 1],
       [0, 4, 0],
     ]);
   });
@@ -260,6 +260,23 @@ describe('the protocol', () => {
       fields(20, SET_IRQS.DATA_NONE | SET_IRQS.TRIGGER, IRQ.MSIX, 0, 5),
     );
     expect(due()).toEqual([]);
+  });
+
+  test('an eventfd for errors is kept, tried and given back', async () => {
+    serve();
+    const client = await connect();
+    const bell = createEventfd();
+    toClose.push({ close: () => closeDescriptor(bell) });
+    const set = (flags: number, count: number): Uint8Array => fields(20, flags, IRQ.ERR, 0, count);
+    for (let time = 0; time < 2; time++)
+      await client.wire.done('DEVICE_SET_IRQS', set(SET_IRQS.DATA_EVENTFD | SET_IRQS.TRIGGER, 1), [bell]);
+    await work(diskOf(client), 4);
+    expect(clear(bell)).toBe(false);
+    await client.wire.done('DEVICE_SET_IRQS', set(SET_IRQS.DATA_NONE | SET_IRQS.TRIGGER, 1));
+    expect(clear(bell)).toBe(true);
+    await client.wire.done('DEVICE_SET_IRQS', set(SET_IRQS.DATA_NONE | SET_IRQS.TRIGGER, 0));
+    await client.wire.done('DEVICE_SET_IRQS', set(SET_IRQS.DATA_NONE | SET_IRQS.TRIGGER, 1));
+    expect(clear(bell)).toBe(false);
   });
 
   test('an eventfd unmasks the line', async () => {
@@ -334,6 +351,16 @@ describe('the protocol', () => {
     await until(() => events.some(({ name }) => name === 'fault'));
     await turn();
     expect((await client.readStatus()) & 0x40).toBe(0x40);
+  });
+
+  test('a client that goes without waiting for its replies has left, and done nothing wrong', async () => {
+    const server = serve();
+    const wire = new Wire(join(folder, 's'));
+    wire.raw(version());
+    for (let n = 0; n < 4; n++) wire.raw(message(COMMAND.DEVICE_GET_INFO, fields(16, 0, 0, 0)));
+    wire.close();
+    await until(() => server.served === 1 && server.client === undefined);
+    expect(events.map(({ name }) => name)).toEqual(['client', 'client-left']);
   });
 
   test('nothing of a client stays open', async () => {

@@ -31,6 +31,8 @@ export class Interrupts {
   /** By vector. */
   readonly #msix = new Map<number, number>();
   #intx: number | undefined;
+  /** Of errors: kept, and never signalled. */
+  #error: number | undefined;
   /** The line as the function has it. */
   #level = false;
   /** Nothing is signalled until the client unmasks: by its command, or since the last signal. */
@@ -49,6 +51,8 @@ export class Interrupts {
     if (index >= IRQ_TYPES) return undefined;
     if (index === IRQ.INTX)
       return { flags: IRQ_FLAG.EVENTFD | IRQ_FLAG.MASKABLE | IRQ_FLAG.AUTOMASKED, count: 1 };
+    // QEMU complains of a function that cannot tell of errors; no error ever happens here
+    if (index === IRQ.ERR) return { flags: IRQ_FLAG.EVENTFD, count: 1 };
     if (index === IRQ.MSIX) return { flags: IRQ_FLAG.EVENTFD, count: this.#vectors };
     return { flags: 0, count: 0 };
   }
@@ -110,6 +114,7 @@ export class Interrupts {
     for (let i = 0; i < count; i++) {
       const fd = eventfds[i];
       if (index === IRQ.INTX) this.#assignIntx(fd);
+      else if (index === IRQ.ERR) this.#assignError(fd);
       else this.#assignVector(start + i, fd);
     }
   }
@@ -119,6 +124,11 @@ export class Interrupts {
     this.#intx = fd;
     // whoever begins to listen hears of a line that is up
     this.#setMasked(false);
+  }
+
+  #assignError(fd: number | undefined): void {
+    if (this.#error !== undefined) this.#platform.close(this.#error);
+    this.#error = fd;
   }
 
   #assignVector(vector: number, fd: number | undefined): void {
@@ -156,9 +166,14 @@ export class Interrupts {
   /** The client tries an interrupt. */
   #trigger(request: IrqRequest): void {
     for (let i = 0; i < request.count; i++) {
-      const fd = request.index === IRQ.INTX ? this.#intx : this.#msix.get(request.start + i);
+      const fd = this.#eventfdOf(request.index, request.start + i);
       if (fd !== undefined && isChosen(request, i)) this.#platform.signal(fd);
     }
+  }
+
+  #eventfdOf(index: number, vector: number): number | undefined {
+    if (index === IRQ.INTX) return this.#intx;
+    return index === IRQ.ERR ? this.#error : this.#msix.get(vector);
   }
 
   #release(index: number): void {
@@ -166,6 +181,7 @@ export class Interrupts {
       this.#forgetUnmask();
       this.#assignIntx(undefined);
     }
+    if (index === IRQ.ERR) this.#assignError(undefined);
     if (index !== IRQ.MSIX) return;
     for (const fd of this.#msix.values()) this.#platform.close(fd);
     this.#msix.clear();
@@ -173,8 +189,7 @@ export class Interrupts {
 
   /** The client has gone. */
   close(): void {
-    this.#release(IRQ.INTX);
-    this.#release(IRQ.MSIX);
+    for (let index = 0; index < IRQ_TYPES; index++) this.#release(index);
   }
 }
 
