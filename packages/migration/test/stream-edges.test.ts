@@ -1,6 +1,6 @@
 // Places where one byte, one more look or one more question decides: what the parser does just there.
 import { describe, expect, test } from 'vitest';
-import { type ParserOptions, StreamParser } from '../src/index.ts';
+import { type ParserOptions, StreamParser, type StreamSink } from '../src/index.ts';
 import { CallLog, errorOf } from './calls.ts';
 import {
   be32,
@@ -74,19 +74,12 @@ describe('a stream that ends too early says where:', () => {
 
 test('a structure that lies in two pieces, of which the second is large', () => {
   // larger than what is joined at once, and a command that is larger than that, too
-  const commands = Array.from({ length: 900 }, (_, n) => command(1, join(be32(n), bytes(n & 0xff))));
-  const stream = join(
-    preamble(),
-    ...commands,
-    command(2, new Uint8Array(20_000).fill(7)),
-    ram(),
-    kettle,
-    EOF,
-  );
+  const commands = Array.from({ length: 450 }, (_, n) => command(1, join(be32(n), bytes(n & 0xff))));
+  const stream = join(preamble(), ...commands, command(2, new Uint8Array(9_000).fill(7)), ram(), kettle, EOF);
   const whole = told([stream]);
-  expect(whole.filter((call) => call.startsWith('command'))).toHaveLength(901);
-  const long = stream.length - 20_000;
-  for (const cut of [1, 3, 9, 23, 24, 25, 30, 33, 34, 35, 44, long - 180, long, long + 9_000])
+  expect(whole.filter((call) => call.startsWith('command'))).toHaveLength(451);
+  const long = stream.length - 9_000;
+  for (const cut of [9, 33, long - 180, long, long + 4_300])
     expect(told([stream.subarray(0, cut), stream.subarray(cut)]), `cut at ${cut}`).toEqual(whole);
 });
 
@@ -107,6 +100,13 @@ describe('the configuration', () => {
     for (const length of [1, 2, 7]) expect(told(inPieces(stream, length))).toEqual(whole);
     for (let cut = 1; cut < 90; cut++)
       expect(told([stream.subarray(0, cut), stream.subarray(cut)]), `cut at ${cut}`).toEqual(whole);
+  });
+
+  test('is told before the end', () => {
+    const log = new CallLog();
+    const parser = new StreamParser(log);
+    parser.push(join(stream.subarray(0, -1), full(50, 'long', new Uint8Array(600))));
+    expect(log.calls[1]).toBe('configuration {"name":"none","targetPageBits":13,"capabilities":["xyz"]}');
   });
 
   test('is not waited for when there may be no more of it', () => {
@@ -198,17 +198,21 @@ describe('the end', () => {
   });
 
   test('is looked for at 64 places', () => {
-    const parser = new StreamParser(new CallLog(), {});
+    let questions = 0;
+    const lengths = (): undefined => void questions++;
+    const parser = new StreamParser(new CallLog(), { lengths });
     parser.push(join(preamble(), ram(), header(40, 'kettle'), bytes(1, 2, 3, 4, 5)));
     // each looks like the end, and is in the body of the first section
     const fake = join(footer(40), vmdescOf(described('kettle', 5)));
-    const answers: boolean[] = [];
-    for (let n = 0; n < 70; n++) {
+    const looked: boolean[] = [];
+    for (let n = 0; n < 68; n++) {
       parser.push(fake);
-      answers.push(parser.atEnd);
+      questions = 0;
+      expect(parser.atEnd).toBe(n === 0);
+      looked.push(questions > 0);
     }
-    expect(answers.indexOf(true)).toBe(0);
-    expect(answers.slice(64)).toEqual([false, false, false, false, false, false]);
+    expect(looked.lastIndexOf(true)).toBe(63);
+    expect(looked.indexOf(false)).toBe(64);
   });
 
   test('is none where the sections in front of it are not whole, and an error of the device is told', () => {
@@ -234,6 +238,63 @@ describe('the end', () => {
   });
 });
 
+test('what comes behind an end that fills all the room is too much, unless zeros have come between', () => {
+  const ended = join(preamble(), ram(), kettle, vmdescOf(described('kettle', 5)));
+  const maxDeviceState = ended.length - join(preamble(), ram()).length;
+  expect(told([ended, bytes(1)], { maxDeviceState }).at(-1)).toMatch(/^limit: /);
+  expect(findings(told([ended, bytes(0), bytes(1)], { maxDeviceState }))).toEqual(['trailing']);
+  // a sink need not listen to findings
+  const { finding: _none, ...rest } = sinkOf();
+  const parser = new StreamParser(rest, { maxDeviceState });
+  parser.push(ended);
+  parser.push(bytes(0));
+  expect(errorOf(() => parser.push(bytes(1)))).toBe('no error');
+});
+
+/** A sink that has nothing to say. */
+function sinkOf(): StreamSink {
+  const nothing = (): void => {};
+  return {
+    ...{ libvirt: nothing, header: nothing, configuration: nothing, section: nothing, body: nothing },
+    ...{ ramSize: nothing, ramBlock: nothing, ramRegion: nothing, ramPage: nothing, ramData: nothing },
+    ...{
+      ramMark: nothing,
+      footer: nothing,
+      command: nothing,
+      eof: nothing,
+      vmdesc: nothing,
+      trailing: nothing,
+    },
+    finding: nothing,
+  };
+}
+
+test("what may become libvirt's header is waited for", () => {
+  const parser = new StreamParser(new CallLog());
+  expect(errorOf(() => parser.push(text('LibvirtQ')))).toBe('no error');
+});
+
+test('a vmdesc that is cut off is told as such', () => {
+  const stream = join(preamble(), ram(), bytes(0, 6), be32(9), text('{}'));
+  expect(told([stream]).at(-1)).toBe(
+    `truncated: stream: vmdesc: 9 bytes wanted, 2 left (at byte 0x${(stream.length - 2).toString(16)}) {"wanted":9,"available":2}`,
+  );
+});
+
+test('an empty section at the very end is whole', () => {
+  const calls = told([join(preamble(), header(1, 'early'), footer(1))]);
+  expect(bodies(calls)).toEqual(['body  of early']);
+  expect(calls.at(-1)).toContain('the stream ends where a section');
+});
+
+test('a section whose end is missing is no finding of its size', () => {
+  const calls = told([
+    join(preamble(), ram(), header(40, 'kettle'), bytes(1, 2), vmdescOf(described('kettle', 2))),
+  ]);
+  expect(calls.at(-1)).toContain('the end of the section is missing');
+  expect(findings(calls)).toEqual([]);
+});
+
 describe('a size that somebody says of a section', () => {
   const body = join(bytes(1, 2, 3), footer(40), bytes(0x55, 9, 9), footer(41), bytes(4, 5, 6, 0));
   const old = join(
@@ -251,7 +312,7 @@ describe('a size that somebody says of a section', () => {
   );
   const stream = join(preamble(), ram(), full(40, 'kettle', body), pot);
   const expected = [`body ${Buffer.from(body).toString('hex')} of kettle`, 'body 060700 of pot'];
-  const sizes = [...Array.from({ length: 2 * body.length + 60 }, (_, n) => n), 4096, 0x7fffffff];
+  const sizes = [...Array.from({ length: 46 }, (_, n) => n), 80, 4096, 0x7fffffff];
 
   test('in the vmdesc counts where it can be, and is a finding everywhere else', () => {
     for (const size of sizes) {
@@ -330,4 +391,80 @@ test('a section whose two lengths are both possible is said to be ambiguous, at 
   const [finding = ''] = calls.filter((call) => call.startsWith('finding'));
   const [, one, other] = /ends at byte (\d+) or at byte (\d+):/.exec(finding) ?? [];
   expect(Number(one) - Number(other)).toBe(inner.length - 2);
+});
+
+test('what is asked of devices that never agree has a budget: 64 bytes for each byte of device state', () => {
+  // a section with many places at which it could end, each of them followed by another section
+  const stream = (places: number): Uint8Array =>
+    join(
+      preamble(),
+      ram(),
+      full(
+        40,
+        'kettle',
+        join(...Array.from({ length: places }, (_, n) => join(footer(40), header(99, `n${n}`)))),
+      ),
+      pot,
+      EOF,
+    );
+  for (const places of [10, 600]) {
+    let asked = 0;
+    const accepts = (_header: unknown, some: Uint8Array): boolean => {
+      asked += some.length;
+      return false;
+    };
+    const calls = told([stream(places)], { accepts });
+    const kept = stream(places).length;
+    // each of them whole, where there is room for that
+    const all = Array.from({ length: places }, (_, n) => (n * kept) / places).reduce(
+      (sum, each) => sum + each,
+      0,
+    );
+    expect(asked, `${places} places`).toBeGreaterThan(Math.min(all * 0.5, 40 * kept));
+    expect(asked, `${places} places`).toBeLessThan(70 * kept);
+    expect(calls.length).toBeGreaterThan(3);
+  }
+});
+
+test('a vmdesc that lists other sections than there are leaves the first place at which a section can end', () => {
+  const inner = join(bytes(1, 2), footer(40), header(99, 'cup'), bytes(5));
+  const one = join(preamble(), ram(), full(40, 'kettle', inner), pot);
+  const sizes = (size: number, ...behind: readonly string[]): Uint8Array =>
+    join(one, vmdescOf(described('kettle', size), ...behind));
+  const whole = Buffer.from(inner).toString('hex');
+  // the vmdesc knows what comes next: the first place at which that begins
+  expect(bodies(told([sizes(3, described('pot', 3, 'buffer', 2))]))).toEqual([
+    `body ${whole} of kettle`,
+    'body 060700 of pot',
+  ]);
+  // it lists neither: the first place of all
+  const lost = told([sizes(3, described('lamp', 3))]);
+  expect(bodies(lost)[0]).toBe('body 0102 of kettle');
+  expect(findings(lost)).toContain('ambiguous');
+  expect(lost.find((call) => call.startsWith('finding ambiguous'))).toMatch(
+    /ends at byte \d+ or at byte \d+:/,
+  );
+});
+
+test('without footers a section ends where the next one that is listed begins', () => {
+  const old = join(text('QEVM'), be32(3), ramStart(), be64(0x10), bytes(3), be32(2), be64(0x10));
+  const inner = join(bytes(1, 2), header(99, 'cup'), bytes(5));
+  const stream = join(old, header(40, 'kettle'), inner, header(41, 'pot'), bytes(6, 7));
+  const whole = Buffer.from(inner).toString('hex');
+  const read = (...entries: readonly string[]): readonly string[] =>
+    bodies(told([join(stream, vmdescOf(...entries))]));
+  expect(read(described('kettle', inner.length), described('pot', 2))).toEqual([
+    `body ${whole} of kettle`,
+    'body 0607 of pot',
+  ]);
+  expect(read(described('kettle', 3), described('pot', 2))).toEqual([
+    `body ${whole} of kettle`,
+    'body 0607 of pot',
+  ]);
+  const known: ParserOptions = { lengths: ({ idstr }) => (idstr === 'kettle' ? [inner.length] : undefined) };
+  expect(bodies(told([join(stream, EOF)], known))).toEqual([`body ${whole} of kettle`, 'body 0607 of pot']);
+  const wrong: ParserOptions = {
+    lengths: ({ idstr }) => (idstr === 'kettle' ? [inner.length - 1] : undefined),
+  };
+  expect(bodies(told([join(stream, EOF)], wrong))[0]).toBe('body 0102 of kettle');
 });
