@@ -126,6 +126,10 @@ function filesUnder(path: string): string[] {
 const RANGES: ReadonlySet<string> = new Set([
   'device-net/src/live/receive.ts DHCP_FRAME_LIMIT',
   'transport-pci/src/layer.ts VERSION_MAX',
+  'transport-pci/src/config-space.ts CAPABILITIES_MAX',
+  'v86/src/target.ts CAPABILITIES_MAX',
+  'transport-mmio/src/limits.ts PAGE_SHIFT_MAX',
+  'device-blk/src/live/geometry.ts HEADS_MAX',
   'transport-pci/src/pci-ids.ts DEVICE_ID_MAX',
   'device-blk/src/disk/overlay.ts CLUSTER_MAX',
   'device-blk/src/live/geometry.ts CYLINDERS_MAX',

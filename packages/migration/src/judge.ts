@@ -3,7 +3,7 @@ import { streamFinding } from './finding.ts';
 import type { MigrationStream, StreamSection } from './model.ts';
 import { type Registry, splitIdstr } from './registry.ts';
 import { findVirtio, lengthsOf } from './virtio.ts';
-import { be32, TYPE } from './wire.ts';
+import { be32, isPrintable, TYPE } from './wire.ts';
 
 /**
  * What speaks against it that a stream was taken apart as its destination will do it: what the parser found, devices of the registry
@@ -73,7 +73,7 @@ function nameAt(bytes: Uint8Array, at: number): string | undefined {
   let name = '';
   for (let i = at + 6; i < end; i++) {
     const byte = bytes[i] ?? 0;
-    if (byte < 0x20 || byte > 0x7e) return undefined;
+    if (!isPrintable(byte)) return undefined;
     name += String.fromCharCode(byte);
   }
   return name;

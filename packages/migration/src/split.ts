@@ -1,5 +1,5 @@
 import type { SectionHeader } from './events.ts';
-import { be32, COMMANDS, TYPE } from './wire.ts';
+import { be32, COMMANDS, isPrintable, TYPE } from './wire.ts';
 
 /** Could a section, command or the end of the stream begin at `at`? `unknown`: too few bytes are there. */
 export type Plausible = 'yes' | 'no' | 'unknown';
@@ -35,10 +35,13 @@ export function plausibleNext(
   }
 }
 
+/** `{`, with which the vmdesc's JSON begins. */
+const CODE_BRACE = 0x7b;
+
 /** Behind the EOF byte: nothing, or a vmdesc. */
 function plausibleEnd(bytes: Uint8Array, at: number): Plausible {
   if (bytes.length - at < 7) return bytes.length === at + 1 ? 'yes' : 'unknown';
-  return bytes[at + 1] === TYPE.VMDESCRIPTION && bytes[at + 6] === 0x7b ? 'yes' : 'no';
+  return bytes[at + 1] === TYPE.VMDESCRIPTION && bytes[at + 6] === CODE_BRACE ? 'yes' : 'no';
 }
 
 /** Type, be32 id, counted name, be32 instance, be32 version. */
@@ -49,15 +52,19 @@ function plausibleHeader(bytes: Uint8Array, at: number): Plausible {
   const end = Math.min(at + 6 + length, bytes.length);
   for (let i = at + 6; i < end; i++) {
     const byte = bytes[i] ?? 0;
-    if (byte < 0x20 || byte > 0x7e) return 'no';
+    if (!isPrintable(byte)) return 'no';
   }
   if (at + 6 + length + 8 > bytes.length) return 'unknown';
   return isVersion(be32(bytes, at + 6 + length + 4)) ? 'yes' : 'no';
 }
 
+/** The days that a version may be, as numbers of eight digits. */
+const DAY_FIRST = 1990_01_01;
+const DAY_LAST = 2099_12_31;
+
 /** Versions of sections are small numbers; that of QEMU's `eeprom` is the day on which it was made, 20061113. */
 function isVersion(version: number): boolean {
-  return version <= 0xffff || (version >= 1990_01_01 && version <= 2099_12_31);
+  return version <= 0xffff || (version >= DAY_FIRST && version <= DAY_LAST);
 }
 
 /** The next place at or behind `from` where the footer of section `id` stands; -1 if there is none. */

@@ -58,3 +58,8 @@ export function be32(bytes: Uint8Array, at: number): number {
     (((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0))
   );
 }
+
+/** Is this a character that names of sections are made of, ASCII from the space to the tilde? */
+export function isPrintable(byte: number): boolean {
+  return byte >= 0x20 && byte <= 0x7e;
+}

@@ -1,4 +1,5 @@
 import { type Report, reportError, type TransportIdentity, type VirtioState } from '@virtkit/core/live';
+import { PAGE_SHIFT_MAX } from './limits.ts';
 import type { MmioParts } from './state.ts';
 
 /** What virtio over MMIO is, without the format of its state. */
@@ -14,7 +15,7 @@ function check(state: VirtioState<MmioParts>, report: Report): void {
   for (const [key, value, limit] of [
     ['hostFeaturesSel', hostFeaturesSel, 1],
     ['guestFeaturesSel', guestFeaturesSel, 1],
-    ['guestPageShift', guestPageShift, 31],
+    ['guestPageShift', guestPageShift, PAGE_SHIFT_MAX],
   ] as const) {
     if (value > limit) {
       reportError(report, 'range', `transport.${key}`, `${value}, at most ${limit} expected`, {

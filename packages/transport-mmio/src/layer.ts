@@ -1,6 +1,7 @@
 import type { Recognition, TransportLayer } from '@virtkit/core';
 import type { Reader } from '@virtkit/vmstate';
 import { mmioIdentity } from './identity.ts';
+import { PAGE_SHIFT_MAX } from './limits.ts';
 import { type MmioParts, mmioConfigState, mmioExtraState, noQueueState } from './state.ts';
 
 /** Virtio over MMIO: Virtio 1.3 §4.2; QEMU `hw/virtio/virtio-mmio.c`. */
@@ -12,9 +13,12 @@ export const mmio: TransportLayer<MmioParts> = {
   extraState: mmioExtraState,
 };
 
+/** Bytes of what `save_config` writes. */
+const CONFIG_BYTES = 12;
+
 /** Nothing identifies the transport, so that only impossible values speak against it. */
 function recognize(input: Reader): Recognition | undefined {
-  if (input.remaining < 12) return undefined;
+  if (input.remaining < CONFIG_BYTES) return undefined;
   const word = (index: number): number => input.view.getUint32(input.offset + 4 * index);
-  return word(0) <= 1 && word(1) <= 1 && word(2) <= 31 ? { confidence: 'possible' } : undefined;
+  return word(0) <= 1 && word(1) <= 1 && word(2) <= PAGE_SHIFT_MAX ? { confidence: 'possible' } : undefined;
 }

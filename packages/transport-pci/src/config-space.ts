@@ -1,11 +1,17 @@
 import { bytesFromJson, bytesToJson, type Field, type Json, type Reader, StateError } from '@virtkit/vmstate';
+import { PCI_HEADER } from './pci-header.ts';
 
 /** Bytes of a conventional function's configuration space. */
 export const CONVENTIONAL_BYTES = 256;
 /** Bytes of a PCI Express function's configuration space. */
 export const EXPRESS_BYTES = 4096;
 
-const CAPABILITY_POINTER = 0x34;
+/** Bits of a capability pointer that count: capabilities are aligned to words. PCI 3.0 §6.7 */
+const POINTER_BITS = 0xfc;
+/** Capabilities of 4 bytes that fill the space behind the header: more are a loop. */
+const CAPABILITIES_MAX = 48;
+/** Bits of the MSI-X message control: entries of the table less one, function mask, enable. PCI 3.0 §6.8.2.3 */
+const MSIX_CONTROL = { TABLE_SIZE: 0x7ff, MASKED: 0x4000, ENABLED: 0x8000 } as const;
 const CAPABILITY = { POWER: 0x01, VENDOR: 0x09, EXPRESS: 0x10, MSIX: 0x11 } as const;
 
 /** One entry of the capability list. */
@@ -19,11 +25,10 @@ export interface Capability {
 /** The capability list. A list that loops or leaves the space ends there. */
 export function capabilities(config: Uint8Array): Capability[] {
   const found: Capability[] = [];
-  let at = (config[CAPABILITY_POINTER] ?? 0) & 0xfc;
-  // 48 capabilities of 4 bytes fill the space: more is a loop
-  while (at >= 0x40 && found.length < 48) {
+  let at = (config[PCI_HEADER.CAPABILITIES] ?? 0) & POINTER_BITS;
+  while (at >= PCI_HEADER.END && found.length < CAPABILITIES_MAX) {
     found.push({ id: config[at] ?? 0, at });
-    at = (config[at + 1] ?? 0) & 0xfc;
+    at = (config[at + 1] ?? 0) & POINTER_BITS;
   }
   return found;
 }
@@ -31,7 +36,7 @@ export function capabilities(config: Uint8Array): Capability[] {
 /** Entries of the MSI-X table, 0 without the capability. Message control bits 10 to 0, plus 1. */
 export function msixVectors(config: Uint8Array): number {
   const capability = capabilities(config).find(({ id }) => id === CAPABILITY.MSIX);
-  return capability === undefined ? 0 : (u16(config, capability.at + 2) & 0x7ff) + 1;
+  return capability === undefined ? 0 : (u16(config, capability.at + 2) & MSIX_CONTROL.TABLE_SIZE) + 1;
 }
 
 /**
@@ -91,19 +96,24 @@ const VIRTIO_CAPABILITIES = [
 /** Configuration space by the names of the PCI specification. */
 export function describeConfigSpace(config: Uint8Array): Json {
   return {
-    vendorId: hex(u16(config, 0x00), 4),
-    deviceId: hex(u16(config, 0x02), 4),
-    command: hex(u16(config, 0x04), 4),
-    commandBits: bits(u16(config, 0x04), { 0: 'io', 1: 'memory', 2: 'bus-master', 10: 'intx-disable' }),
-    status: hex(u16(config, 0x06), 4),
-    revisionId: config[0x08] ?? 0,
-    classCode: hex((u16(config, 0x0a) << 8) | (config[0x09] ?? 0), 6),
-    headerType: hex(config[0x0e] ?? 0, 2),
+    vendorId: hex(u16(config, PCI_HEADER.VENDOR_ID), 4),
+    deviceId: hex(u16(config, PCI_HEADER.DEVICE_ID), 4),
+    command: hex(u16(config, PCI_HEADER.COMMAND), 4),
+    commandBits: bits(u16(config, PCI_HEADER.COMMAND), {
+      0: 'io',
+      1: 'memory',
+      2: 'bus-master',
+      10: 'intx-disable',
+    }),
+    status: hex(u16(config, PCI_HEADER.STATUS), 4),
+    revisionId: config[PCI_HEADER.REVISION_ID] ?? 0,
+    classCode: hex((u16(config, PCI_HEADER.CLASS + 1) << 8) | (config[PCI_HEADER.CLASS] ?? 0), 6),
+    headerType: hex(config[PCI_HEADER.HEADER_TYPE] ?? 0, 2),
     bars: describeBars(config),
-    subsystemVendorId: hex(u16(config, 0x2c), 4),
-    subsystemId: hex(u16(config, 0x2e), 4),
-    interruptLine: config[0x3c] ?? 0,
-    interruptPin: config[0x3d] ?? 0,
+    subsystemVendorId: hex(u16(config, PCI_HEADER.SUBSYSTEM_VENDOR_ID), 4),
+    subsystemId: hex(u16(config, PCI_HEADER.SUBSYSTEM_ID), 4),
+    interruptLine: config[PCI_HEADER.INTERRUPT_LINE] ?? 0,
+    interruptPin: config[PCI_HEADER.INTERRUPT_PIN] ?? 0,
     capabilities: capabilities(config).map((capability) => describeCapability(config, capability)),
   };
 }
@@ -111,11 +121,11 @@ export function describeConfigSpace(config: Uint8Array): Json {
 function describeBars(config: Uint8Array): Json {
   const bars: Record<string, Json>[] = [];
   for (let index = 0; index < 6; index++) {
-    const low = u32(config, 0x10 + 4 * index);
+    const low = u32(config, PCI_HEADER.BAR0 + 4 * index);
     if (low === 0) continue;
     const isIo = (low & 1) !== 0;
     const is64 = !isIo && (low & 6) === 4;
-    const high = is64 ? BigInt(u32(config, 0x14 + 4 * index)) << 32n : 0n;
+    const high = is64 ? BigInt(u32(config, PCI_HEADER.BAR0 + 4 * (index + 1))) << 32n : 0n;
     const address = (high | BigInt(low)) & ~(isIo ? 3n : 15n);
     bars.push({
       bar: index,
@@ -135,9 +145,9 @@ function describeCapability(config: Uint8Array, { id, at }: Capability): Json {
     return {
       ...place,
       name: 'msi-x',
-      vectors: (control & 0x7ff) + 1,
-      enabled: (control & 0x8000) !== 0,
-      functionMasked: (control & 0x4000) !== 0,
+      vectors: (control & MSIX_CONTROL.TABLE_SIZE) + 1,
+      enabled: (control & MSIX_CONTROL.ENABLED) !== 0,
+      functionMasked: (control & MSIX_CONTROL.MASKED) !== 0,
       table: `bar ${table & 7} + ${hex(table & ~7)}`,
       pba: `bar ${pba & 7} + ${hex(pba & ~7)}`,
     };

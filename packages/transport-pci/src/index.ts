@@ -12,6 +12,7 @@ export { PciFunction } from './function.ts';
 export { pci } from './layer.ts';
 export type { Bar, BarKind } from './live/bars.ts';
 export type { PciIds, PciMode, PciOptions } from './live/options.ts';
+export { EXTENDED_CAPABILITIES, PCI_HEADER } from './pci-header.ts';
 export {
   modernQueue,
   modernState,

@@ -1,9 +1,10 @@
 // Interrupts by themselves: what a table, its pending bits, the pins and the mapping of vectors hold, take over and give away.
 import { describe, expect, test } from 'vitest';
-import { COMMAND, ConfigRegisters, HEADER, STATUS_BIT } from '../src/live/config-registers.ts';
+import { COMMAND, ConfigRegisters, STATUS_BIT } from '../src/live/config-registers.ts';
 import { Intx } from '../src/live/intx.ts';
 import { Msix, msixBar } from '../src/live/msix.ts';
 import { NO_VECTOR, Vectors } from '../src/live/vectors.ts';
+import { PCI_HEADER as HEADER } from '../src/pci-header.ts';
 
 const ENABLE = 0x80;
 const FUNCTION_MASK = 0x40;

@@ -1,4 +1,4 @@
-import type { PciFunction } from '@virtkit/transport-pci';
+import { PCI_HEADER, type PciFunction } from '@virtkit/transport-pci';
 
 /** How often the guest and the device spoke to each other. */
 export interface Counters {
@@ -12,6 +12,8 @@ export interface Counters {
 
 const STRUCTURE = { COMMON: 1 } as const;
 const VENDOR_CAPABILITY = 0x09;
+/** Capabilities that have room behind the header: more are a loop. */
+const CAPABILITIES_MAX = 48;
 const GENERATION = 0x15;
 
 /**
@@ -86,8 +88,8 @@ function allOnes(size: number): number {
 
 /** Where the common configuration is, by the function's own capabilities. Virtio 1.3 §4.1.4 */
 function commonConfigOf(pci: PciFunction): { bar: number; at: number; end: number } | undefined {
-  let at = pci.configRead(0x34, 1);
-  for (let n = 0; at >= 0x40 && n < 48; n++) {
+  let at = pci.configRead(PCI_HEADER.CAPABILITIES, 1);
+  for (let n = 0; at >= PCI_HEADER.END && n < CAPABILITIES_MAX; n++) {
     if (pci.configRead(at, 1) === VENDOR_CAPABILITY && pci.configRead(at + 3, 1) === STRUCTURE.COMMON) {
       const offset = pci.configRead(at + 8, 4);
       return { bar: pci.configRead(at + 4, 1), at: offset, end: offset + pci.configRead(at + 12, 4) };

@@ -1,5 +1,6 @@
 import type { Finding, VirtioState } from '@virtkit/core';
 import { type DeviceType, type FindingWords, type Making, refusal, type Verdict } from '@virtkit/core/qemu';
+import { EXTENDED_CAPABILITIES, PCI_HEADER } from '@virtkit/transport-pci';
 import { hex } from '@virtkit/vmstate';
 import { hasDisablePcie, ringTooLarge } from '../qemu-says.ts';
 
@@ -102,17 +103,24 @@ function configReason(facts: Finding['facts'], { device }: Making): string {
 
 /** The property that decides over a byte of configuration space. */
 function aboutConfig(at: number, name: string): FindingWords {
-  if (/MSI-X/i.test(name) && at !== 0x34)
+  if (/MSI-X/i.test(name) && at !== PCI_HEADER.CAPABILITIES)
     return {
       property: 'vectors (its default follows num-queues, or queues of -netdev)',
       spec: 'Virtio 1.3 §4.1.5.1.2',
     };
-  if (at >= 0x100) return { property: 'aer, ats', spec: 'PCI Express' };
-  if (at < 0x04 || at === 0x08 || (at >= 0x2c && at < 0x30))
+  if (at >= EXTENDED_CAPABILITIES) return { property: 'aer, ats', spec: 'PCI Express' };
+  const { COMMAND, REVISION_ID, SUBSYSTEM_VENDOR_ID, ROM } = PCI_HEADER;
+  if (at < COMMAND || at === REVISION_ID || (at >= SUBSYSTEM_VENDOR_ID && at < ROM))
     return { property: 'disable-legacy, disable-modern', spec: 'Virtio 1.3 §4.1.2' };
-  if (at === 0x0e) return { property: 'multifunction', spec: 'PCI' };
-  if (at === 0x34) return { property: 'vectors, disable-modern', spec: 'Virtio 1.3 §4.1.4' };
-  if (at >= 0x18 && at < 0x1c) return { property: 'modern-pio-notify', spec: 'Virtio 1.3 §4.1.4.4' };
-  if (at >= 0x20 && at < 0x28) return { property: 'page-per-vq', spec: 'Virtio 1.3 §4.1.4.4' };
+  if (at === PCI_HEADER.HEADER_TYPE) return { property: 'multifunction', spec: 'PCI' };
+  if (at === PCI_HEADER.CAPABILITIES)
+    return { property: 'vectors, disable-modern', spec: 'Virtio 1.3 §4.1.4' };
+  if (isInBar(at, 2)) return { property: 'modern-pio-notify', spec: 'Virtio 1.3 §4.1.4.4' };
+  if (isInBar(at, 4) || isInBar(at, 5)) return { property: 'page-per-vq', spec: 'Virtio 1.3 §4.1.4.4' };
   return { property: 'disable-legacy, disable-modern, vectors, page-per-vq', spec: 'Virtio 1.3 §4.1.4' };
+}
+
+/** Is this a byte of a BAR's register? BAR 2 is port I/O for notifications; 4 and 5 are the 64 bits of the modern structures' address. */
+function isInBar(at: number, bar: number): boolean {
+  return Math.floor((at - PCI_HEADER.BAR0) / 4) === bar;
 }

@@ -1,4 +1,4 @@
-import { capabilities } from '@virtkit/transport-pci';
+import { capabilities, EXTENDED_CAPABILITIES, PCI_HEADER } from '@virtkit/transport-pci';
 import { hex } from '@virtkit/vmstate';
 import { pciByte } from '../pci-byte.ts';
 import type { Difference } from './difference.ts';
@@ -7,27 +7,36 @@ const CAPABILITY = { VENDOR: 0x09, MSIX: 0x11 } as const;
 /** `cfg_type` of the capability for configuration access, whose bar, offset, length and data are the driver's. Virtio 1.3 §4.1.4.9 */
 const VIRTIO_PCI_CFG = 5;
 
+/** Bits of the status register's lower byte: there is a list of capabilities. */
+const HAS_CAPABILITIES = 0x10;
+/** Bits of a BAR that say what it is. */
+const BAR_KIND = 0x0f;
+/** Bytes of the MSI-X capability, and the bits of its fourth byte that are not the driver's: enable and function mask are. */
+const MSIX_BYTES = 12;
+const MSIX_CONTROL_FIXED = 0x3f;
+/** Bytes of a conventional function's configuration space. */
+const CONVENTIONAL_BYTES = 256;
+
 /** Bits of each byte of configuration space that QEMU compares when it loads: those that no driver can change. */
 function comparedBits(config: Uint8Array): Uint8Array {
   const mask = new Uint8Array(config.length);
-  mask.fill(0xff, 0x00, 0x04);
-  mask[0x06] = 0x10;
-  mask.fill(0xff, 0x08, 0x0c);
-  mask[0x0e] = 0xff;
-  for (let bar = 0; bar < 6; bar++) mask[0x10 + 4 * bar] = 0x0f;
-  mask[0x34] = 0xff;
+  mask.fill(0xff, PCI_HEADER.VENDOR_ID, PCI_HEADER.COMMAND);
+  mask[PCI_HEADER.STATUS] = HAS_CAPABILITIES;
+  mask.fill(0xff, PCI_HEADER.REVISION_ID, PCI_HEADER.CACHE_LINE_SIZE);
+  mask[PCI_HEADER.HEADER_TYPE] = 0xff;
+  for (let bar = 0; bar < 6; bar++) mask[PCI_HEADER.BAR0 + 4 * bar] = BAR_KIND;
+  mask[PCI_HEADER.CAPABILITIES] = 0xff;
   for (const { id, at } of capabilities(config)) {
     mask.fill(0xff, at, at + 2);
     if (id === CAPABILITY.VENDOR) {
       const driverOwned = config[at + 3] === VIRTIO_PCI_CFG;
       mask.fill(0xff, at + 2, at + (driverOwned ? 4 : (config[at + 2] ?? 0)));
     } else if (id === CAPABILITY.MSIX) {
-      mask.fill(0xff, at + 2, at + 12);
-      // enable and function mask are the driver's
-      mask[at + 3] = 0x3f;
+      mask.fill(0xff, at + 2, at + MSIX_BYTES);
+      mask[at + 3] = MSIX_CONTROL_FIXED;
     }
   }
-  if (config.length > 256) mask.fill(0xff, 0x100, 0x104);
+  if (config.length > CONVENTIONAL_BYTES) mask.fill(0xff, EXTENDED_CAPABILITIES, EXTENDED_CAPABILITIES + 4);
   return mask;
 }
 
@@ -48,7 +57,7 @@ export function diffPci(a: unknown, b: unknown): Difference[] {
     ];
   }
   const [maskA, maskB] = [comparedBits(left), comparedBits(right)];
-  const other = left.length > 256 ? 'conventional' : 'express';
+  const other = left.length > CONVENTIONAL_BYTES ? 'conventional' : 'express';
   const found: Difference[] = [];
   for (let at = 0; at < left.length; at++) {
     const [x = 0, y = 0] = [left[at], right[at]];

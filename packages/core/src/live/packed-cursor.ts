@@ -1,6 +1,6 @@
 import type { AvailableChains } from './avail-bytes.ts';
 import { DESC_NEXT, DescriptorCursor } from './descriptor-cursor.ts';
-import { NOT_AVAIL, type PackedRing } from './packed-ring.ts';
+import { DESC_OFFSET, EVENT_WRAP, NOT_AVAIL, type PackedRing } from './packed-ring.ts';
 
 /** Goes over the chains of a packed ring and their descriptors. Virtio 1.3 §2.8.1, §2.8.7 */
 export class PackedCursor extends DescriptorCursor implements AvailableChains {
@@ -49,8 +49,8 @@ export class PackedCursor extends DescriptorCursor implements AvailableChains {
   }
 
   protected readTail(): void {
-    this.flags = this.read16(14);
-    this.id = this.read16(12);
+    this.flags = this.read16(DESC_OFFSET.FLAGS);
+    this.id = this.read16(DESC_OFFSET.ID);
   }
 
   /**
@@ -71,7 +71,7 @@ export class PackedCursor extends DescriptorCursor implements AvailableChains {
     // at most one lap: no slot is looked at twice
     this.tail = passed < this.ring.size ? this.ring.availTail(this.slot, this.wrap) : NOT_AVAIL;
     if (this.tail !== NOT_AVAIL) return true;
-    this.end = this.slot | (this.wrap ? 0x8000 : 0);
+    this.end = this.slot | (this.wrap ? EVENT_WRAP : 0);
     return false;
   }
 

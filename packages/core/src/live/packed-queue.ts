@@ -50,8 +50,11 @@ export class PackedQueue extends PackedWalk {
     const at = (ring.descBase + (this.lastAvail << 2)) | 0;
     // Virtio 1.3 §2.8.12 MUST: in the order of the ring. §2.8.1: AVAIL is the wrap counter, USED is not; bits 23, 31 here
     const tail = ring.words[(at + 3) | 0] as number;
-    const bits = tail & (0x8080 << 16);
-    if (bits !== (this.lastWrap !== 0 ? 0x80 << 16 : 0x8000 << 16)) return undefined;
+    // constants of a module are variables to the engine; these are constants
+    const AVAIL = 0x80 << 16;
+    const USED = 0x8000 << 16;
+    const bits = tail & (AVAIL | USED);
+    if (bits !== (this.lastWrap !== 0 ? AVAIL : USED)) return undefined;
     if (this.inuse >= this.size) return this.popLong();
     return this.walk(at, tail);
   }
@@ -101,8 +104,9 @@ export class PackedQueue extends PackedWalk {
 
   push(chain: Chain, written: number): void {
     const ours = chain as RingChain;
-    // a constant of a module is a variable to the engine; this one is a constant
+    // constants of a module are variables to the engine; these are constants
     const TAKEN = 1;
+    const AVAIL_AND_USED = 0x8080 << 16;
     const foreign = ours.queue !== this || ours.state !== TAKEN;
     if (foreign || !this.owner.live || this.epoch !== this.memory.epoch) {
       this.fill(chain, written, 0);
@@ -114,7 +118,7 @@ export class PackedQueue extends PackedWalk {
     const at = (descBase + (this.usedIdx << 2)) | 0;
     // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last
     words[(at + 2) | 0] = written;
-    words[(at + 3) | 0] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? 0x8080 << 16 : 0);
+    words[(at + 3) | 0] = (ours.index & 0xffff) | (this.usedWrap !== 0 ? AVAIL_AND_USED : 0);
     this.used(ours.ndescs);
     this.flying = (this.flying - 1) | 0;
     this.pool.give(ours);

@@ -9,6 +9,12 @@ import type { RingViews } from './ring-base.ts';
 /** Descriptor flags of packed rings, Virtio 1.3 §2.8.1. */
 export const DESC_AVAIL = 1 << 7;
 export const DESC_USED = 1 << 15;
+/** Bytes of a descriptor. Virtio 1.3 §2.8.13 */
+const DESC_BYTES = 16;
+/** Where the halves of a packed descriptor's last word stand, in bytes. Virtio 1.3 §2.8.13 */
+export const DESC_OFFSET = { LENGTH: 8, ID: 12, FLAGS: 14 } as const;
+/** The wrap counter in an event structure's offset. Virtio 1.3 §2.8.14 */
+export const EVENT_WRAP = 0x8000;
 /** Event flags, Virtio 1.3 §2.8.14. */
 export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
@@ -107,8 +113,8 @@ export class PackedRing implements RingViews, DescriptorTable {
       return this.shared ? Atomics.load(this.words, at) : (this.words[at] as number);
     }
     // the flags first: what they show to be there was written before them
-    const flags = this.read16(this.desc, 16 * slot + 14);
-    return (flags << 16) | this.read16(this.desc, 16 * slot + 12);
+    const flags = this.read16(this.desc, DESC_BYTES * slot + DESC_OFFSET.FLAGS);
+    return (flags << 16) | this.read16(this.desc, DESC_BYTES * slot + DESC_OFFSET.ID);
   }
 
   /** Makes the descriptor in this slot a used one. */
@@ -116,10 +122,10 @@ export class PackedRing implements RingViews, DescriptorTable {
     const flags = wrap ? DESC_AVAIL | DESC_USED : 0;
     if (!this.fast) {
       const { memory, littleEndian: little } = this;
-      const at = this.desc + 16 * slot;
-      memory.writeU16((at + 12) as Gpa, id, little);
-      memory.writeU32((at + 8) as Gpa, length, little);
-      this.write16(this.desc, 16 * slot + 14, flags);
+      const at = this.desc + DESC_BYTES * slot;
+      memory.writeU16((at + DESC_OFFSET.ID) as Gpa, id, little);
+      memory.writeU32((at + DESC_OFFSET.LENGTH) as Gpa, length, little);
+      this.write16(this.desc, DESC_BYTES * slot + DESC_OFFSET.FLAGS, flags);
       return;
     }
     // Virtio 1.3 §2.8.15 MUST NOT: nothing of a descriptor changes after its USED bit, so the flags come last

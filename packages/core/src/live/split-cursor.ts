@@ -2,6 +2,10 @@ import type { AvailableChains } from './avail-bytes.ts';
 import { DESC_NEXT, DescriptorCursor } from './descriptor-cursor.ts';
 import type { SplitRing } from './split-ring.ts';
 
+/** Where the halves of a split descriptor's last word stand, in bytes. Virtio 1.3 §2.7.5 */
+const FLAGS_OFFSET = 12;
+const NEXT_OFFSET = 14;
+
 /** Goes over the chains of a split ring and their descriptors. Virtio 1.3 §2.7.5, §2.7.6 */
 export class SplitCursor extends DescriptorCursor implements AvailableChains {
   slot = 0;
@@ -33,8 +37,8 @@ export class SplitCursor extends DescriptorCursor implements AvailableChains {
   }
 
   protected readTail(): void {
-    this.flags = this.read16(12);
-    this.nextAt = this.read16(14);
+    this.flags = this.read16(FLAGS_OFFSET);
+    this.nextAt = this.read16(NEXT_OFFSET);
   }
 
   /**

@@ -3,7 +3,7 @@ import type { Finding, Report } from '../contract/finding.ts';
 import type { TransportParts, VirtioState } from '../contract/state.ts';
 import { hasFeature, isModern, negotiated } from '../features.ts';
 import { reportError, reportWarning } from '../report.ts';
-import { FEATURE, QUEUE_MAX, STATUS } from '../spec.ts';
+import { FEATURE, ISR, QUEUE_MAX, STATUS } from '../spec.ts';
 import type { Identities } from './layers.ts';
 
 /**
@@ -28,6 +28,9 @@ export function checkVirtio<T extends TransportParts, D>(
   layers.device.check?.(state, to('device'));
   return findings;
 }
+
+/** The slot in a packed ring's `last_avail_idx`; the bit above it is the wrap counter. */
+const PACKED_SLOT = 0x7fff;
 
 const KNOWN_STATUS = Object.values(STATUS).reduce((sum, bit) => sum | bit, 0);
 
@@ -60,7 +63,7 @@ function checkCommon(state: VirtioState, features: bigint, report: Report): void
       { status },
     );
   }
-  if (isr > 3) {
+  if ((isr & ~(ISR.QUEUE | ISR.CONFIG)) !== 0) {
     reportWarning(report, 'isr', 'isr', `${hex(isr)} has bits other than 1 (queue) and 2 (configuration)`, {
       isr,
     });
@@ -112,7 +115,7 @@ function checkQueues(state: VirtioState, features: bigint, report: Report): void
         { lastAvailIdx, desc },
       );
     }
-    if (packed && desc !== 0n && (lastAvailIdx & 0x7fff) >= num) {
+    if (packed && desc !== 0n && (lastAvailIdx & PACKED_SLOT) >= num) {
       reportWarning(
         report,
         'queue-index',

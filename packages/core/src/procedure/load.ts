@@ -15,6 +15,9 @@ import { commonFields, coreQueue } from '../state/common.ts';
 import { type Layers, subsectionsOf } from './layers.ts';
 import { Steps } from './steps.ts';
 
+/** Bytes of the smallest queue on the wire: size, address and index, of a transport that adds nothing. */
+const QUEUE_BYTES_MIN = 14;
+
 /**
  * The load procedure: the body of a virtio section, from its first byte to its last, in QEMU's order (`virtio_load`).
  * Decodes, and refuses only what cannot be read; whether the values make sense is {@link checkVirtio}'s part.
@@ -99,8 +102,9 @@ function loadQueueCount(input: Reader): number {
       { layer: 'core', path: 'numQueues', offset: at },
     );
   }
-  // the smallest queue has 14 bytes: refuse before 1024 of them are looked for
-  if (count * 14 > input.remaining) throw input.truncated(count * 14).within('queues', 'core', at);
+  // refused before 1024 of them are looked for
+  if (count * QUEUE_BYTES_MIN > input.remaining)
+    throw input.truncated(count * QUEUE_BYTES_MIN).within('queues', 'core', at);
   return count;
 }
 

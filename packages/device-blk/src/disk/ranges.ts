@@ -1,5 +1,16 @@
 import { Gate } from './gate.ts';
 
+/** Status codes of HTTP; SERVER_ERROR: the first of those that blame the server. RFC 9110 §15 */
+const HTTP = {
+  OK: 200,
+  PARTIAL_CONTENT: 206,
+  REQUEST_TIMEOUT: 408,
+  RANGE_NOT_SATISFIABLE: 416,
+  TOO_EARLY: 425,
+  TOO_MANY_REQUESTS: 429,
+  SERVER_ERROR: 500,
+} as const;
+
 /** What is needed of `fetch`. */
 export type Fetch = (
   url: string,
@@ -90,8 +101,8 @@ export class Ranges {
       try {
         this.#checkEncoding(response);
         const total = /^bytes 0-(\d+)\/(\d+)$/.exec(response.headers.get('content-range') ?? '');
-        if (response.status === 416) throw new Final(`${this.#url}: is empty`);
-        if (response.status !== 206) throw this.#refused(response.status);
+        if (response.status === HTTP.RANGE_NOT_SATISFIABLE) throw new Final(`${this.#url}: is empty`);
+        if (response.status !== HTTP.PARTIAL_CONTENT) throw this.#refused(response.status);
         // a server of another origin may not show it
         const bytes = total === null ? await this.#body(response, 0, length) : undefined;
         const size = total === null ? await this.#sizeByHead() : Number(total[2]);
@@ -152,8 +163,8 @@ export class Ranges {
     const length = response.headers.get('content-length');
     // of what is compressed on the way, the length would be another one
     this.#checkEncoding(response);
-    if (response.status !== 200 && isPassing(response.status)) throw this.#refused(response.status);
-    if (response.status !== 200 || length === null || !/^\d+$/.test(length))
+    if (response.status !== HTTP.OK && isPassing(response.status)) throw this.#refused(response.status);
+    if (response.status !== HTTP.OK || length === null || !/^\d+$/.test(length))
       throw new Final(
         `${this.#url}: the server does not say how long it is (Content-Range, or Content-Length of HEAD)`,
       );
@@ -178,13 +189,14 @@ export class Ranges {
   /** Is this the range that was asked for, of the file that was opened? */
   #check(response: ResponseLike, start: number, end: number): void {
     const { status, headers } = response;
-    if (status === 206 || status === 200) this.#compareValidator(headers);
+    if (status === HTTP.PARTIAL_CONTENT || status === HTTP.OK) this.#compareValidator(headers);
     // its last part is the size that the file has now (RFC 9110 §14.4)
-    if (status === 206 || status === 416) this.#compareSize(headers.get('content-range') ?? '');
+    if (status === HTTP.PARTIAL_CONTENT || status === HTTP.RANGE_NOT_SATISFIABLE)
+      this.#compareSize(headers.get('content-range') ?? '');
     // the whole of the same file, or of who knows what: its bytes are not used, and another time there may be ranges again
-    if (status === 200)
+    if (status === HTTP.OK)
       throw new Error(`${this.#url}: the server gave the whole file and not a range (status 200)`);
-    if (status !== 206) throw this.#refused(status);
+    if (status !== HTTP.PARTIAL_CONTENT) throw this.#refused(status);
     this.#checkEncoding(response);
     if (/^multipart\//i.test(headers.get('content-type') ?? ''))
       throw new Error(`${this.#url}: the server gave several ranges, one was asked for`);
@@ -216,7 +228,7 @@ export class Ranges {
   }
 
   #refused(status: number): Error {
-    if (status === 200)
+    if (status === HTTP.OK)
       return new Final(`${this.#url}: the server does not give ranges, only the whole file`);
     const error = `${this.#url}: status ${status}`;
     return isPassing(status) ? new Error(error) : new Final(error);
@@ -306,5 +318,11 @@ export class Ranges {
 
 /** Is it worth another try? */
 function isPassing(status: number): boolean {
-  return status === 408 || status === 416 || status === 425 || status === 429 || status >= 500;
+  return (
+    status === HTTP.REQUEST_TIMEOUT ||
+    status === HTTP.RANGE_NOT_SATISFIABLE ||
+    status === HTTP.TOO_EARLY ||
+    status === HTTP.TOO_MANY_REQUESTS ||
+    status >= HTTP.SERVER_ERROR
+  );
 }

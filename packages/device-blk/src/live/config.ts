@@ -1,5 +1,6 @@
 import { BLK_FEATURE } from '../features.ts';
 import type { Settings } from './options.ts';
+import { SECTOR_BYTES } from './wire.ts';
 
 /** Features of the device type that are offered. QEMU: `virtio_blk_get_features`. */
 export function offeredFeatures(settings: Settings): bigint {
@@ -25,13 +26,39 @@ export function offeredFeatures(settings: Settings): bigint {
 
 /** Bytes of the configuration space: as far as the offered features' fields reach. QEMU: `virtio_get_config_size`. */
 export function configLength(settings: Settings): number {
-  if (settings.secureErase.offered) return 72;
-  if (settings.writeZeroes.offered) return 57;
-  return settings.discard.offered ? 48 : 36;
+  if (settings.secureErase.offered) return FIELD.ZONED;
+  if (settings.writeZeroes.offered) return FIELD.WRITE_ZEROES_MAY_UNMAP + 1;
+  return settings.discard.offered ? FIELD.MAX_WRITE_ZEROES_SECTORS : FIELD.MAX_DISCARD_SECTORS;
 }
 
+/** Offsets of the fields of `struct virtio_blk_config`, in bytes. Virtio 1.3 §5.2.4 */
+const FIELD = {
+  CAPACITY: 0,
+  SIZE_MAX: 8,
+  SEG_MAX: 12,
+  CYLINDERS: 16,
+  HEADS: 18,
+  SECTORS: 19,
+  BLK_SIZE: 20,
+  PHYSICAL_BLOCK_EXP: 24,
+  MIN_IO_SIZE: 26,
+  OPT_IO_SIZE: 28,
+  WRITEBACK: 32,
+  NUM_QUEUES: 34,
+  MAX_DISCARD_SECTORS: 36,
+  MAX_DISCARD_SEG: 40,
+  DISCARD_SECTOR_ALIGNMENT: 44,
+  MAX_WRITE_ZEROES_SECTORS: 48,
+  MAX_WRITE_ZEROES_SEG: 52,
+  WRITE_ZEROES_MAY_UNMAP: 56,
+  MAX_SECURE_ERASE_SECTORS: 60,
+  MAX_SECURE_ERASE_SEG: 64,
+  SECURE_ERASE_SECTOR_ALIGNMENT: 68,
+  ZONED: 72,
+} as const;
+
 /** Where the driver switches the write cache. */
-export const WRITEBACK_OFFSET = 32;
+export const WRITEBACK_OFFSET = FIELD.WRITEBACK;
 
 /** `struct virtio_blk_config`, Virtio 1.3 §5.2.4. QEMU: `virtio_blk_update_config`. */
 export function fillConfig(
@@ -47,39 +74,39 @@ export function fillConfig(
   // Virtio 1.3 §5.2.5.2 MUST: padding bytes are 0
   for (let at = 0; at < view.byteLength; at++) view.setUint8(at, 0);
   const high = Math.floor(capacity / 2 ** 32);
-  u32(0, littleEndian ? capacity : high);
-  u32(4, littleEndian ? high : capacity);
-  u32(8, settings.sizeMax);
-  u32(12, settings.segMax);
-  u16(16, geometry.cylinders);
-  view.setUint8(18, geometry.heads);
-  view.setUint8(19, sectorsPerTrack(settings, capacity));
-  u32(20, blockSize);
-  view.setUint8(24, settings.physicalBlockExp);
-  u16(26, settings.minIoSize / blockSize);
-  u32(28, settings.optIoSize / blockSize);
+  u32(FIELD.CAPACITY, littleEndian ? capacity : high);
+  u32(FIELD.CAPACITY + 4, littleEndian ? high : capacity);
+  u32(FIELD.SIZE_MAX, settings.sizeMax);
+  u32(FIELD.SEG_MAX, settings.segMax);
+  u16(FIELD.CYLINDERS, geometry.cylinders);
+  view.setUint8(FIELD.HEADS, geometry.heads);
+  view.setUint8(FIELD.SECTORS, sectorsPerTrack(settings, capacity));
+  u32(FIELD.BLK_SIZE, blockSize);
+  view.setUint8(FIELD.PHYSICAL_BLOCK_EXP, settings.physicalBlockExp);
+  u16(FIELD.MIN_IO_SIZE, settings.minIoSize / blockSize);
+  u32(FIELD.OPT_IO_SIZE, settings.optIoSize / blockSize);
   view.setUint8(WRITEBACK_OFFSET, writeCache ? 1 : 0);
-  u16(34, settings.queues);
+  u16(FIELD.NUM_QUEUES, settings.queues);
   if (discard.offered) {
-    u32(36, discard.maxSectors);
-    u32(40, discard.maxSegments);
-    u32(44, discard.alignment);
+    u32(FIELD.MAX_DISCARD_SECTORS, discard.maxSectors);
+    u32(FIELD.MAX_DISCARD_SEG, discard.maxSegments);
+    u32(FIELD.DISCARD_SECTOR_ALIGNMENT, discard.alignment);
   }
   if (writeZeroes.offered) {
-    u32(48, writeZeroes.maxSectors);
-    u32(52, writeZeroes.maxSegments);
-    view.setUint8(56, 1);
+    u32(FIELD.MAX_WRITE_ZEROES_SECTORS, writeZeroes.maxSectors);
+    u32(FIELD.MAX_WRITE_ZEROES_SEG, writeZeroes.maxSegments);
+    view.setUint8(FIELD.WRITE_ZEROES_MAY_UNMAP, 1);
   }
   if (secureErase.offered) {
-    u32(60, secureErase.maxSectors);
-    u32(64, secureErase.maxSegments);
-    u32(68, secureErase.alignment);
+    u32(FIELD.MAX_SECURE_ERASE_SECTORS, secureErase.maxSectors);
+    u32(FIELD.MAX_SECURE_ERASE_SEG, secureErase.maxSegments);
+    u32(FIELD.SECURE_ERASE_SECTOR_ALIGNMENT, secureErase.alignment);
   }
 }
 
 /** Made to fit the block size where the cylinders are not whole blocks. QEMU leaves a fitting geometry alone (DASDs). */
 function sectorsPerTrack({ geometry, blockSize }: Settings, capacity: number): number {
   const { heads, sectors } = geometry;
-  const cylinderBytes = Math.floor(Math.floor((capacity * 512) / heads) / sectors);
-  return cylinderBytes % blockSize === 0 ? sectors : sectors & ~(blockSize / 512 - 1);
+  const cylinderBytes = Math.floor(Math.floor((capacity * SECTOR_BYTES) / heads) / sectors);
+  return cylinderBytes % blockSize === 0 ? sectors : sectors & ~(blockSize / SECTOR_BYTES - 1);
 }

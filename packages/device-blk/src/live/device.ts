@@ -22,6 +22,7 @@ import { configLength, fillConfig, offeredFeatures, WRITEBACK_OFFSET } from './c
 import { Engine } from './engine.ts';
 import { type BlkOptions, settle } from './options.ts';
 import type { ParkedRequest } from './request.ts';
+import { SECTOR_BYTES } from './wire.ts';
 
 /**
  * virtio-blk, live: Virtio 1.3 §5.2; QEMU `hw/block/virtio-blk.c`.
@@ -78,7 +79,7 @@ export class BlkDevice implements DeviceModel<BlkState> {
    */
   resize(sectors?: number): void {
     const engine = this.#engine;
-    const most = Math.ceil(engine.settings.backend.size / 512);
+    const most = Math.ceil(engine.settings.backend.size / SECTOR_BYTES);
     const capacity = sectors ?? most;
     if (!Number.isInteger(capacity) || capacity < 0 || capacity > most)
       throw new HostError(`resize: ${capacity} is not a number of sectors; the back end has ${most}`);

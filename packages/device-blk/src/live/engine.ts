@@ -6,7 +6,7 @@ import type { Settings } from './options.ts';
 import { malformed, parseRanges, parseTransfer, word } from './parse.ts';
 import { actionFor } from './policy.ts';
 import { type ParkedRequest, type Request, RequestList } from './request.ts';
-import { BLK_S, BLK_T, HEADER_BYTES } from './wire.ts';
+import { BLK_S, BLK_T, HEADER_BYTES, SECTOR_BYTES } from './wire.ts';
 
 /** Operations of the back end that are under way at a time; what the driver wants beyond that waits. */
 const OPERATIONS_IN_FLIGHT = 1024;
@@ -55,7 +55,7 @@ export class Engine {
 
   constructor(settings: Settings) {
     this.settings = settings;
-    this.capacity = Math.ceil(settings.backend.size / 512);
+    this.capacity = Math.ceil(settings.backend.size / SECTOR_BYTES);
     this.writeCache = settings.writeCache;
     this.requests = new RequestList((request, failed, error) => this.#settled(request, failed, error));
   }

@@ -1,3 +1,5 @@
+import { SECTOR_BYTES } from './wire.ts';
+
 /** Cylinders, heads, sectors per track. */
 export interface Geometry {
   /** Cylinders, 1 to 65535. */
@@ -8,7 +10,17 @@ export interface Geometry {
   readonly sectors: number;
 }
 
+/** Where the table of four partitions stands in the first sector, the bytes of an entry, and what stands behind it. */
 const PARTITION_TABLE = 446;
+const PARTITION_BYTES = 16;
+const SIGNATURE = { AT: 510, BYTES: [0x55, 0xaa] } as const;
+/** In an entry: last head, last sector of its track (6 bits), sectors in all. */
+const PARTITION = { END_HEAD: 5, END_SECTOR: 6, SECTORS: 12 } as const;
+const SECTOR_BITS = 63;
+/** The most heads that a disk has: more are a BIOS's translation. */
+const HEADS_MAX = 16;
+/** Sectors of a track that is guessed. */
+const TRACK_SECTORS = 63;
 const CYLINDERS_MAX = 16383;
 
 /**
@@ -21,19 +33,24 @@ const CYLINDERS_MAX = 16383;
 export function guessGeometry(sectors: number, firstSector?: Uint8Array): Geometry {
   const found = firstSector === undefined ? undefined : fromPartitions(sectors, firstSector);
   // more than 16 heads: the table was made under a BIOS's translation, and says nothing about the disk
-  if (found !== undefined && found.heads <= 16) return found;
-  const cylinders = Math.floor(sectors / (16 * 63));
-  return { cylinders: Math.min(CYLINDERS_MAX, Math.max(2, cylinders)), heads: 16, sectors: 63 };
+  if (found !== undefined && found.heads <= HEADS_MAX) return found;
+  const cylinders = Math.floor(sectors / (HEADS_MAX * TRACK_SECTORS));
+  return {
+    cylinders: Math.min(CYLINDERS_MAX, Math.max(2, cylinders)),
+    heads: HEADS_MAX,
+    sectors: TRACK_SECTORS,
+  };
 }
 
 /** From the first partition that ends somewhere: partitions are taken to end with a cylinder. */
 function fromPartitions(total: number, mbr: Uint8Array): Geometry | undefined {
-  if (mbr.length < 512 || mbr[510] !== 0x55 || mbr[511] !== 0xaa) return undefined;
+  if (mbr.length < SECTOR_BYTES || SIGNATURE.BYTES.some((byte, i) => mbr[SIGNATURE.AT + i] !== byte))
+    return undefined;
   const view = new DataView(mbr.buffer, mbr.byteOffset, mbr.length);
-  for (let at = PARTITION_TABLE; at < 510; at += 16) {
-    const endHead = view.getUint8(at + 5);
-    const sectors = view.getUint8(at + 6) & 63;
-    if (view.getUint32(at + 12, true) === 0 || endHead === 0 || sectors === 0) continue;
+  for (let at = PARTITION_TABLE; at < SIGNATURE.AT; at += PARTITION_BYTES) {
+    const endHead = view.getUint8(at + PARTITION.END_HEAD);
+    const sectors = view.getUint8(at + PARTITION.END_SECTOR) & SECTOR_BITS;
+    if (view.getUint32(at + PARTITION.SECTORS, true) === 0 || endHead === 0 || sectors === 0) continue;
     const heads = endHead + 1;
     const cylinders = Math.floor(total / (heads * sectors));
     if (cylinders >= 1 && cylinders <= CYLINDERS_MAX) return { cylinders, heads, sectors };

@@ -1,5 +1,6 @@
 import { HostError, type Spans } from '@virtkit/core/live';
 import type { BlkBackend, Pending } from './backend.ts';
+import { SECTOR_BYTES } from './wire.ts';
 
 /** What a disk in memory says of itself. */
 export interface MemoryDiskOptions {
@@ -30,7 +31,7 @@ export class MemoryDisk implements BlkBackend {
 
   constructor(
     bytes: Uint8Array,
-    { blockSize = 512, readOnly = false, discard = 'ignore' }: MemoryDiskOptions,
+    { blockSize = SECTOR_BYTES, readOnly = false, discard = 'ignore' }: MemoryDiskOptions,
   ) {
     this.bytes = checked(bytes);
     this.blockSize = blockSize;
@@ -63,6 +64,6 @@ export class MemoryDisk implements BlkBackend {
 }
 
 function checked(bytes: Uint8Array): Uint8Array {
-  if (bytes.length % 512 === 0) return bytes;
+  if (bytes.length % SECTOR_BYTES === 0) return bytes;
   throw new HostError(`a disk of ${bytes.length} bytes: not a multiple of 512`);
 }

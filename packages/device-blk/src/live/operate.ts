@@ -3,7 +3,7 @@ import { ArraySpans } from '../disk/array-spans.ts';
 import type { BlkBackend, Pending } from './backend.ts';
 import type { Settings } from './options.ts';
 import type { Request } from './request.ts';
-import { HEADER_BYTES } from './wire.ts';
+import { HEADER_BYTES, SECTOR_BYTES } from './wire.ts';
 
 const ZEROS = new ArraySpans(new Uint8Array(65536));
 
@@ -15,7 +15,7 @@ const ZEROS = new ArraySpans(new Uint8Array(65536));
 export function operate(settings: Settings, request: Request, stable: boolean, memory: GuestMemory): Pending {
   const { backend } = settings;
   const { chain } = request;
-  const position = request.sector * 512;
+  const position = request.sector * SECTOR_BYTES;
   if (chain === undefined) return undefined;
   switch (request.operation) {
     case 'read':
@@ -69,7 +69,7 @@ function transferPiece(settings: Settings, request: Request, from: number): Pend
   const { backend, maxTransfer } = settings;
   const { operation, chain, lent } = request;
   if (chain === undefined) return undefined;
-  const position = request.sector * 512 + from;
+  const position = request.sector * SECTOR_BYTES + from;
   const length = Math.min(maxTransfer, request.length - from);
   if (operation === 'write') return backend.write(position, chain.out, HEADER_BYTES + from, length);
   return backend.read(position, lent, from, length);
@@ -89,7 +89,7 @@ function operateRanges(backend: BlkBackend, request: Request, position: number):
   const rest = (from: number): Pending => {
     for (let i = from; i < more.length; i += 3) {
       const [sector = 0, bytes = 0, unmap = 0] = more.slice(i, i + 3);
-      const step = operateRange(backend, operation, sector * 512, bytes, unmap !== 0);
+      const step = operateRange(backend, operation, sector * SECTOR_BYTES, bytes, unmap !== 0);
       if (step !== undefined) return step.then(() => rest(i + 3));
     }
     return undefined;

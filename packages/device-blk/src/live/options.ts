@@ -3,7 +3,7 @@ import { ArraySpans } from '../disk/array-spans.ts';
 import { type BlkBackend, errorCode } from './backend.ts';
 import { type Geometry, guessGeometry } from './geometry.ts';
 import type { BlkStop, ErrorPolicy } from './policy.ts';
-import { ID_BYTES, REQUEST_SECTORS_MAX } from './wire.ts';
+import { ID_BYTES, REQUEST_SECTORS_MAX, SECTOR_BYTES } from './wire.ts';
 
 /** Limits of DISCARD, WRITE_ZEROES or SECURE_ERASE. */
 export interface RangeOptions {
@@ -148,7 +148,12 @@ const BYTES_IN_FLIGHT = 1 << 25;
 /** @throws HostError that names the option */
 export function settle(options: BlkOptions): Settings {
   const { backend, lifetime } = options;
-  const blockSize = powerOfTwo('blockSize', options.blockSize ?? backend.blockSize ?? 512, 512, 2 ** 21);
+  const blockSize = powerOfTwo(
+    'blockSize',
+    options.blockSize ?? backend.blockSize ?? SECTOR_BYTES,
+    SECTOR_BYTES,
+    2 ** 21,
+  );
   const queueSize = powerOfTwo('queueSize', options.queueSize ?? 256, 4, 1024);
   integer('backend.size', backend.size, 0, Number.MAX_SAFE_INTEGER);
   const secureErase = limits('secureErase', options.secureErase ?? false, blockSize);
@@ -199,7 +204,7 @@ function integer(name: string, value: number, least: number, most: number): numb
 
 /** Requests begin and end at logical blocks, and so do their pieces. */
 function maxTransfer({ maxTransfer = TRANSFER_BYTES }: BlkBackend, blockSize: number): number {
-  integer('backend.maxTransfer', maxTransfer, 512, Number.MAX_SAFE_INTEGER);
+  integer('backend.maxTransfer', maxTransfer, SECTOR_BYTES, Number.MAX_SAFE_INTEGER);
   return Math.max(1, Math.floor(maxTransfer / blockSize)) * blockSize;
 }
 
@@ -225,7 +230,7 @@ function limits(name: string, option: boolean | AlignedRangeOptions, blockSize: 
     offered: option !== false,
     maxSectors: integer(`${name}.maxSectors`, maxSectors, 1, REQUEST_SECTORS_MAX),
     maxSegments: integer(`${name}.maxSegments`, maxSegments, 1, 256),
-    alignment: blocks(`${name}.granularity`, granularity, blockSize, 0xffffffff) / 512,
+    alignment: blocks(`${name}.granularity`, granularity, blockSize, 0xffffffff) / SECTOR_BYTES,
   };
 }
 
@@ -240,7 +245,7 @@ function serialBytes(serial: string): Uint8Array {
 
 function geometryOf({ backend, geometry }: BlkOptions): Geometry {
   if (geometry === undefined)
-    return guessGeometry(Math.ceil(backend.size / 512), backend.firstSector ?? readFirst(backend));
+    return guessGeometry(Math.ceil(backend.size / SECTOR_BYTES), backend.firstSector ?? readFirst(backend));
   integer('geometry.cylinders', geometry.cylinders, 1, 65535);
   integer('geometry.heads', geometry.heads, 1, 255);
   integer('geometry.sectors', geometry.sectors, 1, 255);
@@ -249,10 +254,10 @@ function geometryOf({ backend, geometry }: BlkOptions): Geometry {
 
 /** Undefined if it cannot be had at once: then the size has to do. */
 function readFirst(backend: BlkBackend): Uint8Array | undefined {
-  if (backend.size < 512) return undefined;
-  const sector = new Uint8Array(512);
+  if (backend.size < SECTOR_BYTES) return undefined;
+  const sector = new Uint8Array(SECTOR_BYTES);
   try {
-    const pending = backend.read(0, new ArraySpans(sector), 0, 512);
+    const pending = backend.read(0, new ArraySpans(sector), 0, SECTOR_BYTES);
     if (pending === undefined) return sector;
     pending.then(undefined, errorCode);
   } catch {

@@ -1,10 +1,10 @@
 import type { Chain } from '@virtkit/core/live';
 import type { RangeLimits, Settings } from './options.ts';
 import type { Request } from './request.ts';
-import { BLK_S, FLAG_UNMAP, HEADER_BYTES, REQUEST_SECTORS_MAX, SEGMENT_BYTES } from './wire.ts';
+import { BLK_S, FLAG_UNMAP, HEADER_BYTES, REQUEST_SECTORS_MAX, SECTOR_BYTES, SEGMENT_BYTES } from './wire.ts';
 
 /** What is not a whole sector does not count here. */
-const REQUEST_BYTES_MAX = REQUEST_SECTORS_MAX * 512 + 511;
+const REQUEST_BYTES_MAX = REQUEST_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES - 1;
 
 /** Why no answer is possible, in QEMU's words: the guest broke the device. Undefined if the request has a form. */
 export function malformed({ out, in: into }: Chain): string | undefined {
@@ -35,7 +35,7 @@ function sectorAt(bytes: Uint8Array, at: number, littleEndian: boolean): number 
 /** QEMU: `virtio_blk_sect_range_ok`. */
 function inRange(sector: number, bytes: number, { blockSize }: Settings, capacity: number): boolean {
   if (bytes > REQUEST_BYTES_MAX) return false;
-  if ((bytes & (blockSize - 1)) !== 0 || (sector & (blockSize / 512 - 1)) !== 0) return false;
+  if ((bytes & (blockSize - 1)) !== 0 || (sector & (blockSize / SECTOR_BYTES - 1)) !== 0) return false;
   return bytes >>> 9 <= capacity - sector;
 }
 
@@ -82,7 +82,8 @@ export function parseRanges(
     const sector = sectorAt(segment, 0, littleEndian);
     const count = word(segment, 8, littleEndian);
     const flags = word(segment, 12, littleEndian);
-    if (count > limits.maxSectors || !inRange(sector, count * 512, settings, capacity)) return BLK_S.IOERR;
+    if (count > limits.maxSectors || !inRange(sector, count * SECTOR_BYTES, settings, capacity))
+      return BLK_S.IOERR;
     // Virtio 1.3 §5.2.6.2 MUST: UNSUPP for unknown flags, and for unmap where nothing is written
     if ((flags & ~FLAG_UNMAP) !== 0) return BLK_S.UNSUPP;
     // Virtio 1.3 §5.2.6.2 MUST: UNSUPP for discard with unmap
@@ -90,9 +91,9 @@ export function parseRanges(
     if (count > 0) changes = true;
     if (at === 0) {
       request.sector = sector;
-      request.length = count * 512;
+      request.length = count * SECTOR_BYTES;
       request.mayUnmap = flags !== 0;
-    } else more?.push(sector, count * 512, flags);
+    } else more?.push(sector, count * SECTOR_BYTES, flags);
   }
   request.more = more;
   if (!settings.readOnly) return BLK_S.OK;

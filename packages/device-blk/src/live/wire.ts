@@ -1,3 +1,6 @@
+/** Bytes of a sector, in which the driver counts whatever the logical block size is. Virtio 1.3 §5.2.4 */
+export const SECTOR_BYTES = 512;
+
 /** Request types. Virtio 1.3 §5.2.6; 2, 3, 5 and bit 31 are of legacy devices. */
 export const BLK_T = {
   IN: 0,

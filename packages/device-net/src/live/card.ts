@@ -144,11 +144,14 @@ export class Card {
   }
 }
 
+/** Where fields of `struct virtio_net_hdr` begin, which its shorter forms end in front of. Virtio 1.3 §5.1.6 */
+const HEADER = { NUM_BUFFERS: 10, HASH: 12, TUNNEL: 20, END: 24 } as const;
+
 /** Virtio 1.3 §5.1.6: 10 bytes, and `num_buffers`, and the hash, and the tunnel's offsets. */
 function headerLength(modern: boolean, mergeable: boolean, hash: boolean, tunnel: boolean): number {
-  if (!modern) return mergeable ? 12 : 10;
-  if (tunnel) return 24;
-  return hash ? 20 : 12;
+  if (!modern) return mergeable ? HEADER.HASH : HEADER.NUM_BUFFERS;
+  if (tunnel) return HEADER.END;
+  return hash ? HEADER.TUNNEL : HEADER.HASH;
 }
 
 /** Offloads that a driver with these features may switch on. QEMU: `virtio_net_supported_guest_offloads`. */

@@ -26,7 +26,17 @@ import { RSS_KEY_BYTES } from './toeplitz.ts';
 import { Transmitter } from './transmit.ts';
 
 const CTRL_QUEUE_SIZE = 64;
-/** Bytes of `struct virtio_net_config`. */
+/** Offsets of the fields of `struct virtio_net_config`, and its bytes. Virtio 1.3 §5.1.4 */
+const CONFIG = {
+  STATUS: 6,
+  MAX_VIRTQUEUE_PAIRS: 8,
+  MTU: 10,
+  SPEED: 12,
+  DUPLEX: 16,
+  RSS_MAX_KEY_SIZE: 17,
+  RSS_MAX_INDIRECTION_TABLE_LENGTH: 18,
+  SUPPORTED_HASH_TYPES: 20,
+} as const;
 const CONFIG_BYTES = 24;
 
 /**
@@ -188,19 +198,23 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     const bytes = new Uint8Array(CONFIG_BYTES);
     const view = new DataView(bytes.buffer);
     bytes.set(filter.mac);
-    view.setUint16(6, status, littleEndian);
+    view.setUint16(CONFIG.STATUS, status, littleEndian);
     // Virtio 1.3 §5.1.4.1 MUST: 1 to 0x8000; options allow up to 511
-    view.setUint16(8, settings.pairs, littleEndian);
+    view.setUint16(CONFIG.MAX_VIRTQUEUE_PAIRS, settings.pairs, littleEndian);
     // Virtio 1.3 §5.1.4.1 MUST NOT: the MTU never changes
-    view.setUint16(10, settings.mtu, littleEndian);
+    view.setUint16(CONFIG.MTU, settings.mtu, littleEndian);
     // Virtio 1.3 §5.1.4.1 MUST: Mb/s, all ones for unknown
-    view.setUint32(12, settings.speed, littleEndian);
-    view.setUint8(16, settings.duplex);
+    view.setUint32(CONFIG.SPEED, settings.speed, littleEndian);
+    view.setUint8(CONFIG.DUPLEX, settings.duplex);
     // Virtio 1.3 §5.1.4.1 MUST: at least 40
-    view.setUint8(17, RSS_KEY_BYTES);
+    view.setUint8(CONFIG.RSS_MAX_KEY_SIZE, RSS_KEY_BYTES);
     // Virtio 1.3 §5.1.4.1 MUST: at least 128, with RSS
-    view.setUint16(18, host.offers(NET_FEATURE.RSS) ? RSS_TABLE_MAX : 1, littleEndian);
-    view.setUint32(20, SUPPORTED_HASH_TYPES, littleEndian);
+    view.setUint16(
+      CONFIG.RSS_MAX_INDIRECTION_TABLE_LENGTH,
+      host.offers(NET_FEATURE.RSS) ? RSS_TABLE_MAX : 1,
+      littleEndian,
+    );
+    view.setUint32(CONFIG.SUPPORTED_HASH_TYPES, SUPPORTED_HASH_TYPES, littleEndian);
     for (let i = 0; i < config.byteLength; i++) config.setUint8(i, bytes[i] ?? 0);
   }
 

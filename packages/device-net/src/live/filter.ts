@@ -1,4 +1,5 @@
 import { MAC_TABLE_ENTRIES, VLAN_BYTES } from '../limits.ts';
+import { ETH_TYPE_OFFSET, ETH_VLAN, VLAN_ID } from '../protocols.ts';
 
 const MAC_BYTES = 6;
 
@@ -46,10 +47,10 @@ export class RxFilter {
   /** Does the guest want this frame? What a runt lacks counts as 0. */
   accepts(frame: Uint8Array): boolean {
     if (this.promisc !== 0) return true;
-    if (frame[12] === 0x81 && frame[13] === 0x00) {
-      const vid = ((frame[14] ?? 0) << 8) | (frame[15] ?? 0);
+    if (((frame[ETH_TYPE_OFFSET] ?? 0) << 8) + (frame[ETH_TYPE_OFFSET + 1] ?? 0) === ETH_VLAN) {
+      const vid = ((frame[ETH_TYPE_OFFSET + 2] ?? 0) << 8) | (frame[ETH_TYPE_OFFSET + 3] ?? 0);
       // Virtio 1.3 §5.1.6.5.3.1: a frame of a VLAN that was not added is dropped
-      if (!this.hasVlan(vid & 0xfff)) return false;
+      if (!this.hasVlan(vid & VLAN_ID)) return false;
     }
     return ((frame[0] ?? 0) & 1) !== 0 ? this.#acceptsGroup(frame) : this.#acceptsUnicast(frame);
   }

@@ -1,18 +1,28 @@
-export const ETH_IPV4 = 0x0800;
-const ETH_IPV6 = 0x86dd;
-const ETH_VLAN = 0x8100;
-const ETH_DVLAN = 0x88a8;
+import {
+  DESTINATION,
+  ETH_DVLAN,
+  ETH_IPV4,
+  ETH_IPV6,
+  ETH_TYPE_OFFSET,
+  ETH_VLAN,
+  FRAGMENT,
+  HOP_BY_HOP,
+  IPV4,
+  IPV4_BYTES,
+  IPV4_FRAGMENT,
+  IPV6,
+  IPV6_BYTES,
+  PROTO_TCP,
+  PROTO_UDP,
+  ROUTING,
+  TCP_BYTES,
+  UDP_BYTES,
+} from '../protocols.ts';
+
+/** Bytes of a type 2 routing header: one address. RFC 6275 §6.4 */
+const ROUTING_BYTES = 24;
 /** Numbers of transport protocols in IP headers. */
-export const PROTO_TCP = 6;
-export const PROTO_UDP = 17;
-const TCP_BYTES = 20;
-export const UDP_BYTES = 8;
-const IPV6_BYTES = 40;
 /** IPv6 extension headers that may stand before the transport header. */
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const FRAGMENT = 44;
-const DESTINATION = 60;
 /** The option with the home address of a mobile node, and its bytes: type, length, address. RFC 6275 §6.3 */
 const HOME_ADDRESS = 201;
 const HOME_ADDRESS_BYTES = 18;
@@ -38,7 +48,7 @@ export class Flow {
   parse(frame: Uint8Array): void {
     this.ip = 0;
     this.l4 = 0;
-    let at = 12;
+    let at = ETH_TYPE_OFFSET;
     let type = u16(frame, at);
     for (let tags = 0; tags < 2 && (type === ETH_VLAN || type === ETH_DVLAN); tags++) {
       at += 4;
@@ -49,23 +59,23 @@ export class Flow {
   }
 
   #parseV4(frame: Uint8Array, at: number): void {
-    if (at + 20 > frame.length || (frame[at] as number) >> 4 !== 4) return;
+    if (at + IPV4_BYTES > frame.length || (frame[at] as number) >> 4 !== 4) return;
     this.ip = 4;
-    this.src = at + 12;
-    this.dst = at + 16;
-    const fragment = (u16(frame, at + 6) & 0x3fff) !== 0;
+    this.src = at + IPV4.SOURCE;
+    this.dst = at + IPV4.DESTINATION;
+    const fragment = (u16(frame, at + IPV4.FRAGMENT) & IPV4_FRAGMENT) !== 0;
     const transport = at + 4 * ((frame[at] as number) & 15);
-    if (!fragment) this.#transport(frame, frame[at + 9] as number, transport);
+    if (!fragment) this.#transport(frame, frame[at + IPV4.PROTOCOL] as number, transport);
   }
 
   #parseV6(frame: Uint8Array, at: number): void {
     if (at + IPV6_BYTES > frame.length || (frame[at] as number) >> 4 !== 6) return;
     this.ip = 6;
-    this.src = at + 8;
-    this.dst = at + 24;
+    this.src = at + IPV6.SOURCE;
+    this.dst = at + IPV6.DESTINATION;
     this.exSrc = this.src;
     this.exDst = this.dst;
-    let next = frame[at + 6] as number;
+    let next = frame[at + IPV6.NEXT] as number;
     let header = at + IPV6_BYTES;
     for (let count = 0; isExtension(next); count++) {
       if (count === EXTENSIONS_MAX || header + 8 > frame.length || next === FRAGMENT) return;
@@ -86,8 +96,8 @@ export class Flow {
 
   /** A type 2 routing header with a segment left holds the home address of the destination. */
   #routing(frame: Uint8Array, at: number, length: number): void {
-    const home = frame[at + 2] === 2 && frame[at + 3] === 1 && length === 24;
-    if (home && at + 24 <= frame.length) this.exDst = at + 8;
+    const home = frame[at + 2] === 2 && frame[at + 3] === 1 && length === ROUTING_BYTES;
+    if (home && at + ROUTING_BYTES <= frame.length) this.exDst = at + 8;
   }
 
   /** The home address option of a destination header. */

@@ -1,8 +1,9 @@
 import type { Chain, Virtqueue } from '@virtkit/core/live';
+import { ETH_IPV4, PROTO_UDP, UDP_BYTES } from '../protocols.ts';
 import { GSO, HDR_FLAG, type PacketMeta } from './backend.ts';
 import type { Card } from './card.ts';
 import type { Notifier } from './coalescing.ts';
-import { ETH_IPV4, PROTO_UDP, UDP_BYTES, u16 } from './flow.ts';
+import { u16 } from './flow.ts';
 import { checksum, checksumFits, HDR, HDR_BYTES, HDR_BYTES_MAX, neededOffloads } from './header.ts';
 import { OFFLOAD } from './offload.ts';
 import { PACKET_MAX } from './transmit.ts';

@@ -1,4 +1,5 @@
-import { Flow, PROTO_TCP, PROTO_UDP } from './flow.ts';
+import { PROTO_TCP, PROTO_UDP } from '../protocols.ts';
+import { Flow } from './flow.ts';
 import { Toeplitz } from './toeplitz.ts';
 
 /** Hash types, bits. Virtio 1.3 §5.1.6.4.3.1 */

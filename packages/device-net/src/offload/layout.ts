@@ -1,18 +1,22 @@
 import { GSO } from '../live/backend.ts';
-
-const ETH_IPV4 = 0x0800;
-const ETH_IPV6 = 0x86dd;
-const ETH_VLAN = 0x8100;
-const ETH_DVLAN = 0x88a8;
-const IPV4_BYTES = 20;
-const IPV6_BYTES = 40;
-const PROTO_TCP = 6;
-const PROTO_UDP = 17;
-const TCP_BYTES = 20;
-const UDP_BYTES = 8;
-const HOP_BY_HOP = 0;
-const ROUTING = 43;
-const DESTINATION = 60;
+import {
+  DESTINATION,
+  ETH_DVLAN,
+  ETH_IPV4,
+  ETH_IPV6,
+  ETH_TYPE_OFFSET,
+  ETH_VLAN,
+  HOP_BY_HOP,
+  IPV4,
+  IPV4_BYTES,
+  IPV4_FRAGMENT,
+  IPV6_BYTES,
+  PROTO_TCP,
+  PROTO_UDP,
+  ROUTING,
+  TCP_BYTES,
+  UDP_BYTES,
+} from '../protocols.ts';
 
 /** Longest headers, from the Ethernet address to the payload, that are taken apart. */
 export const HEAD_MAX = 512;
@@ -41,7 +45,7 @@ export class Layout {
    * @param length of the whole frame
    */
   parse(head: Uint8Array, known: number, length: number, gsoType: number): boolean {
-    let at = 12;
+    let at = ETH_TYPE_OFFSET;
     let type = u16(head, at);
     for (let tags = 0; tags < 2 && (type === ETH_VLAN || type === ETH_DVLAN); tags++) {
       at += 4;
@@ -65,13 +69,14 @@ export class Layout {
     if (l3 + IPV4_BYTES > known || byte(head, l3) >> 4 !== 4) return -1;
     const bytes = 4 * (byte(head, l3) & 15);
     // a part of a packet has no transport header, or not all of its payload
-    if (bytes < IPV4_BYTES || l3 + bytes > known || (u16(head, l3 + 6) & 0x3fff) !== 0) return -1;
+    if (bytes < IPV4_BYTES || l3 + bytes > known || (u16(head, l3 + IPV4.FRAGMENT) & IPV4_FRAGMENT) !== 0)
+      return -1;
     this.l4 = l3 + bytes;
     this.fragment = this.l4;
-    const total = u16(head, l3 + 2);
+    const total = u16(head, l3 + IPV4.LENGTH);
     // 0: a driver that leaves it to the segmentation
     this.end = total === 0 ? length : l3 + total;
-    return this.end > length ? -1 : byte(head, l3 + 9);
+    return this.end > length ? -1 : byte(head, l3 + IPV4.PROTOCOL);
   }
 
   /** The same; extension headers are walked through as long as they stand in every fragment's way. RFC 8200 §4 */
@@ -81,7 +86,7 @@ export class Layout {
     if (at > known || byte(head, l3) >> 4 !== 6) return -1;
     const bytes = u16(head, l3 + 4);
     this.end = bytes === 0 ? length : at + bytes;
-    let next = byte(head, l3 + 6);
+    let next = byte(head, l3 + IPV4.FRAGMENT);
     // 0 and options: a jumbogram, which does not say what it is in small pieces. RFC 2675
     if (this.end > length || (bytes === 0 && next === HOP_BY_HOP)) return -1;
     this.next = l3 + 6;

@@ -2,6 +2,20 @@ import type { Gpa, GuestMemory } from '@virtkit/core/live';
 import { CCW_FLAG, COMMAND, ORB0 } from './bits.ts';
 import type { Ccw, Orb } from './structures.ts';
 
+/** Blocks that indirect data addresses name: 4 KiB in format 2, or 2 KiB. */
+const BLOCK_4K = 4096;
+const BLOCK_2K = 2048;
+/** First address beyond those of 24 and of 31 bits. */
+const ADDRESSES_24 = 2 ** 24;
+const ADDRESSES_31 = 2 ** 31;
+/** First high word of an address that a number does not hold exactly. */
+const HIGH_WORDS = 2 ** 21;
+/** The half of a command code that says what it does; read commands have two bits in common, read backward is one value. */
+const COMMAND_DIGIT = 0x0f;
+const READ_BITS = 0x03;
+const READ = 0x02;
+const READ_BACKWARD = 0x0c;
+
 /** A block that is no memory, whatever the guest has. */
 const NOWHERE = 2 ** 53 - 2 ** 13;
 
@@ -34,8 +48,8 @@ export class DataStream {
     this.#count = ccw.count;
     this.#indirect = (ccw.flags & CCW_FLAG.IDA) !== 0;
     this.#wide = (orb.ctrl0 & ORB0.C64) !== 0;
-    this.#block = this.#wide && (orb.ctrl0 & ORB0.I2K) === 0 ? 4096 : 2048;
-    this.#limit = (orb.ctrl0 & ORB0.FMT) !== 0 ? 2 ** 31 : 2 ** 24;
+    this.#block = this.#wide && (orb.ctrl0 & ORB0.I2K) === 0 ? BLOCK_4K : BLOCK_2K;
+    this.#limit = (orb.ctrl0 & ORB0.FMT) !== 0 ? ADDRESSES_31 : ADDRESSES_24;
     this.#skip = (ccw.flags & CCW_FLAG.SKIP) !== 0 && storesData(ccw.cmdCode);
     this.#broken = false;
     this.rewind();
@@ -109,17 +123,17 @@ export class DataStream {
     if (this.#wide) high = this.#memory.readU32(word as Gpa, false);
     const low = this.#memory.readU32((word + size - 4) as Gpa, false);
     if (low < 0 || high < 0) return false;
-    if (!this.#wide && low >= 2 ** 31) return false;
+    if (!this.#wide && low >= ADDRESSES_31) return false;
     const first = this.#next === 0;
     this.#next++;
     // where a number is not exact there is no memory either; with SKIP that does not matter
-    this.#at = high < 2 ** 21 ? high * 2 ** 32 + low : NOWHERE + (low % this.#block);
+    this.#at = high < HIGH_WORDS ? high * 2 ** 32 + low : NOWHERE + (low % this.#block);
     return first || this.#at % this.#block === 0;
   }
 }
 
 /** Read, read backward and sense commands store; for the others the SKIP flag has no meaning. */
 function storesData(cmdCode: number): boolean {
-  const digit = cmdCode & 0x0f;
-  return digit === COMMAND.BASIC_SENSE || (digit & 0x03) === 0x02 || digit === 0x0c;
+  const digit = cmdCode & COMMAND_DIGIT;
+  return digit === COMMAND.BASIC_SENSE || (digit & READ_BITS) === READ || digit === READ_BACKWARD;
 }

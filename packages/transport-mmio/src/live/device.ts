@@ -15,6 +15,7 @@ import {
   type VirtioState,
 } from '@virtkit/core/live';
 import { mmioIdentity } from '../identity.ts';
+import { PAGE_SHIFT_MAX } from '../limits.ts';
 import type { MmioParts } from '../state.ts';
 import { ProxyQueues } from './proxy-queues.ts';
 import { REGISTER } from './registers.ts';
@@ -206,7 +207,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     const queue = this.#host.selectedQueue;
     if (offset === REGISTER.GUEST_PAGE_SIZE) {
       const shift = word === 0 ? 32 : 31 - Math.clz32(word & -word);
-      this.#guestPageShift = shift > 31 ? 0 : shift;
+      this.#guestPageShift = shift > PAGE_SHIFT_MAX ? 0 : shift;
     } else if (offset === REGISTER.QUEUE_ALIGN) {
       if (word === 0) return;
       queue.setAlign(word);

@@ -1,5 +1,6 @@
+import { PCI_HEADER as HEADER } from '../pci-header.ts';
 import { BAR } from './capabilities.ts';
-import { COMMAND, type ConfigRegisters, HEADER } from './config-registers.ts';
+import { COMMAND, type ConfigRegisters } from './config-registers.ts';
 
 /** What a base address register asks for. */
 export type BarKind = 'io' | 'memory32' | 'memory64' | 'rom';

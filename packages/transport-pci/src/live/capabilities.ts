@@ -1,5 +1,5 @@
+import { EXTENDED_CAPABILITIES, PCI_HEADER as HEADER } from '../pci-header.ts';
 import type { ConfigRegisters } from './config-registers.ts';
-import { HEADER } from './config-registers.ts';
 
 /** BARs as QEMU's virtio functions have them. */
 export const BAR = { LEGACY: 0, MSIX: 1, NOTIFY_PIO: 2, MODERN: 4, ROM: 6 } as const;
@@ -33,23 +33,29 @@ interface Structure {
   readonly multiplier?: number;
 }
 
+/** Offsets in a virtio capability. Virtio 1.3 §4.1.4: `struct virtio_pci_cap`, with the multiplier or the data behind it */
+const VIRTIO_CAP = { NEXT: 1, LEN: 2, TYPE: 3, BAR: 4, OFFSET: 8, LENGTH: 12, MORE: 16 } as const;
+/** Bytes of a virtio capability, and of one with a multiplier or with data. */
+const VIRTIO_CAP_BYTES = 16;
+const VIRTIO_CAP_BYTES_MORE = 20;
+
 /** Virtio 1.3 §4.1.4: `struct virtio_pci_cap`, and what some types have behind it. */
 function addVirtio(space: ConfigRegisters, structure: Structure, bytes: number): number {
   const { type, name, bar, offset, length } = structure;
   const at = space.addCapability(ID.VENDOR, bytes, `virtio ${name} capability`);
   // Virtio 1.3 §4.1.4.2 MUST: cap_len has all of the structure's extra data in it
-  space.set(at + 2, 1, bytes);
-  space.set(at + 3, 1, type);
-  space.set(at + 4, 1, bar);
-  space.set(at + 8, 4, offset);
-  space.set(at + 12, 4, length);
-  space.name(at + 1, 1, `virtio ${name} capability: next`);
-  space.name(at + 4, 1, `virtio ${name} capability: bar`);
-  space.name(at + 8, 4, `virtio ${name} capability: offset`);
-  space.name(at + 12, 4, `virtio ${name} capability: length`);
+  space.set(at + VIRTIO_CAP.LEN, 1, bytes);
+  space.set(at + VIRTIO_CAP.TYPE, 1, type);
+  space.set(at + VIRTIO_CAP.BAR, 1, bar);
+  space.set(at + VIRTIO_CAP.OFFSET, 4, offset);
+  space.set(at + VIRTIO_CAP.LENGTH, 4, length);
+  space.name(at + VIRTIO_CAP.NEXT, 1, `virtio ${name} capability: next`);
+  space.name(at + VIRTIO_CAP.BAR, 1, `virtio ${name} capability: bar`);
+  space.name(at + VIRTIO_CAP.OFFSET, 4, `virtio ${name} capability: offset`);
+  space.name(at + VIRTIO_CAP.LENGTH, 4, `virtio ${name} capability: length`);
   if (structure.multiplier !== undefined) {
-    space.set(at + 16, 4, structure.multiplier);
-    space.name(at + 16, 4, `virtio ${name} capability: notify_off_multiplier`);
+    space.set(at + VIRTIO_CAP.MORE, 4, structure.multiplier);
+    space.name(at + VIRTIO_CAP.MORE, 4, `virtio ${name} capability: notify_off_multiplier`);
   }
   return at;
 }
@@ -78,37 +84,45 @@ export function addModernCapabilities(
     16,
   );
   // Virtio 1.3 §4.1.4.5.1 MUST: at least one ISR capability
-  addVirtio(space, { ...inModernBar, type: CFG_TYPE.ISR, name: 'ISR', offset: STRUCTURE.ISR }, 16);
+  addVirtio(
+    space,
+    { ...inModernBar, type: CFG_TYPE.ISR, name: 'ISR', offset: STRUCTURE.ISR },
+    VIRTIO_CAP_BYTES,
+  );
   // Virtio 1.3 §4.1.4.6.1 MUST: at least one, for devices that have a configuration
   addVirtio(
     space,
     { ...inModernBar, type: CFG_TYPE.DEVICE, name: 'device configuration', offset: STRUCTURE.DEVICE },
-    16,
+    VIRTIO_CAP_BYTES,
   );
   // Virtio 1.3 §4.1.4.4.1 MUST: at least one notification capability, whose multiplier is an even power of 2, or 0
   const notify = { type: CFG_TYPE.NOTIFY, name: 'notification', offset: STRUCTURE.NOTIFY, multiplier };
-  addVirtio(space, { ...notify, bar: BAR.MODERN, length: notifyBytes(multiplier) }, 20);
+  addVirtio(space, { ...notify, bar: BAR.MODERN, length: notifyBytes(multiplier) }, VIRTIO_CAP_BYTES_MORE);
   if (notifyPio) {
     const pio = { type: CFG_TYPE.NOTIFY, name: 'port I/O notification', bar: BAR.NOTIFY_PIO };
-    addVirtio(space, { ...pio, offset: 0, length: 4, multiplier: 0 }, 20);
+    addVirtio(space, { ...pio, offset: 0, length: 4, multiplier: 0 }, VIRTIO_CAP_BYTES_MORE);
   }
   // Virtio 1.3 §4.1.4.9.1 MUST: at least one PCI configuration access capability
   const window = { type: CFG_TYPE.PCI, name: 'PCI configuration access', bar: 0, offset: 0, length: 0 };
-  const at = addVirtio(space, window, 20);
-  space.allow(at + 4, 1, 0xff);
-  for (const field of [8, 12, 16]) space.allow(at + field, 4, 0xffffffff);
+  const at = addVirtio(space, window, VIRTIO_CAP_BYTES_MORE);
+  space.allow(at + VIRTIO_CAP.BAR, 1, 0xff);
+  for (const field of [VIRTIO_CAP.OFFSET, VIRTIO_CAP.LENGTH, VIRTIO_CAP.MORE])
+    space.allow(at + field, 4, 0xffffffff);
   return at;
 }
 
+/** Bytes of the MSI-X capability, and the bits of the upper half of its message control that a driver may change: enable, function mask. */
+const MSIX_BYTES = 12;
+const MSIX_CONTROL_DRIVER = 0xc0;
+
 /** PCI 3.0 §6.8.2; returns the capability's offset. */
 export function addMsix(space: ConfigRegisters, vectors: number, pbaOffset: number): number {
-  const at = space.addCapability(ID.MSIX, 12, 'MSI-X capability');
+  const at = space.addCapability(ID.MSIX, MSIX_BYTES, 'MSI-X capability');
   // Virtio 1.3 §4.1.5.1.2.1 MUST: the number of vectors is in Table Size
   space.set(at + 2, 2, vectors - 1);
   space.set(at + 4, 4, BAR.MSIX);
   space.set(at + 8, 4, pbaOffset | BAR.MSIX);
-  // enable and function mask
-  space.allow(at + 3, 1, 0xc0);
+  space.allow(at + 3, 1, MSIX_CONTROL_DRIVER);
   space.name(at + 1, 1, 'MSI-X capability: next');
   space.name(at + 2, 2, 'MSI-X capability: table size');
   space.name(at + 4, 4, 'MSI-X capability: table BAR and offset');
@@ -139,6 +153,16 @@ export const EXPRESS = {
 } as const;
 const DEVCAP2 = 0x24;
 const DEVCTL2 = 0x28;
+/** Device capabilities: role-based error reporting, extended tag, function level reset. */
+const DEVCAP_BIT = { ROLE_BASED_ERRORS: 0x8000, EXT_TAG: 0x20, FLR: 0x1000_0000 } as const;
+/** Link capabilities and link status: one lane of 2.5 GT/s; ASPM L0s. */
+const LNKCAP_VALUE = 0x0411;
+const LNKSTA_VALUE = 0x0011;
+/** Device capabilities 2 and device control 2: end-to-end TLP prefixes, and their blocking. */
+const DEVCAP2_PREFIXES = 0x0030_0000;
+const DEVCTL2_BLOCK_PREFIXES = 0x8000;
+/** Device status: an error of each of the four kinds was detected; cleared by ones. */
+const DEVSTA_ERRORS = 0x000f;
 
 /** Device control: the four error reporting enables; initiate function level reset. */
 export const DEVCTL_BIT = { ERRORS: 0x000f, FLR: 0x8000 } as const;
@@ -158,29 +182,30 @@ export function addExpress(
   nameExpress(space, express);
   // version 2, endpoint
   space.set(express + EXPRESS.FLAGS, 2, 0x0002);
-  // role-based error reporting, extended tag, function level reset
-  const capabilities = 0x8000 | (features.extTag ? 0x20 : 0) | (features.flr ? 0x1000_0000 : 0);
+  const capabilities =
+    DEVCAP_BIT.ROLE_BASED_ERRORS |
+    (features.extTag ? DEVCAP_BIT.EXT_TAG : 0) |
+    (features.flr ? DEVCAP_BIT.FLR : 0);
   space.set(express + EXPRESS.DEVCAP, 4, capabilities);
-  // one lane of 2.5 GT/s, ASPM L0s
-  space.set(express + EXPRESS.LNKCAP, 4, 0x0411);
-  space.set(express + EXPRESS.LNKSTA, 2, 0x0011);
+  space.set(express + EXPRESS.LNKCAP, 4, LNKCAP_VALUE);
+  space.set(express + EXPRESS.LNKSTA, 2, LNKSTA_VALUE);
   // hardware changes it, and QEMU's idea of it has changed: not checked
   space.cmask.fill(0, express + EXPRESS.LNKSTA, express + EXPRESS.LNKSTA + 2);
-  // end-to-end TLP prefixes
-  space.set(express + DEVCAP2, 4, 0x0030_0000);
-  space.allow(express + DEVCTL2, 2, 0x8000);
+  space.set(express + DEVCAP2, 4, DEVCAP2_PREFIXES);
+  space.allow(express + DEVCTL2, 2, DEVCTL2_BLOCK_PREFIXES);
   const power = space.addCapability(ID.POWER, 8, 'power management capability');
   space.set(power + 2, 2, 0x0003);
   if (features.aer) addAer(space, features.errUncMask);
   if (features.pcieControls) {
     // the head of the extended capability list stays, also where the list is empty
-    space.wmask.fill(0, 0x100, 0x104);
+    space.wmask.fill(0, EXTENDED_CAPABILITIES, EXTENDED_CAPABILITIES + 4);
     space.allow(express + EXPRESS.DEVCTL, 2, DEVCTL_BIT.ERRORS);
-    space.allowClear(express + EXPRESS.DEVSTA, 2, 0x000f);
+    space.allowClear(express + EXPRESS.DEVSTA, 2, DEVSTA_ERRORS);
     space.allow(express + EXPRESS.LNKCTL, 2, LNKCTL_BITS);
     space.allow(power + 4, 2, 0x0003);
   }
-  if (features.ats) addAts(space, features.aer ? 0x148 : 0x100, features.atsPageAligned);
+  if (features.ats)
+    addAts(space, EXTENDED_CAPABILITIES + (features.aer ? AER_BYTES : 0), features.atsPageAligned);
   if (features.flr) space.allow(express + EXPRESS.DEVCTL, 2, DEVCTL_BIT.FLR);
   return { express, power };
 }
@@ -201,38 +226,64 @@ function nameExpress(space: ConfigRegisters, at: number): void {
     space.name(at + offset, bytes, `PCI Express capability: ${name}`);
 }
 
+/** Offsets in the capability for advanced error reporting, and its bytes. PCIe 2.1 §7.10 */
+const AER = {
+  UNCORRECTABLE_STATUS: 0x04,
+  UNCORRECTABLE_MASK: 0x08,
+  UNCORRECTABLE_SEVERITY: 0x0c,
+  CORRECTABLE_STATUS: 0x10,
+  CORRECTABLE_MASK: 0x14,
+  CONTROL: 0x18,
+} as const;
+const AER_BYTES = 0x48;
+/** What its masks and severities are after a reset, in QEMU. */
+const UNCORRECTABLE_MASKED = 0x0240_0000;
+const UNCORRECTABLE_FATAL = 0x0046_2030;
+const CORRECTABLE_MASKED = 0xe000;
+/** Its control register: ECRC generation and check can be had; their enables. */
+const ECRC_CAPABLE = 0x00a0;
+const ECRC_ENABLE = 0x0140;
+
 /** Uncorrectable and correctable errors that there are. */
 const UNCORRECTABLE = 0x03ff_f030;
 const CORRECTABLE = 0xf1c1;
 
 /** Advanced error reporting, PCIe 2.1 §7.10: registers that remember; no error ever happens. */
 function addAer(space: ConfigRegisters, uncorrectableMask: boolean): void {
-  const at = 0x100;
-  space.addExtended(at, EXTENDED_ID.AER, 2, 0x48, 'advanced error reporting capability');
-  space.allowClear(at + 0x04, 4, UNCORRECTABLE);
+  const at = EXTENDED_CAPABILITIES;
+  space.addExtended(at, EXTENDED_ID.AER, 2, AER_BYTES, 'advanced error reporting capability');
+  space.allowClear(at + AER.UNCORRECTABLE_STATUS, 4, UNCORRECTABLE);
   if (uncorrectableMask) {
-    space.set(at + 0x08, 4, 0x0240_0000);
-    space.allow(at + 0x08, 4, UNCORRECTABLE);
+    space.set(at + AER.UNCORRECTABLE_MASK, 4, UNCORRECTABLE_MASKED);
+    space.allow(at + AER.UNCORRECTABLE_MASK, 4, UNCORRECTABLE);
   }
-  space.set(at + 0x0c, 4, 0x0046_2030);
-  space.allow(at + 0x0c, 4, UNCORRECTABLE);
-  space.allowClear(at + 0x10, 4, CORRECTABLE);
-  space.set(at + 0x14, 4, 0xe000);
-  space.allow(at + 0x14, 4, CORRECTABLE);
-  // ECRC generation and check: capable; and their enables
-  space.set(at + 0x18, 4, 0x00a0);
-  space.allow(at + 0x18, 4, 0x0140);
-  space.name(at + 0x08, 4, 'advanced error reporting capability: uncorrectable error mask');
+  space.set(at + AER.UNCORRECTABLE_SEVERITY, 4, UNCORRECTABLE_FATAL);
+  space.allow(at + AER.UNCORRECTABLE_SEVERITY, 4, UNCORRECTABLE);
+  space.allowClear(at + AER.CORRECTABLE_STATUS, 4, CORRECTABLE);
+  space.set(at + AER.CORRECTABLE_MASK, 4, CORRECTABLE_MASKED);
+  space.allow(at + AER.CORRECTABLE_MASK, 4, CORRECTABLE);
+  space.set(at + AER.CONTROL, 4, ECRC_CAPABLE);
+  space.allow(at + AER.CONTROL, 4, ECRC_ENABLE);
+  space.name(at + AER.UNCORRECTABLE_MASK, 4, 'advanced error reporting capability: uncorrectable error mask');
 }
+
+/** Address translation services, PCIe ATS 1.1 §5.1: its capability says that requests are aligned to pages; its control enables, with a smallest unit. */
+const ATS_PAGE_ALIGNED = 0x20;
+const ATS_CONTROL = 0x800f;
 
 /** Address translation services: a control register that remembers. */
 function addAts(space: ConfigRegisters, at: number, pageAligned: boolean): void {
   space.addExtended(at, EXTENDED_ID.ATS, 1, 8, 'address translation services capability');
-  if (at !== 0x100) space.set(0x100, 4, space.u32(0x100) | (at << 20));
-  if (pageAligned) space.set(at + 4, 2, 0x20);
-  space.allow(at + 6, 2, 0x800f);
+  // the first of the list says where the next one is
+  if (at !== EXTENDED_CAPABILITIES)
+    space.set(EXTENDED_CAPABILITIES, 4, space.u32(EXTENDED_CAPABILITIES) | (at << 20));
+  if (pageAligned) space.set(at + 4, 2, ATS_PAGE_ALIGNED);
+  space.allow(at + 6, 2, ATS_CONTROL);
   space.name(at + 4, 2, 'address translation services capability: page aligned');
 }
+
+/** Bit of the header type: there are other functions in the slot. */
+const MULTIFUNCTION = 0x80;
 
 /** The identity of a function in its header. */
 export interface Identity {
@@ -251,7 +302,7 @@ export function setIdentity(space: ConfigRegisters, identity: Identity): void {
   space.set(HEADER.DEVICE_ID, 2, identity.device);
   space.set(HEADER.REVISION_ID, 1, identity.revision);
   space.set(HEADER.CLASS, 3, identity.classCode);
-  space.set(HEADER.HEADER_TYPE, 1, identity.multifunction ? 0x80 : 0);
+  space.set(HEADER.HEADER_TYPE, 1, identity.multifunction ? MULTIFUNCTION : 0);
   space.set(HEADER.SUBSYSTEM_VENDOR_ID, 2, identity.subsystemVendor);
   space.set(HEADER.SUBSYSTEM_ID, 2, identity.subsystem);
   // INTA

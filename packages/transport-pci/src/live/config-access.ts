@@ -1,7 +1,8 @@
 import { STATUS, type TransportHost } from '@virtkit/core/live';
+import { PCI_HEADER as HEADER } from '../pci-header.ts';
 import type { Region } from './access.ts';
 import { DEVCTL_BIT, EXPRESS, LNKCTL_BITS } from './capabilities.ts';
-import { COMMAND, HEADER } from './config-registers.ts';
+import { COMMAND } from './config-registers.ts';
 import type { MachineProperties } from './machine.ts';
 import type { ModernRegion } from './modern-region.ts';
 import type { PciTransport } from './transport.ts';
@@ -9,6 +10,8 @@ import type { PciTransport } from './transport.ts';
 /** Offsets in the PCI configuration access capability. Virtio 1.3 §4.1.4.9 */
 const WINDOW = { OFFSET: 8, LENGTH: 12, DATA: 16, DATA_BYTES: 4 } as const;
 const POWER_CONTROL = 4;
+/** Bytes of the six BARs' registers. */
+const BARS_BYTES = 24;
 
 /** What configuration space does outside of itself. */
 export interface ConfigActions {
@@ -58,7 +61,7 @@ export class ConfigAccess implements Region {
     const { space, bars, msix } = this.#transport.layout;
     space.write(offset, size, value);
     const command = covers(offset, size, HEADER.COMMAND);
-    if (command || overlaps(offset, size, HEADER.BAR0, 24) || overlaps(offset, size, HEADER.ROM, 4))
+    if (command || overlaps(offset, size, HEADER.BAR0, BARS_BYTES) || overlaps(offset, size, HEADER.ROM, 4))
       bars.update();
     if (command) this.#transport.busMaster = (space.u16(HEADER.COMMAND) & COMMAND.MASTER) !== 0;
     if (overlaps(offset, size, HEADER.COMMAND, 2)) this.#transport.intx.update();

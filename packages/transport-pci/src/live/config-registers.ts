@@ -1,25 +1,6 @@
 import { CONVENTIONAL_BYTES, EXPRESS_BYTES } from '../config-space.ts';
+import { PCI_HEADER as HEADER } from '../pci-header.ts';
 import { truncate } from './access.ts';
-
-/** Offsets in the header of configuration space. PCI 3.0 §6.1 */
-export const HEADER = {
-  VENDOR_ID: 0x00,
-  DEVICE_ID: 0x02,
-  COMMAND: 0x04,
-  STATUS: 0x06,
-  REVISION_ID: 0x08,
-  CLASS: 0x09,
-  CACHE_LINE_SIZE: 0x0c,
-  HEADER_TYPE: 0x0e,
-  BAR0: 0x10,
-  SUBSYSTEM_VENDOR_ID: 0x2c,
-  SUBSYSTEM_ID: 0x2e,
-  ROM: 0x30,
-  CAPABILITIES: 0x34,
-  INTERRUPT_LINE: 0x3c,
-  INTERRUPT_PIN: 0x3d,
-  END: 0x40,
-} as const;
 
 /** Bits of the command register. */
 export const COMMAND = { IO: 0x1, MEMORY: 0x2, MASTER: 0x4, SERR: 0x100, INTX_DISABLE: 0x400 } as const;

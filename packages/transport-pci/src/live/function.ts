@@ -49,7 +49,7 @@ export class PciFunction<D = unknown> {
     const layout = layOut(model, options, shape, {
       message: (address, data) => {
         // nothing is mapped at 2^53 and above, and a number does not hold such an address
-        if (transport.busMaster && address < 2 ** 53) options.sendMsi?.(address, data);
+        if (transport.busMaster && address <= Number.MAX_SAFE_INTEGER) options.sendMsi?.(address, data);
       },
       // without bus mastering a message is lost
       vector: sendVector && ((vector) => !transport.busMaster || sendVector.call(options, vector)),

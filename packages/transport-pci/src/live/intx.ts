@@ -1,4 +1,5 @@
-import { COMMAND, type ConfigRegisters, HEADER, STATUS_BIT } from './config-registers.ts';
+import { PCI_HEADER as HEADER } from '../pci-header.ts';
+import { COMMAND, type ConfigRegisters, STATUS_BIT } from './config-registers.ts';
 
 const PINS = 4;
 

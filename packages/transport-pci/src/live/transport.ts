@@ -11,8 +11,9 @@ import {
 } from '@virtkit/core/live';
 import { hex } from '@virtkit/vmstate';
 import { NO_VECTOR } from '../identity.ts';
+import { PCI_HEADER as HEADER } from '../pci-header.ts';
 import type { PciConfigState, PciExtraState, PciParts, PciQueueState } from '../state.ts';
-import { COMMAND, HEADER, STATUS_BIT } from './config-registers.ts';
+import { COMMAND, STATUS_BIT } from './config-registers.ts';
 import { Intx } from './intx.ts';
 import type { Layout } from './layout.ts';
 import { ModernState } from './modern-state.ts';
