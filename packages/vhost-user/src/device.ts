@@ -40,6 +40,11 @@ export const DRAIN_MS = 30_000;
 
 /** SET_VRING_BASE of a packed ring that is used for the first time: both wrap counters are 1. */
 const FRESH_PACKED = 0x80008000;
+/**
+ * The same from front ends that tell only where the driver stands (DPDK's virtio-user). Read as it is written, all of the ring would be in flight: no
+ * ring is stopped there, since what it has taken is finished first.
+ */
+const FRESH_PACKED_AVAIL = 0x8000;
 /** All that a running driver has set. */
 const DRIVER_RUNS = STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK | STATUS.DRIVER_OK;
 /** Features that are vhost-user's, and nothing to core. */
@@ -310,6 +315,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   #start(vring: Vring): void {
     const { index, address, size, base } = vring;
+    if (this.#packed && base === FRESH_PACKED_AVAIL) vring.base = FRESH_PACKED;
     if (address === undefined || size === 0)
       throw new FrontEndError(`SET_VRING_KICK: queue ${index} has ${size === 0 ? 'no size' : 'no address'}`, {
         queue: index,
@@ -317,7 +323,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     const place = this.#placeOf(address);
     if (place === undefined)
       throw new FrontEndError(`SET_VRING_KICK: queue ${index} is in none of the regions`, { queue: index });
-    if (!this.#vrings.some(({ started }) => started)) this.#begin(base);
+    if (!this.#vrings.some(({ started }) => started)) this.#begin(vring.base);
     const queue = this.#queue(index);
     queue.setSize(size);
     if (queue.size !== size)

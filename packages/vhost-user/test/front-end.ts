@@ -172,6 +172,8 @@ export class FrontEnd implements DriverTransport {
   readonly #kicks = new Map<number, number>();
   /** Where rings lie and go on; a front end that connects again sets them up again. */
   readonly rings = new Map<number, RingAddresses>();
+  /** What it says of a packed ring that is new. */
+  freshPacked = 0x80008000;
   accepted = 0n;
   #status = 0;
 
@@ -262,7 +264,7 @@ export class FrontEnd implements DriverTransport {
   enableQueue(queue: number, ring: RingAddresses): void {
     this.rings.set(queue, ring);
     const packed = (this.accepted >> 34n) & 1n;
-    this.startRing(queue, packed === 1n ? 0x80008000 : 0);
+    this.startRing(queue, packed === 1n ? this.freshPacked : 0);
   }
 
   startRing(queue: number, base: number): void {

@@ -108,6 +108,13 @@ describe('a disk', () => {
     await work(diskOf(frontEnd));
   });
 
+  test('by a front end that tells of a new packed ring only where the driver stands: DPDK', async () => {
+    serve();
+    const frontEnd = await connect();
+    frontEnd.freshPacked = 0x8000;
+    await work(diskOf(frontEnd, { packed: true }));
+  });
+
   test('that is slow: answers come when the back end has them, and a ring that is stopped waits for them', async () => {
     const waiting: (() => void)[] = [];
     const disk = memoryDisk(content.fill(7));
