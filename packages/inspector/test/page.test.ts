@@ -107,6 +107,34 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
     await page.getByRole('region', { name: 'Selected field' }).getByText('0x2add240').waitFor();
   });
 
+  test('a target is asked, and its answer leads to the field that decides', async () => {
+    const page = await site.page();
+    await page
+      .getByLabel('What does this error mean?')
+      .fill('qemu-system-x86_64: Features 0x1c0010130afffaf unsupported. Allowed features: 0x10179bfffef');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByText(/VIRTIO_NET_F_GUEST_USO4 \(bit 54\)/).waitFor();
+    await open(page, STREAM);
+    await page.getByRole('link', { name: 'Does it load there?' }).click();
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.getByText('It loads, if what is said below holds.').waitFor();
+    await page.getByLabel(/^Devices that are not/).fill('-device virtio-blk-pci,queue-size=128');
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.getByText('It is refused.').waitFor();
+    expect(await barriers(page)).toEqual([]);
+    await picture(page, 'check-desktop');
+    await page
+      .locator('.verdicts')
+      .getByRole('link', { name: /queues\[0\]\.num/ })
+      .first()
+      .click();
+    await page.getByRole('region', { name: 'Selected field' }).getByText('vring.num').waitFor();
+    await page.getByRole('link', { name: 'Does it load there?' }).click();
+    await page.getByLabel('Target').fill('qemu-2.0');
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.getByText(/a QEMU from 5\.2 on expected/).waitFor();
+  });
+
   test('JSON that is downloaded is what the worker says outside of a browser', async () => {
     const page = await site.page();
     await open(page, STREAM);

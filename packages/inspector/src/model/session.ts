@@ -1,6 +1,8 @@
 // What the page asks its worker: one stream, opened and looked at.
+import type { Diagnosis } from '@virtkit/compat';
 import { type Examined, examineDevices, inspectionOf } from '@virtkit/migration/inspect';
 import { StateError } from '@virtkit/vmstate';
+import { type CheckAnswer, checkOpened, explained, type Question, targetNames } from './ask.ts';
 import { otherDetail, virtioDetail } from './detail.ts';
 import { overviewOf } from './overview.ts';
 import { type Opened, readSource } from './read.ts';
@@ -74,6 +76,21 @@ export class Session {
       deviceFields: fields,
     });
     return `${JSON.stringify(json, null, 2)}\n`;
+  }
+
+  /** Will the target load the stream? */
+  check(question: Question): Promise<CheckAnswer> {
+    return checkOpened(this.#open(), this.#devices, question);
+  }
+
+  /** What an error text means. */
+  explain(text: string): Promise<readonly Diagnosis[]> {
+    return explained(text);
+  }
+
+  /** Names of the targets that are known. */
+  targets(): Promise<readonly string[]> {
+    return targetNames();
   }
 
   #open(): Opened {

@@ -1,5 +1,6 @@
 import { useEffect, useReducer } from 'preact/hooks';
 import type { Overview as OverviewModel } from '../model/types.ts';
+import { Check } from './check.tsx';
 import type { Controller } from './controller.ts';
 import { Link } from './link.tsx';
 import { Overview } from './overview.tsx';
@@ -43,9 +44,9 @@ function Opened({ controller, overview }: OpenedProps) {
     <div class="open">
       <Navigation controller={controller} overview={overview} />
       <main>
-        {route.page === 'overview' ? (
-          <Overview controller={controller} overview={overview} />
-        ) : (
+        {route.page === 'overview' && <Overview controller={controller} overview={overview} />}
+        {route.page === 'check' && <Check controller={controller} overview={overview} />}
+        {route.page === 'section' && (
           <SectionPage
             key={route.section}
             controller={controller}
@@ -69,6 +70,9 @@ function Navigation({ controller, overview }: OpenedProps) {
     <nav class="side" aria-label="Parts of the stream">
       <Link controller={controller} to={{ page: 'overview' }} current={route.page === 'overview'}>
         Overview
+      </Link>
+      <Link controller={controller} to={{ page: 'check' }} current={route.page === 'check'}>
+        Does it load there?
       </Link>
       <h2>{counted(overview.devices.length, 'virtio device')}</h2>
       <ul>

@@ -1,5 +1,7 @@
 // What the page knows, and what it may ask for. Views draw it and call it; nothing else holds state of the stream.
+import type { Diagnosis } from '@virtkit/compat';
 import { proxy, type Remote, releaseProxy, wrap } from 'comlink';
+import type { CheckAnswer, Question } from '../model/ask.ts';
 import type { Session } from '../model/session.ts';
 import type { Overview, Progress, SectionDetail } from '../model/types.ts';
 import { fragmentOf, type Route, routeOf } from './route.ts';
@@ -145,6 +147,21 @@ export class Controller {
     const whole = new Uint8Array(missing + bytes.length);
     whole.set(bytes, missing);
     return whole;
+  }
+
+  /** Will a target load the stream? */
+  check(question: Question): Promise<CheckAnswer> {
+    return this.#session.check(question);
+  }
+
+  /** What an error text means. */
+  explain(text: string): Promise<readonly Diagnosis[]> {
+    return this.#session.explain(text);
+  }
+
+  /** Names of the targets that are known. */
+  targetNames(): Promise<readonly string[]> {
+    return this.#session.targets();
   }
 
   /** The stream as JSON. */

@@ -3,10 +3,12 @@
 /** A place in a stream. */
 export type Route =
   | { readonly page: 'overview' }
+  | { readonly page: 'check' }
   | { readonly page: 'section'; readonly section: number; readonly field?: string };
 
 /** The place that a fragment names: `#/section/12/queues[0].num`. What is none is the overview. */
 export function routeOf(fragment: string): Route {
+  if (fragment === '#/check') return { page: 'check' };
   const [, number, field] = /^#\/section\/(\d{1,9})(?:\/(.+))?$/.exec(fragment) ?? [];
   if (number === undefined) return { page: 'overview' };
   return {
@@ -19,6 +21,7 @@ export function routeOf(fragment: string): Route {
 /** The fragment that names a place. */
 export function fragmentOf(route: Route): string {
   if (route.page === 'overview') return '#/';
+  if (route.page === 'check') return '#/check';
   const { section, field } = route;
   return `#/section/${section}${field === undefined ? '' : `/${encodeURIComponent(field)}`}`;
 }
