@@ -1,8 +1,9 @@
 // All pages are made: their commands do what the pages say, and their links lead somewhere.
 import { slug } from 'github-slugger';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { makePages, type Pages } from '../src/make.ts';
+import { makePages, type Pages, writtenPages } from '../src/make.ts';
 import { type CommandLine, makePage, relativeUrl, siteLinks, urlOf } from '../src/page.ts';
+import { commands } from '../src/reference/command.ts';
 import { Shell } from '../src/shell.ts';
 
 /** A busy machine starts a program in seconds. */
@@ -52,6 +53,8 @@ test(`command lines do what ${isLong ? 'the pages say' : 'the page for operators
   const shell = await Shell.open();
   try {
     const made = await makePages(shell, isLong ? undefined : ['start/operators.md']);
+    const known = (await commands(shell)).map(({ name }) => `reference/cli/${name}.md`);
+    expect(await writtenPages(), 'a page for each command').toEqual(expect.arrayContaining(known));
     const operators = made.get('start/operators.md');
     expect(operators).toContain('QEMU says: VQ 0 vring.num 1024 exceeds allocated max 256');
   } finally {
