@@ -21,8 +21,11 @@ function run(command, ...args) {
 try {
   run('pnpm', 'pack', '--out', tarball);
   run('publint', 'run', tarball, '--strict');
-  // A package that is only a command has no types to resolve.
-  if (manifest.exports['.']) run('attw', tarball, '--profile', 'esm-only', '--format', 'ascii');
+  // A package that is only a command has no types to resolve, and neither has a style sheet.
+  const styles = Object.keys(manifest.exports).filter((entry) => entry.endsWith('.css'));
+  const without =
+    styles.length === 0 ? [] : ['--exclude-entrypoints', ...styles.map((entry) => entry.slice(2))];
+  if (manifest.exports['.']) run('attw', tarball, '--profile', 'esm-only', '--format', 'ascii', ...without);
 } finally {
   rmSync(dir, { recursive: true, force: true });
 }
