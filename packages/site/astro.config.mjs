@@ -19,6 +19,8 @@ export default defineConfig({
       title: 'virtkit',
       description: 'Virtio devices in TypeScript, and their saved state as QEMU writes it.',
       social: [{ icon: 'github', label: 'Sources', href: 'https://github.com/virtkit/virtkit' }],
+      // output of commands needs no window around it
+      expressiveCode: { defaultProps: { frame: 'none' } },
       customCss: ['./astro/site.css'],
       sidebar: sidebar(),
       disable404Route: false,

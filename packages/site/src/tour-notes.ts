@@ -2,7 +2,7 @@
 
 export const NOTES: Readonly<Record<string, string>> = {
   magic: 'the letters `QEVM`',
-  version: 'of the format: 3 in every QEMU since 2009',
+  version: 'of the format: 3 in every QEMU of today',
   'configuration type': 'section type 7: what follows decides whether the destination looks at the rest',
   'name.bytes': 'the machine type. The destination refuses any other',
   'capabilities.length': 'how many migration capabilities both sides must have alike',
