@@ -235,7 +235,10 @@ describe.skipIf(binaries.length === 0 || !kit.ok).each(binaries)('Linux in QEMU 
       expect(said('WEB')).toHaveLength(2);
       expect(said('WEB')[1]).toBe(`${web.sum} -`);
       expect(said('RNG')).toEqual(['64', '64']);
-      if (terminal !== undefined) expect(said('HVC')).toEqual(['heard hello', 'heard hello']);
+      if (terminal !== undefined) {
+        // until its program says otherwise a new terminal of Linux repeats what it hears, so that more may have come before
+        expect(said('HVC')).toEqual(['heard hello', expect.stringMatching(/^heard .*hello$/)]);
+      }
       expect(events.filter(({ name }) => !['front-end', 'front-end-left'].includes(name))).toEqual([]);
       writeFileSync(path('image'), content);
       await promisify(execFile)('e2fsck', ['-f', '-n', path('image')], {
