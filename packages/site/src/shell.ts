@@ -12,7 +12,6 @@ import { type Ended, run } from './program.ts';
 const STREAMS: Readonly<Record<string, string>> = {
   'guest.mig': '10.0.13/q100-pc-inflight-w',
   'idle.mig': '10.0.13/q100-pc-fullram-tiny',
-
   'new.mig': '11.1.2/q111-q35-io',
   's390x.mig': '10.0.13/q100-s390-io',
 };
