@@ -144,10 +144,7 @@ function Ram({ blocks }: { readonly blocks: readonly RamBlockMap[] }) {
             <div class="block-head">
               <code>{block.name}</code>
               <span>{inUnits(block.length)}</span>
-              <span class="dim">
-                {counted(block.pages + block.zeroPages + block.encodedPages, 'page')} sent, {block.zeroPages}{' '}
-                of them zero
-              </span>
+              <span class="dim">{sentOf(block)}</span>
             </div>
             <RamMap block={block} />
           </li>
@@ -155,4 +152,11 @@ function Ram({ blocks }: { readonly blocks: readonly RamBlockMap[] }) {
       </ul>
     </>
   );
+}
+
+/** What of a block is in the stream, in words. */
+function sentOf({ pages, zeroPages, encodedPages, cells }: RamBlockMap): string {
+  const sent = pages + zeroPages + encodedPages;
+  if (sent > 0) return `${counted(sent, 'page')} sent, ${zeroPages} of them zero`;
+  return cells.some((cell) => cell !== 0) ? 'in the file where its bitmap says so' : 'not in the stream';
 }
