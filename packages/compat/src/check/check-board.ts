@@ -8,12 +8,15 @@ import {
   switchOf,
   type Verdict,
 } from '@virtkit/core/qemu';
-import { type MigrationStream, type StreamSection, splitIdstr } from '@virtkit/migration';
+import type { DescVmsd, MigrationStream } from '@virtkit/migration';
 import type { BoardWords, Destination } from '../destination/destination.ts';
+import { otherDevice } from '../destination/other-devices.ts';
 import { sectionName } from '../destination/qemu-types.ts';
-import { unknownBlock, unknownSection } from '../qemu-says.ts';
+import { unknownBlock } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 import { checkBridge } from './check-bridge.ts';
+import { checkDeviceBlocks } from './check-device-blocks.ts';
+import { checkSections } from './check-sections.ts';
 
 /** Verdicts over the parts of the command line that were not understood: with one, no answer can be given, whatever else is found. */
 export function checkUnderstood({ unknown, starts }: Destination): Verdict[] {
@@ -43,79 +46,36 @@ export function checkBoard(stream: MigrationStream, destination: Destination, ta
   const { board } = destination;
   if (board === undefined) return [];
   return [
-    ...stream.sections.flatMap((section) => missingPart(section, destination, board, target)),
+    ...checkSections(stream, destination, board, target),
+    ...(destination.ramBlocks === undefined ? checkDeviceBlocks(stream, destination, board) : []),
     ...stream.sections.flatMap((section) => checkBridge(section, destination)),
     ...checkAcpiTables(stream, board),
-    ...checkMemorySlots(destination),
+    ...checkMemorySlots(stream, destination),
+    ...checkGlobals(board),
   ];
+}
+
+/** Verdicts over `-global` for devices of the board of which it is not known what they change. */
+function checkGlobals({ globals }: BoardWords): Verdict[] {
+  return globals.map((text) =>
+    notKnown(
+      'not-understood',
+      'command line',
+      `-global ${text}: virtkit does not know what it changes of the state`,
+      {
+        property: text.split('=')[0] ?? text,
+        advice: 'give the target what the source had; ask QEMU itself to be certain',
+      },
+    ),
+  );
 }
 
 /** A place on a PCI bus, also behind bridges: `0000:00:02.0`. */
 const PCI_PLACE = /^[0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+$/;
-/** Places of the host bridge and of what a chip set has. */
-const BOARD_PLACE = /^0000:00:(00\.0|01\.[0-3]|1[adf]\.[0-7])$/;
-
-function missingPart(
-  { header: { idstr, instanceId } }: StreamSection,
-  destination: Destination,
-  board: BoardWords,
-  { qemu }: Target,
-): Verdict[] {
-  const { path, name } = splitIdstr(idstr);
-  const missing = (reason: string, property: string): Verdict[] => [
-    refusal('no-device', idstr, reason, {
-      qemuSays: unknownSection(qemu, idstr, instanceId),
-      property,
-      advice: 'start the target with what the source had',
-    }),
-  ];
-  const pc = /^pc-/.test(destination.machine ?? '');
-  if (idstr === 'slirp' && instanceId >= board.userNetworks)
-    return missing(
-      `the source had ${instanceId + 1} networks of kind user, and the target ${board.userNetworks}`,
-      '-netdev user',
-    );
-  if (pc && idstr === 'serial' && instanceId >= board.serialPorts)
-    return missing(
-      `the source had ${instanceId + 1} serial ports, and the target ${board.serialPorts}`,
-      '-serial',
-    );
-  if (pc && idstr === 'parallel_isa' && instanceId >= board.parallelPorts)
-    return missing(
-      `the source had ${instanceId + 1} parallel ports, and the target ${board.parallelPorts}`,
-      '-parallel',
-    );
-  if (pc && idstr === 'hpet' && switchOf(board.options.get('hpet')) === false)
-    return missing('the target has no HPET', 'hpet (of the machine)');
-  if (!PCI_PLACE.test(path) || name.startsWith('virt')) return [];
-  const places = destination.devices.filter(({ place }) => place !== undefined);
-  const there = places.find(({ place }) => place === path);
-  if (there === undefined)
-    return places.length === 0 || BOARD_PLACE.test(path)
-      ? []
-      : missing(`the target has no device at ${path}`, 'addr, bus');
-  const own = SECTIONS.get(there.driver);
-  return own === undefined || own === name || there.driver.startsWith('virt')
-    ? []
-    : missing(`the target has ${there.driver} at ${path}, whose section is ${own}`, 'addr, bus');
-}
-
-/** Names of the sections of QEMU's types that may stand where another type was at the source. */
-const SECTIONS: ReadonlyMap<string, string> = new Map(
-  Object.entries({
-    'pcie-root-port': 'pcie-root-port',
-    ioh3420: 'ioh-3240-express-root-port',
-    'pci-bridge': 'pci_bridge',
-    VGA: 'vga',
-    'cirrus-vga': 'cirrus_vga',
-    e1000: 'e1000',
-    e1000e: 'e1000e',
-  }),
-);
 
 /** The last part of the name of the section of a PCI device that is not virtio, as far as it is known. */
 export function sectionOfType(driver: string): string {
-  return SECTIONS.get(driver) ?? driver;
+  return otherDevice(driver)?.section ?? driver;
 }
 
 function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Verdict[] {
@@ -175,18 +135,58 @@ function isPci({ driver, place }: QemuDevice): boolean {
   return place !== undefined && PCI_PLACE.test(place) && sectionName(driver) !== undefined;
 }
 
-/** A verdict over slots for memory devices: they change the state of the chip set, and nothing in the stream tells whether the source had some. */
-function checkMemorySlots({ machine, memory }: Destination): Verdict[] {
-  if (memory?.slots === undefined || memory.slots === 0 || !/^pc-/.test(machine ?? '')) return [];
+/**
+ * A verdict over slots for memory devices: the state of each is in the section of the chip set. How many the source had, the stream's
+ * own description tells.
+ */
+function checkMemorySlots({ sections }: MigrationStream, { machine, memory }: Destination): Verdict[] {
+  if (!/^pc-/.test(machine ?? '') || memory === undefined) return [];
+  const there = memory.slots ?? 0;
+  const chipSet = sections.find(({ header: { idstr } }) => /\/(piix4_pm|ICH9LPC)$/.test(idstr));
+  const here = chipSet?.description === undefined ? undefined : slotsIn(chipSet.description, 0);
+  if (here === there || (here === undefined && there === 0)) return [];
+  const common = {
+    path: chipSet?.header.idstr ?? 'command line',
+    property: 'slots (of -m)',
+    advice: 'give the target slots= and maxmem= as at the source',
+  };
+  if (here === undefined)
+    return [
+      condition(
+        'memory-slots',
+        common.path,
+        `the target has ${there} slots for memory; the source must have had as many`,
+        common,
+      ),
+    ];
   return [
-    condition(
+    refusal(
       'memory-slots',
-      'command line',
-      `the target has ${memory.slots} slots for memory; the source must have had some, too`,
+      common.path,
+      `the source had ${here} slots for memory, and the target has ${there}`,
       {
-        property: 'slots (of -m)',
-        advice: 'give the target slots= and maxmem= as at the source',
+        ...common,
+        qemuSays: `Missing section footer for ${common.path}`,
       },
     ),
   ];
+}
+
+/** Deepest structure of a chip set's description that is looked into. QEMU's are five deep. */
+const DEPTH_MAX = 8;
+
+function slotsIn(
+  { vmsd_name: name, fields = [], subsections = [] }: DescVmsd,
+  depth: number,
+): number | undefined {
+  if (depth > DEPTH_MAX) return undefined;
+  if (name === 'memory hotplug state')
+    return fields
+      .filter((field) => field.name === 'devs')
+      .reduce((sum, field) => sum + (field.array_len ?? 1), 0);
+  for (const inside of [...subsections, ...fields.flatMap(({ struct }) => struct ?? [])]) {
+    const found = slotsIn(inside, depth + 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

@@ -89,7 +89,10 @@ export function checkAround(
                 ...checkRoms(stream, destination),
               ]
             : checkBlocks(stream, destination.ramBlocks)),
-          ...checkBoard(stream, destination, target),
+          // what nobody said is the default of a machine that is not known
+          ...checkBoard(stream, destination, target).map((verdict) =>
+            there.certain ? verdict : doubted(verdict),
+          ),
         ]),
     ...(destination?.ramBlocks === undefined ? checkFirmware(stream, target) : []),
     ...checkCommands(stream, target),

@@ -57,21 +57,38 @@ export function boardDevices({ options }: Parsed, machine: string): Unplaced[] {
   return driver === undefined ? [] : [{ driver, properties: new Map() }];
 }
 
+/** Types of which the board has devices by itself. */
+const BOARD_DRIVERS =
+  /^(PIIX.*|ICH9.*|i440FX.*|q35-pcihost|mch|mc146818rtc|hpet|ioapic|apic.*|isa-.*|i8042|i8257|pckbd|port92|vmport|vmmouse|fw_cfg.*|acpi-.*|gpex.*|pl0.*|kvm.*|pic-.*|pit-.*|pci-host.*|pcie-host.*|s390-.*|sclp.*)$/;
+/** Of those, what a real QEMU loads with and without. */
+const HARMLESS_GLOBALS =
+  /^(kvm-pit\.lost_tick_policy|(PIIX4_PM|ICH9-LPC)\.disable_s[34]|ICH9-LPC\.noreboot|mc146818rtc\.lost_tick_policy|isa-debugcon\..*|isa-fdc\.(fallback|drive[AB])|(i440FX|q35)-pcihost\.(x-)?pci-hole64-(size|fix)|fw_cfg.*\.(dma_enabled|x-file-slots)|(mch|q35-pcihost)\.extended-tseg-mbytes)$/;
+
 /** What the command line says of the board's own sections and blocks of RAM. */
-export function boardWords(options: CommandOptions): BoardWords {
+export function boardWords(options: CommandOptions, arch: string): BoardWords {
   return {
+    arch,
     options: options.machine,
     ownFirmware: options.firmware,
+    flash:
+      options.machine.has('pflash0') ||
+      options.flash ||
+      options.group('drive').some(({ values }) => values.get('if') === 'pflash'),
+    globals: options.globals
+      .filter(
+        ([driver, property]) => BOARD_DRIVERS.test(driver) && !HARMLESS_GLOBALS.test(`${driver}.${property}`),
+      )
+      .map(([driver, property, value]) => `${driver}.${property}=${value}`),
     userNetworks: userNetworks(options),
-    serialPorts: ports(options, options.serial, 'isa-serial'),
-    parallelPorts: ports(options, options.parallel, 'isa-parallel'),
+    serialPorts: ports(options, options.serial, /^(isa-serial|sclpconsole)$/),
+    parallelPorts: ports(options, options.parallel, /^isa-parallel$/),
   };
 }
 
 /** One by default, unless others are named. */
-function ports(options: CommandOptions, said: readonly string[], driver: string): number {
-  const devices = [...options.group('device'), ...options.jsonDevices].filter(
-    ({ values }) => values.get('driver') === driver,
+function ports(options: CommandOptions, said: readonly string[], driver: RegExp): number {
+  const devices = [...options.group('device'), ...options.jsonDevices].filter(({ values }) =>
+    driver.test(values.get('driver') ?? ''),
   ).length;
   const named = said.filter((each) => each !== 'none').length;
   const byDefault = options.defaults && said.length === 0 && devices === 0 ? 1 : 0;

@@ -1,7 +1,15 @@
 import { typeOf } from './qemu-types.ts';
 
 /** What a bus is in QEMU: the name of its class decides which devices look for it. */
-export type BusClass = 'System' | 'PCI' | 'PCIE' | 'virtio-bus' | 'virtio-serial-bus' | 'virtual-css-bus';
+export type BusClass =
+  | 'System'
+  | 'PCI'
+  | 'PCIE'
+  | 'virtio-bus'
+  | 'virtio-serial-bus'
+  | 'virtual-css-bus'
+  | 'usb-bus'
+  | 'SCSI';
 
 export interface Bus {
   readonly class: BusClass;
@@ -14,8 +22,10 @@ export interface Bus {
   readonly most?: number;
   /** The buses of the device, newest first, as QEMU searches them. */
   readonly devices: TreeDevice[];
-  /** Numbers of slot and function that are taken, on a PCI bus. */
+  /** Numbers of slot and function that are taken, on a PCI bus; of channel, target and unit, on a SCSI bus. */
   readonly functions: Set<number>;
+  /** Free ports of a USB bus, the next one first. */
+  readonly ports?: string[];
 }
 
 /** A device in QEMU's tree. */
@@ -32,6 +42,7 @@ export interface NewBus {
   readonly prefix?: string;
   readonly root?: boolean;
   readonly most?: number;
+  readonly ports?: string[];
 }
 
 /** The tree of buses and devices: a device without `bus=` goes to the bus that a search finds in it. QEMU: `qbus_find_recursive` */
@@ -63,6 +74,7 @@ export class BusTree {
         ...(bus.most !== undefined && { most: bus.most }),
         devices: [],
         functions: new Set(),
+        ...(bus.ports !== undefined && { ports: bus.ports }),
       });
     }
     on.devices.unshift(device);
@@ -84,7 +96,7 @@ export class BusTree {
   }
 
   /** The bus for a device that names none. */
-  default(busClass: 'PCI' | 'virtio-bus' | 'virtio-serial-bus' | 'virtual-css-bus'): Bus | undefined {
+  default(busClass: Exclude<BusClass, 'System' | 'PCIE'>): Bus | undefined {
     return search(this.main, (bus) => bus.class === busClass || (busClass === 'PCI' && bus.class === 'PCIE'));
   }
 

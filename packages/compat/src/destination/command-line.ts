@@ -134,6 +134,7 @@ function built(parsed: Parsed): Destination {
     ...boardDevices(parsed, machine),
     ...nicDevices(parsed, machine, networks),
     ...soundDevices(options),
+    ...options.usbDevices.map(own),
     ...options.group('device').map(own),
     ...driveDevices(parsed, machine),
     ...options.jsonDevices.map(own),
@@ -149,7 +150,7 @@ function built(parsed: Parsed): Destination {
     cpus,
     devices: placed.devices,
     unknown: [...options.unknown, ...machineUnknown(options), ...unknown, ...topology, ...placed.unknown],
-    board: boardWords(options),
+    board: boardWords(options, arch),
   };
 }
 

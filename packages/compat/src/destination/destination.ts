@@ -14,6 +14,8 @@ export interface Destination {
     readonly block?: string;
     /** Blocks of RAM that back ends name, with their sizes in bytes, where the memory is in several (NUMA). */
     readonly blocks?: readonly { readonly name: string; readonly bytes: number }[];
+    /** Memory of objects that devices use: memory devices, shared memory. */
+    readonly objects?: readonly { readonly name: string; readonly bytes: number }[];
   };
   /** Processors that the machine starts with, 1 or more. QEMU: `-smp`. */
   readonly cpus: number;
@@ -33,12 +35,18 @@ export interface Destination {
 
 /** The words of a command line that are about the board: those of `-machine`, and options beside it. */
 export interface BoardWords {
+  /** The architecture of the program: `x86_64`. */
+  readonly arch: string;
   readonly options: ReadonlyMap<string, string>;
   /** The command line names firmware other than the program's own. */
   readonly ownFirmware: boolean;
+  /** The machine has flash memory, of a drive or a node. */
+  readonly flash: boolean;
+  /** `-global` for devices of the board that change its state in a way that is not known here: `PIIX4_PM.smm_enabled=1`. */
+  readonly globals: readonly string[];
   /** Number of network back ends of kind `user`. */
   readonly userNetworks: number;
-  /** Number of serial ports, on a PC. */
+  /** Number of serial ports, on a PC and on s390x. */
   readonly serialPorts: number;
   /** Number of parallel ports, on a PC. */
   readonly parallelPorts: number;

@@ -41,6 +41,8 @@ export function memoryOf(options: CommandOptions, machine: string): Memory {
   const whole = Math.ceil((said ?? DEFAULT_BYTES) / GRAIN) * GRAIN;
   const bytes = blocks.length > 0 ? blocks.reduce((sum, each) => sum + each.bytes, 0) : whole;
   const slots = numberOf(options.memory.get('slots'));
+  const devices = [...options.group('device'), ...options.jsonDevices];
+  const used = new Set(devices.flatMap(({ values }) => values.get('memdev') ?? []));
   const [first, ...others] = blocks;
   const single = others.length === 0 ? first?.name : undefined;
   return {
@@ -49,6 +51,12 @@ export function memoryOf(options: CommandOptions, machine: string): Memory {
       ...(slots !== undefined && { slots }),
       ...(single !== undefined && { block: single }),
       ...(names.length > 0 && { blocks }),
+      objects: [...backends]
+        .filter(([id]) => used.has(id))
+        .map(([id, opts]) => ({
+          name: blockName(id, opts, machine),
+          bytes: bytesOf(opts.values.get('size'), 'b') ?? 0,
+        })),
     },
     unknown,
   };

@@ -38,6 +38,16 @@ const MACHINE_OPTIONS = new RegExp(
   ].join('|')})$`,
 );
 
+/** What `-usbdevice` takes, as types. */
+const USB_DEVICES: Readonly<Record<string, string>> = {
+  tablet: 'usb-tablet',
+  mouse: 'usb-mouse',
+  keyboard: 'usb-kbd',
+  'wacom-tablet': 'usb-wacom-tablet',
+  braille: 'usb-braille',
+  u2f: 'u2f-passthru',
+};
+
 /** Text of the file that `-readconfig` names; undefined where it cannot be read. */
 export type ReadConfig = (name: string) => string | undefined;
 
@@ -51,6 +61,8 @@ export class CommandOptions {
   readonly jsonDevices: Opts[] = [];
   /** Sound cards of `-soundhw` and `-audio`: QEMU makes them before all other devices. */
   readonly sounds: string[] = [];
+  /** What `-usbdevice` names. */
+  readonly usbDevices: Opts[] = [];
   /** Names of the block nodes that are read-only. */
   readonly readOnlyNodes = new Set<string>();
   readonly unknown: string[] = [];
@@ -60,6 +72,8 @@ export class CommandOptions {
   vga: string | undefined;
   /** An option names firmware that is not the program's own. */
   firmware = false;
+  /** `-pflash` gives the machine flash memory. */
+  flash = false;
   /** The values of `-serial` and `-parallel`, in their order. */
   readonly serial: string[] = [];
   readonly parallel: string[] = [];
@@ -171,6 +185,10 @@ export class CommandOptions {
       case 'virtfs_synth':
         this.#push('device', { values: new Map([['driver', `${driverOfOption('virtfs')}-pci`]]) });
         return;
+      case 'usbdevice':
+        set(this.machine, 'usb', 'on');
+        this.#usbDevice(text);
+        return;
       case 'watchdog':
         this.#push('device', { values: new Map([['driver', text]]) });
         return;
@@ -192,10 +210,18 @@ export class CommandOptions {
       case 'bios':
       case 'pflash':
         this.firmware = true;
+        this.flash ||= name === 'pflash';
         return;
       default:
         if (!isHarmless(name)) this.#notUnderstood(`-${name} ${text}`);
     }
+  }
+
+  /** QEMU makes what `-usbdevice` names before the devices of `-device`. */
+  #usbDevice(text: string): void {
+    const driver = USB_DEVICES[text];
+    if (driver === undefined) this.#notUnderstood(`-usbdevice ${text}`);
+    else this.usbDevices.push({ values: new Map([['driver', driver]]) });
   }
 
   #push(group: Group, opts: Opts): void {

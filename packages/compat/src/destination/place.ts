@@ -1,5 +1,6 @@
 import { compareVersion, numberOf, type QemuDevice, switchOf } from '@virtkit/core/qemu';
 import { type Bus, BusTree, type TreeDevice } from './bus-tree.ts';
+import { claimPort, innerBuses, scsiAddress } from './inner-buses.ts';
 import { pciAddress, pciAddressText } from './pci-address.ts';
 import { type BusKind, busKind } from './qemu-types.ts';
 
@@ -28,7 +29,8 @@ export interface Placed {
 /** Gives devices their addresses in the order in which QEMU makes them. */
 export function placeDevices(board: Board, devices: readonly Unplaced[]): Placed {
   const places = new Places(board);
-  return { devices: devices.map((device) => places.place(device)), unknown: places.unknown };
+  const placed = devices.flatMap((device) => places.place(device));
+  return { devices: placed, unknown: places.unknown };
 }
 
 const SLOTS = 32;
@@ -49,7 +51,7 @@ class Places {
     furnish(this.#tree, board);
   }
 
-  place(device: Unplaced): QemuDevice {
+  place(device: Unplaced): QemuDevice | QemuDevice[] {
     const kind = busKind(device.driver);
     if (kind === undefined) {
       this.unknown.push(
@@ -74,6 +76,10 @@ class Places {
         return this.#onMmio(device, bus);
       case 'serial':
         return this.#port(device, bus);
+      case 'usb':
+        return this.#onUsb(device, bus);
+      case 'scsi':
+        return this.#onScsi(device, bus);
     }
   }
 
@@ -85,6 +91,8 @@ class Places {
       ccw: 'virtual-css-bus',
       virtio: 'virtio-bus',
       serial: 'virtio-serial-bus',
+      usb: 'usb-bus',
+      scsi: 'SCSI',
     } as const;
     return this.#tree.default(classes[kind]);
   }
@@ -111,7 +119,46 @@ class Places {
       return this.#tree.add(bus, driver, id, { class: 'PCIE', prefix: place, ...name });
     if (BRIDGE.test(driver)) return this.#tree.add(bus, driver, id, { class: 'PCI', prefix: place, ...name });
     if (/^pxb/.test(driver)) this.#expander(driver, id, numberOf(properties.get('bus_nr')) ?? 0, place);
-    return this.#tree.add(bus, driver, id, ...this.#serialBus(driver, id, place));
+    return this.#tree.add(
+      bus,
+      driver,
+      id,
+      ...this.#serialBus(driver, id, place),
+      ...innerBuses(driver, id, properties, place),
+    );
+  }
+
+  /** A device at a USB port, and in front of it the hubs that QEMU has put in. */
+  #onUsb(device: Unplaced, bus: Bus): QemuDevice | QemuDevice[] {
+    const { driver, id, properties } = device;
+    const { port, hubs } = claimPort(bus, driver, properties);
+    if (port === undefined) {
+      this.unknown.push(
+        `-device ${driver}: its bus ${bus.name} has no free port ${properties.get('port') ?? ''}`,
+      );
+      return device;
+    }
+    const path = (text: string): string => (bus.prefix === '' ? text : `${bus.prefix}/${text}`);
+    const place = path(port);
+    this.#tree.add(bus, driver, id, ...innerBuses(driver, id, properties, place));
+    const own = hubs.map((hub) => ({
+      driver: 'usb-hub',
+      properties: new Map<string, string>(),
+      place: path(hub),
+    }));
+    // a stick has its disk inside
+    const disk = { driver: 'scsi-hd', properties: new Map<string, string>(), place: `${place}/0:0:0` };
+    return [...own, { ...device, place }, ...(driver === 'usb-storage' ? [disk] : [])];
+  }
+
+  #onScsi(device: Unplaced, bus: Bus): QemuDevice {
+    const address = scsiAddress(bus, device.properties);
+    if (address === undefined) {
+      this.unknown.push(`-device ${device.driver}: its bus ${bus.name} has no such free address`);
+      return device;
+    }
+    this.#tree.add(bus, device.driver, device.id);
+    return { ...device, place: bus.prefix === '' ? address : `${bus.prefix}/${address}` };
   }
 
   /** A host bridge of its own, which only looks like a device on the first one. */
@@ -145,12 +192,22 @@ class Places {
 
   #onCcw(device: Unplaced, bus: Bus): QemuDevice {
     const place = this.#ccw.place(device.properties.get('devno'));
-    this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, place));
+    this.#withinOf(device, bus, place);
     return { ...device, place };
   }
 
+  #withinOf({ driver, id, properties }: Unplaced, bus: Bus, place: string): void {
+    this.#tree.add(
+      bus,
+      driver,
+      id,
+      ...this.#serialBus(driver, id, place),
+      ...innerBuses(driver, id, properties, place),
+    );
+  }
+
   #onMmio(device: Unplaced, bus: Bus): QemuDevice {
-    this.#tree.add(bus, device.driver, device.id, ...this.#serialBus(device.driver, device.id, bus.prefix));
+    this.#withinOf(device, bus, bus.prefix);
     return { ...device, place: bus.prefix };
   }
 
@@ -181,24 +238,43 @@ function furnish(tree: BusTree, board: Board): void {
     });
   }
   const usb = switchOf(options.get('usb')) === true;
-  if (/i440fx/.test(machine))
-    hostBridge(tree, 'i440FX-pcihost', 'PCI', ['0.0', '1.0', '1.1', '1.3', ...(usb ? ['1.2'] : [])]);
-  else if (/q35/.test(machine))
-    hostBridge(tree, 'q35-pcihost', 'PCIE', [
+  if (/i440fx/.test(machine)) {
+    const bus = hostBridge(tree, 'i440FX-pcihost', 'PCI', [
+      '0.0',
+      '1.0',
+      '1.1',
+      '1.3',
+      ...(usb ? ['1.2'] : []),
+    ]);
+    if (usb) usbController(tree, bus, 'piix3-usb-uhci', '01.2');
+  } else if (/q35/.test(machine)) {
+    const bus = hostBridge(tree, 'q35-pcihost', 'PCIE', [
       '0.0',
       '1f.0',
       '1f.2',
       '1f.3',
       ...(usb ? ['1d.0', '1d.1', '1d.2', '1d.7'] : []),
     ]);
-  else if (machine.startsWith('s390')) {
+    if (usb) usbController(tree, bus, 'ich9-usb-ehci1', '1d.7');
+  } else if (machine.startsWith('s390')) {
     tree.add(tree.main, 'virtual-css-bridge', undefined, { class: 'virtual-css-bus', name: 'virtual-css' });
     hostBridge(tree, 's390-pcihost', 'PCI', []);
   } else if (machine.startsWith('virt') || switchOf(options.get('pcie')) === true)
     hostBridge(tree, 'gpex-pcihost', 'PCIE', ['0.0']);
 }
 
-function hostBridge(tree: BusTree, type: string, busClass: 'PCI' | 'PCIE', taken: readonly string[]): void {
+/** The USB controller of the board, whose companions have no bus of their own. */
+function usbController(tree: BusTree, bus: Bus | undefined, type: string, address: string): void {
+  if (bus !== undefined)
+    tree.add(bus, type, undefined, ...innerBuses(type, undefined, new Map(), `${bus.prefix}:${address}`));
+}
+
+function hostBridge(
+  tree: BusTree,
+  type: string,
+  busClass: 'PCI' | 'PCIE',
+  taken: readonly string[],
+): Bus | undefined {
   const [bus] = tree.add(tree.main, type, undefined, {
     class: busClass,
     prefix: '0000:00',
@@ -210,6 +286,7 @@ function hostBridge(tree: BusTree, type: string, busClass: 'PCI' | 'PCIE', taken
     const address = pciAddress(text);
     if (bus !== undefined && address !== undefined) bus.functions.add(address.slot * FUNCTIONS + address.fn);
   }
+  return bus;
 }
 
 /** Devices of channel I/O. A free number is looked for from that of the next free subchannel on. QEMU: `css_create_sch` */

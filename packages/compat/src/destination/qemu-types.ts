@@ -1,8 +1,9 @@
 import type { DeviceType } from '@virtkit/core/qemu';
 import { deviceTypes } from '../device-types.ts';
+import { otherDevice } from './other-devices.ts';
 
 /** The kind of bus that a device goes to. `other`: a bus whose devices do not matter for a load of virtio devices. */
-export type BusKind = 'pci' | 'ccw' | 'virtio' | 'serial' | 'other';
+export type BusKind = 'pci' | 'ccw' | 'virtio' | 'serial' | 'usb' | 'scsi' | 'other';
 
 /** QEMU's table of aliases: of virtio devices, each stands for the one of the machine's usual transport. */
 const ALIASES: ReadonlyMap<string, string> = new Map(
@@ -108,6 +109,8 @@ const OTHER = names(
 /** The bus of a type; undefined: no such type is known here. */
 export function busKind(type: string): BusKind | undefined {
   if (/^(virtconsole|virtserialport)$/.test(type)) return 'serial';
+  const row = otherDevice(type);
+  if (row?.bus === 'usb' || row?.bus === 'scsi') return row.bus;
   if (PCI.has(type) || VIRTIO_PCI.test(type)) return 'pci';
   if (/^(virtio|vhost)-.+-ccw$/.test(type) || type === 'x-terminal3270') return 'ccw';
   if (/^(virtio|vhost)-.+-device$/.test(type) || VIRTIO_BUS.has(type)) return 'virtio';
