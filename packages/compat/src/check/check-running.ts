@@ -22,6 +22,7 @@ import { type MigrationStream, type Registry, titleOf, type VirtioDevice } from 
 import { PciFunction } from '@virtkit/transport-pci';
 import { type AskedQemu, askedDestination } from '../destination/asked.ts';
 import type { Destination } from '../destination/destination.ts';
+import { otherDevice } from '../destination/other-devices.ts';
 import { busOf, sectionName } from '../destination/qemu-types.ts';
 import { deviceTypes } from '../device-types.ts';
 import { featureControl } from '../features/feature-control.ts';
@@ -223,7 +224,7 @@ function streamOf(
   }));
   const known = new Set(virtio.map(({ made }) => made));
   const others = devices.flatMap((device) =>
-    device.place === undefined || known.has(device)
+    device.place === undefined || known.has(device) || otherDevice(device.driver) === undefined
       ? []
       : sectionNamed(`${device.place}/${sectionOfType(device.driver)}`),
   );
