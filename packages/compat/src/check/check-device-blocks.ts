@@ -1,5 +1,5 @@
 // Blocks of RAM beside the guest's memory: those of displays, memory devices, firmware.
-import { bytesOf, numberOf, type QemuDevice, refusal, type Verdict } from '@virtkit/core/qemu';
+import { bytesOf, notKnown, numberOf, type QemuDevice, refusal, type Verdict } from '@virtkit/core/qemu';
 import type { MigrationStream } from '@virtkit/migration';
 import { knownBoard } from '../destination/board-sections.ts';
 import type { BoardWords, Destination } from '../destination/destination.ts';
@@ -123,13 +123,12 @@ function checkSize(name: string, here: number, there: number | undefined | strin
   if (typeof there === 'string') return [missing(name, there, 'driver')];
   if (there === undefined)
     return [
-      {
-        code: 'ramblock',
-        severity: 'unknown',
-        path: `ram / ${name}`,
-        reason: 'whether the target has this block of RAM, and in this size, is not known to virtkit',
-        advice: 'ask the QEMU itself: virtkit check --qemu BINARY, where it is at hand',
-      },
+      notKnown(
+        'ramblock',
+        `ram / ${name}`,
+        'whether the target has this block of RAM, and in this size, is not known to virtkit',
+        { advice: 'ask the QEMU itself: virtkit check --qemu BINARY, where it is at hand' },
+      ),
     ];
   return [
     refusal(

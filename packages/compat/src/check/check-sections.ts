@@ -1,5 +1,6 @@
 // Sections that are not virtio's: QEMU refuses a stream with one that it does not have.
 import {
+  notKnown,
   numberOf,
   propertyNames,
   type QemuDevice,
@@ -51,7 +52,7 @@ function withoutPlace(where: Where): Verdict[] {
   if (own === 'yes') return [];
   if (own !== undefined) return switchedOff(where, own.option);
   const there = count(idstr, where);
-  if (there === undefined) return [notKnown(where)];
+  if (there === undefined) return [sectionNotKnown(where)];
   if (instanceId < there) return [];
   const [what, property] = COUNTED[idstr] ?? [idstr, `-device ${otherTypes(idstr).join(' or ')}`];
   return there === 0 && COUNTED[idstr] === undefined
@@ -109,7 +110,7 @@ function atPlace(where: Where): Verdict[] {
     return places.length === 0 ? [] : missing(where, `the target has no device at ${path}`, placeOf(path));
   if (/^(virtio|vhost)-/.test(there.driver) && otherDevice(there.driver) === undefined) return [];
   const row = otherDevice(there.driver);
-  if (row === undefined) return [notKnown(where)];
+  if (row === undefined) return [sectionNotKnown(where)];
   // a network card that keeps its address in a memory of its own
   if (name === 'eeprom' && /^i82\d/.test(there.driver)) return [];
   if (row.section === name)
@@ -195,15 +196,18 @@ const HARMLESS = propertyNames(
 function checkOtherProperties(idstr: string, { driver, properties }: QemuDevice): Verdict[] {
   return [...properties.keys()]
     .filter((property) => !HARMLESS.has(property))
-    .map((property) => ({
-      code: 'property',
-      severity: 'unknown',
-      path: idstr,
-      reason: `the target's ${driver} has ${property}=${properties.get(property)}, and virtkit does not know what that means for a load`,
-      property,
-      advice:
-        'give the target the value that the source had, or ask QEMU itself (virtkit check --qemu BINARY)',
-    }));
+    .map((property) =>
+      notKnown(
+        'property',
+        idstr,
+        `the target's ${driver} has ${property}=${properties.get(property)}, and virtkit does not know what that means for a load`,
+        {
+          property,
+          advice:
+            'give the target the value that the source had, or ask QEMU itself (virtkit check --qemu BINARY)',
+        },
+      ),
+    );
 }
 
 /** Bytes of the section of an xHCI controller without ports, and of a port. From QEMU 5.2, 7.2, 10.0 and 11.1. */
@@ -216,14 +220,15 @@ function checkPorts(idstr: string, bytes: number, properties: ReadonlyMap<string
   if (here === there) return [];
   if (!Number.isInteger(here) || here < 0)
     return [
-      {
-        code: 'property',
-        severity: 'unknown',
-        path: idstr,
-        reason: 'how many ports, slots and interrupts the controller had at the source is not known',
-        property: 'p2, p3, slots, intrs',
-        advice: 'give the target the same p2, p3, slots and intrs as at the source',
-      },
+      notKnown(
+        'property',
+        idstr,
+        'how many ports, slots and interrupts the controller had at the source is not known',
+        {
+          property: 'p2, p3, slots, intrs',
+          advice: 'give the target the same p2, p3, slots and intrs as at the source',
+        },
+      ),
     ];
   return [
     refusal(
@@ -258,12 +263,8 @@ function missing({ section: { header }, target }: Where, reason: string, propert
   ];
 }
 
-function notKnown({ section: { header } }: Where): Verdict {
-  return {
-    code: 'section',
-    severity: 'unknown',
-    path: header.idstr,
-    reason: 'whether the target has this section is not known to virtkit',
+function sectionNotKnown({ section: { header } }: Where): Verdict {
+  return notKnown('section', header.idstr, 'whether the target has this section is not known to virtkit', {
     advice: 'start the target with the devices and options of the source; ask QEMU itself to be certain',
-  };
+  });
 }
