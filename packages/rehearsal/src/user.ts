@@ -51,6 +51,13 @@ export class User {
     await writeFile(config, text.replace('"types": []', `"types": ["${platform}"]`));
   }
 
+  /** Gives the program the types of a page, which every compiler has. */
+  async useTypesOfPage(): Promise<void> {
+    const config = join(this.folder, 'tsconfig.json');
+    const text = await readFile(config, 'utf8');
+    await writeFile(config, text.replace('"lib": ["ES2022"', '"lib": ["ES2022", "DOM"'));
+  }
+
   /** Compiles the program under `strict`, declarations of the packages included. */
   async compile(compiler: string = COMPILERS.newest): Promise<void> {
     await run(process.execPath, [join(compiler, 'bin/tsc'), '-p', '.'], this.folder);

@@ -135,8 +135,8 @@ const exports = Object.fromEntries(Object.entries(modules).map(([name, module]) 
       write: false,
     });
     expect(warnings).toEqual([]);
-    // what several entries of a package share stands in a file of its own, and transports know QEMU's machine versions
-    const shared = /\/dist\/chunk-\w+\.js$|^node_modules\/@virtkit\/core\/dist\/qemu\.js$/;
+    // what several entries of a package share stands in a file of its own; transports know QEMU's machine versions, and live devices of core
+    const shared = /\/dist\/chunk-\w+\.js$|^node_modules\/@virtkit\/core\/dist\/(qemu|live)\.js$/;
     const inputs = Object.keys(metafile.inputs).filter((path) => !shared.test(path));
     expect(inputs.sort()).toEqual([...names.map((name) => `node_modules/${name}/dist/index.js`), 'page.js']);
     const [bundle] = outputFiles;
@@ -168,13 +168,14 @@ describe('all packages together', () => {
       .flatMap(({ manifest }) =>
         Object.keys(manifest.exports ?? {}).map((entry) => manifest.name + entry.slice(1)),
       )
-      .filter((entry) => !entry.endsWith('/package.json'));
+      .filter((entry) => !/\/package\.json$|\.css$/.test(entry));
     expect(entries.length).toBeGreaterThan(25);
     const lines = entries.map((entry, index) => `import * as m${index} from '${entry}';`);
     const list = entries.map((_, index) => `m${index}`).join(', ');
     await writeFile(join(user.folder, 'program.ts'), `${lines.join('\n')}\nexport default [${list}];\n`);
-    // Entries for Node have its types.
+    // Entries for Node have its types, and those for pages have a page's.
     await user.useTypesOf('node');
+    await user.useTypesOfPage();
   });
 
   test('one core, one vmstate, whoever asks for them', async () => {
