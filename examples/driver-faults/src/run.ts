@@ -21,6 +21,9 @@ export interface Result {
 
 const WAIT_MS = 300_000;
 
+/** The whole line that the guest writes when a disk's test has ended. */
+const saidOf = (name: string): RegExp => new RegExp(`TEST ${name} [A-Z-]+\\r?\\n`);
+
 /**
  * Runs all tests in one machine.
  *
@@ -42,14 +45,13 @@ export async function runTests(
     machine = await start(wordsFor(tests, pathOf));
     // whatever is expected to end has ended then, and whatever is expected to fail has had its fault
     for (const { name, expected } of tests)
-      if (expected !== 'HANGS' && expected !== 'WOKEN')
-        await machine.waitForConsole(new RegExp(`TEST ${name} `), WAIT_MS);
+      if (expected !== 'HANGS' && expected !== 'WOKEN') await machine.waitForConsole(saidOf(name), WAIT_MS);
     while ([...had.values()].some((kinds) => kinds.size === 0))
       await new Promise((resolve) => setTimeout(resolve, 50));
     const before = outcomes(machine.console);
     machine.writeConsole('touch\n');
     for (const { name, expected } of tests)
-      if (expected === 'WOKEN') await machine.waitForConsole(new RegExp(`TEST ${name} `), WAIT_MS);
+      if (expected === 'WOKEN') await machine.waitForConsole(saidOf(name), WAIT_MS);
     machine.writeConsole('end\n');
     await machine.waitForConsole(/TESTS OVER/, WAIT_MS);
     const after = outcomes(machine.console);

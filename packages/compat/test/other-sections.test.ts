@@ -1,9 +1,10 @@
 // Sections and blocks of RAM of devices that are not virtio: a real QEMU and check decide the same.
 import { findQemu } from '@virtkit/lab';
-import { acceptVirtio, parseStream } from '@virtkit/migration';
+import { acceptVirtio, type MigrationStream, parseStream } from '@virtkit/migration';
 import { describe, expect, test } from 'vitest';
+import { innerBuses } from '../src/destination/inner-buses.ts';
 import { answerOf, checkStream, parseTarget } from '../src/index.ts';
-import { registry } from './corpus.ts';
+import { commandLineOf, readStream, registry } from './corpus.ts';
 import { loadInto, streamOf } from './qemu-lines.ts';
 
 const DISK = '-drive file.driver=null-co,file.size=1G,format=raw,if=none,id=';
@@ -54,4 +55,35 @@ test('what is not known is no yes', () => {
   const line = `${SOURCE} -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off`;
   const { destination } = parseTarget('qemu-7.2', { commandLine: line });
   expect(destination?.board?.globals).toEqual(['ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off']);
+});
+
+test('a USB controller of more ports than any has is given 64', () => {
+  const [bus] = innerBuses('qemu-xhci', 'x', new Map([['p2', '4000000000']]), '0000:00:03.0');
+  expect(bus?.ports).toHaveLength(64);
+});
+
+test('slots for memory are looked for in a description 8 deep', () => {
+  const name = 'q72-pc-idle';
+  const stream = readStream(name);
+  const line = commandLineOf(name);
+  const commandLine = [...line, '-m', '256,slots=3,maxmem=1G'].join(' ');
+  const target = parseTarget('qemu-7.2', { commandLine });
+  type Description = NonNullable<MigrationStream['sections'][number]['description']>;
+  /** The stream, whose chip set says two slots at this depth. */
+  const severities = (depth: number): string[] => {
+    let inside = {
+      vmsd_name: 'memory hotplug state',
+      fields: [{ name: 'devs', array_len: 2 }],
+    } as Description;
+    for (let level = 0; level < depth; level++)
+      inside = { ...inside, vmsd_name: 'x', fields: [], subsections: [inside] };
+    const sections = stream.sections.map((section) =>
+      section.header.idstr.endsWith('/piix4_pm') ? { ...section, description: inside } : section,
+    );
+    return checkStream({ ...stream, sections }, target, registry)
+      .filter(({ code }) => code === 'memory-slots')
+      .map(({ severity }) => severity);
+  };
+  expect(severities(8)).toEqual(['refused']);
+  expect(severities(9)).toEqual(['depends']);
 });

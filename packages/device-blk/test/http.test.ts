@@ -195,9 +195,13 @@ describe('an image on a web server', () => {
   test('pauses between tries become longer, up to 5 s', async () => {
     const real = globalThis.setTimeout;
     const pauses: number[] = [];
-    const hasty = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((run: () => void, ms = 0) => {
+    const hasty = vi.spyOn(globalThis, 'setTimeout').mockImplementation(((
+      run: (...args: unknown[]) => void,
+      ms = 0,
+      ...args: unknown[]
+    ) => {
       if (ms < 60_000) pauses.push(ms);
-      return real(run, ms < 60_000 ? 0 : ms);
+      return real(run, ms < 60_000 ? 0 : ms, ...args);
     }) as typeof setTimeout);
     try {
       const never = await serve(({ response }) => response.writeHead(503).end());
