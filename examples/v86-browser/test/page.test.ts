@@ -31,7 +31,7 @@ async function moveAlice(tab: Tab, from: 1 | 2): Promise<number> {
   return Number(/with (\d+) disk/.exec(report)?.[1] ?? Number.NaN);
 }
 
-/** The long runs: a boot without the snapshot takes v86 a minute, and its steps are those that examples/v86-node takes. */
+/** The long runs: a boot without the snapshot takes v86 a minute, and its steps, as those of a saved state, are those that examples/v86-node and packages/v86 take. */
 const IS_LONG = process.env['VIRTKIT_SLOW'] !== undefined;
 
 /** Where the pictures go, if they are asked for; the README shows the wide one. */
@@ -117,7 +117,7 @@ describe.skipIf(reason !== undefined)('the page, in Chromium', { timeout: 4 * PA
     await other.page.close();
   });
 
-  test('a saved state is restored with its disk, also after a reload', async () => {
+  test.runIf(IS_LONG)('a saved state is restored with its disk, also after a reload', async () => {
     const alice = tab.instance(1);
     await alice.run('alice', 'echo before > /disk/when; sync');
     await alice.button('Save').click();
