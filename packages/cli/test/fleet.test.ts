@@ -1,6 +1,7 @@
 // All machines of a folder, a libvirt, a cluster, a node, against a target.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { checkFleet, type VmResult } from '../src/fleet/check-fleet.ts';
@@ -281,5 +282,24 @@ esac
     });
     expect(stderr).toContain('pvesh get: there is no such program');
     expect(status).toBe(2);
+  });
+
+  test.each([
+    ['pvesh', '--proxmox', 'no JSON at all', /JSON/],
+    ['pvesh', '--proxmox', '{}', /the answer is no list/],
+    ['kubectl', '--kubevirt', 'null', /the answer is no list/],
+    ['kubectl', '--kubevirt', '{', /JSON/],
+  ])('%s %s: an answer %j is a mistake that is told', (program, option, answer, said) => {
+    const folder = mkdtempSync(join(tmpdir(), 'virtkit-fleet-'));
+    try {
+      writeFileSync(join(folder, program), `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 });
+      const { status, stderr } = virtkit(['check', '--all', option, '--target', 'qemu-10.0'], {
+        env: { PATH: `${folder}:${process.env['PATH']}` },
+      });
+      expect(stderr).toMatch(said);
+      expect(status).toBe(2);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });

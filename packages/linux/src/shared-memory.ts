@@ -85,7 +85,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
   readonly contract = 1;
   /** One more each time that regions come or go. */
   epoch = 0;
-  /** One more each time that all of it has gone: no device has anything of it. */
+  /** Counts the peers whose memory this was: devices of an earlier one must not reach the memory of the next. */
   owner = 0;
   /** Where writes are noted while the peer wants to hear of them. */
   log: WriteLog | undefined;
@@ -190,7 +190,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     return true;
   }
 
-  /** The peer has gone, and no device has anything of its memory. */
+  /** Takes all regions away, and closes the log of writes, because the peer has gone. */
   clear(): void {
     this.replace([], []);
     this.log?.close();

@@ -49,13 +49,13 @@ export async function oldestKernel(): Promise<string | undefined> {
 }
 
 async function listOf(...what: readonly string[]): Promise<readonly Item[]> {
-  let json: string;
+  let answer: unknown;
   try {
-    json = await outputOf('kubectl', ['get', ...what, '-o', 'json']);
+    answer = JSON.parse(await outputOf('kubectl', ['get', ...what, '-o', 'json']));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
-  const { items } = JSON.parse(json) as { readonly items?: unknown };
+  const items = typeof answer === 'object' && answer !== null && 'items' in answer ? answer.items : undefined;
   if (!Array.isArray(items)) throw new UsageError('kubectl get: the answer is no list');
   return items as readonly Item[];
 }

@@ -9,13 +9,12 @@ import type { Vm } from './vm.ts';
  * @throws UsageError with what pvesh says, where there is no list
  */
 export async function proxmoxVms(): Promise<Vm[]> {
-  let json: string;
+  let list: unknown;
   try {
-    json = await outputOf('pvesh', ['get', '/nodes/localhost/qemu', '--output-format', 'json']);
+    list = JSON.parse(await outputOf('pvesh', ['get', '/nodes/localhost/qemu', '--output-format', 'json']));
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
-  const list: unknown = JSON.parse(json);
   if (!Array.isArray(list)) throw new UsageError('pvesh get: the answer is no list');
   return (list as readonly { readonly vmid?: unknown; readonly name?: unknown }[]).map(({ vmid, name }) => {
     const id = String(vmid);
