@@ -28,7 +28,9 @@ function captureQueues<T extends TransportParts, D>(core: DeviceCore<T, D>): Que
       num: slot.num,
       ...(core.transport.layer.hasVariableVringAlignment && { align: slot.align }),
       desc: slot.desc,
-      lastAvailIdx: slot.indices.lastAvailIdx,
+      // A queue that its driver took back keeps its position until a reset; no load, QEMU's neither, takes one without a
+      // descriptor table. Of a packed ring it stands in its subsection all the same.
+      lastAvailIdx: slot.desc === 0n ? 0 : slot.indices.lastAvailIdx,
       transport: core.transport.captureQueue(slot.index),
     });
   }

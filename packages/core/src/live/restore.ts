@@ -205,7 +205,10 @@ function indicesFor(setup: QueueSetup, packed: boolean, state: VirtioState, queu
     lastAvailWrap: saved?.lastAvailWrapCounter ?? true,
     usedWrap: saved?.usedWrapCounter ?? true,
   };
-  if (queue.desc === 0n) return { ...fresh, usedIdx: saved?.usedIdx ?? 0, inuse: saved?.inuse ?? 0 };
+  if (queue.desc === 0n) {
+    const { lastAvailIdx = queue.lastAvailIdx, usedIdx = 0, inuse = 0 } = saved ?? {};
+    return { ...fresh, lastAvailIdx, usedIdx, inuse };
+  }
   // Split rings say themselves what was used: used_idx and inuse are never on the wire
   return splitIndices(setup, fresh);
 }

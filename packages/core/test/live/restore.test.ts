@@ -630,3 +630,33 @@ describe('where a ring stands', () => {
     expect([to.live.broken, to.live.queue(0)?.format, to.events]).toEqual([true, undefined, []]);
   });
 });
+
+describe.each([false, true])('a queue that its driver took back (packed: %s)', (packed) => {
+  const options = { rings: { packed: true } };
+  const features = packed ? [FEATURE.RING_PACKED] : [];
+
+  function takenBack(inFlight: number): EchoMachine {
+    const from = new EchoMachine({ ...options, echo: Object.assign(new Echo(), { slow: true }) });
+    from.start(features);
+    for (let n = 0; n < 5; n++) {
+      if (packed) from.offerPacked(0);
+      else from.offer(0);
+      from.core.kick(0);
+      if (n < 5 - inFlight) from.echo.answer();
+    }
+    expect(from.live.queue(0)?.inFlight).toBe(inFlight);
+    from.driver.queue(0)?.setAddresses(0n, 0n, 0n);
+    return from;
+  }
+
+  test.each([0, 2])(
+    'with %d requests in flight: what is saved is restored, and saved the same',
+    (inFlight) => {
+      const state = takenBack(inFlight).live.capture();
+      const to = new EchoMachine(options);
+      expect(to.live.check(state)).toEqual([]);
+      to.live.restore(state);
+      expect(to.live.capture()).toEqual(state);
+    },
+  );
+});
