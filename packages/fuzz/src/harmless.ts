@@ -41,7 +41,7 @@ const WRITTEN = /^(jsonfile|dumpdtb)$/;
 /** @throws OracleError where a word of the command would have QEMU touch something of the host but files that it reads */
 export function harmless(words: readonly string[]): void {
   for (let at = 0; at < words.length; at++) {
-    const option = words[at] ?? '';
+    const option = (words[at] ?? '').replace(/^--/, '-');
     if (FLAGS.test(option)) continue;
     const text = words[++at] ?? '';
     const what = `${option} ${text}`;

@@ -1,3 +1,5 @@
+import { StateError } from '@virtkit/vmstate';
+
 /** A device for QEMU's command line. */
 export interface DeviceWords {
   /** QEMU's device type: `virtio-blk-pci`. */
@@ -6,8 +8,13 @@ export interface DeviceWords {
   readonly properties: Map<string, string>;
 }
 
-/** `driver,key=value,…`; a comma inside of a value is written twice. */
+/**
+ * `driver,key=value,…`; a comma inside of a value is written twice.
+ *
+ * @throws StateError where the first word is no name of a type: with `=` in it QEMU reads a property
+ */
 export function optionText(first: string, values: Iterable<readonly [string, string]>): string {
+  if (first.includes('=')) throw new StateError('xml', `"${first.slice(0, 80)}" is no name of a type`, {});
   const escaped = (text: string): string => text.replaceAll(',', ',,');
   return [escaped(first), ...[...values].map(([key, value]) => `${key}=${escaped(value)}`)].join(',');
 }

@@ -117,6 +117,18 @@ test('no value becomes an option of its own', () => {
   expect(held.filter((word) => /(?<!,)(,,)*,script/.test(word))).toEqual([]);
 });
 
+test('a machine or device type with "=" in it, which QEMU would read as a property, is refused', () => {
+  for (const name of ['pc=q35', 'dumpdtb=/x', 'type=pc'])
+    expect(() =>
+      describeDomain(`<domain><os><type machine='${name}'>hvm</type></os><devices/></domain>`),
+    ).toThrow(`"${name}" is no name of a type`);
+  expect(() =>
+    describeDomain(
+      "<domain><os><type machine='pc'>hvm</type></os><devices><interface type='user'><model type='id=x'/></interface></devices></domain>",
+    ),
+  ).toThrow('"id=x" is no name of a type');
+});
+
 test('overrides and arguments that are passed to QEMU are taken as they are', () => {
   const { command } = describeDomain(
     domain.replace(
