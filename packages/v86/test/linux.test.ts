@@ -10,6 +10,9 @@ const MIB = 1 << 20;
 const md5 = (bytes: Uint8Array): string => createHash('md5').update(bytes).digest('hex');
 const random = (bytes: number): MemoryDisk => memoryDisk(new Uint8Array(randomBytes(bytes)));
 
+/** What is made on the disk; ext2, which writes in another order, is among the long runs. */
+const FILE_SYSTEMS = process.env['VIRTKIT_SLOW'] === undefined ? ['ext4'] : ['ext4', 'ext2'];
+
 describe.skipIf(noGuest)('Linux on a disk', { timeout: TIMEOUT_MS }, () => {
   for (const mode of ['transitional', 'modern', 'legacy'] as const) {
     for (const packed of mode === 'modern' ? [false, true] : [false]) {
@@ -39,7 +42,7 @@ describe.skipIf(noGuest)('Linux on a disk', { timeout: TIMEOUT_MS }, () => {
     }
   }
 
-  test.each(['ext4', 'ext2'])('%s: made, filled, moved while it is written, checked', async (type) => {
+  test.each(FILE_SYSTEMS)('%s: made, filled, moved while it is written, checked', async (type) => {
     const backend = memoryDisk(32 * MIB);
     const guest = await linux();
     addDisk(guest, backend);
