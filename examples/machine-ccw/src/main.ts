@@ -1,16 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LiveDevice, MappedMemory, type Step, virtioDevice } from '@virtkit/core';
-import { type BlkBackend, BlkDevice, blk, memoryDisk } from '@virtkit/device-blk';
-import { NetDevice, net } from '@virtkit/device-net';
+import { type BlkBackend, BlkDevice, type BlkState, blk, memoryDisk } from '@virtkit/device-blk';
+import { NetDevice, type NetState, net } from '@virtkit/device-net';
 import { NetSwitch } from '@virtkit/device-net/switch';
-import {
-  decodeVirtio,
-  findVirtio,
-  parseStream,
-  RamImage,
-  StreamParser,
-  StreamWriter,
-} from '@virtkit/migration';
+import { parseStream, RamImage, StreamParser, StreamWriter } from '@virtkit/migration';
 import { BlkDriver, CcwDriver, ChannelMachine, GuestRam, NetDriver } from '@virtkit/testing';
 import { CcwDevice, type CcwParts, ChannelSubsystem, ccw } from '@virtkit/transport-ccw';
 
@@ -22,6 +15,9 @@ const RAM_BYTES = 4 << 20;
 const DISK = 0x0100;
 const CARD = 0x0101;
 const REQUESTS = 12;
+/** Names of the devices' sections, as QEMU has them: the place on the bus, and the type. */
+const DISK_SECTION = '/fe.0.0100/virtio-blk';
+const CARD_SECTION = '/fe.0.0101/virtio-net';
 
 /** What outlives a machine: the disk's bytes, and the Ethernet. */
 const diskBytes = memoryDisk(1 << 20);
@@ -50,8 +46,8 @@ class Machine {
   readonly css: ChannelSubsystem;
   readonly channel: ChannelMachine;
   /** What stops, saves and loads. */
-  readonly disk: LiveDevice<CcwParts, unknown>;
-  readonly card: LiveDevice<CcwParts, unknown>;
+  readonly disk: LiveDevice<CcwParts, BlkState>;
+  readonly card: LiveDevice<CcwParts, NetState>;
 
   constructor(ram: Uint8Array) {
     this.ram = ram;
@@ -61,8 +57,8 @@ class Machine {
     this.channel = new ChannelMachine(css);
     const attach = <D>(devno: number, model: ConstructorParameters<typeof CcwDevice<D>>[0]) => {
       const device = new CcwDevice(model, { host: css, memory, devno });
-      css.attach(device as CcwDevice<unknown>);
-      return device.device as LiveDevice<CcwParts, unknown>;
+      css.attach(device);
+      return device.device;
     };
     this.disk = attach(DISK, new BlkDevice({ backend: slowDisk, serial: 'example' }));
     this.card = attach(CARD, new NetDevice({ backend: lan.port(), mac: '52:54:00:00:00:01' }));
@@ -91,24 +87,7 @@ console.log(`guest: a disk of ${disk.capacity} sectors, and a network card`);
 
 const block = (n: number) => new Uint8Array(4096).fill(n + 1);
 const writes = Array.from({ length: REQUESTS }, (_, n) => disk.write(8 * n, block(n)));
-const frame = Uint8Array.from([
-  0xff,
-  0xff,
-  0xff,
-  0xff,
-  0xff,
-  0xff,
-  0x52,
-  0x54,
-  0,
-  0,
-  0,
-  1,
-  0x88,
-  0xb5,
-  ...new Array(50).fill(7),
-]);
-const sent = card.send(frame);
+const sent = card.send(Buffer.from(`ffffffffffff52540000000188b5${'07'.repeat(50)}`, 'hex'));
 await sleep(25);
 disk.service();
 card.service();
@@ -120,9 +99,9 @@ here.card.pause();
 const blkOnCcw = virtioDevice(ccw, blk);
 const netOnCcw = virtioDevice(ccw, net);
 const steps: Step[] = [];
-const state = here.disk.capture() as Parameters<typeof blkOnCcw.encode>[0];
+const state = here.disk.capture();
 const diskBody = blkOnCcw.encode(state, { onStep: (step) => steps.push(step) });
-const cardBody = netOnCcw.encode(here.card.capture() as Parameters<typeof netOnCcw.encode>[0]);
+const cardBody = netOnCcw.encode(here.card.capture());
 console.log(
   `\n${state.device.requests.length} requests in flight are in the disk's state. How it was saved:\n`,
 );
@@ -156,8 +135,8 @@ const section = (id: number, idstr: string, versionId: number, body: Uint8Array)
   out.body(body);
   out.footer(id);
 };
-section(2, '/fe.0.0100/virtio-blk', blk.version, diskBody);
-section(3, '/fe.0.0101/virtio-net', net.version, cardBody);
+section(2, DISK_SECTION, blk.version, diskBody);
+section(3, CARD_SECTION, net.version, cardBody);
 out.eof();
 const stream = Buffer.concat(chunks);
 console.log(`\nstream: ${stream.length} bytes, in QEMU's format`);
@@ -170,12 +149,14 @@ parser.end();
 const memory = image.blocks.get('ram');
 if (memory === undefined) throw new Error('the stream has no memory');
 const b = new Machine(memory);
-for (const each of parseStream(stream).sections) {
-  const device = findVirtio(each, { transports: [ccw], devices: [blk, net] });
-  if (device === undefined) continue;
-  const live: LiveDevice<CcwParts, unknown> = device.name === 'virtio-blk' ? b.disk : b.card;
-  live.restore(decodeVirtio(device).state as Parameters<typeof live.restore>[0]);
-}
+const { sections } = parseStream(stream);
+const bodyOf = (name: string) => {
+  const found = sections.find(({ header }) => header.idstr === name);
+  if (found === undefined) throw new Error(`the stream has no section ${name}`);
+  return found.body;
+};
+b.disk.restore(blkOnCcw.decode(bodyOf(DISK_SECTION)));
+b.card.restore(netOnCcw.decode(bodyOf(CARD_SECTION)));
 b.css.restoreCss(here.css.captureCss());
 b.css.interrupts.restore(here.css.interrupts.capture()); // those under way
 here = b;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type LiveDevice, MappedMemory } from '@virtkit/core';
-import { type BlkBackend, BlkDevice, memoryDisk } from '@virtkit/device-blk';
-import { NetDevice } from '@virtkit/device-net';
+import { type BlkBackend, BlkDevice, type BlkState, memoryDisk } from '@virtkit/device-blk';
+import { NetDevice, type NetState } from '@virtkit/device-net';
 import { NetSwitch } from '@virtkit/device-net/switch';
 import { PciBus } from '@virtkit/testing';
 import { PciFunction, type PciParts } from '@virtkit/transport-pci';
@@ -50,8 +50,8 @@ export class Machine {
   readonly ram: Uint8Array;
   readonly bus = new PciBus();
   /** What stops, saves and loads. */
-  readonly disk: LiveDevice<PciParts, unknown>;
-  readonly card: LiveDevice<PciParts, unknown>;
+  readonly disk: LiveDevice<PciParts, BlkState>;
+  readonly card: LiveDevice<PciParts, NetState>;
 
   constructor(ram: Uint8Array) {
     this.ram = ram;
@@ -63,7 +63,7 @@ export class Machine {
         setIntx: (level) => this.bus.setIntx(slot, level),
       });
       this.bus.plug(slot, fn);
-      return fn.device as LiveDevice<PciParts, unknown>;
+      return fn.device;
     };
     this.disk = plug(DISK_SLOT, new BlkDevice({ backend: slowDisk, serial: 'example' }));
     this.card = plug(CARD_SLOT, new NetDevice({ backend: lan.port(), mac: '52:54:00:00:00:01' }));

@@ -1,20 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type LiveDevice, type Step, virtioDevice } from '@virtkit/core';
+import { type Step, virtioDevice } from '@virtkit/core';
 import { blk } from '@virtkit/device-blk';
 import { net } from '@virtkit/device-net';
-import {
-  decodeVirtio,
-  findVirtio,
-  parseStream,
-  RamImage,
-  StreamParser,
-  StreamWriter,
-} from '@virtkit/migration';
-import { type PciParts, pci } from '@virtkit/transport-pci';
+import { parseStream, RamImage, StreamParser, StreamWriter } from '@virtkit/migration';
+import { pci } from '@virtkit/transport-pci';
 import { block, startGuest } from './guest.js';
 import { diskBytes, Machine, RAM_BYTES } from './machine.js';
 
 const REQUESTS = 12;
+/** Names of the devices' sections, as QEMU has them: the place on the bus, and the type. */
+const DISK_SECTION = '0000:00:02.0/virtio-blk';
+const CARD_SECTION = '0000:00:03.0/virtio-net';
 const a = new Machine(new Uint8Array(RAM_BYTES));
 
 // --- the guest
@@ -31,9 +27,9 @@ a.card.pause();
 const blkOnPci = virtioDevice(pci, blk);
 const netOnPci = virtioDevice(pci, net);
 const steps: Step[] = [];
-const state = a.disk.capture() as Parameters<typeof blkOnPci.encode>[0];
+const state = a.disk.capture();
 const diskBody = blkOnPci.encode(state, { onStep: (step) => steps.push(step) });
-const cardBody = netOnPci.encode(a.card.capture() as Parameters<typeof netOnPci.encode>[0]);
+const cardBody = netOnPci.encode(a.card.capture());
 console.log(
   `\n${state.device.requests.length} requests in flight are in the disk's state. How it was saved:\n`,
 );
@@ -67,8 +63,8 @@ const section = (id: number, idstr: string, versionId: number, body: Uint8Array)
   out.body(body);
   out.footer(id);
 };
-section(2, '0000:00:02.0/virtio-blk', blk.version, diskBody);
-section(3, '0000:00:03.0/virtio-net', net.version, cardBody);
+section(2, DISK_SECTION, blk.version, diskBody);
+section(3, CARD_SECTION, net.version, cardBody);
 out.eof();
 const stream = Buffer.concat(chunks);
 console.log(`\nstream: ${stream.length} bytes, in QEMU's format`);
@@ -81,12 +77,14 @@ parser.end();
 const memory = image.blocks.get('ram');
 if (memory === undefined) throw new Error('the stream has no memory');
 const b = new Machine(memory);
-for (const each of parseStream(stream).sections) {
-  const device = findVirtio(each, { transports: [pci], devices: [blk, net] });
-  if (device === undefined) continue;
-  const live: LiveDevice<PciParts, unknown> = device.name === 'virtio-blk' ? b.disk : b.card;
-  live.restore(decodeVirtio(device).state as Parameters<typeof live.restore>[0]);
-}
+const { sections } = parseStream(stream);
+const bodyOf = (name: string) => {
+  const found = sections.find(({ header }) => header.idstr === name);
+  if (found === undefined) throw new Error(`the stream has no section ${name}`);
+  return found.body;
+};
+b.disk.restore(blkOnPci.decode(bodyOf(DISK_SECTION)));
+b.card.restore(netOnPci.decode(bodyOf(CARD_SECTION)));
 for (const message of a.bus.messages) b.bus.send(message.address, message.data); // interrupts under way
 moveTo(b);
 b.disk.resume();

@@ -9,12 +9,7 @@
  */
 export { describeBlkConfig } from './config-space.ts';
 export { BlkDevice } from './device.ts';
-export { BLK_FEATURE, blkFeatures } from './features.ts';
+export { blkFeatures } from './features.ts';
 export { blk } from './layer.ts';
-export type { BlkBackend, Pending } from './live/backend.ts';
-export { type Geometry, guessGeometry } from './live/geometry.ts';
-export { MemoryDisk, type MemoryDiskOptions, memoryDisk } from './live/memory-disk.ts';
-export type { AlignedRangeOptions, BlkOptions, Lifetime, RangeOptions } from './live/options.ts';
-export type { BlkStop, ErrorPolicy } from './live/policy.ts';
-export { BLK_S, BLK_T } from './live/wire.ts';
-export { type BlkLayout, type BlkRequest, type BlkState, requestList } from './state.ts';
+export * from './live.ts';
+export { requestList } from './state.ts';

@@ -7,14 +7,9 @@
  * Not here:   a terminal emulator.
  * @packageDocumentation
  */
-
 export { describeConsoleConfig } from './config-space.ts';
 export { ConsoleDevice } from './device.ts';
-export { CONSOLE_FEATURE, consoleFeatures } from './features.ts';
+export { consoleFeatures } from './features.ts';
 export { virtioConsole } from './layer.ts';
-export type { GuestPort, PortBackend } from './live/backend.ts';
-export type { ConsoleOptions, ConsoleSize, PortOptions } from './live/options.ts';
+export * from './live.ts';
 export type { NdescsPlace, PortBuffer } from './port-buffer.ts';
-export { type ConnectedPort, type Terminal, terminalPort } from './ports/terminal.ts';
-export { type ByteSink, type ByteSource, streamPort } from './ports/web-streams.ts';
-export type { ConsolePort, ConsoleState } from './state.ts';

@@ -8,24 +8,9 @@
  * Not here:   RSC, vhost, software segmentation.
  * @packageDocumentation
  */
-
 export { describeNetConfig } from './config-space.ts';
 export { NetDevice } from './device.ts';
-export { NET_FEATURE, netFeatures } from './features.ts';
+export { netFeatures } from './features.ts';
 export { net } from './layer.ts';
-export { MAC_TABLE_ENTRIES, VLAN_BYTES } from './limits.ts';
-export {
-  GSO,
-  type GuestOffloads,
-  HDR_FLAG,
-  type NetBackend,
-  type NetOffloads,
-  type NetPort,
-  type Packet,
-  type PacketMeta,
-} from './live/backend.ts';
-export { CTRL_CLASS } from './live/control.ts';
-export type { NetCounters } from './live/counters.ts';
-export type { Coalescing, NetOptions } from './live/options.ts';
-export { HASH_REPORT, HASH_TYPE } from './live/rss.ts';
-export { type NetLayout, type NetState, netState, rssState, vlanIds } from './state.ts';
+export * from './live.ts';
+export { type NetLayout, netState, rssState, vlanIds } from './state.ts';

@@ -9,6 +9,4 @@
  */
 export { RngDevice } from './device.ts';
 export { rng } from './layer.ts';
-export { type RandomValues, type RngBackend, webCrypto } from './live/backend.ts';
-export type { RngOptions } from './live/options.ts';
-export type { RngState } from './state.ts';
+export * from './live.ts';

@@ -10,44 +10,7 @@
  * @packageDocumentation
  */
 export { CcwDevice } from './ccw-device.ts';
-export type { SubchannelAddress } from './channel/address.ts';
-export type { CommandEnding, ControlUnit } from './channel/control-unit.ts';
-export type { DataStream } from './channel/data-stream.ts';
-export { type ChannelDevice, VIRTUAL_CSSID } from './channel/devices.ts';
-export type { ChannelHost, IoInterrupt } from './channel/host.ts';
-export { ADAPTER_WORD, InterruptQueue, type PendingInterrupt } from './channel/interrupts.ts';
-export {
-  type Ccw,
-  IRB_BYTES,
-  ORB_BYTES,
-  type Orb,
-  type Pmcw,
-  SCHIB_BYTES,
-  type Scsw,
-  type SenseId,
-} from './channel/structures.ts';
-export { type ConditionCode, Subchannel, type SubchannelState } from './channel/subchannel.ts';
-export {
-  ChannelSubsystem,
-  type ChannelSubsystemOptions,
-  type InstructionEnding,
-  type OperandAccess,
-  type ProgramException,
-} from './channel/subsystem.ts';
 export { type CssState, type FlicState, s390Css, s390Flic } from './companions.ts';
 export { ccw } from './layer.ts';
-export type { CcwOptions } from './live/ccw-device.ts';
-export {
-  type CcwConfigState,
-  type CcwParts,
-  type CcwQueueState,
-  ccwConfigState,
-  ccwQueueState,
-  orb,
-  pmcw,
-  schib,
-  scsw,
-  senseId,
-  subchannel,
-} from './subchannel.ts';
-export { type AdapterIndicators, type IndicatorAddress, Indicators } from './virtio/indicators.ts';
+export * from './live.ts';
+export { ccwConfigState, ccwQueueState, orb, pmcw, schib, scsw, senseId, subchannel } from './subchannel.ts';

@@ -9,5 +9,5 @@
  */
 export { MmioDevice } from './device.ts';
 export { mmio } from './layer.ts';
-export { MMIO_BYTES, type MmioOptions } from './live/device.ts';
-export { type MmioParts, mmioConfigState, mmioExtraState, mmioQueue } from './state.ts';
+export * from './live.ts';
+export { mmioConfigState, mmioExtraState, mmioQueue } from './state.ts';

@@ -10,18 +10,6 @@
 export { type Capability, capabilities, describeConfigSpace, msixVectors } from './config-space.ts';
 export { PciFunction } from './function.ts';
 export { pci } from './layer.ts';
-export type { Bar, BarKind } from './live/bars.ts';
-export type { PciIds, PciMode, PciOptions } from './live/options.ts';
+export * from './live.ts';
 export { EXTENDED_CAPABILITIES, PCI_HEADER } from './pci-header.ts';
-export {
-  modernQueue,
-  modernState,
-  msixEntry,
-  type PciConfigState,
-  type PciExtraState,
-  type PciParts,
-  type PciQueueState,
-  pciConfigState,
-  pciDevice,
-  pciExtraState,
-} from './state.ts';
+export { modernQueue, modernState, msixEntry, pciConfigState, pciDevice, pciExtraState } from './state.ts';
