@@ -232,6 +232,6 @@ function isCount(value: number | undefined): value is number {
 function textOf(text: Uint8Array): string {
   let out = '';
   for (let at = 0; at < text.length; at += 8192)
-    out += String.fromCharCode.apply(null, text.subarray(at, at + 8192) as unknown as number[]);
+    out += Reflect.apply(String.fromCharCode, undefined, text.subarray(at, at + 8192));
   return out;
 }

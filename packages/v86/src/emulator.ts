@@ -89,8 +89,8 @@ export function machineOf(emulator: V86Emulator): V86Machine | undefined {
   const pci = cpu?.devices?.pci;
   if (v86 === undefined || cpu === undefined || pci === undefined) return undefined;
   for (const [name, of] of NEEDED) {
-    const owner = { cpu, pci, io: cpu.io, v86 }[of] as unknown as Record<string, unknown>;
-    if (owner?.[name] === undefined)
+    const owner: object | undefined = { cpu, pci, io: cpu.io, v86 }[of];
+    if (owner === undefined || Reflect.get(owner, name) === undefined)
       throw new HostError(`this version of v86 has no ${of}.${name}; 0.5.462 is one that has`);
   }
   return {

@@ -35,11 +35,9 @@ const SUSPECT_MS = 2000;
 /** The time is waited for in parts, or a machine that slept would find it over before an answer could come. */
 const PARTS = 4;
 
-/** The same in browsers, workers and Node. */
-const platform = globalThis as unknown as {
-  setTimeout(callback: () => void, ms: number): unknown;
-  clearTimeout(timer: unknown): void;
-};
+// Globals of browsers, workers and Node, as far as they are used here: this file is compiled with the types of none of them.
+declare function setTimeout(callback: () => void, ms: number): unknown;
+declare function clearTimeout(timer: unknown): void;
 
 let connections = 0;
 
@@ -222,7 +220,7 @@ class Client {
   #watch(): void {
     if (this.#timer !== undefined) return;
     const limit = this.#suspicion === undefined ? this.#timeoutMs : Math.min(SUSPECT_MS, this.#timeoutMs);
-    this.#timer = platform.setTimeout(() => {
+    this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#silent++;
       if (this.#silent >= PARTS) this.#fail(this.#suspicion ?? `no answer within ${limit} ms`);
@@ -231,7 +229,7 @@ class Client {
   }
 
   #unwatch(): void {
-    platform.clearTimeout(this.#timer);
+    clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#silent = 0;
   }

@@ -4,12 +4,15 @@ import { closedError } from './flush-latch.ts';
 import { type OpfsDisk, openOpfsDisk } from './opfs.ts';
 import { type Answer, asRequest, isAddressed, type Request, type WorkerPort } from './opfs-messages.ts';
 
+/** A worker's own channel to who made it. */
+declare const self: WorkerPort;
+
 /**
  * In a worker: opens disks for those who `connectOpfsDisk`. Each disk does one thing after the other, in the order asked.
  *
  * @param port default: the worker's own channel
  */
-export function serveOpfsDisks(port: WorkerPort = globalThis as unknown as WorkerPort): void {
+export function serveOpfsDisks(port: WorkerPort = self): void {
   const server = new Server(port);
   port.addEventListener('message', ({ data }) => {
     if (isAddressed(data)) server.take(data.virtkitDisk, data.id, data.request);

@@ -74,11 +74,12 @@ interface Directory {
   getFileHandle(name: string, options: { create: boolean }): Promise<FileHandle>;
 }
 
+/** The browser's, in pages and workers; Node has one since version 21, without storage. */
+declare const navigator: { readonly storage?: { getDirectory?(): Promise<Directory> } } | undefined;
+
 async function fileByName(name: string): Promise<FileHandle> {
-  const { navigator } = globalThis as unknown as {
-    navigator?: { storage?: { getDirectory?(): Promise<Directory> } };
-  };
-  const root = await navigator?.storage?.getDirectory?.();
+  const storage = typeof navigator === 'undefined' ? undefined : navigator.storage;
+  const root = await storage?.getDirectory?.();
   if (root === undefined) throw new HostError('no origin private file system here');
   return root.getFileHandle(name, { create: true });
 }

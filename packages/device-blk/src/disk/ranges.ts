@@ -42,13 +42,11 @@ interface ResponseLike {
   } | null;
 }
 
-/** The same in browsers, workers and Node. */
-const platform = globalThis as unknown as {
-  readonly fetch?: Fetch;
-  readonly AbortController: new () => AbortControllerLike;
-  setTimeout(callback: () => void, ms: number): unknown;
-  clearTimeout(timer: unknown): void;
-};
+// Globals of browsers, workers and Node, as far as they are used here: this file is compiled with the types of none of them.
+declare const fetch: Fetch | undefined;
+declare const AbortController: new () => AbortControllerLike;
+declare function setTimeout(callback: () => void, ms: number): unknown;
+declare function clearTimeout(timer: unknown): void;
 
 export interface RangeOptions {
   readonly timeoutMs?: number;
@@ -84,8 +82,8 @@ export class Ranges {
   /** Why nothing can be read any more. */
   #failed: Error | undefined;
 
-  constructor(url: string, { timeoutMs = 30_000, retries = 4, headers = {}, fetch }: RangeOptions) {
-    const used = fetch ?? platform.fetch?.bind(globalThis);
+  constructor(url: string, { timeoutMs = 30_000, retries = 4, headers = {}, fetch: given }: RangeOptions) {
+    const used = given ?? (typeof fetch === 'undefined' ? undefined : fetch.bind(globalThis));
     if (used === undefined) throw new Error('no fetch here: give one');
     this.#url = url;
     this.#fetch = used;
@@ -239,15 +237,15 @@ export class Ranges {
     headers: Readonly<Record<string, string>>,
   ): Promise<{ response: ResponseLike; controller: AbortControllerLike; end: () => void }> {
     await this.#gate.enter();
-    const controller = new platform.AbortController();
+    const controller = new AbortController();
     this.#underway.add(controller);
-    const timer = platform.setTimeout(
+    const timer = setTimeout(
       () => controller.abort(new Error(`${this.#url}: no answer within ${this.#timeoutMs} ms`)),
       this.#timeoutMs,
     );
     const end = (): void => {
       if (!this.#underway.delete(controller)) return;
-      platform.clearTimeout(timer);
+      clearTimeout(timer);
       this.#gate.leave();
     };
     try {
@@ -306,11 +304,11 @@ export class Ranges {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
-        platform.clearTimeout(timer);
+        clearTimeout(timer);
         this.#pauses.delete(wake);
         resolve();
       };
-      const timer = platform.setTimeout(wake, ms);
+      const timer = setTimeout(wake, ms);
       this.#pauses.add(wake);
     });
   }

@@ -35,23 +35,16 @@ export interface Clock {
   after(milliseconds: number, callback: () => void): () => void;
 }
 
-/** What every JavaScript host has, and the language itself has not. */
-interface HostTimers {
-  readonly performance: { now(): number };
-  setTimeout(callback: () => void, milliseconds: number): unknown;
-  clearTimeout(timer: unknown): void;
-}
+// Globals that every JavaScript host has, and the language itself has not.
+declare const performance: { now(): number };
+declare function setTimeout(callback: () => void, milliseconds: number): unknown;
+declare function clearTimeout(timer: unknown): void;
 
 /** The time of the host: `performance.now` and `setTimeout`. */
 export const hostClock: Clock = {
-  now: () => hostTimers().performance.now(),
+  now: () => performance.now(),
   after: (milliseconds, callback) => {
-    const timers = hostTimers();
-    const timer = timers.setTimeout(callback, milliseconds);
-    return () => timers.clearTimeout(timer);
+    const timer = setTimeout(callback, milliseconds);
+    return () => clearTimeout(timer);
   },
 };
-
-function hostTimers(): HostTimers {
-  return globalThis as unknown as HostTimers;
-}
