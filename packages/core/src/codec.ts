@@ -21,11 +21,11 @@ import { virtioSave } from './procedure/save.ts';
 import { errorOf } from './report.ts';
 import { commonFields, coreQueue } from './state/common.ts';
 
-/** What {@link VirtioCodec.decode} and {@link VirtioCodec.encode} report on the way. */
+/** Options of {@link VirtioCodec.decode} and {@link VirtioCodec.encode}: observers of what they read and write. */
 export interface CodecOptions {
-  /** Told each step of the procedure. */
+  /** Function that is called after each step of the procedure. */
   readonly onStep?: StepObserver;
-  /** Filled with the byte range of every field. */
+  /** Trace that is filled with the byte range of every field. */
   readonly trace?: Trace;
 }
 
@@ -40,19 +40,26 @@ export interface VirtioCodec<T extends TransportParts, D> extends Layers<T, D> {
    */
   decode(body: Uint8Array, base?: number, options?: CodecOptions): VirtioState<T, D>;
   /**
-   * Lengths in bytes that a body can have which begins these bytes, whatever stands behind it: none if it cannot be read, undefined
-   * if only its end can tell.
+   * Lengths in bytes that a body can have which begins with `bytes`, whatever stands behind it: an empty list if it
+   * cannot be read, undefined if only its end can tell.
    */
   lengths(bytes: Uint8Array): readonly number[] | undefined;
   /** Encodes a state to the body of a section. @throws StateError */
   encode(state: VirtioState<T, D>, options?: CodecOptions): Uint8Array;
-  /** What does not fit together in this state. */
+  /** Lists what does not fit together in a state. An empty list means that it may be loaded. */
   check(state: VirtioState<T, D>): Finding[];
-  /** Decodes and checks. @throws StateError also for the first finding that is an error */
+  /**
+   * Decodes a body and checks the state. @throws StateError for a body that cannot be read, and for the first finding
+   * that is an error
+   */
   load(body: Uint8Array, base?: number, options?: CodecOptions): VirtioState<T, D>;
   /** The state as JSON: 64-bit numbers as `"0x…"`, bytes as hexadecimal digits. */
   toJSON(state: VirtioState<T, D>): Json;
-  /** @throws StateError `json` */
+  /**
+   * Reads a state from the JSON form that {@link VirtioCodec.toJSON} writes.
+   *
+   * @throws StateError `json` if the JSON has another shape
+   */
   fromJSON(json: Json): VirtioState<T, D>;
 }
 
@@ -103,9 +110,11 @@ export function virtioDevice<T extends TransportParts, D>(
 }
 
 /**
- * What writes and reads the state of a live device as bytes, whatever its type and transport are.
+ * Joins the layers of a live device, whatever its type and transport are, to the codec that reads and writes its state
+ * as bytes.
  *
- * @throws HostError for a device or a transport that was imported without the format of its state, from an entry `…/live`
+ * @throws HostError for a device or a transport that was imported without the format of its state, from an entry
+ * `…/live`
  */
 export function codecOf<T extends TransportParts, D>(
   live: Pick<LiveDevice<T, D>, 'layers'>,
@@ -171,7 +180,7 @@ function stateFromJson<T extends TransportParts, D>(json: Json, layers: Layers<T
   };
 }
 
-/** The device's part from JSON, by the first of the forms that its layer names. */
+/** Reads the device's part of a state from JSON, in the first of the forms named by its layer that takes it. */
 function deviceFromJson<D>(
   device: DeviceLayer<D>,
   early: Parameters<DeviceLayer<D>['loadDevice']>[0],

@@ -2,15 +2,15 @@ import type { FeatureNames } from './contract/device.ts';
 import type { CoreSubsections, EarlyState } from './contract/state.ts';
 import { FEATURE, STATUS, transportFeatures } from './spec.ts';
 
-/** A feature set spelled out. */
+/** Feature bit with its name. */
 export interface NamedFeature {
   /** Number of the feature bit, 0 to 127. */
   readonly bit: number;
-  /** Undefined for bits that neither the specification nor the device names. */
+  /** Name of the bit in the specification; undefined for bits that neither the specification nor the device names. */
   readonly name: string | undefined;
 }
 
-/** The bits of a feature set, lowest first, with their names. */
+/** Lists the bits of a feature set, lowest first, with their names. */
 export function nameFeatures(features: bigint, deviceFeatures: FeatureNames): NamedFeature[] {
   const named: NamedFeature[] = [];
   for (let bit = 0, left = features; left !== 0n; bit++, left >>= 1n) {
@@ -19,7 +19,7 @@ export function nameFeatures(features: bigint, deviceFeatures: FeatureNames): Na
   return named;
 }
 
-/** The bits of a status byte by name, lowest first; unknown ones as hex. */
+/** Lists the bits of a status byte by name, lowest first; unknown ones as hexadecimal numbers. */
 export function nameStatus(status: number): string[] {
   const names = Object.entries(STATUS)
     .filter(([, bit]) => (status & bit) !== 0)
@@ -28,7 +28,9 @@ export function nameStatus(status: number): string[] {
   return unknown === 0 ? names : [...names, `0x${unknown.toString(16)}`];
 }
 
-/** All negotiated features: the low half of the common fields, or what the subsections say. */
+/**
+ * Collects all negotiated features of a saved state: the low half of the common fields, or what the subsections say.
+ */
 export function negotiated(
   state: Pick<EarlyState, 'guestFeatures'> & {
     readonly subsections: Pick<CoreSubsections, 'features64' | 'features128'>;

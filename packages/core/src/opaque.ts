@@ -1,13 +1,16 @@
 import { buffer, type Field, peekSubsection, Reader, rest } from '@virtkit/vmstate';
 import type { DeviceLayer } from './contract/device.ts';
 
-/** What is known of a device whose own state nobody declared: its bytes. */
+/** Saved state of a device whose own fields nobody declared: their bytes. */
 export interface OpaqueDeviceState {
   /** The device's part of the section, undecoded. */
   readonly bytes: Uint8Array;
 }
 
-/** How often core's subsections are looked for: a guest may write their name into its device, and each try reads all of it. */
+/**
+ * Number of places at which core's subsections are looked for: a guest may write their name into its device, and each
+ * try reads all of it.
+ */
 const PLACES_MAX = 64;
 
 /**

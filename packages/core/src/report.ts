@@ -30,7 +30,7 @@ export function reportWarning(
   report({ code, severity: 'warning', path, reason, facts });
 }
 
-/** The exception for the first of these findings that must not be loaded; undefined: all may be. */
+/** Makes the exception for the first of some findings that must not be loaded; undefined if all may be. */
 export function errorOf(findings: readonly Finding[]): StateError | undefined {
   const finding = findings.find(({ severity }) => severity === 'error');
   return finding && new StateError(finding.code, finding.reason, finding.facts, finding);

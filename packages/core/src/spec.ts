@@ -10,7 +10,7 @@ export const STATUS = {
   FAILED: 0x80,
 } as const;
 
-/** Most queues of a device, and most entries of a ring. QEMU: `VIRTIO_QUEUE_MAX`, `VIRTQUEUE_MAX_SIZE`. */
+/** Largest number of queues of a device, and of entries of a ring. QEMU: `VIRTIO_QUEUE_MAX`, `VIRTQUEUE_MAX_SIZE`. */
 export const QUEUE_MAX = 1024;
 
 /** ISR status bits. Virtio 1.3 §4.1.4.5 */

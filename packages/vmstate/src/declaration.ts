@@ -15,11 +15,13 @@ type Also<S, F> = Simplify<S & F>;
 
 /** Options of a subsection. */
 export interface SubsectionOptions<S, C> {
-  /** Version written; 1 unless said. A declaration in a subsection brings its own. */
+  /** Version that is written; 1 unless said. A declaration in a subsection brings its own. */
   readonly version?: number;
-  /** Oldest version read. */
+  /** Oldest version that is read. */
   readonly minimum?: number;
-  /** The sender's rule. Without it the subsection is written when the state has it. */
+  /**
+   * Condition under which a sender writes the subsection. Without it the subsection is written when the state has it.
+   */
   readonly needed?: (state: S, context: C) => boolean;
 }
 
@@ -37,29 +39,32 @@ export interface VMState<S extends object, C = unknown> extends Field<S, C> {
   readonly version: number;
   /** The oldest version that is read. QEMU: `minimum_version_id`. */
   readonly minimum: number;
-  /** Fields that are always there. */
+  /** Adds fields that are always there. */
   fields<F extends Fields<C>>(fields: F): VMState<Also<S, Values<F>>, C>;
-  /** Fields that are there when `present` says so, from the fields before them or from the context. */
+  /** Adds fields that are there when `present` says so, from the fields before them or from the context. */
   when<F extends Fields<C>>(
     present: (state: S, context: C) => boolean,
     fields: F,
   ): VMState<Also<S, Partial<Values<F>>>, C>;
-  /** Fields that came with a version. */
+  /** Adds fields that came with a version of the structure. */
   since<F extends Fields<C>>(version: number, fields: F): VMState<Also<S, Partial<Values<F>>>, C>;
-  /** An array with as many elements as fields in front of it say. The element's name, if it has one, is the array's. */
+  /**
+   * Adds an array with as many elements as fields in front of it say. The element's name, if it has one, is the
+   * array's.
+   */
   array<K extends string, T>(
     key: K,
     element: Field<T, C>,
     count: (state: S) => number,
   ): VMState<Also<S, { readonly [P in K]: readonly T[] }>, C>;
-  /** A field of bytes, as many as fields in front of it say. */
+  /** Adds a field of bytes, as many as fields in front of it say. */
   bytes<K extends string>(
     key: K,
     length: (state: S) => number,
   ): VMState<Also<S, { readonly [P in K]: Uint8Array }>, C>;
-  /** Bytes nobody uses. */
+  /** Adds bytes that nobody uses. */
   unused(length: number): VMState<S, C>;
-  /** An optional part with a name of its own on the wire: `name/…`. */
+  /** Adds an optional part with a name of its own on the wire: `name/…`. */
   subsection<K extends string, T>(
     key: K,
     name: string,
@@ -72,12 +77,12 @@ export interface VMState<S extends object, C = unknown> extends Field<S, C> {
 
 type Loose = Record<string, unknown>;
 
-/** One step of a declaration, with the types gone: `vmstate()`'s methods are what keeps them right. */
+/** One part of a declaration, without its type: the methods of `vmstate()` keep the types right. */
 interface Part<C> {
   readonly key: string;
   readonly wire: string;
   readonly field: AnyField<C>;
-  /** The field as the state wants it (arrays of computed length). */
+  /** Makes the field that a state wants, for arrays whose length is computed from the state. */
   readonly resolve?: (state: Loose) => AnyField<C>;
   readonly present?: (state: Loose, context: C) => boolean;
   readonly since?: number;
@@ -94,15 +99,15 @@ interface Shape<C> {
   readonly name: string;
   readonly version: number;
   readonly minimum: number;
-  /** The state has a property `version`: more than one can be read, and the one read is written again. */
+  /** True if the state has a property `version`: more than one can be read, and the one read is written again. */
   readonly ranged: boolean;
   readonly parts: readonly Part<C>[];
   readonly subsections: readonly SubsectionPart<C>[];
-  /** {@link isUniform} of this, found once. */
+  /** Answer of {@link isUniform} for this declaration, found once. */
   readonly uniform: boolean;
 }
 
-/** `lastAvailIdx` → `last_avail_idx`. */
+/** Turns a property's name into QEMU's: `lastAvailIdx` → `last_avail_idx`. */
 export function snakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
@@ -188,7 +193,7 @@ function build<C>(draft: Omit<Shape<C>, 'uniform'>): VMState<object, C> {
   return { ...codec, ...methods } as unknown as VMState<object, C>;
 }
 
-/** A length that was computed from the fields before: a signed one may be anything. */
+/** Refuses a length, computed from the fields before, that is negative or no whole number. */
 function demandCount(count: number): number {
   if (Number.isSafeInteger(count) && count >= 0) return count;
   throw new StateError('count', `${count} elements, 0 or more expected`, { count });
@@ -213,7 +218,10 @@ function isDeclaration(field: object): field is {
   return 'decodeVersion' in field;
 }
 
-/** QEMU describes an array in one entry if all elements must look alike: `vmsd_can_compress`. */
+/**
+ * Can QEMU describe an array of this structure in one entry, because all elements must look alike? QEMU:
+ * `vmsd_can_compress`.
+ */
 function isUniform<C>({ parts, subsections }: Pick<Shape<C>, 'parts' | 'subsections'>): boolean {
   return (
     subsections.length === 0 &&
@@ -225,7 +233,7 @@ function markVmsd<C>(trace: Trace, shape: Shape<C>, version: number): void {
   trace.current.vmsd = { name: shape.name, version, uniform: shape.uniform };
 }
 
-/** A subsection that is a single field: in QEMU that is a vmsd, too. */
+/** Marks a trace's node as a subsection that is a single field: in QEMU that is a vmsd, too. */
 function markField<C>({ current }: Trace, { name, field, key }: SubsectionPart<C>, version: number): void {
   current.vmsd = { name, version, field: field.wire ?? snakeCase(key) };
 }
@@ -315,7 +323,7 @@ function decodeSubsection<C>(part: SubsectionPart<C>, input: Reader, context: C)
   return part.field.decode(input, context);
 }
 
-/** The error for a version that cannot be read. */
+/** Makes the error for a version that cannot be read. */
 export function versionError(part: SubsectionHeader, version: number, offset: number): StateError {
   const known = part.minimum === part.version ? `${part.version}` : `${part.minimum} to ${part.version}`;
   const relation = version > part.version ? 'too new' : 'too old';
@@ -374,7 +382,10 @@ function encodeSubsection<C>(part: SubsectionPart<C>, output: Writer, state: Loo
   }
 }
 
-/** A declaration with a range keeps its version in the state; everything else is written in its newest one. */
+/**
+ * Finds the version to write of a subsection: a declaration with a range of versions keeps its own in the state; all
+ * others are written in their newest one.
+ */
 function subsectionVersion<C>(part: SubsectionPart<C>, value: unknown): number {
   if (part.minimum === part.version || !isDeclaration(part.field)) return part.version;
   const version = (value as { readonly version?: unknown }).version;

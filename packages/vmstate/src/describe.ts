@@ -1,39 +1,42 @@
 import type { TraceNode } from './trace.ts';
 
-/** A vmsd as QEMU's vmdesc JSON has it. Keys in QEMU's order. */
+/** Description of a structure as QEMU's vmdesc JSON has it. Keys are in QEMU's order. */
 export interface VmsdDescription {
   /** Name of the structure. QEMU: `VMStateDescription.name`. */
   readonly vmsd_name: string;
   /** Version of the structure. */
   readonly version: number;
-  /** Its fields in the order of the wire. */
+  /** Fields of the structure in the order of the wire. */
   readonly fields: readonly FieldDescription[];
   /** Subsections that are there. */
   readonly subsections?: readonly VmsdDescription[];
 }
 
-/** A field as QEMU's vmdesc JSON has it. Keys in QEMU's order. */
+/** Description of a field as QEMU's vmdesc JSON has it. Keys are in QEMU's order. */
 export interface FieldDescription {
   /** QEMU's name of the field. */
   readonly name: string;
   /** Elements that this entry stands for; absent: 1. */
   readonly array_len?: number;
-  /** Which element of an array it is; absent: all of them, or no array. */
+  /**
+   * Index of the element of an array that the entry describes; absent: it describes all of them, or the field is no
+   * array.
+   */
   readonly index?: number;
-  /** What it is: `uint32`, `buffer`, `struct`, … */
+  /** Type of the field: `uint32`, `buffer`, `struct`, … */
   readonly type: string;
-  /** What the elements are made of, where the type is `struct`. */
+  /** Structure of the elements, where the type is `struct`. */
   readonly struct?: VmsdDescription;
   /**
-   * Of a list: its elements. QEMU writes the members of each straight into the field, so that keys repeat;
-   * {@link vmdescText} does so, too.
+   * Elements of a list. QEMU writes the members of each straight into the field, so that keys repeat; {@link
+   * vmdescText} does so, too.
    */
   readonly elements?: readonly VmsdDescription[];
-  /** Bytes taken; of one element where `array_len` is there. */
+  /** Number of bytes that the field takes, or one element of it where `array_len` is there. */
   readonly size: number;
 }
 
-/** What QEMU versions do differently. */
+/** Options for what versions of QEMU describe differently. */
 export interface DescribeOptions {
   /** Type of a null pointer in an array: `nullptr` in QEMU 10, `ptr-marker` in 11. */
   readonly nullType?: 'nullptr' | 'ptr-marker';
@@ -55,7 +58,7 @@ export function describe(node: TraceNode, options: DescribeOptions = {}): VmsdDe
   return { vmsd_name: name, version, fields, ...(subsections.length > 0 && { subsections }) };
 }
 
-/** A subsection that is a single field, as that field: without type byte, counted name, be32 version. */
+/** Turns a subsection that is a single field into that field: without type byte, counted name and be32 version. */
 function withoutHeader(node: TraceNode, wire: string): TraceNode {
   return { ...node, wire, subsection: false, start: node.start + 6 + node.wire.length };
 }
@@ -77,7 +80,10 @@ function describeField(node: TraceNode, options: DescribeOptions): readonly Fiel
   return isEmptyArray ? [] : [describeOne(node, node.wire, options)];
 }
 
-/** Elements, those of arrays in arrays in one row. A type of its own hides what is inside: `pci irq state`. */
+/**
+ * Lists the elements of an array, those of arrays in arrays in one row. A type of its own hides what is inside: `pci
+ * irq state`.
+ */
 function elementsOf(node: TraceNode): readonly TraceNode[] {
   const elements = node.children.filter(({ name }) => name.startsWith('['));
   return elements.some(({ type }) => type === node.type || type === 'absent' || LISTS.has(type))
@@ -106,7 +112,10 @@ function describeArray(
   return described;
 }
 
-/** Elements of the same kind, null or not, from that one on. What a sparse array left out is like what is in front. */
+/**
+ * Takes the elements of the same kind, null or not, from the given one on. What a sparse array left out is like what is
+ * in front.
+ */
 function runAt(elements: readonly TraceNode[], from: number): readonly TraceNode[] {
   const isNull = ({ value }: TraceNode): boolean => value === null;
   const [first] = elements.slice(from, from + 1);

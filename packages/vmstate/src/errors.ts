@@ -1,4 +1,4 @@
-/** Which part of the system an error belongs to. */
+/** Part of the system that an error belongs to. */
 export type Layer = 'stream' | 'core' | 'transport' | 'device';
 
 /** The values an error is about, by name: what was found, what was allowed. */
@@ -8,7 +8,7 @@ const brand: unique symbol = Symbol.for('virtkit.StateError') as never;
 
 /** Where an error happened. All parts are optional; they are added on the way up. */
 export interface Place {
-  /** Whose part of the state it is. */
+  /** Layer whose part of the state is concerned. */
   readonly layer?: Layer | undefined;
   /** Path of the field from the outside in, such as `queues[1].lastAvailIdx`. */
   readonly path?: string | undefined;
@@ -29,15 +29,15 @@ export class StateError extends Error {
   readonly [brand] = true;
   /** Short name of the kind of error, for programs; it does not change: `truncated`. */
   readonly code: string;
-  /** The values by name. */
+  /** Values that the error is about, by name. */
   readonly facts: Facts;
-  /** What is wrong, without the place. */
+  /** Sentence that says what is wrong, without the place. */
   readonly reason: string;
-  /** Whose part of the state it is; undefined: not known. */
+  /** Layer whose part of the state is concerned; undefined: not known. */
   readonly layer: Layer | undefined;
   /** Path of the field in the state: `queues[1].lastAvailIdx`; empty: not known. */
   readonly path: string;
-  /** Where in the input, bytes; undefined: not known. */
+  /** Byte offset in the input; undefined: not known. */
   readonly offset: number | undefined;
 
   constructor(code: string, reason: string, facts: Facts = {}, place: Place = {}) {
@@ -50,7 +50,10 @@ export class StateError extends Error {
     this.offset = place.offset;
   }
 
-  /** The same error seen from further out: `segment` goes in front of the path; layer and offset stay if known. */
+  /**
+   * Makes this error as it is seen from further out: `segment` goes in front of the path; layer and offset stay if
+   * known.
+   */
   within(segment: string, layer?: Layer, offset?: number): StateError {
     const place: Place = {
       layer: this.layer ?? layer,
@@ -78,13 +81,13 @@ export function inside<T>(segment: string, layer: Layer | undefined, body: () =>
   }
 }
 
-/** `a` + `b` → `a.b`; `a` + `[1].b` → `a[1].b`; `device / ` + `a` → `device / a`. */
+/** Joins two parts of a path: `a` + `b` → `a.b`; `a` + `[1].b` → `a[1].b`; `device / ` + `a` → `device / a`. */
 export function joinPath(outer: string, inner: string): string {
   if (outer === '' || inner === '') return outer + inner;
   return inner.startsWith('[') || outer.endsWith(' / ') ? outer + inner : `${outer}.${inner}`;
 }
 
-/** A number as people who read dumps write it. */
+/** Writes a number in hexadecimal, as people who read dumps do. */
 export function hex(value: number | bigint): string {
   return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }

@@ -13,19 +13,19 @@ export interface Field<T, C = unknown> {
   readonly type: string;
   /** QEMU's name of the field, where it is not the property's name in snake_case. */
   readonly wire?: string;
-  /** For an array that is one value here: its elements, each with an equal share of the bytes. */
+  /** Number of elements of an array that is one value in the state, each with an equal share of the bytes. */
   readonly repeat?: number;
-  /** False: elements of this kind differ in layout, by conditions or subsections. */
+  /** False if elements of this kind differ in layout, by conditions or subsections. */
   readonly uniform?: boolean;
   /** Fewest bytes the field can take: lets an array refuse a count before it allocates. */
   readonly minSize: number;
-  /** @throws StateError `truncated`, `value`, … */
+  /** Reads the field at the cursor. @throws StateError `truncated`, `value`, … */
   decode(input: Reader, context: C): T;
-  /** @throws StateError `value` if the value does not fit the field */
+  /** Writes the field. @throws StateError `value` if the value does not fit the field */
   encode(output: Writer, value: T, context: C): void;
   /** The value as JSON: 64-bit numbers as `"0x…"`, bytes as hexadecimal digits. */
   toJSON(value: T): Json;
-  /** @throws StateError `json` */
+  /** Reads the value from the form that {@link toJSON} writes. @throws StateError `json` */
   fromJSON(json: Json): T;
 }
 
@@ -58,7 +58,7 @@ function integer(
   };
 }
 
-/** One byte, unsigned. */
+/** Field of one byte, unsigned. */
 export const u8: Integer = /* @__PURE__ */ integer(
   'uint8',
   1,
@@ -67,7 +67,7 @@ export const u8: Integer = /* @__PURE__ */ integer(
   (r) => r.u8(),
   (w, v) => w.u8(v),
 );
-/** Two bytes, unsigned, big-endian. */
+/** Field of two bytes, unsigned, big-endian. */
 export const u16: Integer = /* @__PURE__ */ integer(
   'uint16',
   2,
@@ -76,7 +76,7 @@ export const u16: Integer = /* @__PURE__ */ integer(
   (r) => r.u16(),
   (w, v) => w.u16(v),
 );
-/** Four bytes, unsigned, big-endian. */
+/** Field of four bytes, unsigned, big-endian. */
 export const u32: Integer = /* @__PURE__ */ integer(
   'uint32',
   4,
@@ -85,7 +85,7 @@ export const u32: Integer = /* @__PURE__ */ integer(
   (r) => r.u32(),
   (w, v) => w.u32(v),
 );
-/** Four bytes, signed, big-endian. */
+/** Field of four bytes, signed, big-endian. */
 export const s32: Integer = /* @__PURE__ */ integer(
   'int32',
   4,
@@ -106,16 +106,19 @@ function integer64(type: string, low: bigint, high: bigint, read: (input: Reader
   };
 }
 
-/** Eight bytes, unsigned, big-endian. A bigint: guests choose the addresses, and all 64 bits come back as they were. */
+/**
+ * Field of eight bytes, unsigned, big-endian. Its value is a bigint: guests choose the addresses, and all 64 bits come
+ * back as they were.
+ */
 export const u64: Field<bigint> = /* @__PURE__ */ integer64('uint64', 0n, 0xffffffffffffffffn, (r) =>
   r.u64(),
 );
-/** Eight bytes, signed, big-endian. */
+/** Field of eight bytes, signed, big-endian. */
 export const s64: Field<bigint> = /* @__PURE__ */ integer64('int64', -(1n << 63n), (1n << 63n) - 1n, (r) =>
   r.s64(),
 );
 
-/** One byte. Any value but 0 is true, and is written as 1. QEMU: `vmstate_info_bool`. */
+/** Field of one byte. Any value but 0 is true, and is written as 1. QEMU: `vmstate_info_bool`. */
 export const bool: Field<boolean> = {
   type: 'bool',
   minSize: 1,
@@ -128,7 +131,7 @@ export const bool: Field<boolean> = {
   },
 };
 
-/** Exactly `length` raw bytes. The value is a copy. */
+/** Field of exactly `length` raw bytes. Its value is a copy. */
 export function buffer(length: number): Field<Uint8Array> {
   return {
     type: 'buffer',
@@ -140,7 +143,7 @@ export function buffer(length: number): Field<Uint8Array> {
   };
 }
 
-/** All bytes that are left: an opaque rest. */
+/** Field of all bytes that are left, whatever they mean. */
 export const rest: Field<Uint8Array> = {
   type: 'buffer',
   minSize: 0,
@@ -150,7 +153,7 @@ export const rest: Field<Uint8Array> = {
   fromJSON: bytesFromJson,
 };
 
-/** A 48-bit Ethernet address; `52:54:00:12:34:56` in JSON. */
+/** Field of a 48-bit Ethernet address; `52:54:00:12:34:56` in JSON. */
 export const macAddress: Field<Uint8Array> = {
   ...buffer(6),
   toJSON: (value) => Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(':'),
@@ -161,7 +164,7 @@ export const macAddress: Field<Uint8Array> = {
   },
 };
 
-/** `count` elements one after the other, without framing. */
+/** Field of `count` elements one after the other, without framing. */
 export function array<T, C = unknown>(element: Field<T, C>, count: number): Field<readonly T[], C> {
   return {
     type: element.type,
@@ -181,7 +184,10 @@ export function array<T, C = unknown>(element: Field<T, C>, count: number): Fiel
   };
 }
 
-/** A count in front, at most `limit`, then that many elements. QEMU has the count as a field of its own, called `wire`. */
+/**
+ * Field of a count, at most `limit`, and that many elements behind it. QEMU has the count as a field of its own, called
+ * `wire`.
+ */
 export function counted<T, C = unknown>(
   count: Field<number>,
   element: Field<T, C>,
@@ -208,7 +214,10 @@ export function counted<T, C = unknown>(
   };
 }
 
-/** A length in front, at most `limit`, then that many bytes. QEMU has the length as a field of its own, called `wire`. */
+/**
+ * Field of a length, at most `limit`, and that many bytes behind it. QEMU has the length as a field of its own, called
+ * `wire`.
+ */
 export function countedBytes(length: Field<number>, limit: number, wire = 'length'): Field<Uint8Array> {
   return {
     type: 'buffer',
@@ -236,7 +245,10 @@ export function countedBytes(length: Field<number>, limit: number, wire = 'lengt
   };
 }
 
-/** A length in front, then that many bytes of text (one byte a character, so that any bytes come back as they were). */
+/**
+ * Field of a length, and that many bytes of text behind it (one byte a character, so that any bytes come back as they
+ * were).
+ */
 export function countedText(length: Field<number>, limit: number, wire?: string): Field<string> {
   const bytes = countedBytes(length, limit, wire);
   return {
@@ -252,7 +264,7 @@ export function countedText(length: Field<number>, limit: number, wire?: string)
 }
 
 /**
- * A byte 1 before each element, a byte 0 behind the last: QEMU's `qtailq` and `qlist`.
+ * Field of a list of any length, QEMU's `qtailq` and `qlist`: a byte 1 before each element, a byte 0 behind the last.
  * Any byte but 0 announces an element.
  */
 export function list<T, C = unknown>(
@@ -286,7 +298,8 @@ export function list<T, C = unknown>(
 }
 
 /**
- * An element, or nothing when QEMU's null-pointer marker (byte 0x30) stands in its place: no element can begin with it.
+ * Field of an element, or of nothing when QEMU's null-pointer marker (byte 0x30) stands in its place: no element can
+ * begin with it.
  */
 export function nullable<T, C = unknown>(element: Field<T, C>): Field<T | null, C> {
   return {
@@ -317,10 +330,10 @@ export function nullable<T, C = unknown>(element: Field<T, C>): Field<T | null, 
   };
 }
 
-/** QEMU: `VMS_NULLPTR_MARKER`. */
+/** Byte that stands for a null pointer. QEMU: `VMS_NULLPTR_MARKER`. */
 const NULL_MARKER = 0x30;
 
-/** The same field, that takes only values for which `test` holds. `expected` completes "…, expected …". */
+/** Narrows a field to the values for which `test` holds. `expected` completes the error "…, expected …". */
 export function refine<T extends number | bigint, C = unknown>(
   field: Field<T, C>,
   test: (value: T) => boolean,
@@ -346,7 +359,7 @@ export function refine<T extends number | bigint, C = unknown>(
   };
 }
 
-/** The same field with its context decided: for places that have none to give. */
+/** Decides a field's context, so that it can stand in places that have none to give. */
 export function withContext<T, C>(field: Field<T, C>, context: C): Field<T> {
   return {
     ...field,
@@ -355,12 +368,12 @@ export function withContext<T, C>(field: Field<T, C>, context: C): Field<T> {
   };
 }
 
-/** The same field under the type name that QEMU's vmdesc has for it (`int32 le`, `pci config`, …). */
+/** Gives a field the type name that QEMU's vmdesc has for it (`int32 le`, `pci config`, …). */
 export function typed<T, C>(type: string, field: Field<T, C>): Field<T, C> {
   return { ...field, type };
 }
 
-/** The same field under the name that QEMU has for it, where that is not the property's name in snake_case. */
+/** Gives a field the name that QEMU has for it, where that is not the property's name in snake_case. */
 export function named<T, C>(wire: string, field: Field<T, C>): Field<T, C> {
   return { ...field, wire };
 }
@@ -392,7 +405,7 @@ function decodeElement<T, C>(input: Reader, element: Field<T, C>, index: number,
   }
 }
 
-/** Reads the length in front of something, as a field of its own. */
+/** Reads the length in front of a counted field, as a field of its own in a trace. */
 function readCount(input: Reader, wire: string, field: Field<number>): number {
   const node = input.trace?.enter('length', wire, field.type, input.position);
   if (node !== undefined) node.part = 'count';
@@ -452,7 +465,7 @@ function countError(what: string, count: number, limit: number, offset?: number)
   return new StateError('count', `${count} ${what}, at most ${limit} allowed`, { count, limit }, { offset });
 }
 
-/** Bytes as text of the same length. */
+/** Turns bytes into text of the same length. */
 export function latin1(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += String.fromCharCode(byte);

@@ -1,6 +1,6 @@
 import { hex, StateError } from './errors.ts';
 
-/** What JSON can hold. */
+/** Values that JSON can hold. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** The error for JSON of the wrong shape. */
@@ -9,12 +9,12 @@ export function jsonError(expected: string, found: Json | undefined): StateError
   return new StateError('json', `${expected} expected, found ${shown}`, { expected, found: shown });
 }
 
-/** 64-bit numbers travel as `"0x…"`: JSON numbers end at 2 ** 53. */
+/** Turns a 64-bit number into text `"0x…"`: JSON numbers are exact only up to 2 ** 53. */
 export function bigToJson(value: bigint): Json {
   return hex(value);
 }
 
-/** Accepts `"0x…"`, `"-0x…"`, decimal text and safe integers. */
+/** Reads a 64-bit number from `"0x…"`, `"-0x…"`, decimal text and safe integers. */
 export function bigFromJson(json: Json): bigint {
   if (typeof json === 'number' && Number.isSafeInteger(json)) return BigInt(json);
   if (typeof json === 'string' && /^-?(0x[0-9a-f]+|\d+)$/i.test(json)) {
@@ -27,14 +27,14 @@ const hexDigits = /* @__PURE__ */ Array.from({ length: 256 }, (_, byte) =>
   byte.toString(16).padStart(2, '0'),
 );
 
-/** Bytes travel as lower-case hex without separators. */
+/** Turns bytes into lower-case hexadecimal digits without separators. */
 export function bytesToJson(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += hexDigits[byte];
   return text;
 }
 
-/** Bytes out of hexadecimal digits. @throws StateError `json` for anything else */
+/** Reads bytes from hexadecimal digits. @throws StateError `json` for anything else */
 export function bytesFromJson(json: Json): Uint8Array {
   if (typeof json !== 'string' || json.length % 2 !== 0 || /[^0-9a-f]/i.test(json)) {
     throw jsonError('bytes as hex digits', json);

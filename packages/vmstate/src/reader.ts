@@ -2,8 +2,8 @@ import { StateError } from './errors.ts';
 import type { Trace } from './trace.ts';
 
 /**
- * The same memory as a plain `Uint8Array`. Node's `Buffer` is one by type, but its `slice` does not copy: whoever keeps
- * a slice of a lent buffer would see it change.
+ * Views memory as a plain `Uint8Array`. Node's `Buffer` is one by type, but its `slice` does not copy: whoever keeps a
+ * slice of a lent buffer would see it change.
  */
 export function plainBytes(bytes: Uint8Array): Uint8Array {
   if (bytes.constructor === Uint8Array) return bytes;
@@ -17,15 +17,15 @@ export function plainBytes(bytes: Uint8Array): Uint8Array {
  * that has not been compared with the bytes that are left.
  */
 export class Reader {
-  /** The input. */
+  /** Input that is read. */
   readonly bytes: Uint8Array;
-  /** The same bytes, for numbers. */
+  /** View of {@link bytes} that reads numbers. */
   readonly view: DataView;
   /** Offset of `bytes[0]` in the whole input; added to the offset in errors and traces. */
   readonly base: number;
   /** Index in `bytes` of the next byte to read. */
   offset = 0;
-  /** Records which field lies where, when set. */
+  /** Trace that records where each field lies, if it is set. */
   trace: Trace | undefined;
 
   constructor(bytes: Uint8Array, base = 0) {
@@ -34,7 +34,7 @@ export class Reader {
     this.base = base;
   }
 
-  /** Bytes left. */
+  /** Number of bytes that are left. */
   get remaining(): number {
     return this.bytes.length - this.offset;
   }
@@ -82,24 +82,24 @@ export class Reader {
     return this.view.getBigInt64(this.take(8));
   }
 
-  /** The next `count` bytes, shared with the input: copy what you keep. */
+  /** Reads the next `count` bytes, shared with the input: copy what you keep. */
   borrow(count: number): Uint8Array {
     const start = this.take(count);
     return this.bytes.subarray(start, start + count);
   }
 
-  /** A copy of the next `count` bytes. */
+  /** Reads a copy of the next `count` bytes. */
   copy(count: number): Uint8Array {
     const start = this.take(count);
     return this.bytes.slice(start, start + count);
   }
 
-  /** The byte `ahead` of the cursor, or -1 behind the end. Moves nothing. */
+  /** Looks at the byte `ahead` of the cursor; -1 behind the end. Moves nothing. */
   peek(ahead = 0): number {
     return this.bytes[this.offset + ahead] ?? -1;
   }
 
-  /** The error that says `count` bytes are not there. */
+  /** Makes the error that says `count` bytes are not there. */
   truncated(count: number): StateError {
     const available = this.remaining;
     return new StateError(

@@ -67,8 +67,8 @@ function traceAbsent(
 }
 
 /**
- * Bytes from `start` up to and with the last one that is not zero, rounded up to a word. Four words a turn:
- * this walks 44 KB for every device, and is most of the price of decoding one.
+ * Length of a table up to and with the last byte that is not zero, rounded up to a word. Four words a turn: this walks
+ * 44 KB for every device, and is most of the price of decoding one.
  */
 function zeroUsed(view: DataView, start: number, end: number): number {
   let at = end;
@@ -85,7 +85,7 @@ function zeroUsed(view: DataView, start: number, end: number): number {
   return at - start;
 }
 
-/** The same against a pattern. */
+/** Makes the function that finds a table's used length as {@link zeroUsed} does, against a pattern instead of zeros. */
 function patternUsed(template: Uint8Array): (view: DataView, start: number, end: number) => number {
   const expected = new DataView(template.buffer);
   return (view, start, end) => {

@@ -1,10 +1,10 @@
 import { latin1 } from './field.ts';
 import type { Reader } from './reader.ts';
 
-/** Marks a subsection inside a section's body. QEMU: `QEMU_VM_SUBSECTION`. */
+/** Byte that marks a subsection inside a section's body. QEMU: `QEMU_VM_SUBSECTION`. */
 export const SUBSECTION = 0x05;
 
-/** What stands in front of a subsection's fields, and the versions that can be read. */
+/** Header of a subsection, in front of its fields, with the versions that can be read. */
 export interface SubsectionHeader {
   /** Name of the subsection: `virtio/64bit_features`. */
   readonly name: string;
@@ -15,8 +15,8 @@ export interface SubsectionHeader {
 }
 
 /**
- * The name of the subsection of `vmsd` that begins at the cursor, or undefined if none does. Moves nothing.
- * Same rule as QEMU's `vmstate_subsection_load`: anything that does not begin with the vmsd's own name belongs to
+ * Finds the name of the subsection of `vmsd` that begins at the cursor; undefined if none does. Moves nothing. The rule
+ * is that of QEMU's `vmstate_subsection_load`: anything that does not begin with the vmsd's own name belongs to
  * somebody further out.
  */
 export function peekSubsection(input: Reader, vmsd: string): string | undefined {

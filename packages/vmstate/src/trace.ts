@@ -1,24 +1,24 @@
 /** One field in the bytes: what it is called, what it is, where it lies, what was in it. */
 export interface TraceNode {
-  /** State property, or `[n]` for an element of an array. */
+  /** Name of the state's property, or `[n]` for an element of an array. */
   readonly name: string;
   /** QEMU's name of the field in vmdesc. */
   wire: string;
   /** Type as in vmdesc: `uint32`, `buffer`, `struct`, … */
   readonly type: string;
-  /** First byte, in the whole input. */
+  /** Offset of the field's first byte, in the whole input. */
   readonly start: number;
-  /** First byte behind the field. */
+  /** Offset of the first byte behind the field. */
   end: number;
-  /** What was read, or written. */
+  /** Value that was read or written. */
   value: unknown;
   /** The fields of a structure, or the elements of an array, in order. */
   readonly children: TraceNode[];
-  /** What a structure or a subsection was declared as; other fields have none. */
+  /** Declaration of a structure or a subsection; other fields have none. */
   vmsd?: TraceVmsd;
   /** Elements that the node stands for, where it is an array that is read as one value, or left out. */
   repeat?: number;
-  /** The field has a condition. QEMU: it has `field_exists`. */
+  /** True if the field has a condition. QEMU: it has `field_exists`. */
   conditional?: boolean;
   /** In a field with its length in front: `count` is that length, `content` are the bytes behind it. */
   part?: 'count' | 'content';
@@ -26,13 +26,15 @@ export interface TraceNode {
   readonly subsection: boolean;
 }
 
-/** What a vmdesc says of a structure besides its fields. */
+/** Facts that a vmdesc tells of a structure besides its fields. */
 export interface TraceVmsd {
   /** Name of the structure. QEMU: `VMStateDescription.name`. */
   readonly name: string;
   /** Version of the structure. */
   readonly version: number;
-  /** All elements of an array of it are laid out alike: no field has a condition, and there are no subsections. */
+  /**
+   * True if all elements of an array of it are laid out alike: no field has a condition, and there are no subsections.
+   */
   readonly uniform?: boolean;
   /** The field's name, if this is a subsection that is a single field and no declaration. */
   readonly field?: string;
@@ -49,7 +51,7 @@ export class Trace {
     this.#open = [this.root];
   }
 
-  /** A field begins: what comes until {@link leave} is inside of it. */
+  /** Begins a field: what comes until {@link leave} is inside of it. */
   enter(name: string, wire: string, type: string, start: number, subsection = false): TraceNode {
     const child = node(name, wire, type, start, subsection);
     this.#open.at(-1)?.children.push(child);
@@ -57,7 +59,7 @@ export class Trace {
     return child;
   }
 
-  /** The field that was entered last ends in front of byte `end`, with this value. */
+  /** Ends the field that was entered last in front of byte `end`, with its value. */
   leave(end: number, value: unknown): void {
     const done = this.#open.pop();
     if (done === undefined) return;
@@ -65,12 +67,12 @@ export class Trace {
     done.value = value;
   }
 
-  /** The struct being decoded now, if any. */
+  /** Node of the structure that is being decoded now. */
   get current(): TraceNode {
     return this.#open.at(-1) ?? this.root;
   }
 
-  /** A point to come back to with {@link rewind}, for a layout that is tried and given up. */
+  /** Remembers a point to come back to with {@link rewind}, for a layout that is tried and given up. */
   mark(): { readonly depth: number; readonly children: number } {
     return { depth: this.#open.length, children: this.current.children.length };
   }
@@ -98,7 +100,7 @@ export function nodeAt(root: TraceNode, path: string): TraceNode | undefined {
   return undefined;
 }
 
-/** Every node without children, with its path, in order of the bytes; groups in which nothing is are left out. */
+/** Lists every node without children, with its path, in order of the bytes; groups in which nothing is are left out. */
 export function* leaves(
   root: TraceNode,
   path = '',
@@ -110,7 +112,7 @@ export function* leaves(
   }
 }
 
-/** Path of a node inside the one at `path`. */
+/** Joins the path of a node and the name of a node inside it. */
 export function nameIn(path: string, { name }: Pick<TraceNode, 'name'>): string {
   return path === '' || name.startsWith('[') ? path + name : `${path}.${name}`;
 }

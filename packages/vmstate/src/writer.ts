@@ -6,13 +6,16 @@ import type { Trace } from './trace.ts';
  * again and again allocates only while it still grows.
  */
 export class Writer {
-  /** What was written is in front of {@link offset}; the rest is room. Another array when it has grown. */
+  /**
+   * Buffer of the output: what was written is in front of {@link offset}, the rest is room. It is another array after
+   * it has grown.
+   */
   bytes: Uint8Array;
-  /** The same bytes, for numbers. */
+  /** View of {@link bytes} that writes numbers. */
   view: DataView;
-  /** Bytes written so far. */
+  /** Number of bytes written so far. */
   offset = 0;
-  /** Records which field lies where, when set. */
+  /** Trace that records where each field lies, if it is set. */
   trace: Trace | undefined;
 
   constructor(capacity = 1024) {
@@ -60,18 +63,18 @@ export class Writer {
     this.bytes.set(bytes, at);
   }
 
-  /** Writes so many bytes of zeros. */
+  /** Writes `count` bytes of zeros. */
   zeros(count: number): void {
     const at = this.reserve(count);
     this.bytes.fill(0, at, at + count);
   }
 
-  /** A copy of what was written. */
+  /** Copies what was written. */
   finish(): Uint8Array {
     return this.bytes.slice(0, this.offset);
   }
 
-  /** What was written, shared with the writer: valid until it is used again. */
+  /** Lends the bytes that were written, shared with the writer: valid until it is used again. */
   peek(): Uint8Array {
     return this.bytes.subarray(0, this.offset);
   }
@@ -89,7 +92,7 @@ export class Writer {
   }
 }
 
-/** Throws `value` when `value` is not a whole number in `[low, high]`: what a host program may not put into a state. */
+/** Demands a whole number in `[low, high]` from a host program's state. @throws StateError `value` for anything else */
 export function demand(value: number, low: number, high: number): number {
   if (Number.isInteger(value) && value >= low && value <= high) return value;
   throw new StateError('value', `${String(value)} is not an integer from ${low} to ${high}`, {
@@ -99,7 +102,9 @@ export function demand(value: number, low: number, high: number): number {
   });
 }
 
-/** As {@link demand}, for 64 bits. */
+/**
+ * Demands a 64-bit number in `[low, high]` from a host program's state. @throws StateError `value` for anything else
+ */
 export function demandBig(value: bigint, low: bigint, high: bigint): bigint {
   if (typeof value === 'bigint' && value >= low && value <= high) return value;
   throw new StateError('value', `${String(value)} is not a bigint from ${low} to ${high}`, {

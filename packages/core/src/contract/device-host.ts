@@ -14,18 +14,24 @@ export interface DeviceHost {
   offers(bit: number): boolean;
   /** Byte order of multi-byte fields in requests and configuration: little with VERSION_1, else the guest's. */
   readonly littleEndian: boolean;
-  /** Device status, Virtio 1.3 §2.1. */
+  /** Device status byte that the driver has set, 0 to 255. Virtio 1.3 §2.1 */
   readonly status: number;
   /** Is the driver running (DRIVER_OK, or a legacy driver that kicked early), the device whole and not paused? */
   readonly running: boolean;
   /** The running queue, or undefined while the driver has not set it up. */
   queue(index: number): Virtqueue | undefined;
-  /** The configuration changed: generation and, if the driver is running, an interrupt. */
+  /**
+   * Tells that the device has changed its configuration: the generation goes up and, if the driver is running, it is
+   * interrupted.
+   */
   notifyConfig(): void;
-  /** The guest broke a rule: NEEDS_RESET, one event, and no queue gives anything until a reset. QEMU: `virtio_error`. */
+  /**
+   * Reports that the guest broke a rule: the device gets NEEDS_RESET, one event is told, and no queue gives anything
+   * until a reset. QEMU: `virtio_error`.
+   */
   fault(reason: string, facts?: Facts): void;
-  /** Tells of something that an operator may want to know and that breaks nothing. */
+  /** Tells the host program of something that an operator may want to know and that breaks nothing. */
   event(name: string, facts?: Facts): void;
-  /** {@link DeviceModel.queueSizes} is another list now. */
+  /** Tells core that {@link DeviceModel.queueSizes} has changed, so that queues are made and removed accordingly. */
   queuesChanged(): void;
 }

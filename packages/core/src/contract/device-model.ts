@@ -7,13 +7,13 @@ import type { TransportParts, VirtioState } from './state.ts';
 
 /** A request in flight of a saved state: a chain that was taken from a ring, and not given back. */
 export interface RequestInFlight {
-  /** Queue that it was taken from. */
+  /** Number of the queue that the request was taken from, from 0 on. */
   readonly queue: number;
   /** The request's chain: addresses and lengths of its buffers. */
   readonly element: VirtQueueElement;
-  /** Ring slots that it takes, in a packed ring; default 1. */
+  /** Number of slots that the request takes in a packed ring; default 1. */
   readonly ndescs?: number;
-  /** Where it stands in the state: `device.requests[0]`. */
+  /** Path of the request in the saved state: `device.requests[0]`. */
   readonly path: string;
 }
 
@@ -26,8 +26,8 @@ export interface RequestInFlight {
  */
 export interface DeviceModel<D = unknown> {
   /**
-   * What the device type is called, and what its states keep to. A whole {@link DeviceLayer} for devices of which bytes are made: by
-   * `codecOf`, and what uses it.
+   * Name and rules of the device type. It is a whole {@link DeviceLayer} where bytes are made of the device, as
+   * `codecOf` does and what uses it.
    */
   readonly layer: DeviceIdentity<D>;
   /** Offered features of the device type. Core adds those of rings and transport. */
@@ -37,7 +37,7 @@ export interface DeviceModel<D = unknown> {
    * after {@link DeviceHost.queuesChanged}.
    */
   readonly queueSizes: readonly number[];
-  /** Is called once, before anything else. */
+  /** Hands the device type its view of core. Core calls this once, before any other method. */
   attach(host: DeviceHost): void;
   /**
    * The driver kicked, or the device started and there may be something. Never called while it is under way, nor from
@@ -50,11 +50,14 @@ export interface DeviceModel<D = unknown> {
 
   /** Features that only the legacy interface shows. QEMU: `legacy_features`. Default: none. */
   readonly legacyFeatures?: bigint;
-  /** What a legacy driver means that acknowledges BAD_FEATURE (bit 30). QEMU: `bad_features`. Default: nothing. */
+  /**
+   * Features that a legacy driver is taken to mean when it acknowledges the bit BAD_FEATURE (30). QEMU: `bad_features`.
+   * Default: none.
+   */
   readonly badFeatures?: bigint;
   /**
-   * The last word on the offered features, those of rings and transport among them. QEMU: `get_features`. Default: all that
-   * are given to it.
+   * Changes the offered features, those of rings and transport among them, as the last step before a driver sees them.
+   * QEMU: `get_features`. Default: they stay as they are.
    */
   getFeatures?(features: bigint): bigint;
   /** Bytes of the configuration space; it does not change. Default: 0. */
@@ -70,15 +73,15 @@ export interface DeviceModel<D = unknown> {
   /** The guest has broken the device; no interrupt comes through after this. For devices that tell of several requests at once. */
   beforeFault?(): void;
   /**
-   * Back to how it was made; requests in flight are forgotten. Core has not cleared its own part yet. Default: there is nothing
-   * to forget.
+   * Goes back to how the device was made; requests in flight are forgotten. Core has not cleared its own part yet.
+   * Default: there is nothing to forget.
    */
   reset?(): void;
   /** A single queue is reset (Virtio 1.3 §2.6.1): its requests in flight are forgotten. Default: there are none. */
   resetQueue?(index: number): void;
   /**
-   * The driver kicked while the host had stopped the machine. Core kicks again when it goes on; for state that has to say
-   * so, because another program may go on with it.
+   * Notes that the driver kicked while the host had stopped the machine. Core kicks again when the machine goes on; a
+   * device type needs this only if its state has to say so, because another program may go on with it.
    */
   missedKick?(queue: Virtqueue): void;
   /** Reports what in this state does not fit this device as it was made. The layer's own check was done. */
@@ -88,7 +91,10 @@ export interface DeviceModel<D = unknown> {
    * is lost or done twice. Default: chains that the rings have in flight are nobody's until the next reset.
    */
   requestsInFlight?(state: VirtioState<TransportParts, D>): readonly RequestInFlight[];
-  /** Before queues are restored: how many the state has. Net makes as many. Default: a state with more queues is refused. */
+  /**
+   * Is told, before queues are restored, how many the saved state has, so that a network card can make as many.
+   * Default: a state with more queues is refused.
+   */
   prepareQueues?(count: number): void;
   /**
    * Takes over a checked state; status, features, queues are core's and in place. Must not fail. Only a device type whose
@@ -96,15 +102,18 @@ export interface DeviceModel<D = unknown> {
    */
   apply?(state: VirtioState<TransportParts, D>): void;
   /**
-   * The host stops the machine: completions that come later are kept until {@link resume}. Default: nothing comes later, since
-   * queues give nothing while the machine is stopped.
+   * Stops the device, since the host stops the machine: completions that come later are kept until {@link resume}.
+   * Default: nothing comes later, since queues give nothing while the machine is stopped.
    */
   pause?(): void;
-  /** Runs on: what was kept is delivered, restored requests are started. Core kicks the queues afterwards. */
+  /**
+   * Goes on after {@link pause}: completions that were kept are delivered, restored requests are started. Core kicks
+   * the queues afterwards.
+   */
   resume?(): void;
   /**
-   * Resolves when nothing is under way in the back end any more, whatever became of the requests. For who gives the same
-   * disk to another program. Default: at once.
+   * Waits until nothing is under way in the back end any more, whatever became of the requests; for programs that give
+   * the same disk to another one. Default: resolves at once.
    */
   idle?(): Promise<void>;
 }

@@ -18,11 +18,11 @@ export interface DeviceIdentity<D = unknown> {
   readonly contract: ContractVersion;
   /** Name of the vmsd, which is the last part of the section's name: `virtio-blk`. */
   readonly name: string;
-  /** Virtio 1.3 §5: 1 network card, 2 block device, … Undefined: any. */
+  /** Device id of Virtio 1.3 §5: 1 network card, 2 block device, … Undefined: the layer fits any id. */
   readonly virtioId?: number;
   /** The device's feature bits. Those of the transport and the rings are core's. */
   readonly features: FeatureNames;
-  /** What depends on the whole state. QEMU does this after `virtio_load`: "feature-dependent setup". */
+  /** Checks what depends on the whole state, as QEMU does after `virtio_load` ("feature-dependent setup"). */
   check?(state: VirtioState<TransportParts, D>, report: Report): void;
 }
 
@@ -40,8 +40,9 @@ export interface DeviceLayer<D = unknown> extends DeviceIdentity<D> {
   /** True if the section has fields of its own behind the `virtio` field. They are kept as bytes. */
   readonly hasRest?: boolean;
   /**
-   * With `hasRest`: how long the rest can be that begins these bytes, whatever stands behind it; none if it cannot be read. Where a
-   * device says so, a guest cannot make its section end elsewhere by what it writes into it.
+   * Lengths in bytes that the rest can have which begins with `bytes`, whatever stands behind it; an empty list if it
+   * cannot be read. Where a device with `hasRest` has this method, a guest cannot make its section end elsewhere by
+   * what it writes into it.
    */
   restLengths?(bytes: Uint8Array): readonly number[];
   /**
@@ -52,8 +53,14 @@ export interface DeviceLayer<D = unknown> extends DeviceIdentity<D> {
   loadDevice(early: EarlyState, input: Reader): Iterable<Field<D>>;
   /** The form in which this state is written. */
   saveDevice(state: D): Field<D>;
-  /** What stands behind the `virtio` field, by name, for readers: the state keeps the bytes. Undefined: it is something else. */
+  /**
+   * Names the fields that stand behind the `virtio` field, for readers; the state keeps the bytes. Undefined: the bytes
+   * are something else.
+   */
   describeRest?(rest: Uint8Array): Json | undefined;
-  /** The configuration space by field name. Fewer bytes than the structure has: fewer fields. */
+  /**
+   * Names the fields of the configuration space. If there are fewer bytes than the structure has, there are fewer
+   * fields.
+   */
   describeConfig?(config: Uint8Array, endian: Endian): Json;
 }

@@ -2,7 +2,7 @@
 export interface Segment {
   /** Guest-physical address. */
   readonly addr: bigint;
-  /** Bytes. */
+  /** Length in bytes. */
   readonly len: bigint;
 }
 
@@ -10,8 +10,8 @@ export interface Segment {
 export interface VirtQueueElement {
   /** Split ring: the head descriptor, 0 to size - 1. Packed ring: the buffer id, 16 bits. */
   readonly index: number;
-  /** What the driver wrote and the device reads, in order. */
+  /** Buffers that the driver wrote and the device reads, in order. */
   readonly out: readonly Segment[];
-  /** What the device writes, in order. */
+  /** Buffers that the device writes, in order. */
   readonly in: readonly Segment[];
 }

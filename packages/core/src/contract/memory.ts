@@ -8,15 +8,19 @@ export type Gpa = number & { readonly __address: 'guest-physical' };
 
 /** A stretch of guest-physical addresses, and the bytes of the host program behind it. */
 export interface MemoryRegion {
-  /** Address of its first byte. */
+  /** Guest-physical address of the region's first byte, below 2^53. */
   readonly gpa: number;
-  /** All of its bytes, at most 4 GiB. It may be another array once {@link MemoryMap.epoch} is another number, and not before. */
+  /**
+   * Bytes of the whole region, at most 4 GiB. It may be another array once {@link MemoryMap.epoch} is another number,
+   * and not before.
+   */
   readonly bytes: Uint8Array;
   /** ROM: devices cannot write it. Default: false. */
   readonly readonly?: boolean;
   /**
-   * Another thread or process writes and reads these bytes at the same time, so that accesses to a ring in them are ordered for it. Default:
-   * true on a `SharedArrayBuffer`, else false: an array over a shared mapping does not show it.
+   * True if another thread or process writes and reads these bytes at the same time, so that accesses to a ring in them
+   * are ordered for it. Default: true on a `SharedArrayBuffer`, else false, since an array over a shared mapping does
+   * not show it.
    */
   readonly shared?: boolean;
 }
@@ -27,25 +31,35 @@ export interface MemoryRegion {
  * this itself, and core reads and writes its arrays.
  */
 export interface MemoryMap {
-  /** The contract that it was written for: core knows guest memory by it, and not by its class, of which there may be two copies. */
+  /**
+   * Contract number that the memory was written for. Core knows guest memory by it, and not by its class, of which
+   * there may be two copies.
+   */
   readonly contract: ContractVersion;
   /**
-   * One more each time that regions have other bytes, come or go (a WASM memory grew), or that {@link tracksWrites} changes: what
-   * core has looked up before is old then. It may change within {@link sync} only.
+   * Number that goes up by one each time that regions have other bytes, come or go (a WASM memory grew), or that {@link
+   * tracksWrites} changes: what core has looked up before is old then. It may change within {@link sync} only.
    */
   readonly epoch: number;
   /**
-   * Another number each time that the memory has another owner, and no device has a chain of the one before: core forgets the regions that
-   * were then. Only a memory whose regions come and go without end has to say so. It may change within {@link sync} only. Default: always the same.
+   * Number that changes each time that the memory gets another owner, and no device has a chain of the one before: core
+   * then forgets the regions that it knew. Only a memory whose regions come and go without end needs it. It may change
+   * within {@link sync} only. Default: always the same.
    */
   readonly owner?: number;
-  /** Called at every entry into a device, so that inside one, arrays that were looked up stay good. */
+  /**
+   * Brings the regions up to date. Core calls it at every entry into a device, so that inside one, arrays that were
+   * looked up stay good.
+   */
   sync(): void;
   /** The region that an address lies in, the same object in the same epoch; undefined where there is no memory. Never throws. */
   regionAt(gpa: number): MemoryRegion | undefined;
-  /** Wants to hear of writes, by {@link markDirty}: a dirty log is on, or translated code is kept. */
+  /** True if the memory wants to hear of writes by {@link markDirty}: a dirty log is on, or translated code is kept. */
   readonly tracksWrites: boolean;
-  /** Devices wrote these bytes, directly into the arrays. Called while {@link tracksWrites} is true; may be called otherwise. */
+  /**
+   * Tells that devices wrote these bytes, directly into the arrays. Core calls it while {@link tracksWrites} is true,
+   * and may call it otherwise.
+   */
   markDirty(gpa: Gpa, length: number): void;
 }
 
@@ -56,15 +70,17 @@ export interface MemoryMap {
 export interface GuestMemory extends MemoryMap {
   /** Is all of this RAM (with `writable`: not ROM)? May cross from region to region. */
   covers(gpa: Gpa, length: number, writable?: boolean): boolean;
-  /** Copies `length` bytes out. False, and nothing copied, if not all is RAM. */
+  /** Copies `length` bytes out of guest memory. Answers false, with nothing copied, if not all of them are RAM. */
   read(gpa: Gpa, target: Uint8Array, offset?: number, length?: number): boolean;
-  /** Copies `length` bytes in. False, and nothing written, if not all is writable RAM. */
+  /**
+   * Copies `length` bytes into guest memory. Answers false, with nothing written, if not all of them are writable RAM.
+   */
   write(gpa: Gpa, source: Uint8Array, offset?: number, length?: number): boolean;
-  /** The number at the address, or -1 where there is no RAM. */
+  /** Reads the byte at an address: 0 to 255, or -1 where there is no RAM. */
   readU8(gpa: Gpa): number;
-  /** The 16-bit number at the address, or -1 where there is no RAM. */
+  /** Reads the 16-bit number at an address: 0 to 0xffff, or -1 where there is no RAM. */
   readU16(gpa: Gpa, littleEndian: boolean): number;
-  /** The 32-bit number at the address, 0 to 0xffffffff, or -1 where there is no RAM. */
+  /** Reads the 32-bit number at an address: 0 to 0xffffffff, or -1 where there is no RAM. */
   readU32(gpa: Gpa, littleEndian: boolean): number;
   /** Writes the lower 8 bits of a number. False where there is no writable RAM. */
   writeU8(gpa: Gpa, value: number): boolean;
@@ -73,17 +89,20 @@ export interface GuestMemory extends MemoryMap {
   /** Writes the lower 32 bits of a number. False, and nothing written, where there is no writable RAM. */
   writeU32(gpa: Gpa, value: number, littleEndian: boolean): boolean;
   /**
-   * Sets bits of a byte, in one step where another thread may change it at the same time. Answers what it was before, or
-   * -1 where there is no writable RAM. Optional: without it, devices read and write.
+   * Sets bits of a byte, in one step where another thread may change it at the same time. Answers the byte as it was
+   * before, or -1 where there is no writable RAM. Optional: without it, devices read and write.
    */
   orU8?(gpa: Gpa, bits: number): number;
 }
 
-/** Guest memory in one list of regions that can tell which pages were written. `MappedMemory` of this package, of any copy. */
+/**
+ * Guest memory in one list of regions that can tell which pages were written: the interface of `MappedMemory`, which a
+ * copy of this package of another version has, too.
+ */
 export interface LoggedMemory extends GuestMemory {
   /** The regions by address; the list does not change. */
   readonly regions: readonly MemoryRegion[];
-  /** From now on, pages that devices write are remembered. */
+  /** Begins to remember the pages that devices write. */
   startDirtyLog(): void;
   /** Ends the log and forgets what it holds. */
   stopDirtyLog(): void;

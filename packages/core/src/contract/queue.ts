@@ -132,9 +132,8 @@ export interface Virtqueue {
   /** Is nothing available? Also where the device must not look. */
   isEmpty(): boolean;
   /**
-   * Do the available chains together have this many bytes to write and to read? Takes nothing; a ring that makes no sense
-   * breaks the device. Looks at each chain once, so that it may be asked at each frame. A chain of more than 1024 buffers
-   * breaks the device when it is taken, and counts as enough. QEMU: `virtqueue_avail_bytes`.
+   * Is nothing available for the device to take? It is true, too, while the device must not look because it is broken,
+   * disabled or paused.
    */
   availBytes(inBytes: number, outBytes: number): boolean;
   /**

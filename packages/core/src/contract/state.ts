@@ -34,13 +34,13 @@ export interface RingAddresses {
 export interface PackedIndices {
   /** Next slot to take a descriptor from, 0 to size - 1. */
   readonly lastAvailIdx: number;
-  /** Wrap counter at that slot. */
+  /** Wrap counter at the slot `lastAvailIdx`. */
   readonly lastAvailWrapCounter: boolean;
   /** Next slot to write a used descriptor to, 0 to size - 1. */
   readonly usedIdx: number;
-  /** Wrap counter at that slot. */
+  /** Wrap counter at the slot `usedIdx`. */
   readonly usedWrapCounter: boolean;
-  /** Ring slots of chains taken and not yet returned. */
+  /** Number of ring slots of chains that were taken and not yet returned. */
   readonly inuse: number;
 }
 
@@ -49,7 +49,7 @@ export interface PackedIndices {
  * 1023 up to the last one in use.
  */
 export interface SubsectionsWith<Extra> {
-  /** 0 unknown, 1 little, 2 big. */
+  /** Byte order of the CPU that reset the device last: 0 unknown, 1 little, 2 big. QEMU: `device_endian`. */
   readonly deviceEndian?: number;
   /** Negotiated features 64 to 127. */
   readonly features128?: bigint;
@@ -59,42 +59,45 @@ export interface SubsectionsWith<Extra> {
   readonly virtqueues?: readonly RingAddresses[];
   /** `num_default` of each queue: the ring size that a reset goes back to. */
   readonly ringsize?: readonly number[];
-  /** The guest broke a rule: no queue works until a reset. */
+  /** True if the guest broke a rule, so that no queue works until a reset. QEMU: `broken`. */
   readonly broken?: boolean;
-  /** The transport's `save_extra_state`. */
+  /** Extra state of the transport, as QEMU's `save_extra_state` writes it. */
   readonly extraState?: Extra;
-  /** The driver has begun to use the device. */
+  /** True if the driver has begun to use the device. QEMU: `started`. */
   readonly started?: boolean;
   /** Indices and wrap counters of packed rings. */
   readonly packedVirtqueues?: readonly PackedIndices[];
-  /** The device may not reach memory: PCI bus mastering is off. */
+  /** True if the device may not reach memory: PCI bus mastering is off. QEMU: `disabled`. */
   readonly disabled?: boolean;
 }
 
-/** Core's subsections beside the state of this transport. */
+/** Core's subsections with the extra state of the transport whose parts are `T`. */
 export type CoreSubsections<T extends TransportParts = TransportParts> = SubsectionsWith<T['extra']>;
 
-/** What is known when `load_device` is called: everything before the device's own state, and nothing behind it. */
+/**
+ * Part of a saved state that is known when a device layer's `loadDevice` is called: all that stands in front of the
+ * device's own state, and nothing behind it.
+ */
 export interface EarlyState<T extends TransportParts = TransportParts> {
-  /** The transport's part, from `save_config`. */
+  /** Transport's part, as QEMU's `save_config` writes it. */
   readonly transport: T['config'];
   /** Device status, Virtio 1.3 §2.1. */
   readonly status: number;
   /** ISR status: 1 queue, 2 configuration. */
   readonly isr: number;
-  /** Queue that the driver has selected. */
+  /** Number of the queue that the driver has selected. */
   readonly queueSel: number;
   /** Bits 0 to 31 of the negotiated features. The others come in a subsection, behind the device's state. */
   readonly guestFeatures: number;
   /** The cached configuration space: zeros until the guest has read it. */
   readonly config: Uint8Array;
-  /** Queue 0 up to the first one with ring size 0. */
+  /** Queues from 0 up to the first one with ring size 0. */
   readonly queues: readonly QueueState<T>[];
 }
 
 /** The whole saved state of a virtio device: core, transport `T` and device `D`, as plain data. */
 export interface VirtioState<T extends TransportParts = TransportParts, D = unknown> extends EarlyState<T> {
-  /** What `save_device` writes. */
+  /** Device type's part, as QEMU's `save_device` writes it. */
   readonly device: D;
   /** What stands behind the device's part, each with a name of its own. QEMU: subsections of `vmstate_virtio`. */
   readonly subsections: CoreSubsections<T>;

@@ -1,17 +1,17 @@
-/** Whose step of the procedure it is. */
+/** Layer that does a step of the save or load procedure. */
 export type Column = 'core' | 'transport' | 'device';
 
 /** One step of the save or load procedure, told when it is done. */
 export interface Step {
-  /** Is a state being saved or loaded? */
+  /** Procedure that the step belongs to: a state is being saved or loaded. */
   readonly procedure: 'save' | 'load';
-  /** Whose step it is. */
+  /** Layer that does the step. */
   readonly column: Column;
   /** QEMU's callback, where the step crosses into another layer: `save_config`, `load_queue`, … */
   readonly call?: string;
-  /** What is done. */
+  /** Description of the step in a few words. */
   readonly action: string;
-  /** The queue, for steps done once a queue. */
+  /** Number of the queue, for steps done once a queue. */
   readonly queue?: number;
   /** The first byte of the body that the step moves; equal to {@link end} where it moves none. */
   readonly start: number;
@@ -19,5 +19,5 @@ export interface Step {
   readonly end: number;
 }
 
-/** Is told each step as it happens. */
+/** Function that is called after each step. */
 export type StepObserver = (step: Step) => void;

@@ -3,29 +3,32 @@ import type { InFlightLog } from './in-flight-log.ts';
 import type { TransportParts, VirtioState } from './state.ts';
 import type { TransportIdentity } from './transport.ts';
 
-/** Stands for the configuration where a queue number is expected. */
+/** Number that stands for the configuration where a queue number is expected. */
 export type ConfigChange = -1;
 
-/** A transport, live, as core sees it. What a transport may ask of core is {@link TransportHost}. */
+/** Live transport as core sees it. What a transport may ask of core is {@link TransportHost}. */
 export interface TransportModel<T extends TransportParts = TransportParts> {
-  /** What the transport is called, and what its states keep to. A whole {@link TransportLayer} where bytes are made of its state. */
+  /** Name and rules of the transport. It is a whole {@link TransportLayer} where bytes are made of its state. */
   readonly layer: TransportIdentity<T>;
-  /** Offered features that the transport adds (QEMU: BAD_FEATURE on PCI). */
+  /** Features that the transport adds to those offered (QEMU: BAD_FEATURE on PCI). */
   readonly features: bigint;
-  /** Hears of each chain that the device takes and gives back. Default: nobody does, and rings are faster. */
+  /** Log that hears of each chain that the device takes and gives back. Default: none, and rings are faster. */
   readonly inFlightLog?: InFlightLog;
-  /** Interrupts for a queue, or with -1 for the configuration. `isr` is already set. QEMU: `notify`. */
+  /** Interrupts the driver for a queue, or with -1 for the configuration. `isr` is already set. QEMU: `notify`. */
   notify(queue: number | ConfigChange): void;
-  /** `save_config` */
+  /** Takes the state of the transport's own registers. QEMU: `save_config`. */
   captureConfig(): T['config'];
-  /** `save_queue` */
+  /** Takes the transport's state of one queue. QEMU: `save_queue`. */
   captureQueue(index: number): T['queue'];
-  /** `save_extra_state`; undefined: the subsection is not written. */
+  /** Takes the transport's extra state; undefined: the subsection is not written. QEMU: `save_extra_state`. */
   captureExtra(): T['extra'] | undefined;
-  /** Reports what in this state does not fit this transport as it was made. The layer's own check was done. */
+  /** Reports what in a state does not fit this transport as it was made. The layer's own check was done. */
   check(state: VirtioState<T, unknown>, report: Report): void;
-  /** Takes over a checked state, after core's status and features, before its queues and the device. Must not fail. */
+  /**
+   * Takes over a checked state, after core has taken status and features, and before its queues and the device. Must
+   * not fail.
+   */
   apply(state: VirtioState<T, unknown>): void;
-  /** A queue was reset, by a queue reset or with the device: no vector. */
+  /** Forgets the interrupt vector of a queue, which was reset alone or with the device. */
   resetQueue(index: number): void;
 }

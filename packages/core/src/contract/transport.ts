@@ -3,7 +3,7 @@ import type { Report } from './finding.ts';
 import type { TransportParts, VirtioState } from './state.ts';
 import type { ContractVersion } from './version.ts';
 
-/** What a transport can tell from the first bytes of a virtio body. */
+/** Answer of a transport that was shown the first bytes of a virtio section's body. */
 export interface Recognition {
   /** `certain`: an identity was found. `possible`: nothing speaks against it. */
   readonly confidence: 'certain' | 'possible';
@@ -33,15 +33,21 @@ export interface TransportIdentity<T extends TransportParts = TransportParts> {
 export interface TransportLayer<T extends TransportParts = TransportParts> extends TransportIdentity<T> {
   /** Could a body that begins here be of this transport? Must not throw, must not move the reader. */
   recognize(input: Reader): Recognition | undefined;
-  /** `save_config` / `load_config`. */
+  /** Field that QEMU's `save_config` and `load_config` write and read. */
   readonly config: Field<T['config']>;
-  /** `save_queue` / `load_queue`; the layout may depend on the configuration (PCI: a vector only with MSI-X). */
+  /**
+   * Field that QEMU's `save_queue` and `load_queue` write and read for each queue; its layout may depend on the
+   * configuration (PCI: a vector only with MSI-X).
+   */
   queue(config: T['config']): Field<T['queue']>;
-  /** `save_extra_state` / `load_extra_state`; undefined for transports that have none (ccw). */
+  /**
+   * Field that QEMU's `save_extra_state` and `load_extra_state` write and read; undefined for transports that have none
+   * (ccw).
+   */
   readonly extraState?: Field<T['extra']>;
-  /** The configuration state under the names of its standard, for people: derived, not stored. */
+  /** Names the configuration state by the words of the transport's standard, for people; it is derived, not stored. */
   describe?(config: T['config']): Json;
 }
 
-/** The parts of a transport. */
+/** Types of the state that a transport layer brings, inferred from the layer. */
 export type PartsOf<L> = L extends TransportLayer<infer T> ? T : never;

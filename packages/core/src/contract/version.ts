@@ -1,5 +1,5 @@
 /**
- * Version of the contract between core, transports and devices. A layer states the version that it was written for;
- * a change that a layer written before would not survive makes it one more.
+ * Version of the contract between core, transports and devices. A layer states the version that it was written for; a
+ * change that breaks existing layers raises it by one.
  */
 export type ContractVersion = 1;

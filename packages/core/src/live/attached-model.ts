@@ -99,7 +99,7 @@ export class AttachedModel<D> {
     this.#model.check?.(state, report);
   }
 
-  /** Undefined: the device type keeps no chains. */
+  /** Requests in flight that the device type finds in a state; undefined if it keeps no chains. */
   requestsInFlight(state: VirtioState<TransportParts, D>): readonly RequestInFlight[] | undefined {
     return this.#model.requestsInFlight?.(state);
   }
@@ -125,7 +125,8 @@ export class AttachedModel<D> {
   }
 
   /**
-   * A device type that has state and cannot take it over would forget it, and nobody would hear of it.
+   * Refuses a device type that has state and cannot take it over: it would forget the state, and nobody would hear of
+   * it.
    *
    * @throws HostError
    */

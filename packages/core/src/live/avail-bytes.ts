@@ -5,16 +5,17 @@ import type { DescriptorCursor } from './descriptor-cursor.ts';
 export interface AvailableChains extends DescriptorCursor {
   /** Ring slot that the chain begins in. */
   readonly slot: number;
-  /** How many slots of the ring were before it, all laps counted: no position comes twice. */
+  /** Number of ring slots that were gone over before the chain, all laps counted, so that no position comes twice. */
   readonly position: number;
   /**
-   * Is there a chain here?
+   * Is there an available chain at the cursor?
    *
    * @param passed slots that chains took since the scan began
    */
   available(passed: number): boolean;
   /**
-   * Goes to the chain's first descriptor, in its indirect table if it has one. False with `problem` set.
+   * Goes to the chain's first descriptor, in its indirect table if it has one. Answers false, with `problem` set, if
+   * the chain makes no sense.
    *
    * @param room descriptors that the chain may have, of those of the ring
    */
@@ -52,7 +53,7 @@ export function availBytes(
   return memo.enough();
 }
 
-/** Counts one chain; what is wrong with it, or an empty text. */
+/** Counts the bytes of one chain. Answers what is wrong with it, or an empty text. */
 function countChain(cursor: AvailableChains, memo: AvailMemo, room: number): string {
   if (!cursor.open(room)) return cursor.problem;
   memo.indirect = cursor.indirect;

@@ -8,20 +8,23 @@ import { PIECES_MAX } from './chain.ts';
  * A chain is known by its position: how many entries of the ring were before it, all laps counted. No position comes twice.
  */
 export class AvailMemo {
-  /** Bytes that somebody asks for, to write and to read. */
+  /** Number of bytes to write that the caller of {@link availBytes} asks for. */
   private inWanted = 0;
   private outWanted = 0;
-  /** Bytes of the chains that were counted since {@link begin}. */
+  /** Number of bytes to write in the chains that were counted since {@link begin}. */
   private inTotal = 0;
   private outTotal = 0;
   /**
-   * Descriptors of the ring that the chains take which were counted since {@link begin}. Those of a chain are added when it is
-   * counted to its end.
+   * Number of ring descriptors in the chains that were counted since {@link begin}. Those of a chain are added when it
+   * is counted to its end.
    */
   slots = 0;
-  /** The chain that is being counted lies in an indirect table. */
+  /** True if the chain that is being counted lies in an indirect table. */
   indirect = false;
-  /** The rest of this chain need not be counted: there is enough, or the chain is longer than any that may be taken. */
+  /**
+   * True if the rest of the chain need not be counted: there is enough, or the chain is longer than any that may be
+   * taken.
+   */
   cut = false;
   // buffers of the chain that is being counted, and their bytes
   private pieces = 0;
@@ -40,7 +43,7 @@ export class AvailMemo {
     this.lengths = new Uint32Array(size);
   }
 
-  /** Begins to add up, until there is as much as is wanted. */
+  /** Begins to add up chains, until they have as many bytes as are wanted. */
   begin(inWanted: number, outWanted: number): void {
     this.inWanted = inWanted;
     this.outWanted = outWanted;
@@ -57,7 +60,7 @@ export class AvailMemo {
     this.outChain = 0;
   }
 
-  /** Is there as much as is wanted? */
+  /** Do the chains counted so far have as many bytes as are wanted? */
   enough(): boolean {
     return this.inTotal >= this.inWanted && this.outTotal >= this.outWanted;
   }
@@ -73,7 +76,7 @@ export class AvailMemo {
     this.cut = enough || this.pieces > PIECES_MAX;
   }
 
-  /** The chain is whole: it counts, and is remembered. */
+  /** Ends a chain that was counted to its end: its bytes count, and are remembered for its position. */
   keep(slot: number, position: number): void {
     this.positions[slot] = position;
     this.inBytes[slot] = this.inChain;

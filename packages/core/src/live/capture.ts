@@ -3,7 +3,10 @@ import { FEATURE } from '../spec.ts';
 import type { DeviceCore } from './device-core.ts';
 import type { QueueSlot } from './queue-slot.ts';
 
-/** A live device as plain state. Says of each subsection what QEMU's `_needed` function says. */
+/**
+ * Captures a live device as plain state. Each subsection is there under the condition that QEMU's `_needed` function
+ * states.
+ */
 export function captureState<T extends TransportParts, D>(core: DeviceCore<T, D>): VirtioState<T, D> {
   const { transport, model } = core;
   return {
@@ -19,7 +22,7 @@ export function captureState<T extends TransportParts, D>(core: DeviceCore<T, D>
   };
 }
 
-/** Queue 0 up to the first one that does not exist. */
+/** Captures the queues from 0 up to the first one that does not exist. */
 function captureQueues<T extends TransportParts, D>(core: DeviceCore<T, D>): QueueState<T>[] {
   const queues: QueueState<T>[] = [];
   for (const slot of core.queues.slots) {
@@ -72,7 +75,10 @@ function captureSubsections<T extends TransportParts, D>(core: DeviceCore<T, D>)
   };
 }
 
-/** Entries of all slots up to the last that is not as a fresh one: the form of the declared tables. */
+/**
+ * Lists the entries of all slots up to the last that differs from a fresh one, as the declared tables of saved states
+ * hold them.
+ */
 function upToLast<V>(
   slots: readonly QueueSlot[],
   inUse: (slot: QueueSlot) => boolean,

@@ -9,7 +9,7 @@ import type { MappedMemory } from './memory.ts';
 export class ChainPool {
   declare private readonly queue: Virtqueue;
   declare private readonly memory: MappedMemory;
-  /** All chains there are, by {@link RingChain.number}. */
+  /** Chains of the pool, in use or free, by {@link RingChain.number}. */
   declare private readonly chains: RingChain[];
   /**
    * The chain that was taken or given back last. A device that serves one chain after the other gets the same one each time,
@@ -26,7 +26,7 @@ export class ChainPool {
     this.chains = [this.recent];
   }
 
-  /** A chain to fill in; it is {@link TAKEN}. */
+  /** Takes a chain out of the pool, to be filled in; its state is {@link TAKEN}. */
   take(): RingChain {
     // constants of a module are variables to the engine; these are constants
     const FREE = 0;
@@ -51,7 +51,7 @@ export class ChainPool {
     return chain;
   }
 
-  /** The chain may be used again. */
+  /** Puts a chain back into the pool, so that it may be used again. */
   give(chain: RingChain): void {
     const FREE = 0;
     chain.state = FREE;

@@ -11,9 +11,9 @@ export const PIECES_MAX = 1024;
 /** One direction of a chain: a run of the chain's pieces. */
 export class Pieces implements Spans {
   count = 0;
-  /** Piece 0 of this direction is piece `first` of the chain. */
+  /** Index among the pieces of the chain of this direction's piece 0. */
   first = 0;
-  /** {@link total}, if it was counted while the chain was collected, else -1. */
+  /** Value of {@link total}, if it was counted while the chain was collected, else -1. */
   known = -1;
   // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
   declare private readonly chain: RingChain;
@@ -173,16 +173,16 @@ export class RingChain implements Chain {
   room = 2 * 8;
   /** Index of the region that the first piece lies in. */
   region = 0;
-  /** Pairs of a piece and a region: from this piece on, pieces lie in this region. Usually there are none. */
+  /** Flat list of pairs, piece and region: from that piece on, pieces lie in that region. Usually it is empty. */
   private readonly cuts: number[] = [];
   private cutCount = 0;
   /** Who has the chain: {@link FREE}, {@link TAKEN} or {@link FILLED}. */
   state: number = FREE;
-  /** Its place among the chains of its queue. */
+  /** Index of the chain in the pool of its queue. */
   declare readonly number: number;
   /** Number of the next free chain while it is free itself; -1: there is none. */
   nextFree = -1;
-  /** Bytes that the device has written, of a {@link FILLED} chain. */
+  /** Number of bytes that the device has written into a {@link FILLED} chain. */
   written = 0;
   declare readonly memory: MappedMemory;
 
@@ -198,7 +198,7 @@ export class RingChain implements Chain {
     return { index: this.index, out: this.out.segments(), in: this.in.segments() };
   }
 
-  /** Makes room for twice as many pieces. */
+  /** Doubles the room for pieces. */
   grow(): void {
     const { pieces } = this;
     this.room = Math.min(2 * pieces.length, 2 * PIECES_MAX);
@@ -206,12 +206,12 @@ export class RingChain implements Chain {
     this.pieces.set(pieces);
   }
 
-  /** The region that a piece lies in. */
+  /** Finds the region that a piece lies in. */
   mapping(piece: number): Mapping {
     return this.memory.mappings[this.cutCount === 0 ? this.region : this.search(piece)] as Mapping;
   }
 
-  /** The index of the region of a piece: that of the last cut at or before it. */
+  /** Finds the index of a piece's region: that of the last cut at or before it. */
   private search(piece: number): number {
     let low = 0;
     let high = this.cutCount;
@@ -229,7 +229,7 @@ export class RingChain implements Chain {
     this.cutCount = 0;
   }
 
-  /** Notes that pieces lie in another region from this one on. */
+  /** Notes that pieces lie in another region from the given one on. */
   cut(piece: number, region: number): void {
     if (piece === 0) {
       this.region = region;
@@ -265,8 +265,8 @@ export class RingChain implements Chain {
   }
 
   /**
-   * Adds a buffer as piece `n` and following, region by region. Answers the new number of pieces, or -1 with
-   * {@link problem} set. QEMU: `virtqueue_map_desc`.
+   * Adds a buffer as piece `n` and following, region by region. Answers the new number of pieces, or -1 with {@link
+   * problem} set. QEMU: `virtqueue_map_desc`.
    */
   map(n: number, gpa: number, length: number, writable: boolean): number {
     if (length === 0) return this.fail('virtio: zero sized buffers are not allowed');
@@ -290,7 +290,7 @@ export class RingChain implements Chain {
     return count;
   }
 
-  /** Why {@link map} failed. */
+  /** Text that says why {@link map} failed. */
   problem = '';
 
   private fail(problem: string): -1 {

@@ -1,6 +1,6 @@
 import type { ConfigRegisters } from '../contract/transport-host.ts';
 
-/** What fills the configuration space, and hears of what the driver writes. */
+/** Device whose configuration space it is: fills the bytes, and hears of what the driver writes. */
 export interface ConfigOwner {
   /** Byte order of the fields. */
   readonly littleEndian: boolean;
@@ -30,12 +30,12 @@ export class ConfigSpace implements ConfigRegisters {
     return this.bytes.length;
   }
 
-  /** The bytes are others now. */
+  /** Notes that the device's configuration has changed. */
   changed(): void {
     this.generation = (this.generation + 1) >>> 0;
   }
 
-  /** QEMU: `virtio_config_readb` and siblings. */
+  /** Reads a field as the driver sees it. QEMU: `virtio_config_readb` and siblings. */
   read(offset: number, size: number, guestOrder = false): number {
     if (!this.#holds(offset, size)) return size === 4 ? 0xffffffff : (1 << (8 * size)) - 1;
     // Virtio 1.3 §2.5.2 MUST: any field of an offered feature can be read before FEATURES_OK
@@ -47,7 +47,7 @@ export class ConfigSpace implements ConfigRegisters {
       : this.#view.getUint32(offset, littleEndian);
   }
 
-  /** QEMU: `virtio_config_writeb` and siblings. */
+  /** Writes a field for the driver. QEMU: `virtio_config_writeb` and siblings. */
   write(offset: number, size: number, value: number, guestOrder = false): void {
     if (!this.#holds(offset, size)) return;
     const littleEndian = !guestOrder || this.#owner.littleEndian;
@@ -76,7 +76,7 @@ export class ConfigSpace implements ConfigRegisters {
     this.#owner.setConfig(this.#view, this.#owner.littleEndian);
   }
 
-  /** Is this an access that there can be? Other widths than 1, 2 and 4 bytes there are none. */
+  /** Does an access of 1, 2 or 4 bytes lie in the configuration space? Other widths do not exist. */
   #holds(offset: number, size: number): boolean {
     return (size === 1 || size === 2 || size === 4) && offset >= 0 && offset + size <= this.bytes.length;
   }

@@ -13,7 +13,9 @@ interface Known {
   views: ViewCache | undefined;
 }
 
-/** How many arrays are known at a time: a few devices take turns, and each known array is kept from being freed. */
+/**
+ * Number of arrays that are known at a time: a few devices take turns, and each known array is kept from being freed.
+ */
 const KNOWN = 4;
 const known: readonly Known[] = Array.from({ length: KNOWN }, () => ({
   bytes: new Uint8Array(0),
@@ -23,7 +25,7 @@ const known: readonly Known[] = Array.from({ length: KNOWN }, () => ({
 let last = known[0] as Known;
 let oldest = 0;
 
-/** Makes an array the {@link last} one. Answers whether it was known before. */
+/** Makes an array the {@link last} one used. Answers whether it was known before. */
 function recall(bytes: Uint8Array): boolean {
   for (let i = 0; i < KNOWN; i++) {
     const one = known[i] as Known;
@@ -56,7 +58,7 @@ function viewOf(bytes: Uint8Array, start: number, length: number): Uint8Array {
   return last.views.view(start, length);
 }
 
-/** May bytes from here to there be copied as words? */
+/** Can bytes be copied as words, because both ends lie alike in a word? */
 function aligned(region: Mapping, from: number, bytes: Uint8Array, at: number): boolean {
   return ((from | at | bytes.byteOffset) & 3) === 0 && region.words.length > 0;
 }

@@ -11,14 +11,16 @@ import { TransportFacade } from './transport-facade.ts';
 
 /** The two sides of a live device that are not the device type's. */
 export interface CreatedDevice<T extends TransportParts, D> {
-  /** For the host program: saves, restores, stops, goes on. A transport shows it to its user. */
+  /**
+   * Device as the host program sees it: to be saved, restored, stopped and resumed. A transport shows it to its user.
+   */
   readonly device: LiveDevice<T, D>;
-  /** For the transport: what the driver reaches. A transport keeps it to itself. */
+  /** Device as the transport sees it: what the driver reaches. A transport keeps it to itself. */
   readonly host: TransportHost;
 }
 
 /**
- * Puts core between a device type and a transport. What a transport calls in its constructor:
+ * Puts core between a device type and a transport. A transport calls it in its constructor:
  *
  * ```ts
  * const { device, host } = createDevice<MyParts, D>(model, this, { memory: options.memory });

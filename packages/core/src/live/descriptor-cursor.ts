@@ -6,10 +6,10 @@ export const DESC_NEXT = 1;
 export const DESC_WRITE = 2;
 export const DESC_INDIRECT = 4;
 
-/** What a cursor needs to know of the ring that it goes over. */
+/** Ring as a descriptor cursor sees it: where its descriptors lie. */
 export interface DescriptorTable {
   readonly desc: Gpa;
-  /** Descriptors in the table of the ring. */
+  /** Number of descriptors in the table of the ring. */
   readonly size: number;
   readonly memory: MappedMemory;
   readonly littleEndian: boolean;
@@ -22,18 +22,18 @@ export interface DescriptorTable {
  * Each number is read once: what was judged is what is used, whatever the driver writes meanwhile.
  */
 export abstract class DescriptorCursor {
-  /** Buffer of the descriptor. */
+  /** Guest address of the buffer that the descriptor names. */
   addr = 0;
   length = 0;
   flags = 0;
-  /** The chain lies in a table of its own. */
+  /** True if the chain lies in an indirect table, not in the ring's own. */
   indirect = false;
-  /** Descriptors in the table that the chain lies in. */
+  /** Number of descriptors in the table that the chain lies in. */
   entries = 0;
-  /** Why {@link enter} or {@link next} could not go on; empty: nothing is wrong. */
+  /** Text that says why {@link enter} or {@link next} could not go on; empty if nothing is wrong. */
   problem = '';
   protected table: Gpa;
-  /** Place of the descriptor in {@link table}. */
+  /** Index of the descriptor in {@link table}. */
   protected at = 0;
   protected readonly memory: MappedMemory;
   protected readonly little: boolean;
@@ -52,13 +52,13 @@ export abstract class DescriptorCursor {
     return (this.flags & DESC_WRITE) !== 0;
   }
 
-  /** Goes to the next descriptor of the chain. False at its end, or with {@link problem} set. */
+  /** Goes to the next descriptor of the chain. Answers false at its end, or with {@link problem} set. */
   abstract next(): boolean;
 
   /** Reads flags and the number beside them. */
   protected abstract readTail(): void;
 
-  /** Goes to a place in the table of the ring, and reads nothing yet. */
+  /** Goes to a descriptor in the table of the ring by its index, and reads nothing yet. */
   protected place(at: number): void {
     this.table = this.ringTable;
     this.entries = this.ringSize;
@@ -68,7 +68,7 @@ export abstract class DescriptorCursor {
   }
 
   /**
-   * Goes to the first descriptor of the indirect table, if the head names one. False with {@link problem} set.
+   * Goes to the first descriptor of the indirect table, if the head names one. Answers false with {@link problem} set.
    *
    * @param room descriptors that the chain may still have, of those of the ring
    */

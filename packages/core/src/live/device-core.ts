@@ -15,7 +15,7 @@ import { type KickHandler, KickQueue } from './kick-queue.ts';
 import { type LiveOptions, ringFeatures } from './options.ts';
 import { QueueTable, type TableOwner } from './queue-table.ts';
 
-/** Feature bits there are room for. */
+/** Number of feature bits that a device has room for. */
 const FEATURE_BITS = 128;
 
 /**
@@ -57,7 +57,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
   disabled = false;
   started = false;
   paused = false;
-  /** A legacy driver may kick before DRIVER_OK, and that starts the device. */
+  /** True if a legacy driver may start the device by a kick before DRIVER_OK. */
   startOnKick = false;
   /** Byte order of the CPU that reset the device last. */
   deviceEndian: Endian;
@@ -95,7 +95,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     return this.has(FEATURE.VERSION_1) || this.deviceEndian === 'little';
   }
 
-  /** QEMU: `virtio_device_started`. */
+  /** Is the device started, by DRIVER_OK or by a kick of a legacy driver? QEMU: `virtio_device_started`. */
   get isStarted(): boolean {
     return this.options.useStarted === false ? (this.status & STATUS.DRIVER_OK) !== 0 : this.started;
   }
@@ -145,8 +145,9 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
   }
 
   /**
-   * Tells the driver. What that reaches is the guest's choice: a message may be written into a register of this device,
-   * and a host program may run the driver at once. The device type is in the middle of something, so kicks wait.
+   * Interrupts the driver. What that reaches is the guest's choice: a message may be written into a register of this
+   * device, and a host program may run the driver at once. The device type is in the middle of something, so kicks
+   * wait.
    */
   #interrupt(queue: number): void {
     // a broken or disabled device says nothing. QEMU: `virtio_notify_vector`
@@ -196,7 +197,10 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
 
   // Features and status
 
-  /** The driver's features. Bits that were not offered are dropped. False: refused, after FEATURES_OK. */
+  /**
+   * Sets the driver's features. Bits that were not offered are dropped. Answers false if they are refused, after
+   * FEATURES_OK.
+   */
   setFeatures(features: bigint): boolean {
     // Virtio 1.3 §2.2.1 MUST NOT: the driver renegotiates nothing after FEATURES_OK without a reset
     if ((this.status & STATUS.FEATURES_OK) !== 0) return false;
@@ -217,7 +221,10 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     this.model.setFeatures(features);
   }
 
-  /** The driver's status byte. False: refused, and unchanged. A transport calls {@link reset} for 0. */
+  /**
+   * Sets the driver's status byte. Answers false if it is refused, and unchanged. A transport calls {@link reset} for
+   * 0.
+   */
   setStatus(value: number): boolean {
     const status = value & 0xff;
     const offered = (bit: number): boolean => this.offers(bit) && !this.has(bit);
@@ -239,7 +246,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     if (this.options.useStarted !== false) this.started = on;
   }
 
-  /** Device reset, Virtio 1.3 §2.4. QEMU: `virtio_reset`. */
+  /** Resets the device, Virtio 1.3 §2.4. QEMU: `virtio_reset`. */
   reset(endian: Endian = this.targetEndian): void {
     this.memory.sync();
     this.kicks.clear();
@@ -265,7 +272,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
 
   // Kicks
 
-  /** The driver has put something into a queue. QEMU: `virtio_queue_notify`. */
+  /** Handles the driver's notification that it has put something into a queue. QEMU: `virtio_queue_notify`. */
   kick(queue: number): void {
     const slot = this.queues.slots[queue];
     if (slot === undefined) return;
@@ -312,7 +319,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     }
   }
 
-  /** A kick that came before the save was processed must not be lost. */
+  /** Kicks all queues that hold something: a kick that came before the save, and was not served, must not be lost. */
   #lookIntoRings(): void {
     for (const slot of this.queues.slots) {
       if (!slot.exists || slot.desc === 0n) continue;

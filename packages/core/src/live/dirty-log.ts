@@ -3,12 +3,12 @@ import type { Gpa } from '../contract/memory.ts';
 /** Bytes of a page of the dirty log. */
 export const DIRTY_PAGE = 4096;
 
-/** Told of each piece of guest memory that a device writes: address, bytes. */
+/** Function that is told of each piece of guest memory that a device writes: address, and length in bytes. */
 export type WriteListener = (gpa: Gpa, length: number) => void;
 
-/** Which pages were written since the log was last taken: one bit a page, one bitmap a region. */
+/** Log of the pages that were written since it was last taken: one bit a page, one bitmap a region. */
 export class DirtyLog {
-  /** Are pages remembered? If not, there is only the listener. */
+  /** True if pages are remembered; else there is only the listener. */
   recording = false;
   private readonly listener: WriteListener | undefined;
   private readonly first: number[] = [];
@@ -19,7 +19,7 @@ export class DirtyLog {
     this.listener = listener;
   }
 
-  /** Region `index` has its place; called again when it has grown. */
+  /** Makes room for the pages of a region; called again when the region has grown. */
   setRegion(index: number, gpa: Gpa, length: number): void {
     const first = Math.floor(gpa / DIRTY_PAGE);
     const pages = length === 0 ? 0 : Math.floor((gpa + length - 1) / DIRTY_PAGE) - first + 1;
@@ -31,7 +31,7 @@ export class DirtyLog {
     this.maps[index] = map;
   }
 
-  /** Bytes `[offset, offset + length)` of a region were written. */
+  /** Notes that bytes `[offset, offset + length)` of a region were written. */
   mark(region: number, offset: number, length: number): void {
     const map = this.maps[region];
     if (map === undefined || length <= 0) return;

@@ -4,7 +4,7 @@ import type { MappedMemory } from './memory.ts';
 const fenceWord =
   typeof SharedArrayBuffer === 'undefined' ? undefined : new Int32Array(new SharedArrayBuffer(4));
 
-/** Orders what is read and written number by number, for a ring that another thread sees. */
+/** Orders memory accesses before and after it, for a ring that another thread sees. */
 function fence(): void {
   if (fenceWord !== undefined) Atomics.add(fenceWord, 0, 0);
 }

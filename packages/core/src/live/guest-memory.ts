@@ -7,7 +7,7 @@ import { MappedMemory } from './memory.ts';
 
 const CONTRACT: ContractVersion = 1;
 
-/** Memory maps of others that were met already, with what stands for them here. */
+/** Memory maps of other owners that were met before, each with the object that core works with in its place. */
 const adopted = new WeakMap<MemoryMap, AdoptedMemory>();
 
 /**
@@ -20,7 +20,7 @@ export function guestMemory(map: MemoryMap): GuestMemory {
   return mappedMemory(map);
 }
 
-/** The same, as rings work with it. */
+/** Same object as {@link guestMemory} gives, with what only rings need. */
 export function mappedMemory(map: MemoryMap): MappedMemory {
   if (map instanceof MappedMemory) return map;
   checkMap(map);
@@ -54,9 +54,12 @@ class AdoptedMemory extends MappedMemory {
   readonly #map: MemoryMap;
   /** All regions that were ever met, by number. */
   readonly #known: Mapping[];
-  /** The same by their first address. */
+  /** Regions of the list {@link #known} by the address of their first byte. */
   readonly #byAddress: Map<number, Mapping> = new Map();
-  /** Regions that the program's memory no longer had when this epoch began: chains in flight may lie in their last bytes. */
+  /**
+   * Regions that the program's memory no longer had when this epoch began: chains in flight may lie in their last
+   * bytes.
+   */
   readonly #gone: Set<Mapping> = new Set();
   #seen: number;
   #owner: number | undefined;
@@ -100,7 +103,10 @@ class AdoptedMemory extends MappedMemory {
     );
   }
 
-  /** Pages that follow each other are one memory for a ring: how a program keeps it is its own affair. */
+  /**
+   * Does memory begin at the address, and end before `length` bytes? Pages that follow each other are one memory for a
+   * ring: how a program keeps it is its own affair.
+   */
   override isCut(gpa: number, length: number): boolean {
     return this.at(gpa) !== undefined && !this.covers(gpa as Gpa, length);
   }
@@ -109,7 +115,10 @@ class AdoptedMemory extends MappedMemory {
     this.#map.markDirty(gpa, length);
   }
 
-  /** Another owner: nobody has a chain that lies in a region of before. */
+  /**
+   * Forgets all regions, since the memory has another owner: nobody has a chain that lies in a region of the owner
+   * before.
+   */
   #forgetAll(): void {
     this.#owner = this.#map.owner;
     this.#known.length = 0;

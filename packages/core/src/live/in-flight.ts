@@ -9,12 +9,17 @@ import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';
 import { SplitRing } from './split-ring.ts';
 
-/** Heads of the chains that were taken last, oldest first, as the avail ring still has them. */
+/**
+ * Lists the heads of the chains that were taken last from a split ring, oldest first, as the avail ring still has them.
+ */
 export function headsTaken(ring: SplitRing, lastAvail: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => ring.availEntry((lastAvail - count + i) & 0xffff));
 }
 
-/** Buffer ids of the chains in `inuse` slots from `usedIdx` on, oldest first, as their descriptors still have them. */
+/**
+ * Lists the buffer ids of the chains in `inuse` slots of a packed ring from `usedIdx` on, oldest first, as their
+ * descriptors still have them.
+ */
 export function idsTaken(ring: PackedRing, usedIdx: number, inuse: number): number[] {
   const { size } = ring;
   const cursor = new PackedCursor(ring);
@@ -29,7 +34,7 @@ export function idsTaken(ring: PackedRing, usedIdx: number, inuse: number): numb
   return ids;
 }
 
-/** The most heads that a message names. */
+/** Most heads that a message names. */
 const HEADS_SHOWN = 16;
 
 function shown(heads: readonly number[]): string {

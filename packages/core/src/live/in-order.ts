@@ -9,7 +9,10 @@ import { HostError } from './errors.ts';
 export class InOrder {
   /** Number of chains that the device has flushed and that the driver cannot see yet. */
   credit = 0;
-  /** A ring of the chains; undefined for a chain that was taken before a load and is not adopted yet, and where there is none. */
+  /**
+   * Circular list of the chains; undefined for a chain that was taken before a load and is not adopted yet, and where
+   * there is no chain.
+   */
   readonly #chains: (RingChain | undefined)[];
   /** Index (split) or buffer id (packed) of each chain. */
   readonly #ids: Int32Array;
@@ -43,7 +46,7 @@ export class InOrder {
     return false;
   }
 
-  /** The oldest chain, if it may be shown to the driver: it is finished, and as many chains were flushed. */
+  /** Finds the oldest chain, if it may be shown to the driver: it is finished, and as many chains were flushed. */
   ready(): RingChain | undefined {
     if (this.credit === 0) return undefined;
     const chain = this.#chains[this.#first];
@@ -58,7 +61,7 @@ export class InOrder {
     this.credit--;
   }
 
-  /** Undoes the last {@link append}. */
+  /** Undoes the last {@link append}, since the chain went back into the ring. */
   unpop(chain: RingChain): void {
     const last = this.#at(this.#count - 1);
     if (this.#chains[last] !== chain)
@@ -79,7 +82,7 @@ export class InOrder {
     }
   }
 
-  /** Chains that are finished and that the driver cannot see yet, oldest first. */
+  /** Lists the chains that are finished and that the driver cannot see yet, oldest first. */
   held(): Chain[] {
     const held: Chain[] = [];
     for (let i = 0; i < this.#count; i++) {

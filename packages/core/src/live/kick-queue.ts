@@ -1,12 +1,12 @@
 import { later } from './later.ts';
 
 /**
- * Kicks out of interrupts that are served before the program's timers have their turn: a guest that answers each interrupt with a kick could
- * go on for ever.
+ * Number of kicks out of interrupts that are served before the program's timers have their turn: a guest that answers
+ * each interrupt with a kick could go on for ever.
  */
 const KICKS_IN_A_ROW = 1024;
 
-/** Who does what a kick asks for. */
+/** Device that does what a kick asks for. */
 export interface KickHandler {
   handleKick(queue: number): void;
 }
@@ -21,14 +21,14 @@ export class KickQueue {
   readonly #waiting: Set<number> = new Set();
   #busy = false;
   #isLater = false;
-  /** Kicks that waited and were served since timers had their turn. */
+  /** Number of kicks that waited and were served since timers had their turn. */
   #inARow = 0;
 
   constructor(handler: KickHandler) {
     this.#handler = handler;
   }
 
-  /** Serves a kick, and those that it causes; or remembers it. */
+  /** Serves a kick and those that it causes, or remembers it while the device is busy. */
   kick(queue: number): void {
     if (this.#busy) {
       this.#waiting.add(queue);
@@ -43,19 +43,21 @@ export class KickQueue {
     }
   }
 
-  /** From now on kicks wait. Answers what {@link leave} must be given. */
+  /** Lets kicks wait from now on. Answers the value that {@link leave} must be given. */
   enter(): boolean {
     const outer = this.#busy;
     this.#busy = true;
     return outer;
   }
 
-  /** Kicks are served again, unless they had to wait before already. */
+  /** Lets kicks be served again, unless they had to wait before already. */
   leave(outer: boolean): void {
     this.#busy = outer;
   }
 
-  /** Serves kicks that came while the device was busy; those that come meanwhile, too, until others have to run. */
+  /**
+   * Serves kicks that came while the device was busy, and those that come meanwhile, until timers must have their turn.
+   */
   serve(): void {
     for (const queue of this.#waiting) {
       if (++this.#inARow > KICKS_IN_A_ROW) {
@@ -67,12 +69,15 @@ export class KickQueue {
     }
   }
 
-  /** The same when the device type has finished what it is doing, for who was not called by {@link kick}. */
+  /**
+   * Serves waiting kicks when the device type has finished what it is doing; for callers that were not called by {@link
+   * kick}.
+   */
   serveSoon(outer: boolean): void {
     if (!outer && this.#waiting.size > 0) this.#serveLater();
   }
 
-  /** Forgets kicks that wait: a reset, or another state. */
+  /** Forgets kicks that wait, for a reset or a load of another state. */
   clear(): void {
     this.#waiting.clear();
   }

@@ -2,8 +2,8 @@
 declare const setTimeout: (run: () => void, milliseconds: number) => unknown;
 
 /**
- * Runs something when the platform's timers and messages have had their turn. For devices whose work a guest can make endless: a
- * microtask would go before everything else, and the program would stand still.
+ * Runs a function when the platform's timers and messages have had their turn. For devices whose work a guest can make
+ * endless: a microtask would go before everything else, and the program would stand still.
  */
 export function later(run: () => void): void {
   setTimeout(run, 0);

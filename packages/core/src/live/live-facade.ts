@@ -120,7 +120,7 @@ export class LiveFacade<T extends TransportParts, D> implements LiveDevice<T, D>
   }
 }
 
-/** A queue, for who looks. */
+/** View of a queue for the host program. */
 class SlotInfo implements QueueInfo {
   readonly #slot: QueueSlot;
 

@@ -7,22 +7,25 @@ export type RegionBytes =
   | Uint8Array
   | (() => Uint8Array)
   | {
-      /** `() => memory.buffer` of a WebAssembly memory */
+      /** Function that gives the buffer as it is now, such as `() => memory.buffer` of a WebAssembly memory. */
       buffer(): ArrayBufferLike;
-      /** Where the region begins in the buffer. */
+      /** Offset in bytes at which the region begins in the buffer. */
       readonly offset: number;
       readonly length: number;
     };
 
 /** A piece of the guest-physical address space. */
 export interface Region {
-  /** Guest-physical address of its first byte; a plain number, below 2^53. */
+  /** Guest-physical address of the region's first byte; a plain number, below 2^53. */
   readonly gpa: number;
   /** The array behind the region, at least as long as the region. */
   readonly bytes: RegionBytes;
   /** ROM: devices cannot write it. */
   readonly readonly?: boolean;
-  /** Another thread or process uses the bytes at the same time. Default: if they are on a `SharedArrayBuffer`. */
+  /**
+   * True if another thread or process uses the bytes at the same time. Default: true if they are on a
+   * `SharedArrayBuffer`.
+   */
   readonly shared?: boolean;
 }
 
@@ -38,25 +41,25 @@ export class Mapping {
   declare readonly gpa: Gpa;
   declare readonly source: RegionBytes;
   declare readonly: boolean;
-  /** Place in the list of the memory; chains keep it. */
+  /** Index of the region in the list of the memory; chains keep it. */
   index = 0;
   size = 0;
-  /** First address behind it. */
+  /** First address behind the region. */
   declare end: number;
-  /** Low and high word of {@link gpa}, as signed integers. */
+  /** Low word of {@link gpa} as a signed integer; {@link hi} is its high word. */
   declare readonly lo: number;
   declare readonly hi: number;
-  /** Bytes that can be addressed by a low word alone: what the fast path of the rings looks at. */
+  /** Number of bytes that can be addressed by a low word alone: what the fast path of the rings looks at. */
   span = 0;
   bytes: Uint8Array = new Uint8Array(0);
   /** All of the region as 32-bit and 16-bit words; empty if the host is big-endian or the bytes lie unaligned. */
   words: Int32Array = NO_WORDS;
   halves: Uint16Array = NO_HALVES;
-  /** Views of parts of it. */
+  /** Cache of views of parts of the region. */
   declare views: ViewCache;
-  /** The driver may run on another thread, or in another process. */
+  /** True if the driver may run on another thread, or in another process. */
   shared = false;
-  /** The owner of the bytes says so, whatever they lie on. */
+  /** True if the owner of the bytes says that they are shared, whatever they lie on. */
   declare private readonly alwaysShared: boolean;
 
   constructor({ gpa, bytes, readonly = false, shared = false }: Region) {
@@ -71,7 +74,7 @@ export class Mapping {
     this.place(resolve(bytes));
   }
 
-  /** Looks where the bytes are now. True if they are others than before. */
+  /** Looks where the bytes are now. Answers true if they have moved. */
   refresh(): boolean {
     const { source, bytes } = this;
     if (typeof source !== 'function') {
@@ -85,12 +88,12 @@ export class Mapping {
     return true;
   }
 
-  /** The region is no more: no buffer is found in it, and chains in flight have their bytes still. */
+  /** Takes the region out of use: no buffer is found in it any more, and chains in flight still have their bytes. */
   leave(): void {
     this.span = 0;
   }
 
-  /** Other bytes, of a region whose owner says itself when it has moved. */
+  /** Takes over other bytes, of a region whose owner says itself when it has moved. */
   move(bytes: Uint8Array, readonly: boolean): void {
     this.readonly = readonly;
     const { buffer, byteOffset, length } = this.bytes;
@@ -98,7 +101,10 @@ export class Mapping {
     if (moved || this.span === 0) this.place(bytes);
   }
 
-  /** The question of the fast path: do so many bytes, not 0, lie here from an address in two words? */
+  /**
+   * Do `length` bytes, not 0, lie in this region from an address on whose low and high word are given? The fast path of
+   * the rings asks it.
+   */
   holds(low: number, high: number, length: number): boolean {
     const offset = (low - this.lo) | 0;
     return high === this.hi && offset >= 0 && length > 0 && offset <= ((this.span - length) | 0);

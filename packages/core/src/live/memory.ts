@@ -4,7 +4,7 @@ import { DirtyLog, type WriteListener } from './dirty-log.ts';
 import { HostError } from './errors.ts';
 import { Mapping, type Region } from './mapping.ts';
 
-/** Stands for the last region looked up where there is none. */
+/** Region that stands for the last one looked up where there is none. */
 const NOWHERE = new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
 
 /**
@@ -19,9 +19,9 @@ const NOWHERE = new Mapping({ gpa: 0, bytes: new Uint8Array(0) });
 export class MappedMemory implements LoggedMemory {
   readonly contract = 1;
   epoch = 0;
-  /** By address. Their order never changes: chains keep the index. */
+  /** Regions by address. Their order never changes: chains keep the index. */
   declare readonly mappings: readonly Mapping[];
-  /** Pages that devices wrote, if somebody listens. */
+  /** Log of the pages that devices wrote, if somebody listens. */
   log: DirtyLog | undefined;
   private readonly listener: WriteListener | undefined;
   declare private last: Mapping;
@@ -65,7 +65,7 @@ export class MappedMemory implements LoggedMemory {
     return this.log !== undefined;
   }
 
-  /** The region that an address lies in. */
+  /** Finds the region that an address lies in. */
   at(gpa: number): Mapping | undefined {
     const last = this.last;
     if (gpa >= last.gpa && gpa < last.end) return last;
@@ -74,12 +74,12 @@ export class MappedMemory implements LoggedMemory {
     return found;
   }
 
-  /** What {@link at} has found is not asked for again without looking. */
+  /** Forgets the region that {@link at} has found last, so that it looks again. */
   protected forget(): void {
     this.last = NOWHERE;
   }
 
-  /** The region that an address lies in, which is not the last one. */
+  /** Finds the region that an address lies in, which is not the region found last. */
   protected search(gpa: number): Mapping | undefined {
     const { mappings } = this;
     let low = 0;
@@ -94,15 +94,15 @@ export class MappedMemory implements LoggedMemory {
     return undefined;
   }
 
-  /** The region that holds all of these bytes. */
+  /** Finds the region that holds all of `length` bytes. */
   find(gpa: number, length: number): Mapping | undefined {
     const mapping = this.at(gpa);
     return mapping !== undefined && length <= mapping.end - gpa ? mapping : undefined;
   }
 
   /**
-   * Does memory begin here, and does the piece not lie in one region? A ring's parts and tables of descriptors must, as in
-   * QEMU.
+   * Does memory begin at the address, and not go on for `length` bytes in one region? A ring's parts and tables of
+   * descriptors must lie in one region, as in QEMU.
    */
   isCut(gpa: number, length: number): boolean {
     const mapping = this.at(gpa);
@@ -210,7 +210,7 @@ export class MappedMemory implements LoggedMemory {
     }
   }
 
-  /** From now on, pages that devices write are remembered. */
+  /** Begins to remember the pages that devices write. */
   startDirtyLog(): void {
     if (this.log?.recording) return;
     this.log ??= new DirtyLog();

@@ -5,7 +5,7 @@ import type { Virtqueue } from '../contract/queue.ts';
 import type { TransportParts } from '../contract/state.ts';
 import type { DeviceCore } from './device-core.ts';
 
-/** Core, as the device type that is attached to it sees it. */
+/** View of core that a device type is handed. */
 export class ModelFacade<T extends TransportParts, D> implements DeviceHost {
   readonly memory: GuestMemory;
   readonly #core: DeviceCore<T, D>;

@@ -3,31 +3,31 @@ import type { DeviceEvent } from '../contract/event.ts';
 import type { MemoryMap } from '../contract/memory.ts';
 import { FEATURE } from '../spec.ts';
 
-/** Ring features that a device offers. QEMU's defaults. */
+/** Ring features that a device offers; the defaults are QEMU's. */
 export interface RingFeatures {
-  /** INDIRECT_DESC; default true. */
+  /** Offer INDIRECT_DESC; default true. */
   readonly indirect?: boolean;
-  /** EVENT_IDX; default true. */
+  /** Offer EVENT_IDX; default true. */
   readonly eventIdx?: boolean;
-  /** RING_PACKED; default false. */
+  /** Offer RING_PACKED; default false. */
   readonly packed?: boolean;
-  /** IN_ORDER; default false. */
+  /** Offer IN_ORDER; default false. */
   readonly inOrder?: boolean;
-  /** NOTIFICATION_DATA; default false. */
+  /** Offer NOTIFICATION_DATA; default false. */
   readonly notificationData?: boolean;
-  /** RING_RESET; default true, as QEMU's newest machines (property `queue_reset`). */
+  /** Offer RING_RESET; default true, as QEMU's newest machines (property `queue_reset`). */
   readonly ringReset?: boolean;
-  /** NOTIFY_ON_EMPTY, of legacy drivers; default true. */
+  /** Offer NOTIFY_ON_EMPTY, which legacy drivers know; default true. */
   readonly notifyOnEmpty?: boolean;
-  /** ANY_LAYOUT, of legacy drivers; default true. */
+  /** Offer ANY_LAYOUT, which legacy drivers know; default true. */
   readonly anyLayout?: boolean;
 }
 
-/** How a live device is made. */
+/** Options with which a live device is made, whatever its type. */
 export interface LiveOptions {
-  /** `MappedMemory`, or a memory map of the program's own. */
+  /** Guest memory: a `MappedMemory`, or a memory map of the program's own. */
   readonly memory: MemoryMap;
-  /** What the rings may do; what is left out is as in QEMU 7.2. */
+  /** Features of the rings that are offered; what is left out is as in QEMU 7.2. */
   readonly rings?: RingFeatures;
   /** Offer VERSION_1; default true. Without it the device is legacy only. */
   readonly version1?: boolean;
@@ -35,17 +35,20 @@ export interface LiveOptions {
   readonly accessPlatform?: boolean;
   /** Byte order of the guest's CPU, which legacy drivers use; default little. */
   readonly targetEndian?: Endian;
-  /** `started` is a flag of its own, beside DRIVER_OK. QEMU property `use-started`, machines since 4.1; default true. */
+  /**
+   * Save `started` as a flag of its own, beside DRIVER_OK. QEMU property `use-started`, machines since 4.1; default
+   * true.
+   */
   readonly useStarted?: boolean;
   /** Ring alignment of legacy queues, bytes; default 4096. */
   readonly align?: number;
   /** Write `virtio/ringsize` where a ring has another size than it was made with: QEMU up to 10.2; default true. */
   readonly saveRingSize?: boolean;
-  /** Hears of faults of the guest, and of other things that an operator may want to know. */
+  /** Function that hears of faults of the guest, and of other things that an operator may want to know. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
-/** Features of rings and interface that a device with these options offers. */
+/** Collects the features of rings and interface that a device with these options offers. */
 // Virtio 1.3 §2.2.2 MUST NOT: nothing is offered that is not done
 export function ringFeatures({ rings = {}, version1 = true, accessPlatform = false }: LiveOptions): bigint {
   const offered: readonly (readonly [number, boolean])[] = [

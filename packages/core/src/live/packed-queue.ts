@@ -10,7 +10,10 @@ import type { QueueSetup, RingIndices } from './ring.ts';
 export class PackedQueue extends PackedWalk {
   readonly format = 'packed';
   declare private readonly eventIdx: boolean;
-  /** EVENT_IDX was negotiated and kicks are wanted: the driver kicks when it makes a certain slot available. */
+  /**
+   * True if EVENT_IDX was negotiated and kicks are wanted: the driver then kicks when it makes a certain slot
+   * available.
+   */
   declare private eventWanted: boolean;
   /** The slot of the next used descriptor to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
@@ -60,8 +63,8 @@ export class PackedQueue extends PackedWalk {
   }
 
   /**
-   * Does what {@link pop} does for every ring: those without views or on shared memory, with a dirty log or IN_ORDER, and those
-   * that make no sense.
+   * Takes a chain as {@link pop} does, from every kind of ring: those without views or on shared memory, with a dirty
+   * log or IN_ORDER, and those that make no sense.
    */
   private popLong(): Chain | undefined {
     const { ring, size, lastAvail } = this;
@@ -168,7 +171,7 @@ export class PackedQueue extends PackedWalk {
     this.publish(first, published, this.owner.broken || this.owner.disabled);
   }
 
-  /** With IN_ORDER: notes the chains that are finished, from the oldest one on. Answers how many. */
+  /** Notes, with IN_ORDER, the chains that are finished, from the oldest one on. Answers how many there are. */
   private finished(first: number, count: number): number {
     const { order, size } = this;
     if (order === undefined) return 0;
@@ -227,7 +230,7 @@ export class PackedQueue extends PackedWalk {
     if (this.shouldNotify()) this.owner.interrupt(this.index);
   }
 
-  /** Decides whether the driver wants to hear of what was made visible. QEMU: `virtio_packed_should_notify`. */
+  /** Does the driver want an interrupt for what was made visible? QEMU: `virtio_packed_should_notify`. */
   private shouldNotify(): boolean {
     if (this.epoch !== this.memory.epoch) this.look(this.ring);
     const event = this.ring.event();

@@ -9,17 +9,20 @@ import type { RingViews } from './ring-base.ts';
 /** Descriptor flags of packed rings, Virtio 1.3 §2.8.1. */
 export const DESC_AVAIL = 1 << 7;
 export const DESC_USED = 1 << 15;
-/** Bytes of a descriptor. Virtio 1.3 §2.8.13 */
+/** Length of a descriptor in bytes. Virtio 1.3 §2.8.13 */
 const DESC_BYTES = 16;
-/** Where the halves of a packed descriptor's last word stand, in bytes. Virtio 1.3 §2.8.13 */
+/** Offsets in bytes of a packed descriptor's length, buffer id and flags. Virtio 1.3 §2.8.13 */
 export const DESC_OFFSET = { LENGTH: 8, ID: 12, FLAGS: 14 } as const;
-/** The wrap counter in an event structure's offset. Virtio 1.3 §2.8.14 */
+/** Bit of an event structure's offset that holds the wrap counter. Virtio 1.3 §2.8.14 */
 export const EVENT_WRAP = 0x8000;
 /** Event flags, Virtio 1.3 §2.8.14. */
 export const EVENT_ENABLE = 0;
 export const EVENT_DISABLE = 1;
 export const EVENT_DESC = 2;
-/** Stands for "not available" where the last word of a descriptor is expected: in one that is available, AVAIL differs from USED. */
+/**
+ * Value of {@link availTail} that means "not available": in a descriptor that is available, AVAIL differs from USED, so
+ * that none has it as its last word.
+ */
 export const NOT_AVAIL = 0;
 
 /**
@@ -29,30 +32,30 @@ export const NOT_AVAIL = 0;
  * by number. What is not there reads as 0 and takes no writes, as in QEMU.
  */
 export class PackedRing implements RingViews, DescriptorTable {
-  /** The descriptors can be read and written through {@link words}. */
+  /** True if the descriptors can be read and written through {@link words}. */
   fast = false;
-  /** A part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
+  /** True if a part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
   private shared = false;
   declare readonly size: number;
   declare readonly desc: Gpa;
-  /** Addresses of the driver's and the device's event suppression structure. */
+  /** Guest address of the driver's event suppression structure; {@link deviceEvent} is that of the device's. */
   declare readonly driverEvent: Gpa;
   declare readonly deviceEvent: Gpa;
   /** All words of the region that the descriptors lie in. */
   words: Int32Array = new Int32Array(0);
-  /** The word that the first descriptor begins with. */
+  /** Index in {@link words} of the word that the first descriptor begins with. */
   descBase = 0;
   declare readonly memory: MappedMemory;
   declare readonly littleEndian: boolean;
-  /** The memory epoch that the views are of. */
+  /** Memory epoch in which the views were made. */
   private epoch = -1;
   /** All words of the region that the driver's event structure lies in. */
   private eventWords: Int32Array = new Int32Array(0);
-  /** Word of the driver's event structure in its region; -1: it is read number by number. */
+  /** Index in {@link eventWords} of the driver's event structure; -1: it is read number by number. */
   private eventAt = -1;
   /** All half-words of the region that the device's event structure lies in. */
   private deviceHalves: Uint16Array = new Uint16Array(0);
-  /** Half-word of the device's event structure in its region; -1: it is written number by number. */
+  /** Index in {@link deviceHalves} of the device's event structure; -1: it is written number by number. */
   private deviceAt = -1;
 
   constructor({ size, desc, avail, used, littleEndian }: QueueSetup, memory: MappedMemory) {
@@ -98,8 +101,9 @@ export class PackedRing implements RingViews, DescriptorTable {
   }
 
   /**
-   * The last word of the descriptor in this slot, id and flags, if the descriptor is available in a lap with this wrap
-   * counter; else {@link NOT_AVAIL}. What is taken is what was found available: nobody reads this word again.
+   * Reads the last word of the descriptor in a slot, id and flags, if the descriptor is available in a lap with this
+   * wrap counter; else answers {@link NOT_AVAIL}. The word that was found available is the one that is used: nobody
+   * reads it again.
    */
   availTail(slot: number, wrap: boolean): number {
     const tail = this.readTail(slot);
@@ -117,7 +121,7 @@ export class PackedRing implements RingViews, DescriptorTable {
     return (flags << 16) | this.read16(this.desc, DESC_BYTES * slot + DESC_OFFSET.ID);
   }
 
-  /** Makes the descriptor in this slot a used one. */
+  /** Writes a used descriptor into a slot. */
   setUsed(slot: number, id: number, length: number, wrap: boolean): void {
     const flags = wrap ? DESC_AVAIL | DESC_USED : 0;
     if (!this.fast) {
@@ -136,7 +140,7 @@ export class PackedRing implements RingViews, DescriptorTable {
     if (this.memory.log !== undefined) this.memory.markDirty((this.desc + 16 * slot + 8) as Gpa, 8);
   }
 
-  /** The driver's event structure: `off_wrap` in the low half, flags in the high one. */
+  /** Reads the driver's event structure: `off_wrap` in the low half, flags in the high one. */
   event(): number {
     const { eventAt } = this;
     if (eventAt >= 0)
@@ -145,7 +149,7 @@ export class PackedRing implements RingViews, DescriptorTable {
     return this.read16(this.driverEvent, 0) | (flags << 16);
   }
 
-  /** Asks for a kick when the driver makes this slot available; the wrap counter is bit 15. */
+  /** Asks for a kick when the driver makes a slot available; the wrap counter is bit 15 of `offWrap`. */
   setEventOffset(offWrap: number): void {
     const { deviceAt } = this;
     if (deviceAt < 0) {
@@ -157,7 +161,7 @@ export class PackedRing implements RingViews, DescriptorTable {
     if (this.memory.log !== undefined) this.memory.markDirty(this.deviceEvent, 2);
   }
 
-  /** The flags of the device's event structure: what the device has asked for. */
+  /** Reads the flags of the device's event structure, which say whether and when the device has asked for kicks. */
   eventFlags(): number {
     return this.read16(this.deviceEvent, 2);
   }
@@ -175,7 +179,7 @@ export class PackedRing implements RingViews, DescriptorTable {
   }
 }
 
-/** Does an address of a region lie so that its words or half-words can be used? */
+/** Is an address of a region aligned for access through its words (4 bytes) or half-words (2 bytes)? */
 function isAligned(region: Mapping, gpa: Gpa, bytes: 2 | 4): boolean {
   return region.words.length > 0 && (gpa - region.gpa) % bytes === 0;
 }

@@ -4,7 +4,7 @@ import { PackedRing } from './packed-ring.ts';
 import type { QueueSetup } from './ring.ts';
 import { RingBase } from './ring-base.ts';
 
-/** The part of a packed virtqueue that takes chains from the ring. */
+/** Base of {@link PackedQueue}: the part of a packed virtqueue that takes chains from the ring. */
 export abstract class PackedWalk extends RingBase {
   declare protected readonly ring: PackedRing;
   declare protected readonly cursor: PackedCursor;
@@ -13,15 +13,15 @@ export abstract class PackedWalk extends RingBase {
   /** The wrap counter of {@link lastAvail}. It is a number since the test of a number is one instruction. */
   declare protected lastWrap: 0 | 1;
   /**
-   * The slot behind the chains that {@link availBytes} counted, with the wrap counter as bit 15: kicks are asked for what is
-   * made available there. -1: it is {@link lastAvail}. QEMU: `shadow_avail_idx`.
+   * Slot behind the chains that {@link availBytes} counted, with the wrap counter as bit 15: kicks are asked for what
+   * is made available there. -1: nothing was counted, and {@link lastAvail} stands for it. QEMU: `shadow_avail_idx`.
    */
   protected shadow = -1;
   /** 1 if {@link follow} must be called when a chain was taken; else 0. */
   protected following: 0 | 1 = 0;
   /** Number of slots of the ring that the chains in flight take. QEMU: `inuse`. */
   declare protected inuse: number;
-  /** Number of chains in flight. */
+  /** Number of chains in flight, however many slots they take. */
   protected flying = 0;
 
   constructor(setup: QueueSetup) {
@@ -119,7 +119,7 @@ export abstract class PackedWalk extends RingBase {
     return this.walkLong(head, chain);
   }
 
-  /** Collects a chain's buffers from any ring and any memory; undefined if the device broke. */
+  /** Collects a chain's buffers from any ring and any memory, by a cursor; undefined if the device broke. */
   protected walkLong(head: number, chain: RingChain = this.pool.take()): RingChain | undefined {
     const { cursor } = this;
     cursor.begin(this.lastAvail, head);
@@ -134,7 +134,7 @@ export abstract class PackedWalk extends RingBase {
     return this.taken(chain, slots);
   }
 
-  /** Notes that the device has a chain which takes so many slots of the ring. */
+  /** Notes that the device has a chain which takes `slots` slots of the ring. */
   private taken(chain: RingChain, slots: number): RingChain {
     chain.ndescs = slots;
     this.flying = (this.flying + 1) | 0;

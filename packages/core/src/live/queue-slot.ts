@@ -6,22 +6,22 @@ import { freshIndices, type Ring, type RingIndices } from './ring.ts';
  */
 export class QueueSlot {
   readonly index: number;
-  /** `vring.num`; 0: no such queue. */
+  /** Number of entries of the ring; 0: there is no such queue. QEMU: `vring.num`. */
   num = 0;
-  /** `vring.num_default`: what a reset goes back to. */
+  /** Number of entries that the ring has after a reset. QEMU: `vring.num_default`. */
   numDefault = 0;
   align: number;
   desc = 0n;
   avail = 0n;
   used = 0n;
   ring: Ring | undefined;
-  /** The transport lets the device have what the queue holds. */
+  /** True if the transport lets the device have what the queue holds. */
   enabled = true;
-  /** How often the driver has told where the ring lies. */
+  /** Number of times that the driver has set the addresses of the ring. */
   setups = 0;
-  /** How often the driver has kicked. */
+  /** Number of times that the driver has kicked. */
   kicks = 0;
-  /** How often the driver was to be interrupted. */
+  /** Number of times that the driver was to be interrupted. */
   interrupts = 0;
   #indices: RingIndices = freshIndices();
 
@@ -34,7 +34,7 @@ export class QueueSlot {
     return this.num !== 0;
   }
 
-  /** Where the queue stands, running or not. */
+  /** Position of the queue in its ring, running or not. */
   get indices(): RingIndices {
     return this.ring === undefined ? { ...this.#indices } : this.ring.indices();
   }
@@ -43,13 +43,13 @@ export class QueueSlot {
     this.#indices = indices;
   }
 
-  /** Makes the queue exist, with this ring size, or not exist (0). */
+  /** Makes the queue exist, with a ring size, or not exist (0). */
   create(numDefault: number): void {
     this.numDefault = numDefault;
     this.reset();
   }
 
-  /** Back to how it was created. QEMU: `__virtio_queue_reset`. */
+  /** Goes back to how the queue was created. QEMU: `__virtio_queue_reset`. */
   reset(): void {
     this.ring = undefined;
     this.enabled = true;
@@ -60,7 +60,7 @@ export class QueueSlot {
     this.used = 0n;
   }
 
-  /** Takes over size, addresses and position of another slot; its ring is still to be made. */
+  /** Takes over size, addresses and position of another slot; the ring is still to be made. */
   place(other: QueueSlot, defaultSize: number): void {
     this.ring = undefined;
     this.num = other.num;
@@ -72,7 +72,7 @@ export class QueueSlot {
     this.#indices = other.indices;
   }
 
-  /** Forgets the running queue, and remembers where it stood. */
+  /** Forgets the running queue, and remembers its position. */
   stop(): void {
     if (this.ring === undefined) return;
     this.#indices = this.ring.indices();

@@ -7,7 +7,7 @@ import type { QueueOwner, QueueSetup, Ring, RingIndices } from './ring.ts';
 import { mapRing } from './ring-map.ts';
 import { SplitQueue } from './split-queue.ts';
 
-/** What the rings of a device go by, beside what the driver sets for each of them. */
+/** Rules that are the same for all rings of a device, beside what the driver sets for each of them. */
 export interface RingRules {
   /** Negotiated features. */
   readonly features: bigint;
@@ -20,13 +20,13 @@ export interface TableOwner extends QueueOwner, RingRules {
   readonly memory: GuestMemory;
   /** Is this feature bit negotiated? */
   has(bit: number): boolean;
-  /** The device type's queue is reset: its requests in flight are forgotten. */
+  /** Lets the device type forget a queue's requests in flight, since the queue is reset. */
   forgetRequests(queue: number): void;
-  /** The transport's part of a queue is reset: no vector. */
+  /** Lets the transport forget a queue's interrupt vector, since the queue is reset. */
   resetVector(queue: number): void;
 }
 
-/** What a ring is made from, in a slot whose addresses are set. */
+/** Collects what a ring is made from, out of a slot whose addresses are set. */
 export function setupOf(
   slot: QueueSlot,
   owner: TableOwner,
@@ -49,7 +49,7 @@ export function setupOf(
   };
 }
 
-/** All queues of a device: as the driver configures them, and running. */
+/** Table of all queues of a device: as the driver configures them, and running. */
 export class QueueTable {
   readonly slots: readonly QueueSlot[];
   readonly #owner: TableOwner;
@@ -66,7 +66,7 @@ export class QueueTable {
     return count;
   }
 
-  /** The queues that exist now, with the sizes that they are created with. */
+  /** Makes queues exist with the sizes that they are created with, and others not. */
   create(sizes: readonly number[]): void {
     for (const slot of this.slots) {
       const size = sizes[slot.index] ?? 0;
@@ -82,14 +82,14 @@ export class QueueTable {
     return slot.ring;
   }
 
-  /** QEMU: `virtio_queue_set_num`. */
+  /** Sets the number of entries of a ring. QEMU: `virtio_queue_set_num`. */
   setSize(slot: QueueSlot, num: number): void {
     if (num < 0 || num > QUEUE_MAX || (num !== 0) !== slot.exists || num === slot.num) return;
     this.#stop(slot);
     slot.num = num;
   }
 
-  /** QEMU: `virtio_queue_set_addr`. */
+  /** Sets the address of a legacy ring. QEMU: `virtio_queue_set_addr`. */
   setAddress(slot: QueueSlot, desc: bigint): void {
     if (!slot.exists) return;
     this.#owner.memory.sync();
@@ -100,7 +100,7 @@ export class QueueTable {
     this.start(slot);
   }
 
-  /** QEMU: `virtio_queue_set_rings`. */
+  /** Sets the addresses of the three parts of a ring. QEMU: `virtio_queue_set_rings`. */
   setAddresses(slot: QueueSlot, desc: bigint, avail: bigint, used: bigint): void {
     if (!slot.exists) return;
     this.#owner.memory.sync();
@@ -113,7 +113,7 @@ export class QueueTable {
     this.start(slot);
   }
 
-  /** Where the ring goes on that is set up next. */
+  /** Sets where the ring goes on that is set up next. */
   setPosition(slot: QueueSlot, indices: RingIndices): void {
     if (!slot.exists) return;
     this.#stop(slot);
@@ -135,7 +135,7 @@ export class QueueTable {
     this.#owner.resetVector(slot.index);
   }
 
-  /** All queues as they were created. */
+  /** Resets all queues to how they were created. */
   resetAll(): void {
     for (const slot of this.slots) {
       if (slot.numDefault !== 0 || slot.desc !== 0n) slot.reset();
@@ -143,7 +143,10 @@ export class QueueTable {
     }
   }
 
-  /** The rings' rules changed with the features; with EVENT_IDX their size did, and one that did not fit fails again. */
+  /**
+   * Makes running rings anew when features change: the rules of rings follow them, and with EVENT_IDX their size does,
+   * so that one that did not fit is tried again.
+   */
   featuresChanged(): void {
     const resized = this.#owner.has(FEATURE.EVENT_IDX);
     for (const slot of this.slots) {
@@ -153,7 +156,7 @@ export class QueueTable {
     }
   }
 
-  /** Makes the running queue. One whose parts are cut off by the end of a region breaks the device. */
+  /** Makes the running queue of a slot. A ring whose parts are cut off by the end of a region breaks the device. */
   start(slot: QueueSlot): void {
     if (!slot.exists || slot.desc === 0n) return;
     const owner = this.#owner;
@@ -170,7 +173,7 @@ export class QueueTable {
     }
   }
 
-  /** Requests in flight of a ring that is no more cannot be given back. */
+  /** Ends the running queue of a slot. Its requests in flight cannot be given back any more. */
   #stop(slot: QueueSlot): void {
     if ((slot.ring?.inFlight ?? 0) > 0) this.#owner.forgetRequests(slot.index);
     slot.stop();

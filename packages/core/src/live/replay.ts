@@ -4,24 +4,24 @@ import type { RingChain } from './chain.ts';
 export class Replay {
   /** Heads that are still to be taken, the next one last. */
   readonly #heads: number[];
-  /** Chains that were taken from here, and could be put back. */
+  /** Chains that were taken from this list, and could be put back. */
   readonly #taken: Set<RingChain> = new Set();
 
   constructor(heads: readonly number[]) {
     this.#heads = [...heads].reverse();
   }
 
-  /** Is there one to be taken? */
+  /** Is there a chain left to be taken? */
   get waits(): boolean {
     return this.#heads.length > 0;
   }
 
-  /** Has everything been taken, and nothing can be put back any more? */
+  /** Has everything been taken, so that nothing can be put back any more? */
   get done(): boolean {
     return this.#heads.length === 0 && this.#taken.size === 0;
   }
 
-  /** The next head; call only if there is one. */
+  /** Takes the next head; call it only if {@link waits}. */
   next(): number {
     return this.#heads.pop() ?? 0;
   }
@@ -30,12 +30,12 @@ export class Replay {
     this.#taken.add(chain);
   }
 
-  /** The chain is back with the driver, or forgotten. */
+  /** Notes that a chain is back with the driver, or forgotten. */
   gave(chain: RingChain): void {
     this.#taken.delete(chain);
   }
 
-  /** The chain goes back to where it was. False: it was not taken from here. */
+  /** Puts a chain back to where it was taken. Answers false if it was not taken from here. */
   putBack(chain: RingChain): boolean {
     if (!this.#taken.delete(chain)) return false;
     this.#heads.push(chain.index);

@@ -6,32 +6,35 @@ import type { QueueSlot } from './queue-slot.ts';
 import type { QueueSetup } from './ring.ts';
 import type { IndexFinding } from './ring-map.ts';
 
-/** A queue as the state has it, with what follows from it. */
+/** Queue of a saved state, with what follows from it for the device. */
 export interface PlannedQueue {
-  /** Size, addresses and position; no slot of the device. */
+  /** Size, addresses and position of the queue, in a slot that is not the device's. */
   readonly slot: QueueSlot;
-  /** What its ring would be made from. */
+  /** Values that the queue's ring would be made from. */
   readonly setup: QueueSetup;
   readonly packed: boolean;
   /** Ring size that a reset goes back to; 0: as the device was made. */
   readonly defaultSize: number;
-  /** The ring makes no sense. QEMU takes the state all the same, and the device is broken then. */
+  /**
+   * Reason why the ring makes no sense, if it does not. QEMU takes the state all the same, and the device is broken
+   * then.
+   */
   readonly problem: IndexFinding | undefined;
 }
 
-/** All that was derived from a saved state before it is applied. */
+/** Values derived from a saved state before it is applied. */
 export interface PlannedRestore {
   /** Negotiated features. */
   readonly features: bigint;
   /** Byte order of the CPU that reset the device last. */
   readonly endian: Endian;
-  /** The guest has broken the device. */
+  /** True if the guest has broken the device. */
   readonly broken: boolean;
-  /** Queue 0 and up. */
+  /** Queues of the state, from queue 0 on. */
   readonly queues: readonly PlannedQueue[];
 }
 
-/** Makes the device the one of the state, paused. Everything was checked: nothing here can fail. */
+/** Gives the device the saved state, paused. Everything was checked before: nothing here can fail. */
 export function applyRestore<T extends TransportParts, D>(
   core: DeviceCore<T, D>,
   state: VirtioState<T, D>,

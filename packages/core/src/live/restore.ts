@@ -16,7 +16,7 @@ import { applyRestore, type PlannedQueue, type PlannedRestore } from './restore-
 import { freshIndices, type QueueSetup, type RingIndices } from './ring.ts';
 import { checkSplitIndices, splitIndices } from './ring-map.ts';
 
-/** The value of `virtio/device_endian` for big-endian. */
+/** Value of the subsection `virtio/device_endian` that means big-endian. */
 const BIG_ENDIAN = 2;
 
 /**
@@ -114,7 +114,7 @@ function checkQueueCount<T extends TransportParts, D>(
   });
 }
 
-/** What follows from the state for all queues, guest memory looked at once. */
+/** Derives from a state what follows for all queues; guest memory is looked at once. */
 function planQueues<T extends TransportParts, D>(
   core: DeviceCore<T, D>,
   state: VirtioState<T, D>,
@@ -150,7 +150,9 @@ function placeAddresses(slot: QueueSlot, queue: QueueState, state: VirtioState, 
   if (!modern) slot.layOutLegacy();
 }
 
-/** Ring indices against guest memory. What QEMU only breaks the device over is a warning: the load is accepted. */
+/**
+ * Checks ring indices against guest memory. What QEMU only breaks the device over is a warning: the load is accepted.
+ */
 function checkQueues(
   { queues, broken }: PlannedRestore,
   requests: ReadonlyMap<number, readonly RequestInFlight[]> | undefined,
@@ -170,7 +172,7 @@ function checkQueues(
   }
 }
 
-/** Undefined: the device type keeps no chains. */
+/** Sorts the requests in flight of a state by queue; undefined if the device type keeps no chains. */
 function requestsByQueue<T extends TransportParts, D>(
   { model }: DeviceCore<T, D>,
   state: VirtioState<T, D>,
@@ -187,7 +189,7 @@ function requestsByQueue<T extends TransportParts, D>(
   return byQueue;
 }
 
-/** Where the queue stands: as the state has it, or its ring. */
+/** Finds the position of a queue: as the state has it, or as its ring in guest memory says. */
 function indicesFor(setup: QueueSetup, packed: boolean, state: VirtioState, queue: QueueState): RingIndices {
   const saved = state.subsections.packedVirtqueues?.[setup.index];
   if (packed) {

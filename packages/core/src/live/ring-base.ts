@@ -17,13 +17,16 @@ import { UsedPlaces } from './used-places.ts';
 
 /** Views of the parts of a ring in guest memory, as far as {@link RingBase} asks for them. */
 export interface RingViews {
-  /** The views may be used without further question: no other thread writes to them, and no log wants to hear of writes. */
+  /**
+   * True if the views may be used without further question: no other thread writes to them, and no log wants to hear of
+   * writes.
+   */
   readonly plain: boolean;
   /** Makes the views anew if the bytes behind guest memory have moved. */
   refresh(): void;
 }
 
-/** The part of a virtqueue that is the same in both ring formats. */
+/** Base of both kinds of virtqueue: what does not depend on the ring's format. */
 export abstract class RingBase implements Ring {
   // `declare`: a field that is undefined before it gets its value costs the engine's knowledge of its type, at each read
   declare readonly index: number;
@@ -33,27 +36,30 @@ export abstract class RingBase implements Ring {
   declare protected readonly owner: QueueOwner;
   declare protected readonly pool: ChainPool;
   declare protected readonly places: UsedPlaces;
-  /** The chains in the order in which they were taken, with IN_ORDER; else undefined. */
+  /** Chains in the order in which they were taken, with IN_ORDER; else undefined. */
   declare protected readonly order: InOrder | undefined;
-  /** Who hears of each chain that is taken and given back. */
+  /** Log that hears of each chain that is taken and given back, if the transport has one. */
   declare protected readonly flights: InFlightLog | undefined;
   /** Chains that are to be taken once more, before any other. */
   protected replay: Replay | undefined;
-  /** The device may take chains. */
+  /** True if the device may take chains: the transport has not switched the queue off. */
   protected enabled = true;
   /** The region of guest memory that the last buffer was in, where the next one is looked for first; never ROM. */
   declare protected region: Mapping;
   /**
-   * The memory epoch whose views `pop`, `push` and `notify` may use directly; -1 if they must go the long way: with a ring that
-   * has no views or is on shared memory, with a dirty log, with a log of chains, with IN_ORDER, while the queue is off, while chains are taken once
-   * more, and while something is filled and not flushed.
+   * Memory epoch whose views `pop`, `push` and `notify` may use directly; -1 if they must go number by number: with a
+   * ring that has no views or is on shared memory, with a dirty log, with a log of chains, with IN_ORDER, while the
+   * queue is off, while chains are taken once more, and while something is filled and not flushed.
    */
   protected epoch = -1;
-  /** How often the index of the next available entry has begun anew. */
+  /** Number of times that the index of the next available entry has begun anew. */
   protected laps = 0;
-  /** `usedIdx` at the last decision about an interrupt; -1: the next completion interrupts. QEMU: `signalled_used`. */
+  /**
+   * Value of `usedIdx` at the last decision about an interrupt; -1: the next completion interrupts. QEMU:
+   * `signalled_used`.
+   */
   declare protected signalled: number;
-  /** The chains that {@link availBytes} has counted; made when it is first asked. */
+  /** Memory of the chains that {@link availBytes} has counted; made when it is first asked. */
   private memo: AvailMemo | undefined;
 
   constructor(setup: QueueSetup) {
@@ -98,7 +104,7 @@ export abstract class RingBase implements Ring {
     this.epoch = -1;
   }
 
-  /** Looks where the ring is now, and sets {@link epoch} accordingly. */
+  /** Looks where the ring's bytes are now, and sets {@link epoch} accordingly. */
   protected look(views: RingViews): void {
     views.refresh();
     if (this.replay?.done === true) this.replay = undefined;
@@ -108,7 +114,7 @@ export abstract class RingBase implements Ring {
   }
 
   /**
-   * The chain that a device gives back.
+   * Refuses a chain that the device does not have, and answers it as the queue's own object.
    *
    * @throws HostError if the device does not have it
    */
@@ -120,8 +126,8 @@ export abstract class RingBase implements Ring {
   }
 
   /**
-   * The region of a buffer, if the buffer can be collected through views: it is in RAM, in one region, and less than 2 GiB from
-   * the region's begin.
+   * Finds the region of a buffer, if the buffer can be collected through views: it is in RAM, in one region, and less
+   * than 2 GiB from the region's beginning.
    */
   protected locate(low: number, high: number, length: number): Mapping | undefined {
     const mapping = this.memory.at((high >>> 0) * 2 ** 32 + (low >>> 0));
@@ -131,8 +137,8 @@ export abstract class RingBase implements Ring {
   }
 
   /**
-   * The word of its region that an indirect table begins with; the region is {@link region} then. Answers -1 if the table cannot
-   * be read through views.
+   * Finds the word of its region that an indirect table begins with, and sets {@link region}. Answers -1 if the table
+   * cannot be read through views.
    */
   protected table(low: number, high: number, length: number): number {
     const region = this.region.holds(low, high, length) ? this.region : this.locate(low, high, length);
@@ -207,7 +213,10 @@ export abstract class RingBase implements Ring {
     return undefined;
   }
 
-  /** Adds segments behind the first `count` pieces; answers how many there are then, or -1. */
+  /**
+   * Adds segments behind the first `count` pieces; answers how many pieces there are then, or -1 if a segment is not in
+   * guest memory.
+   */
   private mapSegments(
     chain: RingChain,
     count: number,

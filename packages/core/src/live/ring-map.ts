@@ -4,14 +4,14 @@ import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import { mappedMemory } from './guest-memory.ts';
 import type { QueueSetup, RingIndices } from './ring.ts';
 
-/** How the three parts of a ring lie in guest memory. */
+/** Answer to how the three parts of a ring lie in guest memory. */
 export type Mapping =
   /**
    * Each part lies in one region, or nowhere: what is not there reads as 0 and takes no writes, as ROM does. QEMU says nothing
    * either.
    */
   | { readonly kind: 'mapped' }
-  /** A part begins in a region and does not end in it, which breaks the device. */
+  /** Finding that a part begins in a region and does not end in it, which breaks the device. */
   | { readonly kind: 'cut'; readonly part: 'desc' | 'avail' | 'used' };
 
 /** Looks how the parts of a ring lie in guest memory. QEMU: `virtio_init_region_cache`. */
@@ -31,9 +31,9 @@ export function mapRing(setup: QueueSetup, packed: boolean): Mapping {
   return { kind: 'mapped' };
 }
 
-/** Why the indices of a split ring make no sense. */
+/** Finding that the indices of a split ring make no sense. */
 export interface IndexFinding {
-  /** QEMU refuses to load such a state; if false, it loads it and the device is broken. */
+  /** True if QEMU refuses to load such a state; if false, QEMU loads it and the device is broken. */
   readonly fatal: boolean;
   readonly reason: string;
   readonly facts: Facts;
@@ -75,7 +75,10 @@ export function checkSplitIndices(setup: QueueSetup, lastAvailIdx: number): Inde
   };
 }
 
-/** The indices of a split ring with `usedIdx` and `inuse` as guest memory tells them, since they are never on the wire. */
+/**
+ * Derives the indices of a split ring, with `usedIdx` and `inuse` as guest memory tells them, since they are never on
+ * the wire.
+ */
 export function splitIndices(setup: QueueSetup, saved: RingIndices): RingIndices {
   const usedIdx = ringIndex(setup.memory, setup.used, setup.littleEndian);
   return { ...saved, usedIdx, inuse: (saved.lastAvailIdx - usedIdx) & 0xffff };

@@ -16,26 +16,31 @@ export interface RingIndices {
   usedIdx: number;
   /** Wrap counter of `usedIdx` in a packed ring. QEMU: `used_wrap_counter`. */
   usedWrap: boolean;
-  /** What was taken and not given back: chains of a split ring, slots of a packed ring. QEMU: `inuse`. */
+  /**
+   * Number of chains of a split ring, or of slots of a packed ring, that were taken and not given back. QEMU: `inuse`.
+   */
   inuse: number;
   /**
    * `usedIdx` at the last decision about an interrupt. If it is absent or -1, the next completion interrupts whatever the driver's
    * event index says. It is never saved. QEMU: `signalled_used`.
    */
   signalled?: number;
-  /** Split rings: heads of chains that are in flight and nobody has. They are taken first, the first one first. */
+  /** Heads of chains of a split ring that are in flight and nobody has. They are taken first, in this order. */
   again?: readonly number[];
 }
 
-/** What a queue needs of the device that it belongs to. */
+/** Device as a queue sees it. */
 export interface QueueOwner {
-  /** False while the device is broken, disabled (no bus mastering) or paused: then nothing is taken. */
+  /** True while chains may be taken: the device is not broken, disabled (no bus mastering) or paused. */
   readonly live: boolean;
-  /** While one of these is set, what devices give back is forgotten instead of written. QEMU: `virtio_device_disabled`. */
+  /**
+   * True if the guest has broken the device. Chains that a broken or disabled device gives back are forgotten instead
+   * of written. QEMU: `virtio_device_disabled`.
+   */
   readonly broken: boolean;
-  /** The driver has switched the device off (PCI: no bus mastering). QEMU: `disabled`. */
+  /** True if the driver has switched the device off (PCI: no bus mastering). QEMU: `disabled`. */
   readonly disabled: boolean;
-  /** Hears of each chain that is taken and given back, if there is one. */
+  /** Log that hears of each chain that is taken and given back, if there is one. */
   readonly inFlightLog?: InFlightLog | undefined;
   /** Breaks the device: the guest's ring makes no sense. The host hears of it once, however often this is called. */
   fault(reason: string, facts?: Facts): void;
@@ -59,31 +64,37 @@ export interface QueueSetup {
   readonly memory: GuestMemory;
   /** Byte order of the ring: little-endian with VERSION_1, else the guest's own. */
   readonly littleEndian: boolean;
-  /** INDIRECT_DESC was negotiated. Indirect tables are followed without it, too, as in QEMU. */
+  /** True if INDIRECT_DESC was negotiated. Indirect tables are followed without it, too, as in QEMU. */
   readonly indirect: boolean;
-  /** EVENT_IDX was negotiated. */
+  /** True if EVENT_IDX was negotiated. */
   readonly eventIdx: boolean;
-  /** IN_ORDER was negotiated. */
+  /** True if IN_ORDER was negotiated. */
   readonly inOrder: boolean;
-  /** NOTIFY_ON_EMPTY was negotiated. */
+  /** True if NOTIFY_ON_EMPTY was negotiated. */
   readonly notifyOnEmpty: boolean;
-  /** Where the ring begins or goes on. */
+  /** Position where the ring begins or goes on. */
   readonly indices: RingIndices;
   /** The device that the queue belongs to. */
   readonly owner: QueueOwner;
 }
 
-/** A running ring, as LiveDevice has it. `SplitQueue` and `PackedQueue` are made from a {@link QueueSetup}. */
+/**
+ * Running ring with the methods that core calls besides those of {@link Virtqueue}. `SplitQueue` and `PackedQueue` are
+ * made from a {@link QueueSetup}.
+ */
 export interface Ring extends Virtqueue {
-  /** A copy of where the ring stands now. */
+  /** Copies the ring's position as it is now. */
   indices(): RingIndices;
-  /** After a load: lets the next completion interrupt, whatever the driver's event index says. QEMU: `signalled_used_valid`. */
+  /**
+   * Lets the next completion after a load interrupt, whatever the driver's event index says. QEMU:
+   * `signalled_used_valid`.
+   */
   forgetSignalled(): void;
-  /** Off: nothing is taken; what was taken can be given back. */
+  /** Switches the queue on or off. While it is off nothing is taken, and what was taken can be given back. */
   setEnabled(enabled: boolean): void;
 }
 
-/** The indices of a ring after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */
+/** Indices of a ring after a reset. Virtio 1.3 §2.8.1: both wrap counters start at 1. */
 export function freshIndices(): RingIndices {
   return { lastAvailIdx: 0, lastAvailWrap: true, usedIdx: 0, usedWrap: true, inuse: 0 };
 }

@@ -2,7 +2,7 @@ import type { AvailableChains } from './avail-bytes.ts';
 import { DESC_NEXT, DescriptorCursor } from './descriptor-cursor.ts';
 import type { SplitRing } from './split-ring.ts';
 
-/** Where the halves of a split descriptor's last word stand, in bytes. Virtio 1.3 §2.7.5 */
+/** Offsets in bytes of a split descriptor's flags and of its next index. Virtio 1.3 §2.7.5 */
 const FLAGS_OFFSET = 12;
 const NEXT_OFFSET = 14;
 

@@ -23,7 +23,7 @@ export class SplitQueue extends SplitWalk {
   declare private readonly eventIdx: boolean;
   /** Free-running 16-bit index of the next avail entry to take. QEMU: `last_avail_idx`. */
   declare private lastAvail: number;
-  /** The avail index as it was read last, so that a batch of chains costs one look. QEMU: `shadow_avail_idx`. */
+  /** Avail index as it was read last, so that a batch of chains costs one look. QEMU: `shadow_avail_idx`. */
   declare private shadowAvail: number;
   /** Free-running 16-bit index of the next used element to write. QEMU: `used_idx`. */
   declare private usedIdx: number;
@@ -32,7 +32,10 @@ export class SplitQueue extends SplitWalk {
   declare private eventWanted: 0 | 1;
   /** 1 if the driver's event index alone decides about interrupts; else 0. */
   declare private readonly eventDecides: 0 | 1;
-  /** Turns a free-running index into a slot of a ring whose size is a power of two; others go the long way. */
+  /**
+   * Mask that turns a free-running index into a slot of a ring whose size is a power of two; rings of other sizes go
+   * number by number.
+   */
   declare private readonly mask: number;
 
   constructor(setup: QueueSetup) {
@@ -79,8 +82,8 @@ export class SplitQueue extends SplitWalk {
   }
 
   /**
-   * Does what {@link pop} does for every ring: those without views or on shared memory, with a dirty log or IN_ORDER, and those
-   * that make no sense.
+   * Takes a chain as {@link pop} does, from every kind of ring: those without views or on shared memory, with a dirty
+   * log or IN_ORDER, and those that make no sense.
    */
   private popLong(): Chain | undefined {
     const { ring } = this;
@@ -206,7 +209,8 @@ export class SplitQueue extends SplitWalk {
   }
 
   /**
-   * With IN_ORDER: writes used elements for the chains that are finished, from the oldest one on. Answers how many.
+   * Writes used elements, with IN_ORDER, for the chains that are finished, from the oldest one on. Answers how many
+   * there are.
    *
    * @param dead the device is broken or disabled, so that they are forgotten instead
    */
@@ -242,7 +246,7 @@ export class SplitQueue extends SplitWalk {
     if (signalled < 0 || past < ((usedIdx - signalled) & 0xffff)) this.owner.interrupt(this.index);
   }
 
-  /** Decides whether the driver wants to hear of what was made visible. QEMU: `virtio_split_should_notify`. */
+  /** Does the driver want an interrupt for what was made visible? QEMU: `virtio_split_should_notify`. */
   private shouldNotify(): boolean {
     const { ring, usedIdx, signalled } = this;
     ring.refresh();

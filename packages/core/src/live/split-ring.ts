@@ -17,23 +17,23 @@ const NO_NOTIFY = 1;
  * Virtio 1.3 §2.7.5.1 MUST NOT: nothing here writes to the descriptor table.
  */
 export class SplitRing implements RingViews, DescriptorTable {
-  /** The three parts can be read and written through the views below. */
+  /** True if the three parts can be read and written through views. */
   fast = false;
   declare readonly desc: Gpa;
   declare readonly avail: Gpa;
   declare readonly used: Gpa;
   /** All words of the region that the descriptor table lies in. */
   words: Int32Array = new Int32Array(0);
-  /** The word that the table begins with. */
+  /** Index in {@link words} of the word that the descriptor table begins with. */
   descBase = 0;
   declare readonly size: number;
   /** The number of ring slots less 1 if the number is a power of two, else -1. */
   declare private readonly mask: number;
   declare readonly memory: MappedMemory;
   declare readonly littleEndian: boolean;
-  /** The memory epoch that the views are of. */
+  /** Memory epoch in which the views were made. */
   private epoch = -1;
-  /** A part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
+  /** True if a part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
   private shared = false;
   /** Half-words of the driver's part: flags, index, the entries of the ring, event index. */
   availHalves: Uint16Array = new Uint16Array(0);
@@ -104,7 +104,7 @@ export class SplitRing implements RingViews, DescriptorTable {
     return this.shared ? Atomics.load(this.availHalves, 1) : (this.availHalves[1] as number);
   }
 
-  /** The head descriptor that the driver has put at a free-running index. */
+  /** Reads the head descriptor that the driver has put at a free-running index. */
   availEntry(index: number): number {
     const slot = this.slot(index);
     return this.fast ? (this.availHalves[2 + slot] as number) : this.read16(this.avail, 4 + 2 * slot);
@@ -166,7 +166,7 @@ export class SplitRing implements RingViews, DescriptorTable {
   }
 }
 
-/** A view of a part of a ring. It is shorter if the region ends in front of the event index. */
+/** Makes a view of a part of a ring. It is shorter if the region ends in front of the event index. */
 function halves(region: Mapping, start: Gpa, length: number): Uint16Array {
   const first = (start - region.gpa) / 2;
   return region.halves.subarray(first, first + length);

@@ -4,13 +4,14 @@ import { RingBase } from './ring-base.ts';
 import { SplitCursor } from './split-cursor.ts';
 import { SplitRing } from './split-ring.ts';
 
-/** The part of a split virtqueue that takes chains from the ring. */
+/** Base of {@link SplitQueue}: the part of a split virtqueue that takes chains from the ring. */
 export abstract class SplitWalk extends RingBase {
   declare protected readonly ring: SplitRing;
   declare protected readonly cursor: SplitCursor;
   /**
-   * Chains, modulo 2^16, that were taken from the ring and never came back to it: forgotten by a device, or unusable. What is in
-   * flight is the distance of the two indices without them, so that pop and push need not count.
+   * Number, modulo 2^16, of chains that were taken from the ring and never came back to it: forgotten by a device, or
+   * unusable. The chains in flight are the distance of the two indices without them, so that pop and push need not
+   * count.
    */
   declare protected lost: number;
 
@@ -97,7 +98,7 @@ export abstract class SplitWalk extends RingBase {
     return this.walkLong(head, chain);
   }
 
-  /** Collects a chain's buffers from any ring and any memory; undefined if the device broke. */
+  /** Collects a chain's buffers from any ring and any memory, by a cursor; undefined if the device broke. */
   protected walkLong(head: number, chain: RingChain = this.pool.take()): RingChain | undefined {
     this.cursor.begin(head);
     chain.index = head;

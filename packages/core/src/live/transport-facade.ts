@@ -15,11 +15,11 @@ const LEGACY_ONLY =
   (1n << BigInt(FEATURE.ANY_LAYOUT)) |
   (1n << BigInt(FEATURE.BAD_FEATURE));
 
-/** Core, as a transport sees it. */
+/** View of core that a transport is handed. */
 export class TransportFacade<T extends TransportParts, D> implements TransportHost {
   readonly config: ConfigRegisters;
   readonly #core: DeviceCore<T, D>;
-  /** Made when they are first asked for. */
+  /** Registers of the queues, each made when it is first asked for. */
   readonly #queues: SlotRegisters[] = [];
 
   constructor(core: DeviceCore<T, D>) {

@@ -1,15 +1,15 @@
 import { HostError } from './errors.ts';
 
 /**
- * Which places ahead of the used index a device has filled and not yet flushed. Places are counted from the next one that
- * {@link show} makes visible.
+ * Set of the places ahead of the used index that a device has filled and not yet flushed. Places are counted from the
+ * next one that {@link show} makes visible.
  */
 export class UsedPlaces {
-  /** Places that are filled. */
+  /** Number of places that are filled. */
   filled = 0;
-  /** The place in {@link flags} that is shown next. */
+  /** Index in {@link flags} of the place that is shown next. */
   next = 0;
-  /** A ring with 1 for each place that is filled. */
+  /** Circular list with 1 for each place that is filled. */
   private readonly flags: Uint8Array;
   private readonly queue: number;
 
@@ -23,7 +23,7 @@ export class UsedPlaces {
   }
 
   /**
-   * Fills a place; answers where it is in a ring of all places.
+   * Fills a place; answers its index in a circular list of all places.
    *
    * @throws HostError if there is no such place, or if it is filled already
    */
@@ -40,7 +40,7 @@ export class UsedPlaces {
   }
 
   /**
-   * Empties the next places, for they are shown.
+   * Empties the next places, since they are shown to the driver.
    *
    * @throws HostError if not all of them are filled
    */

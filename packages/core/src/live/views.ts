@@ -1,6 +1,8 @@
-/** Most views that a cache keeps: those of a ring of 256 requests with 16 pieces each. */
+/** Largest number of views that a cache keeps: those of a ring of 256 requests with 16 pieces each. */
 const SLOTS = 4096;
-/** Bytes of an array for each view that is kept: a page of an emulator's memory has not as many as all of it. */
+/**
+ * Number of bytes of an array for which one view is kept: a page of an emulator's memory has not as many as all of it.
+ */
 const BYTES_A_SLOT = 64;
 const NONE = new Int32Array(0);
 
@@ -17,7 +19,7 @@ export class ViewCache {
   private lengths = NONE;
   // `declare`: see RingBase
   declare readonly bytes: Uint8Array;
-  /** 32 less the bits of a slot's number. */
+  /** Shift that leaves a slot's number of a 32-bit hash: 32 less the bits of the number. */
   declare private readonly shift: number;
 
   constructor(bytes: Uint8Array) {
@@ -26,7 +28,7 @@ export class ViewCache {
     this.shift = 32 - Math.floor(Math.log2(slots));
   }
 
-  /** The view of bytes `[start, start + length)`. */
+  /** Makes or finds the view of bytes `[start, start + length)`. */
   view(start: number, length: number): Uint8Array {
     // Knuth's multiplicative hash, of which the shift leaves the upper bits
     const slot = Math.imul(start, 0x9e3779b1) >>> this.shift;

@@ -7,8 +7,8 @@ import { FEATURE, ISR, QUEUE_MAX, STATUS } from '../spec.ts';
 import type { Identities } from './layers.ts';
 
 /**
- * What the fields of a state promise each other, and do not keep: core's rules, then the transport's, then the
- * device's. Errors are what QEMU refuses or would corrupt its memory over; the state must not be restored.
+ * Finds what the fields of a state promise each other and do not keep: by core's rules, then the transport's, then the
+ * device's. Errors are what QEMU refuses or would corrupt its memory over; such a state must not be restored.
  */
 export function checkVirtio<T extends TransportParts, D>(
   state: VirtioState<T, D>,
@@ -29,7 +29,7 @@ export function checkVirtio<T extends TransportParts, D>(
   return findings;
 }
 
-/** The slot in a packed ring's `last_avail_idx`; the bit above it is the wrap counter. */
+/** Mask of the slot in a packed ring's `last_avail_idx`; the bit above it is the wrap counter. */
 const PACKED_SLOT = 0x7fff;
 
 const KNOWN_STATUS = Object.values(STATUS).reduce((sum, bit) => sum | bit, 0);

@@ -4,7 +4,7 @@ import type { TransportParts } from '../contract/state.ts';
 import type { TransportIdentity, TransportLayer } from '../contract/transport.ts';
 import { type CoreSubsectionsDeclaration, coreSubsections } from '../state/subsections.ts';
 
-/** What the two layers around core are, without the format of their state. */
+/** Names and rules of the two layers around core, without the format of their state. */
 export interface Identities<T extends TransportParts, D> {
   /** The transport's name, number and rules. */
   readonly transport: TransportIdentity<T>;
@@ -14,13 +14,13 @@ export interface Identities<T extends TransportParts, D> {
 
 /** The two layers that core joins. */
 export interface Layers<T extends TransportParts, D> extends Identities<T, D> {
-  /** The transport's part: registers or channel, vectors or indicators. */
+  /** Transport's layer: registers or channel, vectors or indicators. */
   readonly transport: TransportLayer<T>;
-  /** The device type's part. */
+  /** Device type's layer. */
   readonly device: DeviceLayer<D>;
 }
 
-/** For transports without extra state: QEMU answers -1 when the subsection comes all the same. */
+/** Field of transports without extra state: QEMU answers -1 when the subsection comes all the same. */
 const noExtraState: Field<never> = {
   type: 'buffer',
   minSize: 0,
@@ -38,7 +38,7 @@ const noExtraState: Field<never> = {
 
 const declarations = new WeakMap<object, CoreSubsectionsDeclaration<unknown>>();
 
-/** Core's subsections with the transport's extra state in them; made once a transport. */
+/** Declares core's subsections with the transport's extra state in them; made once for each transport. */
 export function subsectionsOf<T extends TransportParts>(
   transport: TransportLayer<T>,
 ): CoreSubsectionsDeclaration<T['extra']> {

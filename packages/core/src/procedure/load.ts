@@ -15,7 +15,7 @@ import { commonFields, coreQueue } from '../state/common.ts';
 import { type Layers, subsectionsOf } from './layers.ts';
 import { Steps } from './steps.ts';
 
-/** Bytes of the smallest queue on the wire: size, address and index, of a transport that adds nothing. */
+/** Length in bytes of the smallest queue on the wire: size, address and index, of a transport that adds nothing. */
 const QUEUE_BYTES_MIN = 14;
 
 /**
@@ -40,7 +40,7 @@ export function virtioLoad<T extends TransportParts, D>(
   return { ...early, ...late };
 }
 
-/** Everything in front of the device's own state. */
+/** Reads everything in front of the device's own state. */
 function loadEarly<T extends TransportParts>(
   input: Reader,
   { transport }: Layers<T, unknown>,
@@ -109,9 +109,9 @@ function loadQueueCount(input: Reader): number {
 }
 
 /**
- * Lengths that a body can have which begins where the cursor is, whatever stands behind it: one for each layout with which it can be
- * read; none if it cannot. Undefined where only what stands behind can tell: a device with fields of its own behind
- * the `virtio` field that does not say how long they are.
+ * Lengths that a body can have which begins where the cursor is, whatever stands behind it: one for each layout with
+ * which it can be read; none if it cannot. Undefined where only what stands behind can tell: a device with fields of
+ * its own behind the `virtio` field that does not say how long they are.
  */
 export function virtioLengths<T extends TransportParts>(
   input: Reader,
@@ -148,8 +148,9 @@ function unlessUnreadable<V>(read: () => V): V | undefined {
 type Late<T extends TransportParts, D> = Pick<VirtioState<T, D>, 'device' | 'subsections' | 'rest'>;
 
 /**
- * The device's state and core's subsections. The device may name several layouts; the first with which everything
- * up to the end can be read is the one. If none is, the error of the one that came furthest tells most.
+ * Reads the device's state and core's subsections. The device may name several layouts; the first with which everything
+ * up to the end can be read is taken. If none is, the error of the layout that came furthest is thrown, since it tells
+ * most.
  */
 function loadLate<T extends TransportParts, D>(
   input: Reader,
@@ -225,7 +226,7 @@ function decodeAs<V>(input: Reader, name: string, layer: Layer, field: Field<V>)
   return value;
 }
 
-/** Errors get their layer here, once, and the names of the outer fields. */
+/** Runs a part of the load; its errors get their layer and the names of the outer fields. */
 function labelled<V>(layer: Layer, body: () => V, name = '', start?: number): V {
   try {
     return body();

@@ -1,7 +1,7 @@
 import type { TraceNode } from '@virtkit/vmstate';
 import type { Column, Step, StepObserver } from '../contract/step.ts';
 
-/** Reports steps to an observer, or does nothing at all. */
+/** Reporter of steps to an observer, which does nothing if there is none. */
 export class Steps {
   readonly #procedure: Step['procedure'];
   readonly #observer: StepObserver | undefined;
@@ -25,7 +25,7 @@ export class Steps {
     this.#observer?.({ procedure: this.#procedure, column, action, ...more, start, end });
   }
 
-  /** One step for each of core's subsections, and the transport's inside `virtio/extra_state`. */
+  /** Reports one step for each of core's subsections, and the transport's inside `virtio/extra_state`. */
   subsections(nodes: readonly TraceNode[], base: number): void {
     for (const node of nodes) {
       const [start, end] = [node.start - base, node.end - base];

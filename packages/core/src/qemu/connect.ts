@@ -2,7 +2,7 @@ import type { DeviceModel } from '../contract/device-model.ts';
 import type { TransportParts, VirtioState } from '../contract/state.ts';
 import type { LiveDeviceType, RequestSide } from './device-type.ts';
 
-/** A device type with what its devices are connected to: makes live devices from their states. */
+/** Device type with what its devices are connected to: makes live devices from their states. */
 export interface ConnectedType {
   /** Name of the device type. */
   readonly name: string;

@@ -24,52 +24,57 @@ export interface DeviceType<D = unknown, I = unknown, O extends I = I> {
   readonly layer: DeviceLayer<D>;
   /** Declarations of sections that the type has beside its own, by the last part of their names. */
   readonly sections?: Readonly<Record<string, Field<unknown>>>;
-  /** Who decides over the features. Their names are the layer's. */
+  /** Table of who decides over each of the type's features. Their names are the layer's. */
   readonly features: FeatureTable;
   /**
-   * Are these offered features those of such a device? For a set of features that was given without saying of which device.
-   * Left out: never.
+   * Are these offered features those of such a device? Asked for a set of features that was given without saying of
+   * which device. Left out: never.
    */
   offersLike?(features: bigint): boolean;
   /** The live device; left out for types whose saved state alone is known. */
   readonly live?: LiveSide<D, I, O>;
   /** How QEMU makes the device. */
   readonly qemu: QemuSide<D, I>;
-  /** What of a state some versions of QEMU do not read, and what to write instead. */
+  /** Rewritings of what some versions of QEMU do not read of a state. */
   readonly conversions?: readonly Conversion<D>[];
-  /** What speaks against a state in the device that a QEMU makes, beyond transport, queues and what a live device finds. */
+  /**
+   * Checks what speaks against a state in the device that a QEMU makes, beyond transport, queues and what a live device
+   * finds.
+   */
   check?(state: VirtioState<TransportParts, D>, at: Destined): Verdict[];
-  /** QEMU's words for what a live device's `check` finds, by the finding's code. */
+  /** QEMU's words for the findings of a live device's `check`, by the finding's code. */
   readonly findings?: Readonly<Record<string, FindingWords>>;
   /** QEMU's messages about such devices. */
   readonly messages?: readonly MessageRule[];
   /** Fields that QEMU compares and tells by name when they differ, by QEMU's name: `max_queue_pairs`. */
   readonly equalFields?: Readonly<Record<string, EqualField>>;
-  /** What differences in fields of the device's part mean, the first that fits. */
+  /** Rules for what differences in fields of the device's part mean; the first that fits is taken. */
   readonly differences?: readonly FieldRule[];
   /** Requests in flight, for types whose requests a host can execute for a guest that stands still. */
   readonly requests?: RequestSide<D>;
 }
 
-/** A device type with a live device. */
+/** Device type that has a live device, not only a saved state. */
 export interface LiveDeviceType<D, I, O extends I> extends DeviceType<D, I, O> {
   readonly live: LiveSide<D, I, O>;
 }
 
-/** The live device of a type. */
+/** Live side of a device type: makes a device, from options or from a state. */
 export interface LiveSide<D, I, O extends I> {
   /**
-   * The options with which the device was made that has this state, as far as they have left a trace in it; the others are QEMU's
-   * defaults, and do not show.
+   * Infers the options with which the device was made that has this state, as far as they have left a trace in it; the
+   * others are QEMU's defaults, and do not show.
    */
   infer(state: VirtioState<TransportParts, D>): I;
   /** Makes the device. @throws HostError for options that contradict each other */
   make(options: O): DeviceModel<D>;
-  /** The options with something behind the device that holds nothing, for devices that are only asked. Default: of a small device. */
+  /**
+   * Completes options with a back end that holds nothing, for devices that are only asked. Default: of a small device.
+   */
   unconnected(options?: I): O;
 }
 
-/** How QEMU makes devices of a type. */
+/** Description of how QEMU makes devices of a type. */
 export interface QemuSide<D, I> {
   /**
    * Types of QEMU that have this type's section, without their transport, where they are not called like the section:
@@ -81,7 +86,7 @@ export interface QemuSide<D, I> {
   /** Types of QEMU that have a section of their own around such a device: a GPU inside of `virtio-vga`. */
   readonly enclosedBy?: readonly string[];
   /**
-   * Types of QEMU between a type and the common ones, nearest first: those that `-global` may name for a property.
+   * Lists QEMU's types between a type and the common ones, nearest first: those that `-global` may name for a property.
    * @param suffix `pci`, `ccw` or `device`
    */
   parents?(type: string, suffix: string): readonly string[];
@@ -93,25 +98,31 @@ export interface QemuSide<D, I> {
   readonly harmless?: ReadonlySet<string>;
   /** Entries of the ring that a queue is made with if no property says so. */
   queueSize(index: number, state: VirtioState<TransportParts, D>, at: QueueDefaults): number;
-  /** The property with the size of a queue's ring; left out, or undefined for a queue: there is none. */
+  /** Names the property with the size of a queue's ring; left out, or undefined for a queue: there is none. */
   sizeProperty?(index: number, count: number): string | undefined;
-  /** Ring sizes of all queues that the destination makes, for types without a live device; undefined: as at the source. */
+  /**
+   * Lists the ring sizes of all queues that the destination makes, for types without a live device; undefined: as at
+   * the source.
+   */
   queues?(making: Making): readonly number[] | undefined;
-  /** The PCI function around the device. */
+  /** Description of the PCI function around the device. */
   readonly pci?: PciSide;
-  /** The options of the live device that a QEMU makes: those of the source, but for what the command line and the machine decide. */
+  /**
+   * Derives the options of the live device that a QEMU makes: those of the source, but for what the command line and
+   * the machine decide.
+   */
   options?(inferred: I, making: Making, state: VirtioState<TransportParts, D>): I;
 }
 
-/** What decides over defaults of queues. */
+/** Facts that decide over defaults of queues. */
 export interface QueueDefaults extends MachineOfQemu {
   /** Properties of the device that are given. */
   readonly properties: ReadonlyMap<string, string>;
 }
 
-/** The PCI function around a device of a type. */
+/** Description of the PCI function around a device of a type. */
 export interface PciSide {
-  /** No legacy driver can use the type: it has the modern interface alone. */
+  /** True if no legacy driver can use the type: it has the modern interface alone. */
   readonly modernOnly?: true;
   /** Class codes (24 bits) that tell apart the drivers of QEMU which have the same section. */
   readonly classes?: Readonly<Record<string, number>>;
@@ -129,85 +140,88 @@ export interface PciSide {
  * @returns what is to be written, and what speaks against loading what was given; undefined: nothing
  */
 export interface Conversion<D> {
-  /** What the target is to be given instead; undefined: the state can stay as it is. */
+  /** Converts the device's part for a target; undefined: the state can stay as it is. */
   convert(title: string, device: D, to: MachineOfQemu): Rewritten<D> | undefined;
 }
 
-/** What a {@link Conversion} made of a device's part. */
+/** Result of a {@link Conversion}. */
 export interface Rewritten<D> {
   /** The device's part as the target reads it, if the verdict is `convertible`; else as it was. */
   readonly device: D;
-  /** What was rewritten, or why it cannot be. */
+  /** Verdict that says what was rewritten, or why it cannot be. */
   readonly verdict: Verdict;
 }
 
-/** A state and the place that it goes to. */
+/** Saved state together with the place that it goes to. */
 export interface Destined {
-  /** How verdicts call the device: `virtio-blk@0000:00:02.0`. */
+  /** Name by which verdicts call the device: `virtio-blk@0000:00:02.0`. */
   readonly title: string;
   /** Name of the section: `0000:00:02.0/virtio-blk`. */
   readonly section: string;
-  /** How the destination makes the device. */
+  /** Description of how the destination makes the device. */
   readonly making: Making;
-  /** The live device that the destination would have, where the type has one. */
+  /** Live device that the destination would have, where the type has one. */
   readonly model: DeviceModel | undefined;
   /** The destination's devices inside of this one, such as a console's ports; undefined: not known. */
   readonly inside: readonly QemuDevice[] | undefined;
-  /** What the section has behind the `virtio` field, by name. */
+  /** Fields that the section has behind the `virtio` field, by name. */
   readonly rest: Json | undefined;
-  /** The body of another section of the same device, by the last part of its name. */
+  /** Finds the body of another section of the same device, by the last part of its name. */
   sectionOf(name: string): Uint8Array | undefined;
 }
 
-/** How QEMU tells of something that a live device finds. */
+/** Words with which QEMU tells of something that a live device finds. */
 export interface FindingWords {
-  /** The line that QEMU prints. */
+  /** Writes the line that QEMU prints. */
   says?(facts: Finding['facts']): string;
-  /** The property that decides. */
+  /** Property of QEMU that decides. */
   readonly property?: string;
-  /** Where the specification has it. */
+  /** Place in the specification. */
   readonly spec?: string;
-  /** Code of a verdict of {@link DeviceType.check} that says more about the same: where that is given, the finding is left out. */
+  /**
+   * Code of a verdict of {@link DeviceType.check} that says more about the same matter: where that verdict is given,
+   * the finding is left out.
+   */
   readonly toldBy?: string;
 }
 
-/** A field that must be equal on both sides. */
+/** Field that must be equal on both sides of a migration. */
 export interface EqualField {
-  /** What differs, as the beginning of a sentence: `The numbers of queue pairs differ`. */
+  /** Beginning of a sentence that says what differs: `The numbers of queue pairs differ`. */
   readonly differs: string;
-  /** What to change; left out: the device properties. */
+  /** List of what to change; left out: the device properties. */
   readonly advice?: readonly string[];
 }
 
 /**
- * Does a difference decide whether a stream like A loads where a stream like B comes from?
- * `refused`: the load fails. `may-refuse`: it depends on what the stream does not tell. `state`: the guest's, loads.
+ * Weight of a difference: does it decide whether a stream like A loads where a stream like B comes from? `refused`: the
+ * load fails. `may-refuse`: it depends on what the stream does not tell. `state`: the value is the guest's, and loads.
  */
 export type Weight = 'refused' | 'may-refuse' | 'state';
 
-/** What a difference in a field means for a load of A where B was written. */
+/** Rule for what a difference in a field means for a load of A where B was written. */
 export interface FieldRule {
-  /** Matches the field's path in the state: `device.maxQueuePairs`. */
+  /** Pattern of the field's path in the state: `device.maxQueuePairs`. */
   readonly pattern: RegExp;
-  /** What the difference decides. */
+  /** Weight of the difference. */
   readonly weight: Weight;
-  /** Why, and what decides; empty for `state`. */
+  /** Reason, and what decides; empty for `state`. */
   readonly reason: string;
   /** Does the rule hold for these values? Undefined: the field is not there. */
   when(a: Json | undefined, b: Json | undefined): boolean;
 }
 
-/** Requests in flight of a type. */
+/** Operations on a device type's requests in flight. */
 export interface RequestSide<D> {
-  /** The requests of a state, in its order. */
+  /** Lists the requests of a state, in its order. */
   list(state: VirtioState<TransportParts, D>): readonly RequestInFlight[];
-  /** The device's part with these of its requests alone, by their numbers in {@link list}. */
+  /** Leaves of the device's part only the requests with these numbers of {@link list}. */
   keep(device: D, numbers: readonly number[]): D;
-  /** The device's part with the requests of another one behind its own. */
+  /** Joins the requests of another device's part behind those of this one. */
   join(device: D, more: D): D;
-  /** Guest address of the byte in which a request is answered; undefined: it has none. */
+  /** Finds the guest address of the byte in which a request is answered; undefined: it has none. */
   answerAt(request: RequestInFlight): bigint | undefined;
-  /** Does this answer say that the host has failed? */
+  /** Does an answer, the byte at {@link answerAt}, say that the host has failed? */
   hasFailed(answer: number): boolean;
   /**
    * Demands that what is behind the device is what the guest knows.

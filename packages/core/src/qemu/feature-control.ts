@@ -1,4 +1,4 @@
-/** Who decides whether a QEMU offers a feature. */
+/** Description of who decides whether a QEMU offers a feature. */
 export interface FeatureControl {
   /** Number of the feature bit, 0 to 127. */
   readonly bit: number;
@@ -8,20 +8,20 @@ export interface FeatureControl {
   readonly property?: string;
   /** First machine version with the property on by default; absent where that never changed or the default is off. */
   readonly machine?: string;
-  /** The property is off unless somebody switches it on. */
+  /** True if the property is off unless somebody switches it on. */
   readonly offByDefault?: true;
   /** First QEMU that knows the feature at all. */
   readonly qemu?: string;
-  /** The feature is the host's tap's to offer: the first Linux whose tap has it. */
+  /** First Linux whose tap device offers the feature, where the host's tap decides. */
   readonly kernel?: string;
-  /** What else the feature needs, in a few words. */
+  /** Conditions of the feature beside these, in a few words. */
   readonly needs?: string;
   /** Where the specification defines the feature. */
   readonly spec: string;
 }
 
-/** Who decides over the features of a device type, by bit. */
+/** Table of who decides over the features of a device type, by bit. */
 export type FeatureTable = Readonly<Record<number, Omit<FeatureControl, 'bit' | 'name'>>>;
 
-/** {@link FeatureControl.needs} of a feature that a device type offers whatever its properties are. */
+/** Value of {@link FeatureControl.needs} for a feature that a device type offers whatever its properties are. */
 export const ALWAYS_OFFERED = 'nothing: always offered';

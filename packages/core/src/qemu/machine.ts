@@ -5,9 +5,9 @@ export type MachineFamily = keyof QemuVersion['machines'] | 'virt' | 'pseries';
 
 /** A machine type with a version. */
 export interface VersionedMachine {
-  /** Which machine it is, without the version. */
+  /** Family of the machine type, which is its name without the version. */
   readonly family: MachineFamily;
-  /** `7.2` */
+  /** Version in the machine type's name: `7.2`. */
   readonly version: string;
 }
 
@@ -20,8 +20,8 @@ const FAMILIES: Readonly<Record<string, MachineFamily>> = {
 };
 
 /**
- * Family and version of a machine type's name such as `pc-q35-7.2`. Undefined for machine types without a version, and for names
- * that are not QEMU's own, such as those that distributions give (`pc-q35-rhel9.6.0`).
+ * Splits a machine type's name such as `pc-q35-7.2` into family and version. Undefined for machine types without a
+ * version, and for names that are not QEMU's own, such as those that distributions give (`pc-q35-rhel9.6.0`).
  */
 export function machineVersion(machine: string): VersionedMachine | undefined {
   // the third number and the word were of single machines: pc-q35-4.0.1, pseries-2.12-sxxm
@@ -30,7 +30,7 @@ export function machineVersion(machine: string): VersionedMachine | undefined {
   return family === undefined || version === undefined ? undefined : { family, version };
 }
 
-/** A machine in a version of QEMU: what decides over the defaults of properties. */
+/** Machine type in a version of QEMU: together they decide over the defaults of properties. */
 export interface MachineOfQemu {
   /** The version of QEMU. */
   readonly qemu: QemuVersion;
@@ -48,32 +48,35 @@ export function isSince({ machine, qemu }: MachineOfQemu, version: string): bool
  * around them that are not one device type's. QEMU: `hw_compat_*` in `hw/core/machine.c`.
  */
 export const DEFAULT_CHANGED = {
-  /** Extended tags of PCI Express are on. */
+  /** Switch for extended tags of PCI Express, on by default. */
   'x-pcie-ext-tag': '9.2',
-  /** Advanced error reporting has a mask of uncorrectable errors. */
+  /** Switch for the mask of uncorrectable errors in advanced error reporting, on by default. */
   'x-pcie-err-unc-mask': '8.0',
-  /** RING_RESET is offered. */
+  /** Switch for the feature RING_RESET, on by default. */
   queue_reset: '7.2',
-  /** Address translation requests are aligned to pages. */
+  /** Switch for address translation requests that are aligned to pages, on by default. */
   'x-ats-page-aligned': '5.2',
-  /** A PCI function without bus mastering does nothing. */
+  /** Switch that lets a PCI function without bus mastering do nothing, on by default. */
   'use-disabled-flag': '5.0',
-  /** Function level reset of PCI Express is on. */
+  /** Switch for the function level reset of PCI Express, on by default. */
   'x-pcie-flr-init': '4.2',
-  /** "Started" is a flag of its own, beside DRIVER_OK. */
+  /** Switch that makes "started" a flag of its own, beside DRIVER_OK, on by default. */
   'use-started': '4.1',
-  /** Control registers of PCI Express are writable; `x-pcie-lnkctl-init`, `-pm-init` and `-extcap-init` came with it. */
+  /**
+   * Switch for writable control registers of PCI Express, on by default; `x-pcie-lnkctl-init`, `-pm-init` and
+   * `-extcap-init` came with it.
+   */
   'x-pcie-deverr-init': '2.9',
-  /** Each queue no longer has a page of notification addresses. */
+  /** Switch for a page of notification addresses for each queue, off by default. */
   'page-per-vq': '2.8',
-  /** The modern interface is on; `disable-legacy` is `auto`. */
+  /** Switch against the modern interface, off by default; `disable-legacy` became `auto` with it. */
   'disable-modern': '2.7',
-  /** The highest revision of channel I/O is above 0, so that VERSION_1 is offered. */
+  /** Highest revision of channel I/O, above 0 by default, so that VERSION_1 is offered. */
   max_revision: '2.5',
-  /** The modern registers are in the saved state. */
+  /** Switch for modern registers in the saved state, on by default. */
   'migrate-extra': '2.5',
-  /** A function may be PCI Express. */
+  /** Switch against functions of PCI Express, off by default. */
   'x-disable-pcie': '2.5',
-  /** ANY_LAYOUT is offered by all device types. */
+  /** Switch for the feature ANY_LAYOUT, on by default for all device types. */
   any_layout: '2.4',
 } as const;

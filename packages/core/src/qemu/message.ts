@@ -1,14 +1,15 @@
 import type { FeatureControl } from './feature-control.ts';
 
-/** What one line of QEMU's means. */
+/** Meaning of one line that QEMU prints. */
 export interface Explanation {
   /** The line, without the program's name and time in front. */
   readonly line: string;
   /** Short name of the kind of message, for programs; it does not change: `features`, `ring-index`, `pci-config`, … */
   readonly code: string;
   /**
-   * `cause`: the load or the save has failed for this reason. `consequence`: something failed because something else had, and the
-   * advice says where the reason is told. `context`: the line only says where or that it failed. `warning`: it goes on.
+   * `cause`: the load or the save has failed for this reason. `consequence`: something failed because something else
+   * had, and the advice says where the reason is told. `context`: the line only says where or that the load failed.
+   * `warning`: QEMU goes on.
    */
   readonly role: 'cause' | 'consequence' | 'context' | 'warning';
   /** What the line means, in whole sentences. */
@@ -29,7 +30,7 @@ export type ExplainedFeature = Pick<
   'bit' | 'name' | 'property' | 'machine' | 'needs' | 'spec'
 >;
 
-/** What a log tells about where a message comes from: the lines around it, about the same VM. */
+/** Facts that a log tells about where a message comes from: they are in the lines around it, about the same VM. */
 export interface LogContext {
   /** Name of the device type that a line names, where its features are known: `virtio-net`. */
   readonly device?: string;
@@ -39,19 +40,25 @@ export interface LogContext {
   readonly path?: string;
   /** The first field of a device that was not loaded: `max_queue_pairs`. */
   readonly field?: string;
-  /** The program that wrote it, as its lines begin: `qemu-kvm`, which is RHEL's and its kin's, or `qemu-system-x86_64`. */
+  /**
+   * Program that wrote the line, as its lines begin: `qemu-kvm`, as RHEL and distributions made from it call it, or
+   * `qemu-system-x86_64`.
+   */
   readonly program?: string;
   /** The machine type that a command line in the log names: `pc-q35-rhel9.6.0`. */
   readonly machine?: string;
 }
 
-/** A kind of message of QEMU's, and what it means. */
+/** Rule for a kind of message of QEMU's: a pattern, and what such a message means. */
 export interface MessageRule {
-  /** QEMU does not say what was the matter: the rule holds where no line of the log tells a cause. */
+  /** True if QEMU does not say what was the matter: the rule holds where no line of the log tells a cause. */
   readonly silent?: true;
-  /** The pattern is so wide that it is tried only on lines of which is known that QEMU itself wrote them, behind all others. */
+  /**
+   * True if the pattern is so wide that it is tried only on lines of which is known that QEMU itself wrote them, behind
+   * all others.
+   */
   readonly broad?: true;
-  /** Matches a line without program and time in front. */
+  /** Pattern of a line without program and time in front. */
   readonly pattern: RegExp;
   /** Explains a line that {@link pattern} has matched. Undefined: in this log it is not about what the rule is for. */
   explain(match: RegExpExecArray, context: LogContext): Omit<Explanation, 'line' | 'vm'> | undefined;
@@ -62,7 +69,10 @@ export function group(match: RegExpExecArray, index: number): string {
   return match[index] ?? '';
 }
 
-/** The rule for messages of a device that a driver has broken; the pattern's first group is what QEMU says of the driver. */
+/**
+ * Makes the rule for messages of a device that a driver has broken; the pattern's first group is what QEMU says of the
+ * driver.
+ */
 export function driverMistake(pattern: RegExp): MessageRule {
   return {
     pattern,

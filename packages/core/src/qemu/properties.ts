@@ -1,11 +1,13 @@
-/** The value of a switch as QEMU reads it (`on`, `yes`, `true`, `y`, `1` and their opposites); undefined for anything else. */
+/** Reads a switch as QEMU does (`on`, `yes`, `true`, `y`, `1` and their opposites); undefined for anything else. */
 export function switchOf(value: string | undefined): boolean | undefined {
   if (value === undefined) return undefined;
   if (/^(on|yes|true|y|1)$/.test(value)) return true;
   return /^(off|no|false|n|0)$/.test(value) ? false : undefined;
 }
 
-/** A number as `strtoull` reads it: decimal, hexadecimal with `0x`, octal with `0`; undefined for anything else. */
+/**
+ * Reads a number as C's `strtoull` does: decimal, hexadecimal with `0x`, octal with `0`; undefined for anything else.
+ */
 export function numberOf(value: string | undefined): number | undefined {
   const [, sign, hex, octal, decimal] =
     /^\s*([+-]?)(?:0x([0-9a-f]+)|0([0-7]+)|(\d+))$/i.exec(value ?? '') ?? [];
@@ -25,7 +27,10 @@ const UNITS: Readonly<Record<string, number>> = {
   e: 2 ** 60,
 };
 
-/** A size in bytes from `512M`, `1.5G`, `0x20`, `131072K`; a number without a suffix counts `unit`. Undefined for anything else. */
+/**
+ * Reads a size in bytes from `512M`, `1.5G`, `0x20`, `131072K`; a number without a suffix counts `unit`. Undefined for
+ * anything else.
+ */
 export function bytesOf(value: string | undefined, unit: 'b' | 'm'): number | undefined {
   const [, hex, hexUnit, digits, suffix] =
     /^(?:(0x[0-9a-f]+)([kmgtpe]?)|(\d+(?:\.\d*)?)([bkmgtpe]?))$/i.exec(value ?? '') ?? [];

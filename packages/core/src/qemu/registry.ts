@@ -3,7 +3,7 @@ import type { DeviceLayer } from '../contract/device.ts';
 import type { TransportLayer } from '../contract/transport.ts';
 import type { DeviceType } from './device-type.ts';
 
-/** The transports and device types that a program knows. The registry of `@virtkit/migration`, with descriptors beside. */
+/** Transports and device types that a program knows: the registry of `@virtkit/migration`, with descriptors beside. */
 export interface TypeRegistry {
   /** The transports whose devices are known. */
   readonly transports: readonly TransportLayer[];
@@ -15,7 +15,7 @@ export interface TypeRegistry {
   readonly sections: Readonly<Record<string, Field<unknown>>>;
 }
 
-/** A registry of transports and device types, and of other sections by the last part of their names. */
+/** Makes a registry of transports and device types, and of other sections by the last part of their names. */
 export function registryOf(
   transports: readonly TransportLayer[],
   types: readonly DeviceType[],
@@ -29,7 +29,7 @@ export function registryOf(
   };
 }
 
-/** The descriptor of a device type by its name. */
+/** Finds the descriptor of a device type by its name. */
 export function typeNamed(types: readonly DeviceType[], name: string): DeviceType | undefined {
   return types.find(({ layer }) => layer.name === name);
 }

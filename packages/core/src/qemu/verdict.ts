@@ -1,4 +1,4 @@
-/** Something that speaks for or against a QEMU loading a state. */
+/** Statement that speaks for or against a QEMU loading a state. */
 export interface Verdict {
   /** Short name of the kind of verdict, for programs; it does not change: `ring-size`. */
   readonly code: string;
@@ -10,9 +10,9 @@ export interface Verdict {
   readonly severity: 'refused' | 'unknown' | 'depends' | 'note';
   /** The device's title and the field: `virtio-blk@0000:00:02.0 / queues[0].num`. */
   readonly path: string;
-  /** What is the matter, in a sentence, with the values. */
+  /** Sentence that says what is the matter, with the values. */
   readonly reason: string;
-  /** The line that QEMU prints then. */
+  /** Line that QEMU prints when it refuses the state for this reason. */
   readonly qemuSays?: string;
   /** The specification's name of the feature that is concerned: `VIRTIO_NET_F_RSS`. */
   readonly feature?: string;
@@ -24,29 +24,29 @@ export interface Verdict {
   readonly spec?: string;
   /** What the operator can do, in a sentence. */
   readonly advice?: string;
-  /** The command `virtkit convert` makes the state load. */
+  /** True if the command `virtkit convert` makes the state load. */
   readonly convertible?: boolean;
 }
 
-/** The parts of a {@link Verdict} that not every one has. */
+/** Parts of a {@link Verdict} that not every verdict has. */
 export type VerdictDetails = Omit<Verdict, 'code' | 'severity' | 'path' | 'reason'>;
 
-/** A verdict that the target does not load the state. */
+/** Makes a verdict that the target does not load the state. */
 export function refusal(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
   return { code, severity: 'refused', path, reason, ...details };
 }
 
-/** A verdict that something about the target is not known, so that no answer can be given. */
+/** Makes a verdict that something about the target is not known, so that no answer can be given. */
 export function notKnown(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
   return { code, severity: 'unknown', path, reason, ...details };
 }
 
-/** A verdict that the target loads the state if something holds that the stream does not tell. */
+/** Makes a verdict that the target loads the state if something holds that the stream does not tell. */
 export function condition(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
   return { code, severity: 'depends', path, reason, ...details };
 }
 
-/** A verdict that the target loads the state, and that something is worth knowing. */
+/** Makes a verdict that the target loads the state, and that something is worth knowing. */
 export function remark(code: string, path: string, reason: string, details: VerdictDetails = {}): Verdict {
   return { code, severity: 'note', path, reason, ...details };
 }

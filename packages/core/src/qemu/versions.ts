@@ -1,9 +1,9 @@
 /**
- * What one version of QEMU writes and reads of virtio devices, as far as versions differ in what all device types share. What a
- * version changed in one device type stands in the descriptor of that type.
+ * Description of what one version of QEMU writes and reads of virtio devices, as far as versions differ in what all
+ * device types share. What a version changed in one device type stands in the descriptor of that type.
  */
 export interface QemuVersion {
-  /** `11.1` */
+  /** Version number: `11.1`. */
   readonly name: string;
   /** The oldest and the newest version of each family of machine types that this QEMU has. s390x drops old ones earlier. */
   readonly machines: {
@@ -11,20 +11,32 @@ export interface QemuVersion {
     readonly q35: readonly [string, string];
     readonly s390x: readonly [string, string];
   };
-  /** This QEMU reads and writes features above bit 63: `virtio/128bit_features`, `virtio_pci/modern_state/features128`. */
+  /**
+   * True if QEMU reads and writes features above bit 63: `virtio/128bit_features`,
+   * `virtio_pci/modern_state/features128`.
+   */
   readonly features128: boolean;
-  /** This QEMU refuses queues and ring sizes beyond those that the device was created with, and ignores `virtio/ringsize`. */
+  /**
+   * True if QEMU refuses queues and ring sizes beyond those that the device was created with, and ignores
+   * `virtio/ringsize`.
+   */
   readonly checksRingSize: boolean;
-  /** This QEMU knows the command MIG_CMD_SWITCHOVER_START. */
+  /** True if QEMU knows the command MIG_CMD_SWITCHOVER_START. */
   readonly switchoverStart: boolean;
-  /** Bytes of the RAM blocks that hold the program's own firmware, by machine type and block: another size is refused. */
+  /**
+   * Sizes in bytes of the RAM blocks that hold the program's own firmware, by machine type and block: another size is
+   * refused.
+   */
   readonly firmware: Readonly<Record<string, Readonly<Record<string, number>>>>;
 }
 
 const OLD_MICROVM = { microvm: { 'pc.bios': 0x10000 } };
 const NEW_MICROVM = { microvm: { 'pc.bios': 0x20000 } };
 
-/** The versions in which something changed, oldest first. A version between two of them is as the one before it. */
+/**
+ * Rows for the versions in which something changed, oldest first. A version between two of them is as the one before
+ * it.
+ */
 export const VERSIONS: readonly QemuVersion[] = [
   {
     name: '5.2',
@@ -76,11 +88,11 @@ export const VERSIONS: readonly QemuVersion[] = [
   },
 ];
 
-/** From 4.0 on QEMU has three releases a year: x.0, x.1 and x.2. */
+/** Last minor number of a major version: from 4.0 on QEMU has three releases a year, x.0, x.1 and x.2. */
 const LAST_MINOR = 2;
 
 /**
- * Why nothing certain can be said of a version: it is newer than all that is known, or there is no such release.
+ * Says why nothing certain is known of a version: it is newer than all that is known, or there is no such release.
  * Undefined for versions that are known, and for those between them.
  */
 export function whyUnknown(version: string): string | undefined {
@@ -99,8 +111,8 @@ export function compareVersion(a: string, b: string): number {
 }
 
 /**
- * The row for a version: its own, or the one before it with its newest machine type. A version that is newer than the table
- * gets the last row, and {@link whyUnknown} says so. Undefined for versions older than the table.
+ * Finds the row for a version: its own, or the one before it with its newest machine type. A version that is newer than
+ * the table gets the last row, and {@link whyUnknown} says so. Undefined for versions older than the table.
  */
 export function versionRow(version: string): QemuVersion | undefined {
   const row = VERSIONS.findLast(({ name }) => compareVersion(name, version) <= 0);

@@ -21,7 +21,7 @@ export const queueFields = vmstate('virtqueue', 1).fields({
   lastAvailIdx: u16,
 });
 
-/** The same for transports that let the driver choose the alignment. */
+/** Core's fields of a queue, for transports that let the driver choose the ring alignment. */
 const alignedQueueFields = vmstate('virtqueue', 1).fields({
   num: named('vring.num', u32),
   align: named('vring.align', u32),
@@ -37,7 +37,7 @@ export interface CoreQueueFields {
   readonly lastAvailIdx: number;
 }
 
-/** Core's part of a queue, as this transport has it. */
+/** Declares core's part of a queue for a transport with or without a saved ring alignment. */
 export function coreQueue(hasVariableVringAlignment: boolean): VMState<CoreQueueFields> {
   // with `align` required in one and absent in the other, the wire form is the only difference
   return (hasVariableVringAlignment

@@ -14,9 +14,9 @@ import {
 import type { Endian } from '../contract/device.ts';
 import type { Segment, VirtQueueElement } from '../contract/element.ts';
 
-/** `VIRTQUEUE_MAX_SIZE`: most segments of one direction in a request. */
+/** Largest number of segments of one direction in a request. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 export const ELEMENT_SEGMENTS_MAX = 1024;
-/** `sizeof(VirtQueueElementOld)` on a 64-bit host. */
+/** Length of a saved element in bytes: QEMU's `sizeof(VirtQueueElementOld)` on a 64-bit host. */
 export const ELEMENT_BYTES = 49168;
 
 const IN_ADDR = 16;
@@ -24,7 +24,7 @@ const OUT_ADDR = IN_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
 const IN_SG = OUT_ADDR + 8 * ELEMENT_SEGMENTS_MAX;
 const OUT_SG = IN_SG + 16 * ELEMENT_SEGMENTS_MAX;
 
-/** JSON form and declaration of what an element holds; its bytes are another matter, see {@link elementField}. */
+/** Declaration of a segment, for its JSON form and its checks; the bytes of an element are {@link elementField}'s. */
 const segment = vmstate('segment', 1).fields({ addr: u64, len: u64 });
 
 /**
@@ -47,7 +47,7 @@ export function elementField(order: Endian): Field<VirtQueueElement> {
   };
 }
 
-/** In which byte order does the element at the cursor make sense? Little where both do. */
+/** Finds the byte order in which the element at the cursor makes sense; little-endian where both do. */
 export function elementOrder(input: Reader): Endian {
   if (input.remaining < 12) return 'little';
   const plausible = (little: boolean): boolean =>
@@ -113,7 +113,7 @@ function elementFromJSON(json: Json): VirtQueueElement {
   return source;
 }
 
-/** The JSON form as a declaration, for its checks. The counts on the wire are the arrays' lengths here. */
+/** Declaration of an element's JSON form, for its checks. The counts on the wire are the lengths of its arrays. */
 const elementJson = vmstate('VirtQueueElement', 1).fields({
   index: u32,
   out: anyLength(segment),
@@ -130,7 +130,7 @@ function anyLength<T>(element: Field<T>): Field<readonly T[]> {
   };
 }
 
-/** The segments of an element, typed from the declaration above: keeps interface and JSON form one thing. */
+/** Type of an element as declared above, which keeps interface and JSON form the same. */
 type Declared = ValueOf<typeof elementJson>;
 const sameShape = (declared: Declared): VirtQueueElement => declared;
 void sameShape;

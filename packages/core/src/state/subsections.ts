@@ -2,7 +2,7 @@ import { bool, type Field, sparseArray, u8, u16, u32, u64, type VMState, vmstate
 import type { PackedIndices, RingAddresses, SubsectionsWith } from '../contract/state.ts';
 import { QUEUE_MAX } from '../spec.ts';
 
-/** An entry of `virtio/virtqueues`. Both 0 for queues that are not set up. */
+/** Entry of `virtio/virtqueues`. Both addresses are 0 for queues that are not set up. */
 export const virtqueueEntry = vmstate('virtqueue_state', 1).fields({
   /** Guest address of the avail ring (packed: the driver event suppression structure). */
   avail: u64,
@@ -14,30 +14,30 @@ export const virtqueueEntry = vmstate('virtqueue_state', 1).fields({
 export const packedVirtqueueEntry = vmstate('packed_virtqueue_state', 1).fields({
   /** Next slot to take a descriptor from. */
   lastAvailIdx: u16,
-  /** Wrap counter at that slot. */
+  /** Wrap counter at the slot `lastAvailIdx`. */
   lastAvailWrapCounter: bool,
   /** Next slot to write a used descriptor to. */
   usedIdx: u16,
-  /** Wrap counter at that slot. */
+  /** Wrap counter at the slot `usedIdx`. */
   usedWrapCounter: bool,
   /** Ring slots of chains taken and not yet returned. */
   inuse: u32,
 });
 
-/** A queue that nobody has set up: a reset sets both wrap counters (Virtio 1.3 §2.8.1). */
+/** Entry of a queue that nobody has set up: a reset sets both wrap counters (Virtio 1.3 §2.8.1). */
 const PACKED_ABSENT = Uint8Array.of(0, 0, 1, 0, 0, 1, 0, 0, 0, 0);
 
-/** `virtio/virtqueues`, 16 KiB: the entries up to the last one in use. */
+/** Subsection `virtio/virtqueues`, 16 KiB: the entries up to the last one in use. */
 export const virtqueues: Field<readonly RingAddresses[]> = sparseArray(
   virtqueueEntry,
   QUEUE_MAX,
   new Uint8Array(16),
 );
 
-/** `virtio/ringsize`, 4 KiB: `vring.num_default`, the ring size that a reset goes back to. */
+/** Subsection `virtio/ringsize`, 4 KiB: `vring.num_default`, the ring size that a reset goes back to. */
 export const ringsizes: Field<readonly number[]> = sparseArray(u32, QUEUE_MAX, new Uint8Array(4));
 
-/** `virtio/packed_virtqueues`, 10 KiB. */
+/** Subsection `virtio/packed_virtqueues`, 10 KiB: the entries up to the last one in use. */
 export const packedVirtqueues: Field<readonly PackedIndices[]> = sparseArray(
   packedVirtqueueEntry,
   QUEUE_MAX,
@@ -76,5 +76,5 @@ export function coreSubsections<Extra>(extraState: Field<Extra>): CoreSubsection
   );
 }
 
-/** What {@link coreSubsections} declares. */
+/** Type of what {@link coreSubsections} declares. */
 export type CoreSubsectionsDeclaration<Extra> = VMState<SubsectionsWith<Extra>, unknown>;
