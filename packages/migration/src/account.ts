@@ -5,14 +5,14 @@ import type { StreamContext } from './structures.ts';
 import type { DescDevice, Vmdesc } from './vmdesc-model.ts';
 import { be32 } from './wire.ts';
 
-/** Most that is said of one vmdesc. */
+/** Largest number of findings that are reported of one vmdesc. */
 const REPORTS_MAX = 16;
 
-/** Holds a stream's sections against its vmdesc: every one is there, in that order, and no other. */
+/** Comparison of a stream's sections with its vmdesc: every section is there, in that order, and no other. */
 export class Account {
   readonly #devices: readonly DescDevice[];
   readonly #context: StreamContext;
-  /** Where each name and instance stands, in order. */
+  /** Indices in the vmdesc of each name and instance, in order. */
   readonly #places = new Map<string, { readonly indices: number[]; taken: number }>();
   #next = 0;
   #reports = 0;
@@ -30,7 +30,7 @@ export class Account {
     for (const header of context.earlier) this.take(header);
   }
 
-  /** The entry of this section, which comes next in the stream. */
+  /** Takes the vmdesc's entry of the section that comes next in the stream. */
   take(header: SectionHeader): DescDevice | undefined {
     const { idstr, instanceId, offset } = header;
     const place = this.#places.get(keyOf(idstr, instanceId));
@@ -60,7 +60,7 @@ export class Account {
     return be32(bytes, at + 6 + length) === device.instance_id;
   }
 
-  /** The stream ends here. */
+  /** Ends the comparison at the end of the stream. */
   end(offset: number): void {
     const missing = this.#devices.length - this.#next;
     if (missing === 0) return;

@@ -13,12 +13,12 @@ import {
   vmstate,
 } from '@virtkit/vmstate';
 
-/** Longest machine name believed. QEMU's are under 40 bytes. */
+/** Longest machine name that is believed, in bytes. QEMU's are under 40. */
 const NAME_MAX = 1024;
-/** Most capabilities believed; QEMU has about 30. */
+/** Largest number of capabilities that is believed; QEMU has about 30. */
 const CAPABILITIES_MAX = 256;
 
-/** A VM's UUID in its textual form. */
+/** Field of a VM's UUID in its textual form. */
 const uuid: Field<string> = {
   type: 'uint8',
   repeat: 16,
@@ -42,10 +42,10 @@ const uuid: Field<string> = {
   fromJSON: (json) => String(json),
 };
 
-/** The configuration section. QEMU: `vmstate_configuration` */
+/** Section with the machine type and the capabilities of a stream. QEMU: `vmstate_configuration` */
 export const configuration = vmstate('configuration', 1)
   .fields({
-    /** Concrete machine type, such as `pc-q35-7.2`; be32 length in front. */
+    /** Name of the concrete machine type, such as `pc-q35-7.2`, with a be32 length in front. */
     name: countedText(u32, NAME_MAX, 'len'),
   })
   // target page size in bits, where it is variable and not the smallest
@@ -59,5 +59,5 @@ export const configuration = vmstate('configuration', 1)
   // capability validate-uuid is on
   .subsection('uuid', 'configuration/uuid', named('uuid.data', uuid));
 
-/** {@link configuration}'s value. */
+/** Type of the value that {@link configuration} decodes. */
 export type Configuration = ValueOf<typeof configuration>;

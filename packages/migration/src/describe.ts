@@ -14,8 +14,8 @@ import { vmsdSize } from './vmdesc.ts';
 import type { DescField, DescVmsd } from './vmdesc-model.ts';
 
 /**
- * The fields of a section that is no virtio device: by its declaration in the registry, else by the stream's own vmdesc.
- * Undefined if neither is there or fits the bytes (QEMU 7.2 describes arrays with null pointers wrongly).
+ * Decodes the fields of a section that is no virtio device: by its declaration in the registry, else by the stream's
+ * own vmdesc. Undefined if neither is there or fits the bytes (QEMU 7.2 describes arrays with null pointers wrongly).
  */
 export function describeSection(section: StreamSection, registry: Registry): TraceNode | undefined {
   const { idstr } = section.header;
@@ -43,8 +43,8 @@ function byDeclaration(section: StreamSection, field: Field<unknown>): TraceNode
 }
 
 /**
- * Decodes a body by what QEMU wrote about it. Undefined if the sizes do not add up. What the text does not break down is
- * one node with its bytes.
+ * Decodes a body by its entry in the stream's vmdesc. Undefined if the sizes do not add up. What the text does not
+ * break down is one node with its bytes.
  */
 export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNode | undefined {
   const input = new Reader(section.body, section.offset);
@@ -59,12 +59,12 @@ export function byVmdesc(section: StreamSection, description: DescVmsd): TraceNo
   return input.remaining === 0 ? trace.root : undefined;
 }
 
-/** Most fields of a section, for each of its bytes: a hostile text could ask for many that have none. */
+/** Largest number of fields of a section, for each of its bytes: a hostile text could ask for many that have none. */
 const FIELDS_PER_BYTE = 4;
-/** Fields that are walked for any body, however short it is. */
+/** Number of fields that are walked for any body, however short it is. */
 const FIELDS_FREE = 4096;
 
-/** Walks a body along its description. */
+/** Walk through a body along its description in the vmdesc. */
 class DescReader {
   readonly #input: Reader;
   readonly #trace: Trace;
@@ -126,7 +126,10 @@ class DescReader {
     }
   }
 
-  /** A byte 1 in front of each element, a byte 0 behind the last; a tree has their number in front, and keys. */
+  /**
+   * Reads a list: a byte 1 stands in front of each element, a byte 0 behind the last. A tree has the number of its
+   * elements in front, and keys.
+   */
   #list(vmsds: readonly DescVmsd[], tree: boolean): void {
     const input = this.#input;
     const count = tree ? input.u32() : vmsds.length;
@@ -145,7 +148,7 @@ class DescReader {
     this.#mark(false);
   }
 
-  /** The byte that says whether an element follows. */
+  /** Reads the byte that says whether an element follows. */
   #mark(more: boolean): void {
     const input = this.#input;
     if ((input.u8() !== 0) !== more) throw input.truncated(0);
@@ -161,7 +164,7 @@ class DescReader {
   }
 }
 
-/** What is inside of a field, if its description accounts for exactly its bytes. */
+/** Parts of a field that its description breaks down, accounting for exactly its bytes. */
 interface Inside {
   readonly vmsds: readonly DescVmsd[];
   readonly list: boolean;
@@ -182,7 +185,10 @@ function inside({ type = '', size, struct, elements = [] }: DescField): Inside |
   return fits ? { vmsds, list } : undefined;
 }
 
-/** Names that several fields in a row have, each with 0: QEMU 10 and later write so what stands between null pointers. */
+/**
+ * Finds the names that several fields in a row have, each with the count 0: QEMU 10 and later write so what stands
+ * between null pointers.
+ */
 function repeatedNames(fields: readonly DescField[]): Map<string, number> {
   const seen = new Set<string>();
   const repeated = new Map<string, number>();
@@ -210,7 +216,9 @@ function readScalar(input: Reader, type: string, size: number): unknown {
   return input.copy(size);
 }
 
-/** A value for people: numbers in hex behind the decimal where that helps, bytes as hex digits. */
+/**
+ * Writes a value for people: numbers in hexadecimal behind the decimal where that helps, bytes as hexadecimal digits.
+ */
 export function showValue(value: unknown, type = ''): string {
   if (value instanceof Uint8Array)
     return value.length > 64

@@ -1,6 +1,6 @@
 import { NullSink } from './events.ts';
 
-/** Has the stream ended, and does everything in it agree? */
+/** Sink that finds out whether the stream has ended and everything in it agrees. */
 export class EndProbe extends NullSink {
   #end = false;
   #wrong = false;

@@ -3,36 +3,36 @@ import type { Configuration } from './configuration.ts';
 import type { LibvirtHeader } from './libvirt.ts';
 import type { Vmdesc } from './vmdesc-model.ts';
 
-/** How a section stands in the stream. */
+/** Kind of a section's piece in the stream: a section comes whole, or as a start, parts and an end. */
 export type SectionKind = 'start' | 'part' | 'end' | 'full';
 
-/** What stands in front of a section's body. Names and versions of `part` and `end` are those of their `start`. */
+/** Header in front of a section's body. Names and versions of `part` and `end` are those of their `start`. */
 export interface SectionHeader {
-  /** Is it a whole section, or the start, a part or the end of one that comes in parts? */
+  /** Kind of the piece: a whole section, or the start, a part or the end of one that comes in parts. */
   readonly kind: SectionKind;
   /** Number that the sender chose; `part`, `end` and the footer refer to it. */
   readonly id: number;
-  /** Device path and vmsd name: `0000:00:02.0/virtio-blk`. */
+  /** Name of the section, from device path and vmsd name: `0000:00:02.0/virtio-blk`. */
   readonly idstr: string;
-  /** Which of several sections of this name it is. QEMU: `instance_id`. */
+  /** Number that tells apart several sections of the same name. QEMU: `instance_id`. */
   readonly instanceId: number;
-  /** Version of its format. QEMU: `version_id`. */
+  /** Version of the section's format. QEMU: `version_id`. */
   readonly versionId: number;
   /** Offset of the type byte in the stream. */
   readonly offset: number;
 }
 
-/** A RAM block as the `ram` section announces it. */
+/** RAM block as the `ram` section announces it. */
 export interface RamBlock {
   /** Name of the block: `pc.ram`, `0000:00:02.0/vga.vram`. */
   readonly name: string;
-  /** Bytes in use. */
+  /** Number of bytes of the block that are in use. */
   readonly length: number;
-  /** Page size of its backing, when that was sent (postcopy with huge pages). */
+  /** Page size of the block's backing in bytes, when that was sent (postcopy with huge pages). */
   readonly pageSize?: number;
-  /** Guest-physical address; sent with capability x-ignore-shared. */
+  /** Guest-physical address of the block; sent with capability x-ignore-shared. */
   readonly address?: bigint;
-  /** Capability mapped-ram: where in the file bitmap and pages lie. */
+  /** Header that says where in the file bitmap and pages lie; sent with capability mapped-ram. */
   readonly mapped?: MappedRam;
 }
 
@@ -40,65 +40,69 @@ export interface RamBlock {
 export interface MappedRam {
   /** Version of the header: 1. */
   readonly version: number;
-  /** Bytes of a page of the target. */
+  /** Length of a target page in bytes. */
   readonly pageSize: bigint;
-  /** Where in the file the bitmap of the pages that are there begins, bytes. */
+  /** Offset in the file, in bytes, of the bitmap of the pages that are there. */
   readonly bitmapOffset: bigint;
-  /** Where in the file the first page has its place, bytes. */
+  /** Offset in the file, in bytes, of the first page's place. */
   readonly pagesOffset: bigint;
 }
 
-/** What in a stream does not fit together, though it can be read: what two readers could take for different streams. */
+/** Contradiction in a stream that can be read: two readers could take it for different streams. */
 export interface StreamFinding extends Finding {
-  /** Where in the stream. */
+  /** Offset in the stream, in bytes. */
   readonly offset?: number;
 }
 
 /**
- * A migration stream as a sequence of calls. The parser makes them, the writer takes them: one piped into the other
- * gives the same bytes.
+ * Receiver of a migration stream as a sequence of calls. The parser makes them, the writer takes them: one piped into
+ * the other gives the same bytes.
  *
  * @remarks `bytes` arguments are lent: they are valid until the call returns.
  */
 export interface StreamSink {
-  /** A libvirt save file's header and XML, in front of the stream. */
+  /** Takes a libvirt save file's header and XML, which stand in front of the stream. */
   libvirt(header: LibvirtHeader): void;
-  /** The stream begins: its version, 3 in every QEMU of today. */
+  /** Takes the beginning of the stream: its version, 3 in every QEMU of today. */
   header(version: number): void;
-  /** The section with the machine type and capabilities, which stands first if there is one. */
+  /** Takes the section with the machine type and capabilities, which stands first if there is one. */
   configuration(value: Configuration): void;
-  /** A section begins. The bodies of `ram` follow as calls of their own, others as {@link body}. */
+  /** Takes the beginning of a section. The bodies of `ram` follow as calls of their own, others as {@link body}. */
   section(header: SectionHeader): void;
-  /** The body of any section but `ram`, whole; `offset` is its place in the stream. */
+  /** Takes the whole body of any section but `ram`; `offset` is its place in the stream. */
   body(bytes: Uint8Array, header: SectionHeader, offset: number): void;
-  /** Record MEM_SIZE of a `ram` section: the bytes of all blocks. */
+  /** Takes the record MEM_SIZE of a `ram` section: the number of bytes of all blocks. */
   ramSize(total: bigint): void;
-  /** A block that a `ram` section announces, in the order of their indices. */
+  /** Takes a block that a `ram` section announces, in the order of their indices. */
   ramBlock(block: RamBlock): void;
-  /** Bytes of a mapped-ram region between header and next block (bitmap, padding, pages), in pieces. */
+  /** Takes bytes of a mapped-ram region between header and next block (bitmap, padding, pages), in pieces. */
   ramRegion(bytes: Uint8Array, start: number, end: number): void;
   /**
-   * Head of a record with a page: `flags`, the page's offset in the block, and the index of the block.
-   * What follows comes as {@link ramData}.
+   * Takes the head of a record with a page: `flags`, the page's offset in the block, and the index of the block. What
+   * follows comes as {@link ramData}.
    */
   ramPage(flags: number, offset: number, block: number): void;
-  /** What stands in the record behind the head (page, fill byte, compressed data): `bytes[start..end)`, in pieces. */
+  /**
+   * Takes the bytes `[start, end)` of the data behind a RAM record's head (page, fill byte, compressed data), in
+   * pieces.
+   */
   ramData(bytes: Uint8Array, start: number, end: number): void;
-  /** A record that is its flags alone: end of section, multifd flush, hook. */
+  /** Takes a RAM record that is its flags alone: end of section, multifd flush, hook. */
   ramMark(flags: number, offset: number): void;
-  /** The footer behind a section: the number of the section that ends. */
+  /** Takes the footer behind a section: the number of the section that ends. */
   footer(id: number): void;
-  /** A command of the source (QEMU: `MIG_CMD_*`) with its payload. */
+  /** Takes a command of the source (QEMU: `MIG_CMD_*`) with its payload. */
   command(command: number, payload: Uint8Array): void;
-  /** The end of the stream. A vmdesc may stand behind it. */
+  /** Takes the end of the stream. A vmdesc may stand behind it. */
   eof(): void;
-  /** The JSON description, as it stands; `read`: what it says, where that has been read. */
+  /** Takes the JSON description as it stands; `read` is what it says, where that has been read. */
   vmdesc(text: Uint8Array, read?: Vmdesc): void;
-  /** Whatever stands behind the end, in pieces; QEMU ignores it. */
+  /** Takes whatever stands behind the end, in pieces; QEMU ignores it. */
   trailing(bytes: Uint8Array): void;
   /**
-   * What does not fit together. By code: `ambiguous`: a section could end elsewhere; `vmdesc-size`, `vmdesc-section`, `vmdesc-missing`: the vmdesc
-   * says something else than the bytes; `trailing`: bytes behind the end; `unfinished`: a section in parts has no end.
+   * Takes a contradiction in the stream. By code: `ambiguous`: a section could end elsewhere; `vmdesc-size`,
+   * `vmdesc-section`, `vmdesc-missing`: the vmdesc says something else than the bytes; `trailing`: bytes behind the
+   * end; `unfinished`: a section in parts has no end.
    */
   finding?(finding: StreamFinding): void;
 }

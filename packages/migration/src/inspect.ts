@@ -1,5 +1,5 @@
 /**
- * What is in a stream, for people who look: the devices decoded and judged, their fields by path, and the JSON of
+ * Content of a stream for people who look: the devices decoded and judged, their fields by path, and the JSON of
  * `virtkit inspect --json`. The command and the inspector are made of it, and so show the same.
  *
  * You bring:  a stream that was read, and the layers to decode with.

@@ -1,4 +1,4 @@
-/** Deepest nesting read. QEMU's is under twenty. */
+/** Deepest nesting of JSON that is read. QEMU's is under twenty. */
 const DEPTH_MAX = 100;
 
 // a string is checked and unescaped by JSON.parse; here it only has to end
@@ -10,7 +10,7 @@ const CODE = { SPACE: 0x20, QUOTE: 0x22, COMMA: 0x2c, COLON: 0x3a } as const;
 const OPEN = { LIST: 0x5b, OBJECT: 0x7b } as const;
 const CLOSE = { LIST: 0x5d, OBJECT: 0x7d } as const;
 
-/** What an object's value is, before it is read. */
+/** Kind of a JSON value, before it is read. */
 export type JsonKind = 'object' | 'list' | 'string' | 'other';
 
 /**
@@ -30,7 +30,7 @@ export class JsonReader {
     this.#objectsMax = objectsMax;
   }
 
-  /** What comes next. */
+  /** Kind of the value that comes next. */
   get kind(): JsonKind {
     const first = this.#next();
     if (first === OPEN.OBJECT) return 'object';
@@ -63,7 +63,7 @@ export class JsonReader {
     this.#depth--;
   }
 
-  /** @throws SyntaxError if something else comes next */
+  /** Reads a string. @throws SyntaxError if something else comes next */
   string(): string {
     const end = this.#text.indexOf('"', this.#at + 1);
     const plain = this.#text.slice(this.#at + 1, end < 0 ? undefined : end);
@@ -73,7 +73,7 @@ export class JsonReader {
     return plain;
   }
 
-  /** A number; undefined where `true`, `false` or `null` stands. @throws SyntaxError */
+  /** Reads a number; undefined where `true`, `false` or `null` stands. @throws SyntaxError */
   number(): number | undefined {
     this.#next();
     for (const word of WORDS) {
@@ -93,12 +93,12 @@ export class JsonReader {
     else this.number();
   }
 
-  /** One object more will be kept. @throws RangeError if they are too many */
+  /** Counts an object that will be kept. @throws RangeError if they are too many */
   count(): void {
     if (++this.#objects > this.#objectsMax) throw new RangeError(`more than ${this.#objectsMax} objects`);
   }
 
-  /** @throws SyntaxError if something follows */
+  /** Demands the end of the text. @throws SyntaxError if something follows */
   end(): void {
     this.#next();
     if (this.#at < this.#text.length) throw new SyntaxError('something behind the value');
@@ -109,21 +109,21 @@ export class JsonReader {
     this.#at++;
   }
 
-  /** Behind an item: a comma, or the end. */
+  /** Passes over the comma behind an item, or the bracket at the end. Answers whether another item follows. */
   #goesOn(close: number): boolean {
     if (this.#ends(CODE.COMMA)) return true;
     if (this.#ends(close)) return false;
     throw new SyntaxError(`"," expected at ${this.#at}`);
   }
 
-  /** Takes this character if it is the next. */
+  /** Takes a character if it is the next. Answers whether it was. */
   #ends(code: number): boolean {
     const there = this.#next() === code;
     if (there) this.#at++;
     return there;
   }
 
-  /** The next character that is not white space; NaN at the end. */
+  /** Finds the next character that is not white space; NaN at the end. */
   #next(): number {
     let code = this.#text.charCodeAt(this.#at);
     while (code <= CODE.SPACE && isSpace(code)) code = this.#text.charCodeAt(++this.#at);

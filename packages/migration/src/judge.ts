@@ -6,8 +6,8 @@ import { findVirtio, lengthsOf } from './virtio.ts';
 import { be32, isPrintable, TYPE } from './wire.ts';
 
 /**
- * What speaks against it that a stream was taken apart as its destination will do it: what the parser found, devices of the registry
- * inside of sections whose end only the vmdesc tells, and devices that the vmdesc denies.
+ * Lists what makes it doubtful that a destination takes a stream apart in the same way: what the parser found, devices
+ * of the registry inside of sections whose end only the vmdesc tells, and devices that the vmdesc denies.
  */
 export function judgeStream(stream: MigrationStream, registry: Registry): StreamFinding[] {
   return [
@@ -50,7 +50,7 @@ function judgeSection(section: StreamSection, registry: Registry): StreamFinding
   ];
 }
 
-/** The first header of a section of a registered device in these bytes. */
+/** Finds the first header of a section of a registered device in some bytes. */
 function findHidden(
   bytes: Uint8Array,
   registry: Registry,
@@ -65,7 +65,10 @@ function findHidden(
   return undefined;
 }
 
-/** The name in a section header that would begin at `at`: type, be32 id, counted name, be32 instance, be32 version. */
+/**
+ * Reads the name in a section header that would begin at `at`: type, be32 id, counted name, be32 instance, be32
+ * version.
+ */
 function nameAt(bytes: Uint8Array, at: number): string | undefined {
   const length = bytes[at + 5] ?? 0;
   const end = at + 6 + length;

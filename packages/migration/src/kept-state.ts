@@ -2,24 +2,27 @@ import { latin1, StateError } from '@virtkit/vmstate';
 import { be32, TYPE } from './wire.ts';
 
 const CLOSING_BRACE = 0x7d;
-/** Bytes of a vmdesc's text that are looked at before it is read: the name of the first section stands in them. */
+/**
+ * Number of bytes of a vmdesc's text that are looked at before it is read: the name of the first section stands in
+ * them.
+ */
 const TEXT_HEAD = 1 << 16;
 
 /**
- * Device state that has come and cannot be split into sections yet, in one array; and whether its end looks like that of a stream,
- * which costs the same whatever is kept.
+ * Buffer of device state that has come and cannot be split into sections yet. It also tells whether its end looks like
+ * that of a stream, which costs the same whatever is kept.
  */
 export class KeptState {
   readonly #limit: number;
-  /** The kept bytes, and room behind them. */
+  /** Array with the kept bytes, and room behind them. */
   #buffer: Uint8Array = new Uint8Array(0);
   #length = 0;
   #base = 0;
-  /** Bytes of bodies and commands that were told: whoever collects them keeps them. */
+  /** Number of bytes of bodies and commands that were told: whoever collects them keeps them. */
   #told = 0;
-  /** Index of the last kept byte that is not zero; -1: none. */
+  /** Index of the last kept byte that is not zero; -1: there is none. */
   #lastNonZero = -1;
-  /** Index of the last zero in front of it. */
+  /** Index of the last zero in front of {@link #lastNonZero}. */
   #lastZero = -1;
 
   /** @param limit most bytes of device state, told or kept */
@@ -27,7 +30,7 @@ export class KeptState {
     this.#limit = limit;
   }
 
-  /** What is kept. A view: it is good until more is kept. */
+  /** View of the kept bytes, valid until more are kept. */
   get bytes(): Uint8Array {
     return this.#buffer.subarray(0, this.#length);
   }
@@ -41,12 +44,12 @@ export class KeptState {
     return this.#base;
   }
 
-  /** How many of the kept bytes there are without zeros at their end. */
+  /** Number of kept bytes, without the zeros at their end. */
   get end(): number {
     return this.#lastNonZero + 1;
   }
 
-  /** Bytes that may be kept. */
+  /** Number of bytes that may still be kept. */
   get left(): number {
     return this.#limit - this.#told;
   }
@@ -82,7 +85,7 @@ export class KeptState {
     this.#lastNonZero = before + last;
   }
 
-  /** Nothing is kept any more. The first `told` bytes were told. */
+  /** Forgets the kept bytes, of which the first `told` were told. */
   forget(told = 0): void {
     this.#told += told;
     this.#length = 0;
@@ -94,12 +97,15 @@ export class KeptState {
     this.#told += bytes;
   }
 
-  /** Is what looks like a whole vmdesc the last thing that was kept, but for zeros? */
+  /** Do the kept bytes end with what looks like a whole vmdesc, and zeros? */
   get looksEnded(): boolean {
     return this.#textStart() >= 0;
   }
 
-  /** Is the first kept section one that the vmdesc names? Nearly all that only looks like an end names another one, or none. */
+  /**
+   * Is the first kept section one that the vmdesc names? Nearly all that only looks like an end names another one, or
+   * none.
+   */
   namesFirst(): boolean {
     const text = this.#textStart();
     const [type, length = 0] = [this.#buffer[0], this.#buffer[5]];
@@ -108,7 +114,9 @@ export class KeptState {
     return type !== TYPE.FULL || head.includes(name);
   }
 
-  /** Where the text of the vmdesc begins that is the last thing, but for zeros; -1: there is none. */
+  /**
+   * Index at which the text of a vmdesc begins that is the last of the kept bytes, but for zeros; -1: there is none.
+   */
   #textStart(): number {
     const [bytes, end] = [this.#buffer, this.end];
     if (end === 0 || bytes[end - 1] !== CLOSING_BRACE) return -1;
@@ -121,7 +129,7 @@ export class KeptState {
     return -1;
   }
 
-  /** Makes room for so many bytes more. @throws StateError `limit` */
+  /** Makes room for `count` bytes more. @throws StateError `limit` */
   #demandRoom(count: number): void {
     const wanted = this.#length + count;
     if (wanted > this.left) {

@@ -1,31 +1,34 @@
 import { latin1, type Reader, StateError } from '@virtkit/vmstate';
 
-/** What libvirt puts in front of a stream in a save file (`virsh save`, `virsh managedsave`). */
+/** Header that libvirt puts in front of a stream in a save file (`virsh save`, `virsh managedsave`). */
 export interface LibvirtHeader {
-  /** The header and what follows it, as it stands. */
+  /** Bytes of the header and of XML and cookie behind it, as they stand. */
   readonly bytes: Uint8Array;
   /** Version of the header, 1 or 2. */
   readonly version: number;
-  /** The guest ran when it was saved, and is to run when it is restored. */
+  /** True if the guest ran when it was saved, and is to run when it is restored. */
   readonly wasRunning: boolean;
-  /** Format of the stream behind it: 0 raw, 1 gzip, 2 bzip2, 3 xz, 4 lzop, 5 zstd, 6 sparse. */
+  /** Format of the stream behind the header: 0 raw, 1 gzip, 2 bzip2, 3 xz, 4 lzop, 5 zstd, 6 sparse. */
   readonly compressed: number;
-  /** The domain's XML. */
+  /** XML of the domain. */
   readonly xml: string;
 }
 
-/** Complete, and still being written. libvirt: `QEMU_SAVE_MAGIC`, `QEMU_SAVE_PARTIAL` */
+/**
+ * Magic texts of a file that is complete, and of one that is still being written. libvirt: `QEMU_SAVE_MAGIC`,
+ * `QEMU_SAVE_PARTIAL`
+ */
 const MAGICS = ['LibvirtQemudSave', 'LibvirtQemudPart'];
 const MAGIC_BYTES = 16;
-/** Magic, five words, fourteen unused ones. */
+/** Length of the header in bytes: magic, five words, fourteen unused ones. */
 const HEADER_BYTES = MAGIC_BYTES + 19 * 4;
-/** XML and cookie; libvirt's are some kilobytes. */
+/** Largest length of XML and cookie in bytes; libvirt's are some kilobytes. */
 const DATA_MAX = 1 << 24;
 
-/** How libvirt packs a save file, by the number in its header. libvirt: `virQEMUSaveFormat` */
+/** Formats in which libvirt packs a save file, by the number in its header. libvirt: `virQEMUSaveFormat` */
 export const COMPRESSIONS = ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd', 'sparse'] as const;
 
-/** Is this the beginning of a libvirt save file? Undefined if too few bytes are there to know. */
+/** Do these bytes begin a libvirt save file? Undefined if there are too few to know. */
 export function isLibvirt(input: Reader): boolean | undefined {
   const found = latin1(input.bytes.subarray(input.offset, input.offset + MAGIC_BYTES));
   if (found.length < MAGIC_BYTES) return MAGICS.some((magic) => magic.startsWith(found)) ? undefined : false;

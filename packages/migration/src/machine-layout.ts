@@ -5,15 +5,15 @@ import type { RamPlacement } from './ram-image.ts';
 
 /** Byte order and main memory of a machine type. */
 interface MachineLayout {
-  /** Matches the name of the machine type in the stream. */
+  /** Pattern of the machine type's name in the stream. */
   readonly machine: RegExp;
-  /** Where several machines have that name: a block that only this one has. */
+  /** Pattern of a block that only this machine has, where several have the same name. */
   readonly mark?: RegExp;
   /** Name of the main block without `memory-backend`. */
   readonly block: string;
-  /** Where it begins. */
+  /** Guest-physical address at which the main block begins. */
   readonly base: number;
-  /** How much of it lies there; the rest begins at `high`. */
+  /** Number of bytes of the main block that lie at `base`; the rest begins at `high`. */
   readonly low?: (size: number) => number;
   readonly high?: number;
   readonly endian?: 'big';
@@ -23,8 +23,9 @@ const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
 /**
- * Machine layouts. PC machines leave a hole below 4 GiB, for devices; how large it is depends on the size of memory
- * (QEMU: `pc_q35_init`, `pc_init1`, `microvm_memory_init`; without the machine property `max-ram-below-4g`).
+ * Layouts of machines by their names. PC machines leave a hole below 4 GiB, for devices; how large it is depends on the
+ * size of memory (QEMU: `pc_q35_init`, `pc_init1`, `microvm_memory_init`; without the machine property
+ * `max-ram-below-4g`).
  */
 const LAYOUTS: readonly MachineLayout[] = [
   {
@@ -68,7 +69,8 @@ function layoutOf(machine: string, blocks: readonly RamBlock[]): MachineLayout |
 }
 
 /**
- * Byte order of a machine's CPU, which is that of legacy devices; little if nothing is known of the machine.
+ * Finds the byte order of a machine's CPU, which is that of legacy devices; little-endian if nothing is known of the
+ * machine.
  *
  * @param machine as in the configuration section: `pc-q35-7.2`
  * @param blocks of RAM, which tell machines of one name apart
@@ -79,7 +81,7 @@ export function machineEndian(machine: string, blocks: readonly RamBlock[] = [])
 }
 
 /**
- * The guest-physical layout of a stream's RAM.
+ * Finds the guest-physical layout of a stream's RAM.
  *
  * Main memory is the block with the machine's usual name, else (a `memory-backend` of another name) the largest.
  *
@@ -116,7 +118,10 @@ export function ramLayout(
   return placements;
 }
 
-/** `gpa:block:offset:length`, numbers in any base that JavaScript reads; several with commas. @throws StateError */
+/**
+ * Reads a RAM map: `gpa:block:offset:length`, numbers in any base that JavaScript reads; several with commas. @throws
+ * StateError
+ */
 export function parseRamMap(text: string): RamPlacement[] {
   return text.split(',').map((piece) => {
     const [gpa, block, offset, length, ...more] = piece.split(':');

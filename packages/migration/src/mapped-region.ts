@@ -1,25 +1,28 @@
 import { StateError } from '@virtkit/vmstate';
 import type { RamBlock } from './events.ts';
 
-/** Smallest and largest page that a target has. */
+/** Smallest and largest length in bytes of a page that a target has. */
 const [PAGE_MIN, PAGE_MAX] = [512n, 1n << 20n];
 
-/** The region of a block in a mapped-ram file: a bitmap of the pages that are there, a gap, and the place of each page. */
+/**
+ * Layout of a block's region in a mapped-ram file: a bitmap of the pages that are there, a gap, and the place of each
+ * page.
+ */
 export interface MappedLayout {
-  /** Bytes of a page. */
+  /** Length of a page in bytes. */
   readonly pageSize: number;
-  /** Pages of the block. */
+  /** Number of pages of the block. */
   readonly pages: number;
-  /** Bytes of the bitmap, a bit a page. */
+  /** Length of the bitmap in bytes, a bit a page. */
   readonly bitmapBytes: number;
-  /** Where pages begin, from the bitmap on. */
+  /** Offset of the first page's place from the beginning of the bitmap, in bytes. */
   readonly pagesAt: number;
-  /** Bytes of the whole region. */
+  /** Length of the whole region in bytes. */
   readonly length: number;
 }
 
 /**
- * Where what lies; undefined for a block that is not in the file (`x-ignore-shared`).
+ * Finds the layout of a block's region; undefined for a block that is not in the file (`x-ignore-shared`).
  * @throws StateError `mapped-ram`
  */
 export function mappedLayout({ name, length, mapped }: RamBlock): MappedLayout | undefined {
@@ -39,7 +42,7 @@ export function mappedLayout({ name, length, mapped }: RamBlock): MappedLayout |
   return { pageSize: Number(pageSize), pages, bitmapBytes, pagesAt, length: pagesAt + length };
 }
 
-/** Takes a region's bytes as they come, and fills the block's memory. */
+/** Reader of a region's bytes as they come, which fills the block's memory. */
 export class MappedReader {
   readonly #layout: MappedLayout;
   readonly #memory: Uint8Array;
@@ -60,7 +63,7 @@ export class MappedReader {
     if (this.#at >= length) this.#clearAbsent();
   }
 
-  /** What stands at the place of a page that is not there may be old. */
+  /** Clears the pages that are not there: old bytes may stand at their places. */
   #clearAbsent(): void {
     const { pages, pageSize } = this.#layout;
     for (let page = 0; page < pages; page++) {
@@ -70,7 +73,7 @@ export class MappedReader {
   }
 }
 
-/** Of a piece that stands at `at`, what lies in `from` to `end` goes to `into`, which stands there. */
+/** Copies that part of a piece, which stands at `at`, that lies in `from` to `end`; `into` stands at `from`. */
 function copyPart(piece: Uint8Array, at: number, into: Uint8Array, from: number, end: number): void {
   const [first, last] = [Math.max(at, from), Math.min(at + piece.length, end)];
   if (first < last) into.set(piece.subarray(first - at, last - at), first - from);

@@ -8,74 +8,77 @@ import { DeviceList, parseVmdesc } from './vmdesc.ts';
 import type { DescDevice, Vmdesc } from './vmdesc-model.ts';
 import { RAM } from './wire.ts';
 
-/** A section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
+/** Section with its body. Those of `ram` are only counted, see {@link RamSummary}. */
 export interface StreamSection {
-  /** What stood in front of the body. */
+  /** Header that stood in front of the body. */
   readonly header: SectionHeader;
   /** Offset of the body in the stream. */
   readonly offset: number;
-  /** The bytes of the section, without header and footer. */
+  /** Bytes of the section, without header and footer. */
   readonly body: Uint8Array;
-  /** What the stream's own vmdesc says of it. */
+  /** Entry of the section in the stream's own vmdesc. */
   readonly description?: DescDevice;
 }
 
-/** A RAM block with what came of it. */
+/** RAM block with numbers of what came of it. */
 export interface RamBlockSummary extends RamBlock {
-  /** Pages with content, in all passes together. */
+  /** Number of pages with content, in all passes together. */
   readonly pages: number;
-  /** Pages that were sent as one byte: zeros, in every QEMU of today. */
+  /** Number of pages that were sent as one byte: zeros, in every QEMU of today. */
   readonly zeroPages: number;
-  /** Pages as delta or compressed. */
+  /** Number of pages that came as delta or compressed. */
   readonly encodedPages: number;
 }
 
-/** What the `ram` sections held. */
+/** Content of the `ram` sections, in numbers. */
 export interface RamSummary {
-  /** Bytes of all blocks together. */
+  /** Number of bytes of all blocks together. */
   readonly total: bigint;
-  /** The blocks, by their indices in the stream. */
+  /** RAM blocks, by their indices in the stream. */
   readonly blocks: readonly RamBlockSummary[];
-  /** Sections: one START, the rounds, one END. */
+  /** Number of sections: one START, the rounds, one END. */
   readonly sections: number;
 }
 
 /** Everything in a migration stream but the content of RAM. */
 export interface MigrationStream {
-  /** The header of the libvirt save file that the stream was in. */
+  /** Header of the libvirt save file that the stream was in. */
   readonly libvirt?: LibvirtHeader;
   /** Version of the stream: 3. */
   readonly version: number;
-  /** Absent with machine types up to 2.3. */
+  /** Configuration section; absent with machine types up to 2.3. */
   readonly configuration?: Configuration;
-  /** In the order of the stream, without `ram`. */
+  /** Sections in the order of the stream, without `ram`. */
   readonly sections: readonly StreamSection[];
   /** Commands of the source, in order. */
   readonly commands: readonly { readonly command: number; readonly payload: Uint8Array }[];
-  /** What of guest memory was in the stream. */
+  /** Summary of guest memory in the stream. */
   readonly ram?: RamSummary;
   /** QEMU's own description of the sections, from behind the end. */
   readonly vmdesc?: Vmdesc;
-  /** The stream came to its end. False only in what {@link StreamCollector.partial} answers. */
+  /** True if the stream came to its end. It is false only in the answer of {@link StreamCollector.partial}. */
   readonly complete: boolean;
-  /** Bytes behind the end. */
+  /** Number of bytes behind the end. */
   readonly trailing: number;
-  /** What does not fit together. Absent: nothing. */
+  /** Contradictions in the stream. Absent: there are none. */
   readonly findings?: readonly StreamFinding[];
 }
 
 type MutableBlock = { -readonly [K in keyof RamBlockSummary]: RamBlockSummary[K] };
-/** Most findings that are kept of one stream. */
+/** Largest number of findings that are kept of one stream. */
 const FINDINGS_MAX = 64;
 
 type Counter = 'pages' | 'zeroPages' | 'encodedPages';
 
-/** Most commands that are kept, and bytes in all of them together. A QEMU sends a handful, unless for postcopy. */
+/**
+ * Largest number of commands that are kept, and of bytes in all of them together. A QEMU sends a handful, unless for
+ * postcopy.
+ */
 const COMMANDS_MAX = 1 << 16;
 const COMMAND_BYTES_MAX = 1 << 24;
 
 /**
- * A sink that keeps all but RAM's content.
+ * Sink that keeps all but RAM's content.
  *
  * Its calls throw StateError `limit` where a stream has more commands than are kept.
  */
@@ -158,7 +161,7 @@ export class StreamCollector extends NullSink {
     if (this.#findings.length < FINDINGS_MAX) this.#findings.push(finding);
   }
 
-  /** What there is so far; after an error, what came before it. */
+  /** Answers what there is so far; after an error, what came before it. */
   partial(): MigrationStream {
     return {
       ...(this.#libvirt !== undefined && { libvirt: this.#libvirt }),
@@ -177,7 +180,7 @@ export class StreamCollector extends NullSink {
   }
 }
 
-/** Gives each section the vmdesc entry with its name and instance; the n-th of a name gets the n-th entry. */
+/** Gives each section the vmdesc entry with its name and instance; the n-th section of a name gets the n-th entry. */
 function describeSections(sections: readonly StreamSection[], vmdesc: Vmdesc | undefined): StreamSection[] {
   const devices = new DeviceList(vmdesc);
   return sections.map((section) => {
@@ -187,7 +190,7 @@ function describeSections(sections: readonly StreamSection[], vmdesc: Vmdesc | u
   });
 }
 
-/** Anything that yields a stream's bytes: an array, a generator, a Node or web stream. */
+/** Source of a stream's bytes: an array, a generator, a Node or web stream. */
 export type ByteSource = Uint8Array | Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
 /**

@@ -21,14 +21,15 @@ import { splitTail, trailingFinding } from './tail.ts';
 import { targetPageBits } from './target-page.ts';
 import { TYPE } from './wire.ts';
 
-/** Bytes of a chunk that are looked at together with what the chunk before left over. */
+/** Number of bytes of a chunk that are looked at together with what the chunk before left over. */
 const LOOKAHEAD = 4096;
-/** How often a device that is known is asked whether its section ends, in front of the end of RAM. */
+/** Number of times that a device that is known is asked whether its section ends, in front of the end of RAM. */
 const TRIES_MAX = 64;
-/** Longest header that may begin behind a footer, with some room. */
+/** Longest header, in bytes, that may begin behind a footer, with some room. */
 const HEADER_MAX = 512;
 
 /**
+ * State of the parser: what the next bytes are.
  * - `preamble`: libvirt header, magic, version
  * - `between`: a section, a command or the end begins
  * - `ram`: in the records of a `ram` section
@@ -38,18 +39,24 @@ const HEADER_MAX = 512;
  */
 type Mode = 'preamble' | 'between' | 'ram' | 'footer' | 'body' | 'tail' | 'trailing';
 
-/** A guest's pictures are device state: a GPU has up to 256 MiB of them (QEMU: `max_hostmem`). */
+/**
+ * Default limit of device state, in bytes. A guest's pictures are device state: a GPU has up to 256 MiB of them (QEMU:
+ * `max_hostmem`).
+ */
 const DEVICE_STATE_MAX = 320 << 20;
-/** Sections in parts can be many: a bitmap of a disk has tens of thousands. */
+/** Default limit of sections and commands. Sections in parts can be many: a bitmap of a disk has tens of thousands. */
 const STRUCTURES_MAX = 1 << 17;
-/** How often it is looked whether the stream has ended: a guest may write what looks like its end, and each look reads all there is. */
+/**
+ * Largest number of looks at whether the stream has ended: a guest may write what looks like its end, and each look
+ * reads all there is.
+ */
 const LOOKS_MAX = 64;
-/** Zeros that were not kept are told in pieces of so many bytes. */
+/** Length in bytes of the pieces in which zeros are told that were not kept. */
 const ZEROS = 1 << 16;
 
 /**
- * A migration stream, taken apart while it arrives: one pass, in chunks of any size. RAM is passed on and forgotten;
- * device state is kept until it can be split into sections, up to `maxDeviceState`.
+ * Parser of a migration stream, which takes it apart while it arrives: one pass, in chunks of any size. RAM is passed
+ * on and forgotten; device state is kept until it can be split into sections, up to `maxDeviceState`.
  *
  * ```ts
  * const parser = new StreamParser(sink);
@@ -66,21 +73,27 @@ export class StreamParser {
   #configurable = true;
   #ram: RamParser | undefined;
   #ramEnded = false;
-  /** The section being read. */
+  /** Header of the section that is being read. */
   #header: SectionHeader | undefined;
-  /** Bytes pushed so far. */
+  /** Number of bytes pushed so far. */
   #received = 0;
-  /** Unused end of what was pushed: a structure that is not all there. */
+  /** End of what was pushed that is not used yet: a structure that is not all there. */
   #carry: Uint8Array = new Uint8Array(0);
-  /** What is kept in modes `body` and `tail`. */
+  /** Bytes that are kept in modes `body` and `tail`. */
   readonly #kept: KeptState;
-  /** Zeros that came behind the kept bytes where the end may be: a stream may stand at the beginning of something larger. */
+  /**
+   * Number of zeros that came behind the kept bytes where the end may be: a stream may stand at the beginning of
+   * something larger.
+   */
   #zeros = 0;
-  /** Up to which byte it was looked whether the stream has ended, and what was found. */
+  /** Last look at whether the stream has ended: up to which byte, and what was found. */
   #looked: { readonly end: number; readonly ended: boolean } = { end: 0, ended: false };
   #looks = 0;
   #sawTrailing = false;
-  /** How far a footer was looked for in mode `body`, and how often the device was asked. */
+  /**
+   * Number of kept bytes in which a footer was looked for in mode `body`; {@link #tries} is how often the device was
+   * asked.
+   */
   #scanned = 0;
   #tries = 0;
   /** Bytes behind a body that was found to end among the kept ones. */
@@ -103,12 +116,15 @@ export class StreamParser {
     this.#pageBits = options.pageBits;
   }
 
-  /** Bytes pushed so far. */
+  /** Number of bytes pushed so far. */
   get received(): number {
     return this.#received;
   }
 
-  /** All of RAM went by, and what comes now is device state. A switch-over: the source has stopped its guest. */
+  /**
+   * Has all of RAM gone by, so that what comes now is device state? The source has stopped its guest for a switch-over
+   * then.
+   */
   get inDeviceState(): boolean {
     return this.#mode === 'tail';
   }
@@ -123,7 +139,7 @@ export class StreamParser {
   }
 
   /**
-   * The next bytes of the stream, which are lent: they may be used again after the call.
+   * Takes the next bytes of the stream, which are lent: they may be used again after the call.
    * @throws StateError with the offset in the stream; the parser is of no use afterwards
    */
   push(lent: Uint8Array): void {
@@ -157,7 +173,7 @@ export class StreamParser {
     this.#tell(bytes, sink);
   }
 
-  /** Splits these bytes for another sink, and leaves no trace. */
+  /** Splits bytes for another sink, and leaves no trace. */
   #tell(bytes: Uint8Array, sink: StreamSink): void {
     const { started, open, earlier } = this.#context;
     const context = {
@@ -171,7 +187,7 @@ export class StreamParser {
     splitTail(bytes, this.#kept.base, context, undefined);
   }
 
-  /** No more bytes will come. @throws StateError `truncated` if some should have */
+  /** Ends the stream: no more bytes will come. @throws StateError `truncated` if some should have */
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -193,7 +209,10 @@ export class StreamParser {
     );
   }
 
-  /** Joins what was left over with the beginning of `chunk`. Answers where to go on in it, or -1 if it is used up. */
+  /**
+   * Joins what was left over with the beginning of `chunk`. Answers where to go on in the chunk, or -1 if it is used
+   * up.
+   */
   #bridge(chunk: Uint8Array, base: number): number {
     for (let take = LOOKAHEAD; ; take *= 2) {
       const carry = this.#carry;
@@ -245,7 +264,7 @@ export class StreamParser {
     return at;
   }
 
-  /** Keeps some bytes of a section that is not RAM, and looks whether it has ended. Answers where to go on. */
+  /** Keeps some bytes of a section that is not RAM, and looks whether the section has ended. Answers where to go on. */
   #runBody(bytes: Uint8Array, at: number, base: number): number {
     // in growing pieces: with thousands of small sections in a chunk, none may cost a copy of the rest of it
     const next = Math.min(bytes.length, at + Math.max(LOOKAHEAD, this.#kept.length));
@@ -290,7 +309,10 @@ export class StreamParser {
     this.#kept.keepTail(bytes, position, zeros, last);
   }
 
-  /** Does that vmdesc account for every section? Looks once at each place, and not at more than there are in a stream that means well. */
+  /**
+   * Does the vmdesc at the end of the kept bytes account for every section? Looks once at each place, and not at more
+   * than there are in a stream that means well.
+   */
   #hasEnded(): boolean {
     const { end } = this.#kept;
     if (this.#looked.end !== end) this.#looked = { end, ended: this.#look() };
@@ -309,7 +331,7 @@ export class StreamParser {
     return probe.ended;
   }
 
-  /** The stream has ended, and what comes now is behind it. */
+  /** Ends device state: the stream has ended, and what comes now is behind it. */
   #endTail(): void {
     splitTail(this.#kept.bytes, this.#kept.base, this.#context, this.#ram);
     this.#kept.forget();
@@ -317,7 +339,7 @@ export class StreamParser {
     this.#mode = 'trailing';
   }
 
-  /** The zeros that were counted and not kept stand behind the end. */
+  /** Tells the zeros that were counted and not kept, which stand behind the end. */
   #tellZeros(): void {
     const zeros = new Uint8Array(Math.min(this.#zeros, ZEROS));
     for (; this.#zeros > 0; this.#zeros -= Math.min(this.#zeros, ZEROS))
@@ -332,7 +354,7 @@ export class StreamParser {
     this.#context.sink.trailing(bytes);
   }
 
-  /** One small structure; -1 if not all of it is there. */
+  /** Reads one small structure. Answers where the next one begins; -1 if not all of it is there. */
   #step(bytes: Uint8Array, at: number, base: number): number {
     const input = new Reader(bytes, base);
     input.offset = at;
@@ -420,7 +442,7 @@ export class StreamParser {
     this.#ram.begin();
   }
 
-  /** Mode `body`: has the section's end come? Answers the kept bytes behind it, if so. */
+  /** Looks in mode `body` whether the section's end has come. Answers the kept bytes behind it, if so. */
   #endBody(): Uint8Array | undefined {
     const [header, context] = [this.#header, this.#context];
     if (header === undefined || this.#ended || context.footers === false) return undefined;
@@ -438,7 +460,7 @@ export class StreamParser {
     return bytes.slice(input.offset);
   }
 
-  /** Where the body that begins these bytes ends; -1: that cannot be told before more have come. */
+  /** Finds where the body that begins these bytes ends; -1: that cannot be told before more have come. */
   #findBodyEnd(header: SectionHeader, bytes: Uint8Array): number {
     for (;;) {
       const at = findFooter(bytes, this.#scanned, header.id);
@@ -450,7 +472,7 @@ export class StreamParser {
     }
   }
 
-  /** A footer stands at `at`: does whoever knows the device agree that it is the section's? Asks a limited number of times. */
+  /** Does whoever knows the device agree that the footer at `at` is the section's? Asks a limited number of times. */
   #bodyEnds(header: SectionHeader, bytes: Uint8Array, at: number): boolean {
     if (plausibleNext(bytes, at + 5, this.#context.started) === 'no') return false;
     if (++this.#tries > TRIES_MAX) return true;
@@ -462,7 +484,7 @@ export class StreamParser {
 
 const NOTHING = new Uint8Array(0);
 
-/** Where a stream ended that should not have. */
+/** Descriptions of the places where a stream ended that should not have, by the mode of the parser. */
 const ENDS: Readonly<Record<Exclude<Mode, 'tail' | 'body' | 'trailing'>, string>> = {
   preamble: 'in its header',
   between: 'where a section, a command or its end should begin',

@@ -5,32 +5,32 @@ import { MappedReader, mappedLayout } from './mapped-region.ts';
 import { targetPageBits } from './target-page.ts';
 import { RAM } from './wire.ts';
 
-/** Where a piece of a RAM block lies in the guest-physical address space. */
+/** Place of a piece of a RAM block in the guest-physical address space. */
 export interface RamPlacement {
   /** Guest-physical address of the first byte. */
   readonly gpa: number;
   /** Name of the RAM block. */
   readonly block: string;
-  /** Offset in the block, bytes. */
+  /** Offset of the piece in the block, in bytes. */
   readonly offset: number;
-  /** Bytes of the piece. */
+  /** Length of the piece in bytes. */
   readonly length: number;
 }
 
-/** How {@link RamImage} takes pages. */
+/** Options of a {@link RamImage}. */
 export interface RamImageOptions {
-  /** Most bytes of RAM held; blocks that would go beyond are refused. Default 4 GiB. */
+  /** Largest number of bytes of RAM that are held; blocks that would go beyond are refused. Default 4 GiB. */
   readonly maxBytes?: number;
-  /** Which blocks to hold; default all. */
+  /** Is this block to be held? Default: all blocks are. */
   readonly wanted?: (block: RamBlock) => boolean;
 }
 
-/** Largest array that every engine has. */
+/** Length in bytes of the largest array that every engine has. */
 const ARRAY_MAX = 2 ** 32 - 1;
 const DEFAULT_MAX = 2 ** 32;
 
 /**
- * A sink that keeps the content of RAM: what the guest's memory was when the stream ended, block by block. Later passes
+ * Sink that keeps the content of RAM: what the guest's memory was when the stream ended, block by block. Later passes
  * overwrite earlier ones, as on a destination.
  */
 export class RamImage extends NullSink {
@@ -38,11 +38,11 @@ export class RamImage extends NullSink {
   readonly #blocks: { readonly block: RamBlock; readonly bytes: Uint8Array | undefined }[] = [];
   #held = 0;
   #configuration: Configuration | undefined;
-  /** Of a target page; 0 until the first page comes. */
+  /** Length of a target page in bytes; 0 until the first page comes. */
   #pageSize = 0;
   #target: Uint8Array | undefined;
   #at = 0;
-  /** The block whose region in a mapped-ram file comes now. */
+  /** Reader of the block whose region in a mapped-ram file comes now. */
   #mapped: MappedReader | undefined;
 
   constructor(options: RamImageOptions = {}) {
@@ -50,14 +50,14 @@ export class RamImage extends NullSink {
     this.#options = options;
   }
 
-  /** The blocks that are held. */
+  /** Blocks that are held, by name. */
   get blocks(): ReadonlyMap<string, Uint8Array> {
     return new Map(
       this.#blocks.flatMap(({ block, bytes }) => (bytes === undefined ? [] : [[block.name, bytes] as const])),
     );
   }
 
-  /** What the stream told of its blocks, held or not. */
+  /** Blocks that the stream has announced, held or not. */
   get announced(): readonly RamBlock[] {
     return this.#blocks.map(({ block }) => block);
   }

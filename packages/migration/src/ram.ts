@@ -4,21 +4,24 @@ import { RAM } from './wire.ts';
 
 /** Capabilities of the configuration section that change the `ram` section. */
 export interface RamOptions {
-  /** Target page size in bits; asked again when the blocks are known. */
+  /** Finds the length of a target page as a power of two; it is asked again when the blocks are known. */
   pageBits(blocks: readonly RamBlock[]): number;
-  /** x-ignore-shared: each block is followed by its address. Undefined: the stream has no configuration section. */
+  /**
+   * True with capability x-ignore-shared: each block is followed by its address. Undefined: the stream has no
+   * configuration section.
+   */
   readonly ignoreShared: boolean | undefined;
-  /** mapped-ram: each block is followed by a header, its bitmap and its pages. */
+  /** True with capability mapped-ram: each block is followed by a header, its bitmap and its pages. */
   readonly mappedRam: boolean;
 }
 
-/** Most RAM blocks believed. QEMU has one a memory device, ROM and option. */
+/** Largest number of RAM blocks that is believed. QEMU has one a memory device, ROM and option. */
 const BLOCKS_MAX = 4096;
 const MAPPED_RAM_VERSION = 1;
 
 /**
- * Walks the records of a `ram` section, wherever the chunks are cut. Pages are passed on, never kept: a page costs its
- * 8-byte head. Errors carry the offset in the stream.
+ * Parser of the records of a `ram` section, wherever the chunks are cut. Pages are passed on, never kept: a page costs
+ * its 8-byte head. Errors carry the offset in the stream.
  */
 export class RamParser {
   readonly #sink: StreamSink;
@@ -26,16 +29,16 @@ export class RamParser {
   #pageSize: number;
   readonly #blocks: RamBlock[] = [];
   readonly #byName = new Map<string, number>();
-  /** Block of the last page record: CONTINUE refers to it, also across sections. */
+  /** Index of the block of the last page record: CONTINUE refers to it, also across sections. */
   #block = -1;
   #blockLength = 0;
-  /** Bytes of the current record's payload that are still to come. */
+  /** Number of bytes of the current record's payload that are still to come. */
   #data = 0;
-  /** Bytes of a mapped-ram region that are still to come. */
+  /** Number of bytes of a mapped-ram region that are still to come. */
   #region = 0;
-  /** Bytes of RAM that the block list has still to account for. */
+  /** Number of bytes of RAM that the block list has still to account for. */
   #unlisted = 0;
-  /** The section ended with the record before. */
+  /** True if the section ended with the record before. */
   done = false;
 
   constructor(sink: StreamSink, options: RamOptions) {
@@ -44,7 +47,7 @@ export class RamParser {
     this.#pageSize = 2 ** options.pageBits([]);
   }
 
-  /** A new section of RAM begins. */
+  /** Begins a new section of RAM. */
   begin(): void {
     this.done = false;
   }
@@ -104,7 +107,7 @@ export class RamParser {
     return at;
   }
 
-  /** Passes payload on, as far as it is there. */
+  /** Passes payload on, as far as it is there. Answers where it ends. */
   #pass(bytes: Uint8Array, at: number): number {
     if (this.#data > 0) {
       const end = Math.min(bytes.length, at + this.#data);
@@ -118,7 +121,7 @@ export class RamParser {
     return end;
   }
 
-  /** One record that begins at `at`; -1 if not enough of it is there. */
+  /** Reads the record that begins at `at`; -1 if not enough of it is there. */
   #record(
     bytes: Uint8Array,
     at: number,
@@ -200,7 +203,7 @@ export class RamParser {
     return payload;
   }
 
-  /** Bytes behind block name and offset. */
+  /** Finds the number of bytes behind block name and offset of a record. */
   #payloadBytes(bytes: Uint8Array, at: number, kind: number, base: number): number {
     const byte = (index: number): number => bytes[at + index] ?? 0;
     if (kind === RAM.PAGE) return this.#pageSize;
@@ -304,9 +307,9 @@ export class RamParser {
   }
 
   /**
-   * A word between this block and the next that nothing announces: the page size of a block on huge pages (with postcopy),
-   * or the block's address where x-ignore-shared was on and the machine is too old for a configuration section.
-   * It begins with 0, which no block name does; and behind the last block no record has all flags clear.
+   * Reads a word between a block and the next that nothing announces: the page size of a block on huge pages (with
+   * postcopy), or the block's address where x-ignore-shared was on and the machine is too old for a configuration
+   * section. It begins with 0, which no block name does; and behind the last block no record has all flags clear.
    */
   #peekExtra(input: Reader, length: number): number | undefined {
     if (input.remaining < 8 || input.peek() !== 0) return undefined;
@@ -344,7 +347,7 @@ export class RamParser {
   }
 }
 
-/** Bytes of each kind of record behind name and offset that say how long it is. */
+/** Number of bytes of each kind of record, behind name and offset, that say how long it is. */
 const HEAD_BYTES: Readonly<Record<number, number>> = {
   [RAM.PAGE]: 0,
   [RAM.ZERO]: 1,

@@ -1,12 +1,15 @@
 import type { SectionHeader } from './events.ts';
 import { be32, COMMANDS, isPrintable, TYPE } from './wire.ts';
 
-/** Could a section, command or the end of the stream begin at `at`? `unknown`: too few bytes are there. */
+/**
+ * Answer to whether a section, command or the end of the stream can begin at a place. `unknown`: too few bytes are
+ * there.
+ */
 export type Plausible = 'yes' | 'no' | 'unknown';
 
 /**
- * A section's body has no length in front: a reader that does not know the device cannot skip it. But its footer repeats
- * the section's id, and something has to begin behind that.
+ * Looks whether something can begin behind a section. A body has no length in front, so that a reader that does not
+ * know the device cannot skip it; but its footer repeats the section's id, and something has to begin behind that.
  */
 export function plausibleNext(
   bytes: Uint8Array,
@@ -35,16 +38,16 @@ export function plausibleNext(
   }
 }
 
-/** `{`, with which the vmdesc's JSON begins. */
+/** Code of the character `{`, with which the vmdesc's JSON begins. */
 const CODE_BRACE = 0x7b;
 
-/** Behind the EOF byte: nothing, or a vmdesc. */
+/** Looks whether nothing, or a vmdesc, stands behind the EOF byte. */
 function plausibleEnd(bytes: Uint8Array, at: number): Plausible {
   if (bytes.length - at < 7) return bytes.length === at + 1 ? 'yes' : 'unknown';
   return bytes[at + 1] === TYPE.VMDESCRIPTION && bytes[at + 6] === CODE_BRACE ? 'yes' : 'no';
 }
 
-/** Type, be32 id, counted name, be32 instance, be32 version. */
+/** Looks whether a section header stands here: type, be32 id, counted name, be32 instance, be32 version. */
 function plausibleHeader(bytes: Uint8Array, at: number): Plausible {
   const length = bytes[at + 5];
   if (length === undefined) return 'unknown';
@@ -58,16 +61,19 @@ function plausibleHeader(bytes: Uint8Array, at: number): Plausible {
   return isVersion(be32(bytes, at + 6 + length + 4)) ? 'yes' : 'no';
 }
 
-/** The days that a version may be, as numbers of eight digits. */
+/** First and last day that a version may be, as numbers of eight digits. */
 const DAY_FIRST = 1990_01_01;
 const DAY_LAST = 2099_12_31;
 
-/** Versions of sections are small numbers; that of QEMU's `eeprom` is the day on which it was made, 20061113. */
+/**
+ * Can this be the version of a section? They are small numbers; that of QEMU's `eeprom` is the day on which it was
+ * made, 20061113.
+ */
 function isVersion(version: number): boolean {
   return version <= 0xffff || (version >= DAY_FIRST && version <= DAY_LAST);
 }
 
-/** The next place at or behind `from` where the footer of section `id` stands; -1 if there is none. */
+/** Finds the next place at or behind `from` where the footer of section `id` stands; -1 if there is none. */
 export function findFooter(bytes: Uint8Array, from: number, id: number): number {
   for (let at = bytes.indexOf(TYPE.FOOTER, from); at >= 0; at = bytes.indexOf(TYPE.FOOTER, at + 1)) {
     if (at + 5 > bytes.length) return -1;
@@ -76,7 +82,10 @@ export function findFooter(bytes: Uint8Array, from: number, id: number): number 
   return -1;
 }
 
-/** Without footers (machine types up to 2.3): the next place where a section header or the end could stand. */
+/**
+ * Finds the next place where a section header or the end could stand, for streams without footers (machine types up to
+ * 2.3).
+ */
 export function findHeader(
   bytes: Uint8Array,
   from: number,

@@ -10,25 +10,25 @@ const KINDS: Readonly<Record<number, SectionKind>> = {
   [TYPE.FULL]: 'full',
 };
 
-/** What has to be remembered from one structure to the next. */
+/** Facts that have to be remembered from one structure of a stream to the next. */
 export interface StreamContext {
   readonly sink: StreamSink;
   /** Sections that were started, by id: `part`, `end` and their names refer to them. */
   readonly started: Map<number, SectionHeader>;
-  /** Do sections have footers? Known after the first one; machine types up to 2.3 have none. */
+  /** True if sections have footers. It is known after the first one; machine types up to 2.3 have none. */
   footers: boolean | undefined;
   /** Sections in parts that have begun and not ended, by id. */
   readonly open: Set<number>;
   /** Whole sections that came in front of the end of RAM: a vmdesc lists them first. */
   readonly earlier: SectionHeader[];
   readonly structures: Structures;
-  /** Is this the whole body of that section? Undefined: don't know. */
+  /** Are these bytes the whole body of a section? Undefined: not known. */
   readonly accepts: (header: SectionHeader, body: Uint8Array) => boolean | undefined;
-  /** How long can the body be that begins these bytes? Undefined: don't know. */
+  /** Lengths that the body can have which begins with `bytes`. Undefined: not known. */
   readonly lengths: (header: SectionHeader, bytes: Uint8Array) => readonly number[] | undefined;
 }
 
-/** Counts what a stream has besides RAM: whoever collects it keeps an object for each. */
+/** Counter of what a stream has besides RAM: whoever collects it keeps an object for each. */
 export class Structures {
   readonly #most: number;
   #count = 0;
@@ -49,7 +49,7 @@ export class Structures {
   }
 }
 
-/** A section begins: remembers what matters later, and tells the sink. @throws StateError `limit` */
+/** Remembers what matters later of a section that begins, and tells the sink. @throws StateError `limit` */
 export function tellSection(header: SectionHeader, context: StreamContext): void {
   const { kind, id, idstr, offset } = header;
   // the rounds of RAM are not kept
@@ -61,7 +61,7 @@ export function tellSection(header: SectionHeader, context: StreamContext): void
   context.sink.section(header);
 }
 
-/** The sections end here: what came in parts should have ended. */
+/** Checks, where the sections end, that what came in parts has ended. */
 export function endsSections({ sink, open, started }: StreamContext, offset: number): void {
   for (const id of open) {
     const { idstr = '' } = started.get(id) ?? {};
@@ -71,7 +71,7 @@ export function endsSections({ sink, open, started }: StreamContext, offset: num
   }
 }
 
-/** Magic and version. */
+/** Reads magic and version at the beginning of a stream. */
 export function readPreamble(input: Reader): number {
   const at = input.position;
   const magic = input.u32();
@@ -95,7 +95,7 @@ export function readPreamble(input: Reader): number {
   return version;
 }
 
-/** Type byte to version id. */
+/** Reads a section's header, from type byte to version id. */
 export function readSectionHeader(input: Reader, started: ReadonlyMap<number, SectionHeader>): SectionHeader {
   const offset = input.position;
   const type = input.u8();
@@ -142,7 +142,7 @@ export function readSectionHeader(input: Reader, started: ReadonlyMap<number, Se
   return { kind, id, idstr, instanceId, versionId, offset };
 }
 
-/** Behind the type byte: be16 command, be16 length, payload. */
+/** Reads a command, behind its type byte: be16 command, be16 length, payload. */
 export function readCommand(input: Reader): { readonly command: number; readonly payload: Uint8Array } {
   input.take(1);
   const at = input.position;
@@ -158,7 +158,7 @@ export function readCommand(input: Reader): { readonly command: number; readonly
   return { command, payload: input.borrow(input.u16()) };
 }
 
-/** The footer of a section, if sections have one. Tells the sink. */
+/** Reads the footer of a section, if sections have one, and tells the sink. */
 export function readFooter(input: Reader, header: SectionHeader, context: StreamContext): void {
   const found = input.peek();
   context.footers ??= found === TYPE.FOOTER;

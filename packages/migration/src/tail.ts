@@ -17,11 +17,18 @@ import { deviceSize, findVmdesc } from './vmdesc.ts';
 import type { Vmdesc } from './vmdesc-model.ts';
 import { be32, TYPE } from './wire.ts';
 
-/** What looking for other splittings than the one that is taken may cost, in bytes looked at for each byte there is. */
+/**
+ * Number of bytes that may be looked at, for each byte there is, to find other splittings than the one that is taken.
+ */
 const LOOKED_PER_BYTE = 64;
-/** How often a device that is known may be impossible to measure before it is tried no more: a real one can always be measured. */
+/**
+ * Number of times that a device that is known may be impossible to measure before it is tried no more: a real one can
+ * always be measured.
+ */
 const UNMEASURED_MAX = 64;
-/** QEMU 7.2 describes an array with null pointers by its first element. */
+/**
+ * Names of sections whose vmdesc is wrong in QEMU 7.2: it describes an array with null pointers by its first element.
+ */
 const DESCRIBED_WRONGLY: ReadonlySet<string> = new Set(['s390_css']);
 
 /**
@@ -42,8 +49,9 @@ export function splitTail(
 }
 
 /**
- * Where a section ends is believed in this order: the length that its device declares, if that is known; the size in the vmdesc, if a
- * footer stands there and a section can begin behind it; the first such place. What contradicts it is a finding.
+ * Splitter of the bytes behind RAM. Where a section ends is believed in this order: the length that its device
+ * declares, if that is known; the size in the vmdesc, if a footer stands there and a section can begin behind it; the
+ * first such place. What contradicts it is a finding.
  */
 class TailSplitter {
   readonly #input: Reader;
@@ -51,9 +59,9 @@ class TailSplitter {
   readonly #ram: RamParser | undefined;
   readonly #found: { readonly start: number; readonly vmdesc: Vmdesc } | undefined;
   readonly #account: Account | undefined;
-  /** Bytes up to the last one that is not zero: a stream may stand at the beginning of something larger. */
+  /** Number of bytes up to the last one that is not zero: a stream may stand at the beginning of something larger. */
   readonly #used: number;
-  /** Bytes that may still be looked at besides those of the sections themselves. */
+  /** Number of bytes that may still be looked at besides those of the sections themselves. */
   #budget: number;
   #unmeasured = 0;
 
@@ -96,7 +104,7 @@ class TailSplitter {
     this.#readEnd();
   }
 
-  /** EOF, then a vmdesc or nothing; what comes behind is nobody's. */
+  /** Reads the end: EOF, then a vmdesc or nothing; what comes behind is nobody's. */
   #readEnd(): void {
     const [input, { sink }] = [this.#input, this.#context];
     input.take(1);
@@ -142,7 +150,7 @@ class TailSplitter {
     readFooter(input, header, this.#context);
   }
 
-  /** Where the body that begins at `start` ends; -1 if there is no such place. */
+  /** Finds where the body that begins at `start` ends; -1 if there is no such place. */
   #findEnd(header: SectionHeader, start: number): number {
     const described = header.kind === 'full' ? this.#account?.take(header) : undefined;
     const size = described && deviceSize(described);
@@ -162,7 +170,7 @@ class TailSplitter {
     return end;
   }
 
-  /** Ends by the device's own declaration, as far as a footer and something more stand there. */
+  /** Finds the ends by the device's own declaration, as far as a footer and something more stand there. */
   #measure(header: SectionHeader, start: number): readonly number[] {
     if (this.#unmeasured > UNMEASURED_MAX) return [];
     const lengths = this.#context.lengths(header, this.#input.bytes.subarray(start));
@@ -175,7 +183,10 @@ class TailSplitter {
     return certain;
   }
 
-  /** Could the section end here? `certain`: its length is known, so that an end of the stream may follow that says nothing. */
+  /**
+   * Can the section end at `end`? `certain`: its length is known, so that an end of the stream may follow that says
+   * nothing.
+   */
   #fits(header: SectionHeader, end: number, certain = false): boolean {
     const { bytes } = this.#input;
     const { footers } = this.#context;
@@ -200,7 +211,9 @@ class TailSplitter {
     return isVmdesc && at + 6 + be32(bytes, at + 2) <= bytes.length ? 'yes' : 'no';
   }
 
-  /** Does the declaration of the section's device take these bytes for a whole body? Where nobody knows the device: yes. */
+  /**
+   * Does the declaration of the section's device take these bytes for a whole body? Where nobody knows the device: yes.
+   */
   #accepts(header: SectionHeader, start: number, end: number): boolean {
     if (this.#budget <= 0) return true;
     this.#budget -= end - start;
@@ -208,7 +221,8 @@ class TailSplitter {
   }
 
   /**
-   * The first place where the section could end, that its device agrees with, and behind which comes what the vmdesc has next.
+   * Finds the first place where the section can end, that its device agrees with, and behind which comes what the
+   * vmdesc has next.
    * @param listed the vmdesc has this section, so that it may know the next one as well
    * @param otherwise where it ends if there is none; -1: at the first place of all
    */
@@ -234,7 +248,7 @@ class TailSplitter {
     return end;
   }
 
-  /** The next place at or behind `from` where the section could end. */
+  /** Finds the next place at or behind `from` where the section can end. */
   #next(header: SectionHeader, from: number): number {
     const { bytes } = this.#input;
     const { footers, started } = this.#context;
@@ -279,7 +293,7 @@ class TailSplitter {
   }
 }
 
-/** Something stands behind the end that is not zeros. */
+/** Makes the finding for something behind the end of a stream that is not zeros. */
 export function trailingFinding(bytes: number | undefined, offset: number): StreamFinding {
   const reason = `${bytes === undefined ? 'bytes' : `${bytes} bytes`} stand behind the end: QEMU does not read them, unless the stream ends elsewhere`;
   return streamFinding('trailing', '', reason, bytes === undefined ? {} : { bytes }, offset);

@@ -5,25 +5,25 @@ import type { LibvirtHeader } from './libvirt.ts';
 import type { Vmdesc } from './vmdesc-model.ts';
 
 /**
- * Compares what a writer makes of a stream with the stream itself, while both go by. Give it the chunks with
+ * Comparison of what a writer makes of a stream with the stream itself, while both go by. Give it the chunks with
  * {@link input} before the parser gets them.
  */
 export class RoundTripCheck {
   /** Bytes that came in and have no counterpart yet: at most what the parser keeps. */
   #expected: Uint8Array[] = [];
-  /** Consumed bytes of `#expected[0]`. */
+  /** Number of bytes of `#expected[0]` that were compared. */
   #at = 0;
-  /** Bytes compared. */
+  /** Number of bytes compared. */
   compared = 0;
   /** Offset of the first byte that differs, or -1. */
   difference = -1;
 
-  /** Bytes of the original. They are copied unless `owned`. */
+  /** Takes bytes of the original. They are copied unless `owned`. */
   input(chunk: Uint8Array, owned = false): void {
     if (chunk.length > 0) this.#expected.push(owned ? plainBytes(chunk) : plainBytes(chunk).slice());
   }
 
-  /** Bytes of the encoding. */
+  /** Takes bytes of the encoding. */
   output(bytes: Uint8Array, start: number, end: number): void {
     let at = start;
     while (at < end && this.difference < 0) {
@@ -43,7 +43,7 @@ export class RoundTripCheck {
     }
   }
 
-  /** All bytes of the original had a counterpart. */
+  /** Had all bytes of the original a counterpart? */
   get complete(): boolean {
     return this.difference < 0 && this.#expected.length === 0;
   }
@@ -65,7 +65,7 @@ export class RoundTripCheck {
   }
 }
 
-/** Hands every call to each of several sinks. */
+/** Sink that hands every call to each of several sinks. */
 export class TeeSink implements StreamSink {
   readonly #sinks: readonly StreamSink[];
 

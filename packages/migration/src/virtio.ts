@@ -21,23 +21,23 @@ import type { SectionJudge } from './parser-options.ts';
 import { declarationOf, type Registry, splitIdstr } from './registry.ts';
 import type { DescVmsd } from './vmdesc-model.ts';
 
-/** A virtio device found in a stream. */
+/** Virtio device found in a stream. */
 export interface VirtioDevice {
-  /** The section that holds it. */
+  /** Section that holds the device. */
   readonly section: StreamSection;
   /** Device path of the section's name, such as `0000:00:02.0`; empty for machines that write none. */
   readonly path: string;
   /** The last part of the section's name: `virtio-blk`. */
   readonly name: string;
-  /** Reads and writes the section's body. */
+  /** Codec that reads and writes the section's body. */
   readonly codec: VirtioCodec<TransportParts, unknown>;
   /** False if the device type is not registered: its own part is bytes. */
   readonly known: boolean;
 }
 
 /**
- * Is this section a virtio device? Told by its bytes: a transport that finds its identity in them is certain; MMIO has
- * none, and is believed if the section's name says virtio, or the stream's vmdesc.
+ * Looks whether a section is a virtio device. Its bytes tell: a transport that finds its identity in them is certain;
+ * MMIO has none, and is believed if the section's name says virtio, or the stream's vmdesc.
  */
 export function findVirtio(section: StreamSection, registry: Registry): VirtioDevice | undefined {
   const { path, name } = splitIdstr(section.header.idstr);
@@ -69,17 +69,17 @@ function describesVirtio(description: DescVmsd | undefined): boolean {
   return description?.fields?.some(({ type }) => type === 'virtio') === true;
 }
 
-/** A virtio device's state, with where each field lies in the stream. */
+/** State of a virtio device, with where each field lies in the stream. */
 export interface DecodedVirtio {
-  /** Where it was found. */
+  /** Device as it was found in the stream. */
   readonly device: VirtioDevice;
-  /** Its state. */
+  /** Decoded state of the device. */
   readonly state: VirtioState;
   /** Root of the fields; offsets are of the stream. */
   readonly root: TraceNode;
 }
 
-/** @throws StateError with the device in front of the path */
+/** Decodes a device's state with the place of each field. @throws StateError with the device in front of the path */
 export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
   const { section } = device;
   const trace = new Trace(titleOf(device), section.offset);
@@ -89,7 +89,7 @@ export function decodeVirtio(device: VirtioDevice): DecodedVirtio {
 }
 
 /**
- * The same without the place of each field, for whom time matters.
+ * Decodes a device's state without the place of each field, which costs less time.
  * @throws StateError with the device in front of the path
  */
 export function decodeVirtioState(device: VirtioDevice, trace?: Trace): VirtioState {
@@ -110,12 +110,12 @@ export function decodeVirtioState(device: VirtioDevice, trace?: Trace): VirtioSt
   });
 }
 
-/** `virtio-blk@0000:00:02.0` */
+/** Makes the title of a device in messages: `virtio-blk@0000:00:02.0`. */
 export function titleOf({ name, path }: Pick<VirtioDevice, 'name' | 'path'>): string {
   return path === '' ? name : `${name}@${path}`;
 }
 
-/** Lengths that a section's body can have, by the registry; see `ParserOptions.lengths`. */
+/** Finds the lengths that a section's body can have, by the registry; see `ParserOptions.lengths`. */
 export function lengthsOf(
   header: SectionHeader,
   body: Uint8Array,

@@ -2,51 +2,54 @@
 export interface DescField {
   /** QEMU's name of the field. */
   readonly name?: string;
-  /** What it is: `uint32`, `buffer`, `struct`, … */
+  /** Type of the field: `uint32`, `buffer`, `struct`, … */
   readonly type?: string;
-  /** Bytes of one element. */
+  /** Size of one element in bytes. */
   readonly size?: number;
-  /** Elements that this entry stands for; absent: 1. */
+  /** Number of elements that the entry stands for; absent: 1. */
   readonly array_len?: number;
-  /** Which element of an array it is; absent: all of them, or no array. */
+  /**
+   * Index of the element of an array that the entry describes; absent: it describes all of them, or the field is no
+   * array.
+   */
   readonly index?: number;
-  /** What the elements are made of, where the type is `struct`. */
+  /** Structure of the elements, where the type is `struct`. */
   readonly struct?: DescVmsd;
   /**
-   * `vstruct`, `qtailq`, `qlist`, `gtree`, `tmp` have the members of the nested vmsd directly in the field, and repeat the keys
-   * for each element: here they are apart.
+   * Elements of a list. `vstruct`, `qtailq`, `qlist`, `gtree`, `tmp` have the members of the nested vmsd directly in
+   * the field, and repeat the keys for each element: here they are apart.
    */
   readonly elements?: readonly DescVmsd[];
 }
 
-/** A vmsd in a vmdesc. */
+/** Structure in a vmdesc, as a stranger's text describes it. */
 export interface DescVmsd {
   /** Name of the structure. QEMU: `VMStateDescription.name`. */
   readonly vmsd_name?: string;
   /** Version of the structure. */
   readonly version?: number;
-  /** Its fields in the order of the wire. */
+  /** Fields of the structure in the order of the wire. */
   readonly fields?: readonly DescField[];
   /** Subsections that were sent. */
   readonly subsections?: readonly DescVmsd[];
 }
 
-/** A device in a vmdesc. */
+/** Device in a vmdesc. */
 export interface DescDevice extends DescVmsd {
   /** Name of the section. */
   readonly name?: string;
-  /** Which of several sections of this name it is. */
+  /** Number that tells apart several sections of the same name. */
   readonly instance_id?: number;
-  /** Bytes of a device with an old-style handler, which QEMU does not describe further. */
+  /** Size in bytes of a device with an old-style handler, which QEMU does not describe further. */
   readonly size?: number;
 }
 
-/** What QEMU writes behind the end of a stream, for its own `analyze-migration.py`. */
+/** Description of the stream that QEMU writes behind its end, for its own `analyze-migration.py`. */
 export interface Vmdesc {
-  /** Bytes of a page of the target. */
+  /** Length of a target page in bytes. */
   readonly page_size?: number;
-  /** What the configuration section holds. */
+  /** Content of the configuration section. */
   readonly configuration?: DescVmsd;
-  /** The sections, in the order of the stream. */
+  /** Sections, in the order of the stream. */
   readonly devices: readonly DescDevice[];
 }

@@ -4,11 +4,14 @@ import { JsonReader } from './json-reader.ts';
 import type { DescDevice, DescField, DescVmsd, Vmdesc } from './vmdesc-model.ts';
 import { be32, TYPE } from './wire.ts';
 
-/** Longest vmdesc that is read, bytes. One of a guest with a thousand processors has ten million. */
+/** Longest vmdesc that is read, in bytes. One of a guest with a thousand processors has ten million. */
 export const VMDESC_MAX = 32 << 20;
-/** An object has so many bytes of text at least, on average: QEMU's shortest has 36, and each costs about a hundred in memory. */
+/**
+ * Smallest number of bytes of text for each object, on average: QEMU's shortest has 36, and each costs about a hundred
+ * in memory.
+ */
 const BYTES_PER_OBJECT = 32;
-/** Objects that are read of any vmdesc, however short its text is. */
+/** Number of objects that are read of any vmdesc, however short its text is. */
 const OBJECTS_FREE = 4096;
 
 /**
@@ -89,7 +92,7 @@ function vmsdMember(input: JsonReader, vmsd: Mutable<DescVmsd>, key: string): vo
   } else input.skip();
 }
 
-/** There are thousands. Members are in QEMU's order, so that the text can be made again. */
+/** Reads a field, of which there are thousands. Members are in QEMU's order, so that the text can be made again. */
 function readField(input: JsonReader): DescField | undefined {
   const field: Mutable<DescField> = {};
   const elements: Mutable<DescVmsd>[] = [];
@@ -107,7 +110,7 @@ function readField(input: JsonReader): DescField | undefined {
   return there ? field : undefined;
 }
 
-/** A nested vmsd begins at each `vmsd_name`. */
+/** Takes a member of an element: a nested vmsd begins at each `vmsd_name`. */
 function elementMember(
   input: JsonReader,
   field: Mutable<DescField>,
@@ -134,7 +137,7 @@ function readObject(input: JsonReader, member: (key: string) => void): boolean {
   return false;
 }
 
-/** Items of a list that are no objects are left out. */
+/** Reads a list. Items that are no objects are left out. */
 function readList<T>(input: JsonReader, read: (input: JsonReader) => T | undefined): T[] | undefined {
   if (input.kind !== 'list') {
     input.skip();
@@ -165,7 +168,7 @@ function setCount<K extends string>(into: { [key in K]?: number }, key: K, input
 }
 
 /**
- * The vmdesc at the end of `bytes`, found as analyze-migration.py does: JSON never contains NUL, and the first byte of
+ * Finds the vmdesc at the end of `bytes`, as analyze-migration.py does: JSON never contains NUL, and the first byte of
  * the length in front of it is one.
  */
 export function findVmdesc(
@@ -183,7 +186,7 @@ export function findVmdesc(
   }
 }
 
-/** The devices of a vmdesc by name and instance; the n-th section of a name has the n-th entry. */
+/** Devices of a vmdesc by name and instance; the n-th section of a name has the n-th entry. */
 export class DeviceList {
   readonly #entries = new Map<string, { readonly devices: DescDevice[]; taken: number }>();
 
@@ -196,19 +199,19 @@ export class DeviceList {
     }
   }
 
-  /** Takes the next entry for this section. */
+  /** Takes the next entry for a section. */
   next({ idstr, instanceId }: Pick<SectionHeader, 'idstr' | 'instanceId'>): DescDevice | undefined {
     const entry = this.#entries.get(`${idstr}/${instanceId}`);
     return entry?.devices[entry.taken++];
   }
 }
 
-/** Bytes of a device's section by its vmdesc; undefined if the text is not usable. */
+/** Finds the size in bytes of a device's section by its vmdesc; undefined if the text is not usable. */
 export function deviceSize(device: DescDevice): number | undefined {
   return device.fields === undefined ? undefined : vmsdSize(device);
 }
 
-/** Bytes of a vmsd's fields and subsections; undefined if a size is missing. */
+/** Finds the size in bytes of a vmsd's fields and subsections; undefined if a size is missing. */
 export function vmsdSize({ fields = [], subsections = [] }: DescVmsd): number | undefined {
   let sum = 0;
   for (const { size, array_len: count = 1 } of fields) {
@@ -228,7 +231,7 @@ function isCount(value: number | undefined): value is number {
   return value !== undefined && Number.isSafeInteger(value) && value >= 0;
 }
 
-/** Names in a vmdesc are ASCII; anything else survives as Latin-1. */
+/** Reads the text of a vmdesc. Names in it are ASCII; anything else survives as Latin-1. */
 function textOf(text: Uint8Array): string {
   let out = '';
   for (let at = 0; at < text.length; at += 8192)

@@ -1,9 +1,9 @@
-/** `QEVM` */
+/** Magic number at the beginning of a stream: `QEVM`. */
 export const MAGIC = 0x5145564d;
-/** Stream version. QEMU: `QEMU_VM_FILE_VERSION` */
+/** Version of the stream's format. QEMU: `QEMU_VM_FILE_VERSION` */
 export const VERSION = 3;
 
-/** Section types. QEMU: `migration/savevm.h` */
+/** Types of what stands in a stream: sections, their footers, commands and the end. QEMU: `migration/savevm.h` */
 export const TYPE = {
   EOF: 0x00,
   START: 0x01,
@@ -17,7 +17,7 @@ export const TYPE = {
   FOOTER: 0x7e,
 } as const;
 
-/** Commands. QEMU: `enum qemu_vm_cmd` */
+/** Commands of the source. QEMU: `enum qemu_vm_cmd` */
 export const COMMAND = {
   INVALID: 0,
   OPEN_RETURN_PATH: 1,
@@ -33,7 +33,7 @@ export const COMMAND = {
   SWITCHOVER_START: 11,
 } as const;
 
-/** Their names, by number. */
+/** Names of {@link COMMAND}, by number. */
 export const COMMANDS: readonly string[] = Object.keys(COMMAND);
 
 /** Flags in the low bits of a RAM record's first word. QEMU: `migration/ram.h` */
@@ -49,7 +49,7 @@ export const RAM = {
   MULTIFD_FLUSH: 0x200,
 } as const;
 
-/** The only version of the `ram` section. */
+/** Version of the `ram` section, of which there is only one. */
 export const RAM_VERSION = 4;
 
 export function be32(bytes: Uint8Array, at: number): number {

@@ -2,20 +2,20 @@
 import { latin1, StateError } from '@virtkit/vmstate';
 import { COMPRESSIONS } from '../libvirt.ts';
 
-/** The first bytes of a qcow2 image: `QFI` and 0xfb. */
+/** First four bytes of a qcow2 image: `QFI` and 0xfb. */
 export const QCOW2_MAGIC = 0x514649fb;
 
-/** As many bytes as are needed to tell: the header of a libvirt save file is the longest. */
+/** Number of bytes of a file that are needed to tell its format: the header of a libvirt save file is the longest. */
 export const HEAD_BYTES = 92;
 
 /** Ways in which streams are packed. Whether one can be unpacked is for the program to say. */
 export type Packing = 'gzip' | 'zstd' | 'xz' | 'bzip2' | 'lzop' | 'lz4';
 
-/** How a stream is to be had from the bytes of a file. */
+/** Format of a file: how the stream is to be had from its bytes. */
 export interface Format {
-  /** What to unpack it with; undefined: it is no packed data. */
+  /** Way in which the stream is packed; undefined: it is not packed. */
   readonly packing: Packing | undefined;
-  /** A libvirt save file: bytes in front of the packed stream. */
+  /** Number of bytes in front of the packed stream, in a libvirt save file. */
   readonly plainBytes: number;
 }
 
@@ -34,7 +34,7 @@ const PACKERS: readonly Packer[] = [
   { magic: [0x04, 0x22, 0x4d, 0x18], name: 'lz4', unpack: 'lz4 -dc' },
 ];
 
-/** Memory dumps by what they begin with. QEMU: `dump/dump.c`, `dump/win_dump.c`; makedumpfile: `diskdump_mod.h` */
+/** Memory dumps by their first bytes. QEMU: `dump/dump.c`, `dump/win_dump.c`; makedumpfile: `diskdump_mod.h` */
 const DUMPS: readonly (readonly [magic: string, name: string])[] = [
   ['KDUMP   ', 'kdump-compressed'],
   ['DISKDUMP', 'diskdump'],
@@ -42,7 +42,7 @@ const DUMPS: readonly (readonly [magic: string, name: string])[] = [
   ['PAGEDUMP', 'Windows'],
   ['PAGEDU64', 'Windows'],
 ];
-/** `e_type` of a core file. */
+/** Value of `e_type` in a core file, in the ELF specification's words. */
 const ET_CORE = 4;
 
 /**
@@ -100,14 +100,14 @@ function refuseDump(head: Uint8Array): void {
   );
 }
 
-/** @throws StateError `format` for an ELF file that is no dump */
+/** Names the kind of dump that an ELF file is. @throws StateError `format` for an ELF file that is no dump */
 function elfDump(head: Uint8Array): string {
   const [type = 0, other = 0] = head[5] === 2 ? [head[17], head[16]] : [head[16], head[17]];
   if (type === ET_CORE && other === 0) return 'ELF core';
   return refuse('format', 'an ELF file: a program or a part of one');
 }
 
-/** Words of the header, from its start. libvirt: `virQEMUSaveHeader` */
+/** Offsets in bytes of words of libvirt's header. libvirt: `virQEMUSaveHeader` */
 const LIBVIRT = { VERSION: 16, DATA_LENGTH: 20, COMPRESSED: 28 } as const;
 const LIBVIRT_MAGICS = ['LibvirtQemudSave', 'LibvirtQemudPart'];
 

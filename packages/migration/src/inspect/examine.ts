@@ -15,19 +15,19 @@ import type { MigrationStream } from '../model.ts';
 import type { Registry } from '../registry.ts';
 import { type DecodedVirtio, decodeVirtio, findVirtio, titleOf, type VirtioDevice } from '../virtio.ts';
 
-/** A virtio device in a stream: decoded, or why not. */
+/** Virtio device of a stream, decoded, or with the error that says why not. */
 export interface Examined {
-  /** Where it was found. */
+  /** Device as it was found in the stream. */
   readonly device: VirtioDevice;
-  /** Its state, and where each field lies; absent if it cannot be read. */
+  /** State of the device, and where each field lies; absent if it cannot be read. */
   readonly decoded?: DecodedVirtio;
-  /** Why it cannot be read. */
+  /** Error that says why the state cannot be read. */
   readonly error?: StateError;
-  /** What its fields promise each other and do not keep, with the place in the stream where there is one. */
+  /** Contradictions between the fields of the state, with the place in the stream where there is one. */
   readonly findings: readonly (Finding & { readonly offset?: number })[];
 }
 
-/** All virtio devices of a stream, in its order. */
+/** Examines all virtio devices of a stream, in its order. */
 export function examineDevices(
   { sections }: Pick<MigrationStream, 'sections'>,
   registry: Registry,
@@ -52,7 +52,7 @@ function examineDevice(device: VirtioDevice): Examined {
   }
 }
 
-/** Byte order of the configuration space: little-endian with VERSION_1, else the guest's. */
+/** Finds the byte order of the configuration space: little-endian with VERSION_1, else the guest's. */
 export function configEndian({ state }: DecodedVirtio, guest: Endian): Endian {
   if (hasFeature(negotiated(state), FEATURE.VERSION_1)) return 'little';
   const said = state.subsections.deviceEndian;
@@ -60,7 +60,7 @@ export function configEndian({ state }: DecodedVirtio, guest: Endian): Endian {
   return guest;
 }
 
-/** Names that go with the numbers of a device's state. `guest`: byte order of the guest's CPU. */
+/** Names the numbers of a device's state. `guest`: byte order of the guest's CPU. */
 export function summarizeDevice(decoded: DecodedVirtio, guest: Endian): { readonly [key: string]: Json } {
   const { device, state } = decoded;
   const { transport, device: type } = device.codec;
@@ -80,28 +80,34 @@ export function summarizeDevice(decoded: DecodedVirtio, guest: Endian): { readon
   };
 }
 
-/** A device in a few words: a line of a table, or a card. */
+/** Description of a device in a few words: a line of a table, or a card. */
 export interface DeviceOutline {
-  /** `virtio-blk@0000:00:02.0` */
+  /** Title of the device: `virtio-blk@0000:00:02.0`. */
   readonly title: string;
-  /** The furthest that the driver has come: `DRIVER_OK`, `no driver`, `broken`; of one that cannot be read `not readable`. */
+  /**
+   * Furthest state that the driver has come to: `DRIVER_OK`, `no driver`, `broken`; of a device that cannot be read
+   * `not readable`.
+   */
   readonly status: string;
-  /** The interface that it uses, and its kind of rings: `1.x, split`. Absent: no driver. */
+  /** Interface that the driver uses, and its kind of rings: `1.x, split`. Absent: no driver. */
   readonly driver?: string;
-  /** How many features were negotiated. Absent: no driver. */
+  /** Number of negotiated features. Absent: no driver. */
   readonly featureCount?: number;
-  /** Those of them in which drivers, machine versions and command lines differ most often: `DISCARD`. */
+  /** Names of negotiated features in which drivers, machine versions and command lines differ most often: `DISCARD`. */
   readonly telling: readonly string[];
-  /** Queues that the driver has set up, and their sizes: `2 of 3 × 256/64`. Empty if it cannot be read. */
+  /**
+   * Description of the queues that the driver has set up, and of their sizes: `2 of 3 × 256/64`. Empty if it cannot be
+   * read.
+   */
   readonly queues: string;
-  /** Requests in flight, of types that have them in a list. */
+  /** Number of requests in flight, of types that have them in a list. */
   readonly inFlight: number;
 }
 
-/** Features that tell how a device is driven: at most so many are named in an outline. */
+/** Largest number of features that an outline names, of those that tell how a device is driven. */
 const NAMED = 3;
 
-/** What there is to say of a device in a line. */
+/** Tells in a line what there is to say of a device. */
 export function outlineOf({ device, decoded }: Examined): DeviceOutline {
   const title = titleOf(device);
   if (decoded === undefined) return { title, status: 'not readable', telling: [], queues: '', inFlight: 0 };
@@ -141,11 +147,11 @@ function tellingOf(names: readonly string[]): string[] {
     .slice(-NAMED);
 }
 
-/** Features in which drivers, machine versions and command lines differ most often. */
+/** Features in which drivers, machine versions and command lines differ most often, by bit. */
 const TELLING =
   /_F_(?:MQ|RSS|HOST_USO|ACCESS_PLATFORM|RING_RESET|IN_ORDER|NOTIFICATION_DATA|DISCARD|MULTIPORT|CONFIG_WCE|CTRL_VQ)$/;
 
-/** How many there are that the driver has set up, and their sizes. */
+/** Writes the number of queues that the driver has set up, and their sizes. */
 function queuesOf({ queues }: VirtioState): string {
   const ready = queues.filter(({ desc }) => desc !== 0n);
   const sizes = [...new Set((ready.length === 0 ? queues : ready).map(({ num }) => num))];

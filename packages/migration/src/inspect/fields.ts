@@ -1,17 +1,20 @@
 import { nameIn, type TraceNode } from '@virtkit/vmstate';
 
-/** A field with its path in the state's spelling. */
+/** Field of a decoded state, found by its path. */
 export interface FoundField {
   /** Path in the state's spelling: `queues[0].lastAvailIdx`. */
   readonly path: string;
-  /** The field, its bytes and what is in it. */
+  /** Node of the field, with its bytes and its value. */
   readonly node: TraceNode;
 }
 
 /** Groups whose fields need not be asked for with the group's name in front: QEMU has no such groups. */
 const GROUPS: ReadonlySet<string> = new Set(['subsections', 'device', 'transport']);
 
-/** The field that somebody means: `queues[1].last_avail_idx`, `lastAvailIdx`, `vring.num`, `virtio/64bit_features`. */
+/**
+ * Finds the field that somebody means: `queues[1].last_avail_idx`, `lastAvailIdx`, `vring.num`,
+ * `virtio/64bit_features`.
+ */
 export function findField(root: TraceNode, path: string): FoundField | undefined {
   const wanted = plain(path);
   const direct = find(root, wanted, '');
@@ -24,8 +27,8 @@ export function findField(root: TraceNode, path: string): FoundField | undefined
 }
 
 /**
- * What is in the field at `path`, down to the last field; all there is without a path. An array of numbers is one field:
- * there are sections with a hundred thousand of them.
+ * Lists the fields at `path`, down to the last one; all of them without a path. An array of numbers is one field: there
+ * are sections with a hundred thousand of them.
  */
 export function fieldsUnder(root: TraceNode, path: string | undefined): readonly FoundField[] {
   if (path === undefined || path === '') return [...fieldsIn(root, '')];
@@ -46,7 +49,7 @@ function* fieldsIn(node: TraceNode, here: string): Generator<FoundField> {
 
 const EMPTY: ReadonlySet<string> = new Set(['struct', 'subsections']);
 
-/** A single field, or an array of numbers, which is shown as one. */
+/** Is a node a single field, or an array of numbers, which is shown as one? */
 export function isSimple({ children }: TraceNode): boolean {
   return children.every(
     ({ name, type, children: inner }) => name.startsWith('[') && inner.length === 0 && !NOT_ALIKE.has(type),
@@ -55,12 +58,12 @@ export function isSimple({ children }: TraceNode): boolean {
 
 const NOT_ALIKE: ReadonlySet<string> = new Set(['absent', 'struct', 'buffer']);
 
-/** A field's value: of an array that was read element by element, their values. */
+/** Takes a field's value; of an array that was read element by element, a list of their values. */
 export function fieldValue({ value, children }: TraceNode): unknown {
   return value === undefined && children.length > 0 ? children.map((child) => child.value) : value;
 }
 
-/** Spelling does not matter: `last_avail_idx` is `lastAvailIdx`. */
+/** Reduces a name to what two spellings have in common: `last_avail_idx` is `lastAvailIdx`. */
 function plain(name: string): string {
   return name.replaceAll('_', '').toLowerCase();
 }
@@ -83,7 +86,7 @@ function find(node: TraceNode, wanted: string, here: string): FoundField | undef
   return undefined;
 }
 
-/** The property's name, and QEMU's. Elements have only the one. */
+/** Collects the names of a node: the property's name, and QEMU's. Elements have only the one. */
 function namesOf({ name, wire }: TraceNode): ReadonlySet<string> {
   return new Set(name.startsWith('[') || wire === '' ? [plain(name)] : [plain(name), plain(wire)]);
 }

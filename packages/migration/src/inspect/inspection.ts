@@ -9,33 +9,33 @@ import type { Registry } from '../registry.ts';
 import { type Examined, summarizeDevice } from './examine.ts';
 import { fieldsUnder, fieldValue } from './fields.ts';
 
-/** A stream as far as it could be read. */
+/** Stream as far as it could be read. */
 export interface ReadStream {
-  /** What was in it. */
+  /** Content of the stream that was read. */
   readonly stream: MigrationStream;
-  /** Why it could not be read to its end. */
+  /** Error that ended the reading before the stream's end. */
   readonly error: StateError | undefined;
-  /** Bytes that were read. */
+  /** Number of bytes that were read. */
   readonly bytes: number;
 }
 
-/** What goes into an {@link inspectionOf}. */
+/** Options of {@link inspectionOf}. */
 export interface InspectionOptions {
-  /** The layers to decode other sections with. */
+  /** Layers that other sections are decoded with. */
   readonly registry: Registry;
-  /** The virtio devices that are told. */
+  /** Virtio devices that are told. */
   readonly devices: readonly Examined[];
-  /** Is this section told? Default: all. */
+  /** Is this section told? Default: all sections are. */
   readonly section?: (section: StreamSection) => boolean;
-  /** Fields of sections that are no virtio devices, with their bytes. */
+  /** True to tell the fields of sections that are no virtio devices, with their bytes. */
   readonly otherFields?: boolean;
-  /** Fields of virtio devices, with their bytes. */
+  /** True to tell the fields of virtio devices, with their bytes. */
   readonly deviceFields?: boolean;
   /** Path of the one field that is told. */
   readonly path?: string | undefined;
 }
 
-/** A stream and its devices in the documented JSON form (`schema/inspect.schema.json` of `@virtkit/cli`). */
+/** Writes a stream and its devices in the documented JSON form (`schema/inspect.schema.json` of `@virtkit/cli`). */
 export function inspectionOf({ stream, bytes, error }: ReadStream, options: InspectionOptions): Json {
   const { devices, registry, section: told = () => true } = options;
   const machine = stream.configuration?.name ?? '';
@@ -82,7 +82,7 @@ function sectionJson(section: StreamSection, opaque: boolean, options: Inspectio
   };
 }
 
-/** Byte ranges and values; what has no value of its own is bytes. */
+/** Lists a section's fields with byte ranges and values; what has no value of its own is told as bytes. */
 function fieldsJson(root: TraceNode, { body, offset }: StreamSection, path: string | undefined): Json {
   return fieldsUnder(root, path).map(({ path: here, node }) => ({
     path: here,
@@ -99,7 +99,7 @@ function fieldsJson(root: TraceNode, { body, offset }: StreamSection, path: stri
   }));
 }
 
-/** A decoded value as JSON: 64-bit numbers as `"0x…"`, bytes as hex digits. */
+/** Turns a decoded value into JSON: 64-bit numbers as `"0x…"`, bytes as hexadecimal digits. */
 function plainJson(value: unknown): Json {
   if (typeof value === 'bigint') return hex(value);
   if (value instanceof Uint8Array) return bytesToJson(value);
@@ -134,7 +134,7 @@ function deviceJson(examined: Examined, guest: Endian, options: InspectionOption
   };
 }
 
-/** One finding in the documented JSON form. */
+/** Turns one finding into the documented JSON form. */
 export function findingJson({
   code,
   severity,
@@ -146,7 +146,7 @@ export function findingJson({
   return { code, severity, layer, path, reason, ...(offset !== undefined && { offset }) };
 }
 
-/** An error in the documented JSON form. */
+/** Turns an error into the documented JSON form. */
 export function errorJson(
   error: Pick<StateError, 'code' | 'path' | 'reason'> & {
     readonly layer?: string | undefined;

@@ -1,20 +1,20 @@
-/** Bytes that are handed to the connection at a time. */
+/** Number of bytes that are handed to the connection at a time. */
 const CHUNK = 1 << 16;
 
-/** Bytes on their way to the connection, in arrays that are given away. */
+/** Queue of bytes on their way to the connection, in arrays that are given away. */
 export class Batch {
   #full: Uint8Array[] = [];
   #current: Uint8Array = new Uint8Array(CHUNK);
   #used = 0;
-  /** Bytes that were ever appended. */
+  /** Number of bytes that were ever appended. */
   total = 0;
 
-  /** Enough for the connection to be asked. */
+  /** Are there enough bytes for the connection to be asked? */
   get isLarge(): boolean {
     return this.#full.length > 0;
   }
 
-  /** Copies the bytes: guest memory goes on changing. */
+  /** Appends a copy of some bytes, since guest memory goes on changing. */
   append(bytes: Uint8Array, start: number, end: number): void {
     this.total += end - start;
     for (let at = start; at < end; ) {
@@ -29,7 +29,7 @@ export class Batch {
     }
   }
 
-  /** Full arrays, and with `all` the one that is not full. */
+  /** Takes the full arrays, and with `all` the one that is not full. */
   take(all: boolean): Uint8Array[] {
     const chunks = this.#full;
     this.#full = [];

@@ -1,6 +1,6 @@
 /**
- * A connection to the other host: bytes in order, both ways. A TCP socket, a `MessagePort`, a WebRTC data channel: anything
- * that can be made to look like this.
+ * Connection to the other host: bytes in order, both ways. A TCP socket, a `MessagePort`, a WebRTC data channel:
+ * anything that can be made to look like this.
  */
 export interface ByteDuplex {
   /**
@@ -9,29 +9,32 @@ export interface ByteDuplex {
    */
   write(bytes: Uint8Array): Promise<void>;
   /**
-   * The next bytes, in chunks of any size; undefined when the other side has closed. Rejects when the connection is broken.
-   * Is not called again before it has answered. A connection buffers only so much while nobody reads.
+   * Reads the next bytes, in chunks of any size; undefined when the other side has closed. Rejects when the connection
+   * is broken. It is not called again before it has answered. A connection buffers only so much while nobody reads.
    */
   read(): Promise<Uint8Array | undefined>;
-  /** Nothing more will be written: what was written still goes out. Reads that wait answer undefined. May be called again. */
+  /**
+   * Ends the connection: nothing more will be written, and what was written still goes out. Reads that wait answer
+   * undefined. May be called again.
+   */
   close(): void;
 }
 
-/** What cancels: an `AbortSignal`. */
+/** Signal that cancels a migration: an `AbortSignal`. */
 export interface CancelSignal {
-  /** It was cancelled. */
+  /** True if the signal was given. */
   readonly aborted: boolean;
-  /** Calls the listener when it is cancelled. */
+  /** Has the listener called when the signal is given. */
   addEventListener(type: 'abort', listener: () => void): void;
-  /** The listener is called no more. */
+  /** Has the listener called no more. */
   removeEventListener(type: 'abort', listener: () => void): void;
 }
 
-/** Time. The default is the host's own; tests bring theirs. */
+/** Source of time. The default is the host's own; tests bring theirs. */
 export interface Clock {
   /** Milliseconds since some moment; never goes back. */
   now(): number;
-  /** Calls back once in so many milliseconds, unless the answer was called before. */
+  /** Calls back once after some milliseconds, unless the function that it answers was called before. */
   after(milliseconds: number, callback: () => void): () => void;
 }
 
@@ -40,7 +43,7 @@ declare const performance: { now(): number };
 declare function setTimeout(callback: () => void, milliseconds: number): unknown;
 declare function clearTimeout(timer: unknown): void;
 
-/** The time of the host: `performance.now` and `setTimeout`. */
+/** Clock of the host: `performance.now` and `setTimeout`. */
 export const hostClock: Clock = {
   now: () => performance.now(),
   after: (milliseconds, callback) => {

@@ -4,12 +4,15 @@ import { PING_HAND_OVER, word } from './return-path.ts';
 const QUESTION_WORD = word(PING_HAND_OVER);
 const QUESTION = Uint8Array.of(TYPE.COMMAND, 0, COMMAND.PING, 0, 4, ...QUESTION_WORD);
 
-/** Is this the payload of the source's question? */
+/** Is this the payload of the command with which the source asks whether all is well? */
 export function isQuestion(payload: Uint8Array): boolean {
   return equal(payload, QUESTION_WORD);
 }
 
-/** Are the bytes that came last those of the source's question? A guest may have written them into its devices. */
+/**
+ * Watcher of the last bytes of the stream: are they those of the source's question? A guest may have written them into
+ * its devices.
+ */
 export class QuestionSpotter {
   #last: Uint8Array = new Uint8Array(0);
 
@@ -29,21 +32,24 @@ export class QuestionSpotter {
   }
 }
 
-/** EOF byte, type of the vmdesc, be32 length of its text. */
+/** Number of bytes in front of a vmdesc's text: EOF byte, type of the vmdesc, be32 length. */
 const HEAD = 6;
 
-/** What comes behind the agreement: the end of the stream, which is the EOF byte and a vmdesc, and nothing else. */
+/**
+ * Reader of the bytes behind the agreement of both sides: the end of the stream, which is the EOF byte and a vmdesc,
+ * and nothing else.
+ */
 export class EndReader {
   readonly #head = new Uint8Array(HEAD);
   #bytes = 0;
   #isOther = false;
 
-  /** Something else has come: it was no question that was answered, or this is no stream. */
+  /** Has something else come? Then it was no question that was answered, or this is no stream. */
   get isOther(): boolean {
     return this.#isOther;
   }
 
-  /** All of it has come. */
+  /** Has the whole end come? */
   get isWhole(): boolean {
     return !this.#isOther && this.#bytes >= HEAD && this.#bytes === HEAD + this.#length;
   }

@@ -14,25 +14,25 @@ import {
 import { PING_HAND_OVER, wordOf } from './return-path.ts';
 import { messageOf, Stop } from './stop.ts';
 
-/** How much of a stream is believed. */
+/** Limits of what is believed of a stream. */
 export interface IncomingLimits {
-  /** Most pages, zero pages included, in all rounds together. */
+  /** Largest number of pages, zero pages included, in all rounds together. */
   readonly maxPages: number;
 }
 
-/** A section that has arrived. */
+/** Section that has arrived. */
 interface Arrived {
   readonly section: LiveSection;
   readonly versionId: number;
   readonly body: Uint8Array;
 }
 
-/** Pings that a pre-copy sends: one at its beginning, one at its end, and some room. */
+/** Largest number of pings of a pre-copy: one at its beginning, one at its end, and some room. */
 const PINGS_MAX = 16;
-/** Most commands of a pre-copy, pings included. */
+/** Largest number of commands of a pre-copy, pings included. */
 export const COMMANDS_MAX = 64;
 
-/** The sections of a stream for one machine: no other, none twice, in versions that are known. */
+/** Collector of the sections of a stream for one machine: no other, none twice, in versions that are known. */
 export class SectionSet extends NullSink {
   readonly #sections: ReadonlyMap<string, LiveSection>;
   readonly #arrived = new Map<string, Arrived>();
@@ -82,7 +82,7 @@ export class SectionSet extends NullSink {
     this.#arrived.set(sectionKey(header), { section, versionId: header.versionId, body: bytes.slice() });
   }
 
-  /** What the stream's vmdesc says against its sections: where it ends is then anybody's guess. */
+  /** Error for what the stream's vmdesc says against its sections: where it ends is then anybody's guess. */
   unaccounted: StateError | undefined;
 
   override finding({ code, reason, facts, path, offset }: StreamFinding): void {
@@ -92,7 +92,7 @@ export class SectionSet extends NullSink {
   }
 
   /**
-   * Reads and checks all of them. Answers what takes them over.
+   * Reads and checks all sections. Answers the function that takes them over.
    * @throws StateError for what speaks against it, and for a section that has not come
    */
   load(): () => void {
@@ -137,29 +137,32 @@ function loadOne({ section, versionId, body }: Arrived): () => void {
   }
 }
 
-/** Takes a stream for one machine: memory goes where it belongs as it comes; everything else is kept until it is whole. */
+/**
+ * Receiver of a stream for one machine: memory goes where it belongs as it comes; everything else is kept until it is
+ * whole.
+ */
 export class Incoming extends SectionSet {
   readonly #machine: LiveMachine;
   readonly #limits: IncomingLimits;
-  /** In the order in which the stream has them. */
+  /** RAM blocks in the order in which the stream has them. */
   readonly #blocks: LiveRamBlock[] = [];
   readonly #byName: ReadonlyMap<string, LiveRamBlock>;
-  /** The block of the page that comes, and where in it the next byte belongs. */
+  /** RAM block of the page that comes; {@link #at} is where in it the next byte belongs. */
   #block: LiveRamBlock | undefined;
   #at = 0;
   #isPage = false;
   #configured = false;
   #ramEnded = false;
-  /** Pages so far. */
+  /** Number of pages that have come so far. */
   pages = 0;
   zeroPages = 0;
-  /** The source listens. */
+  /** True if the source listens for messages of the destination. */
   returnPath = false;
-  /** Pings that were not answered yet. */
+  /** Values of pings that were not answered yet. */
   readonly pings: number[] = [];
   #pingCount = 0;
   #commandCount = 0;
-  /** A vmdesc has come that can be read, which is the last thing of a stream. */
+  /** True if a vmdesc has come that can be read, which is the last thing of a stream. */
   described = false;
 
   constructor(machine: LiveMachine, limits: IncomingLimits) {
@@ -321,7 +324,7 @@ export class Incoming extends SectionSet {
     );
   }
 
-  /** All of memory was announced, and has come. @throws StateError */
+  /** Demands that all of memory was announced, and has come. @throws StateError */
   checkRam(): void {
     if (this.#ramEnded && this.#blocks.length === this.#byName.size) return;
     throw ramError('ram-missing', `${this.#blocks.length} RAM blocks came of ${this.#byName.size}`, {

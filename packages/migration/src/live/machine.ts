@@ -2,26 +2,26 @@ import { HostError } from '@virtkit/core';
 import { fromLatin1, latin1 } from '@virtkit/vmstate';
 import type { DescDevice } from '../vmdesc-model.ts';
 
-/** Bytes of a page: what the dirty log counts in and what the stream has. */
+/** Length in bytes of a page: the unit of the dirty log and of RAM records in the stream. */
 export const PAGE = 4096;
-/** Longest machine name that a stream's reader believes. */
+/** Longest machine name, in bytes, that a stream's reader believes. */
 const NAME_MAX = 1024;
 
-/** A piece of memory with a name that both hosts have: guest RAM, but also a ROM or video memory. */
+/** Piece of memory with a name that both hosts have: guest RAM, but also a ROM or video memory. */
 export interface LiveRamBlock {
-  /** `pc.ram`; up to 255 bytes. */
+  /** Name of the block, such as `pc.ram`; up to 255 bytes. */
   readonly name: string;
-  /** Its size, a multiple of 4096, which does not change. */
+  /** Size in bytes, a multiple of 4096, which does not change. */
   readonly length: number;
-  /** Where its bytes are now. */
+  /** Finds the array with the block's bytes as it is now; it may be another one at each call. */
   bytes(): Uint8Array;
 }
 
-/** The memory of a machine, and which of it changes. */
+/** Memory of a machine, and a log of what changes in it. */
 export interface LiveRam {
   /** The blocks of memory, each with a name of its own. */
   readonly blocks: readonly LiveRamBlock[];
-  /** From now on, whatever writes (processor, devices, the host program) is remembered. */
+  /** Begins to log what anybody (processor, devices, the host program) writes. */
   startLog(): void;
   /** Ends the log: writes are no longer remembered. */
   stopLog(): void;
@@ -31,8 +31,9 @@ export interface LiveRam {
    */
   takeDirty(visit: (block: number, offset: number, length: number) => void): void;
   /**
-   * One page, 4096 bytes, as it is now: what is sent. Called for each page when its turn comes; the bytes are copied at once.
-   * Absent: they are those of the block. A log that compares has it, so that it compares with what was sent.
+   * Copies one page of 4096 bytes as it is to be sent. It is called for each page when its turn comes; the bytes are
+   * copied at once. Absent: the bytes of the block are sent. A log that compares has it, so that it compares with what
+   * was sent.
    */
   snapshot?(block: number, offset: number): Uint8Array;
 }
@@ -42,44 +43,45 @@ export interface LiveRam {
  * instance. {@link virtioSection}, {@link declaredSection} and {@link opaqueSection} make them.
  */
 export interface LiveSection {
-  /** `0000:00:02.0/virtio-blk`; up to 255 bytes. */
+  /** Name of the section, such as `0000:00:02.0/virtio-blk`; up to 255 bytes. */
   readonly idstr: string;
-  /** Default 0. */
+  /** Number that tells apart several sections of the same name; default 0. */
   readonly instanceId?: number;
   /** Version that is written, and the newest that is read. */
   readonly versionId: number;
   /** Oldest version that is read; default {@link versionId}. */
   readonly minimumVersionId?: number;
-  /** The state as it is now; the machine is stopped. */
+  /** Encodes the state as it is now; the machine is stopped. */
   save(): Uint8Array;
   /**
-   * Reads a state and checks it, against guest memory as well, which has arrived; changes nothing. What is answered takes the
-   * state over, and must not fail.
+   * Reads a state and checks it, against guest memory as well, which has arrived; changes nothing. The function that it
+   * answers takes the state over, and must not fail.
    *
    * @throws StateError what speaks against it
    */
   load(body: Uint8Array, versionId: number): () => void;
   /**
-   * Could this be the whole body? A body has no length on the wire: it ends where a footer stands behind it, and a guest can
-   * put the bytes of a footer into a device's registers.
+   * Could these bytes be the whole body? A body has no length on the wire: it ends where a footer stands behind it, and
+   * a guest can put the bytes of a footer into a device's registers.
    */
   accepts(body: Uint8Array): boolean;
   /**
-   * How long can the body be that begins these bytes, whatever stands behind it? None if it cannot be read. A section that says so ends
-   * where it ends, whatever a guest has written into it; without, what could end at two places is refused.
+   * Lengths that the body can have which begins with `bytes`, whatever stands behind it; an empty list if it cannot be
+   * read. A section that has this method ends where its length says, whatever a guest has written into it; without,
+   * what could end at two places is refused.
    */
   lengths?(bytes: Uint8Array): readonly number[] | undefined;
-  /** Its entry in the vmdesc, without name and instance; default: bytes. */
+  /** Makes the section's entry in the vmdesc, without name and instance; default: bytes. */
   describe?(body: Uint8Array): Omit<DescDevice, 'name' | 'instance_id'>;
 }
 
-/** A machine as {@link sendLive} and {@link receiveLive} need it. */
+/** Machine as {@link sendLive} and {@link receiveLive} need it. */
 export interface LiveMachine {
-  /** Machine type: what both hosts must be alike in besides RAM and sections. */
+  /** Name of the machine type: what both hosts must be alike in besides RAM and sections. */
   readonly name: string;
   /** The guest's memory. */
   readonly ram: LiveRam;
-  /** Everything else that moves, in the order in which it is written and restored. */
+  /** Sections of everything else that moves, in the order in which they are written and restored. */
   readonly sections: readonly LiveSection[];
   /**
    * Stops processor and devices. When it has returned, nothing writes guest memory, and nothing that this machine has
@@ -90,13 +92,13 @@ export interface LiveMachine {
    */
   pause(): void | Promise<void>;
   /**
-   * Goes on, whatever it was told before; may be called for a machine that runs, or has not stopped yet. A machine whose `resume`
-   * throws does not run.
+   * Lets the machine go on, whatever it was told before; may be called for a machine that runs, or has not stopped yet.
+   * A machine whose `resume` throws does not run.
    */
   resume(): void | Promise<void>;
 }
 
-/** @throws HostError for a machine that cannot be put into a stream */
+/** Checks a machine that is to be moved. @throws HostError for a machine that cannot be put into a stream */
 export function checkMachine({ name, ram, sections }: LiveMachine): void {
   checkName('machine', name, NAME_MAX);
   if (ram.blocks.length === 0) throw new HostError('a machine without RAM blocks');
@@ -129,14 +131,14 @@ function checkOnce(names: Set<string>, name: string): void {
   names.add(name);
 }
 
-/** The bytes of a block. @throws HostError if there are not as many as it said */
+/** Takes the bytes of a block. @throws HostError if there are not as many as it said */
 export function bytesOf(block: LiveRamBlock): Uint8Array {
   const bytes = block.bytes();
   if (bytes.length === block.length) return bytes;
   throw new HostError(`RAM block "${block.name}" has ${bytes.length} bytes, and had ${block.length}`);
 }
 
-/** How a section is found again: no name has a line feed in it that matters. */
+/** Makes the key by which a section is found again: no name has a line feed in it that matters. */
 export function sectionKey({
   idstr,
   instanceId = 0,
@@ -147,7 +149,10 @@ export function sectionKey({
   return `${instanceId} ${idstr}`;
 }
 
-/** Do all of these tell how long they are, so that nothing that a guest writes into them makes them end elsewhere? */
+/**
+ * Can the lengths of all these sections be told by their own declarations, so that nothing that a guest writes into
+ * them makes them end elsewhere?
+ */
 export function isMeasured(sections: Iterable<LiveSection>): boolean {
   for (const { lengths } of sections) if (lengths === undefined) return false;
   return true;

@@ -1,29 +1,32 @@
 import type { ByteDuplex } from './duplex.ts';
 
 /**
- * What two sides say to each other besides bytes. A port or channel outlives an attempt to move a machine, and messages of an
- * attempt that was given up are still under way when the next one begins. So each side gives its attempt a number, and what it says
- * counts for the other side from the greeting on that repeats the other's number.
+ * Message between two sides besides bytes. A port or channel outlives an attempt to move a machine, and messages of an
+ * attempt that was given up are still under way when the next one begins. So each side gives its attempt a number, and
+ * what it says counts for the other side from the greeting on that repeats the other's number.
  */
 export type Word =
-  /** I am attempt `from`, I read `window` bytes ahead, and what follows is for your attempt `to`; 0: I do not know you yet. */
+  /**
+   * Greeting: the sender is attempt `from`, reads `window` bytes ahead, and what follows is for attempt `to` of the
+   * other side; 0: that one is not known yet.
+   */
   | { readonly greeting: true; readonly from: number; readonly to: number; readonly window: number }
-  /** Bytes that were read: the other side may send as many more. */
+  /** Acknowledgement of bytes that were read: the other side may send as many more. */
   | { readonly read: number }
-  /** Attempt `end` says nothing more. */
+  /** End: attempt `end` says nothing more. */
   | { readonly end: number };
 
-/** How something is said to the other side. */
+/** Sender of messages through a port or channel. */
 export interface Voice {
-  /** Longest message, bytes. */
+  /** Longest message in bytes. */
   readonly longest: number;
   data(bytes: Uint8Array): void;
   say(word: Word): void;
 }
 
-/** Other sides that are greeted; each greets once, and a new one comes with each of its attempts. */
+/** Number of other sides that are greeted; each greets once, and a new one comes with each of its attempts. */
 const GREETINGS_MAX = 64;
-/** Shorter messages are put together: a message of one byte costs a hundred. */
+/** Length in bytes up to which short messages are put together: a message of one byte costs a hundred. */
 const BLOCK = 4096;
 
 /** One attempt to use a port or channel as a connection. They have no back-pressure of their own, so the reader tells what it has read. */
@@ -33,24 +36,24 @@ export class MessageDuplex implements ByteDuplex {
   /** Number of this attempt. */
   readonly #own = 1 + Math.floor(Math.random() * 0xffff_ffff);
   #forget: () => void = () => {};
-  /** The other side's attempt, once it has greeted this one. */
+  /** Number of the other side's attempt, once it has greeted this one. */
   #peer: number | undefined;
-  /** Bytes that may be under way to it. */
+  /** Number of bytes that may be under way to the other side. */
   #room = 0;
-  /** Longest message to it. */
+  /** Longest message to the other side, in bytes. */
   #longest = 0;
-  /** Who was greeted last. */
+  /** Number of the attempt that was greeted last. */
   #greeted = 0;
   #greetings = 0;
   readonly #queue: Uint8Array[] = [];
-  /** Bytes in the last array of the queue, if short messages are put together there. */
+  /** Last array of the queue, if short messages are put together there. */
   #block: Uint8Array | undefined;
   #blockUsed = 0;
   #queued = 0;
-  /** Bytes sent that the other side has not read. */
+  /** Number of bytes sent that the other side has not read. */
   #unread = 0;
   #failure: string | undefined;
-  /** The other side has ended. */
+  /** True if the other side has ended. */
   #ended = false;
   #closed = false;
   #wake: (() => void)[] = [];
@@ -61,7 +64,7 @@ export class MessageDuplex implements ByteDuplex {
     this.#window = window;
   }
 
-  /** Begins: messages are listened to from now on, until `forget` is called. */
+  /** Begins to listen to messages, until `forget` is called. */
   open(forget: () => void): void {
     this.#forget = forget;
     try {
@@ -71,7 +74,7 @@ export class MessageDuplex implements ByteDuplex {
     }
   }
 
-  /** In messages that fit into the window of the other side, each when there is room for it. */
+  /** Sends bytes in messages that fit into the window of the other side, each when there is room for it. */
   async write(bytes: Uint8Array): Promise<void> {
     this.#check();
     for (let at = 0; at < bytes.length; ) {
@@ -130,7 +133,7 @@ export class MessageDuplex implements ByteDuplex {
     else if (this.#peer !== undefined) this.onFailure('a message that is no part of a migration');
   }
 
-  /** The port or channel has closed. */
+  /** Ends the attempt, since the port or channel has closed. */
   onClose(): void {
     this.#ended = true;
     this.#changed();
@@ -187,19 +190,22 @@ export class MessageDuplex implements ByteDuplex {
     this.#voice.say({ greeting: true, from: this.#own, to, window: this.#window });
   }
 
-  /** Says it, if there is somebody to hear it. */
+  /** Sends a word, if there is somebody to hear it. */
   #tell(word: Word): void {
     this.#tryTo(() => this.#voice.say(word));
   }
 
-  /** That nothing can be said any more is noticed by who writes, or by the end that comes. */
+  /**
+   * Runs a send whose failure is not reported here: that nothing can be said any more is noticed by whoever writes, or
+   * by the end that comes.
+   */
   #tryTo(action: () => void): void {
     try {
       action();
     } catch {}
   }
 
-  /** Queues bytes, so that what is held is about as much as was counted. */
+  /** Queues bytes that have come, so that what is held is about as much as was counted. */
   #keep(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#queued += bytes.length;
@@ -216,7 +222,7 @@ export class MessageDuplex implements ByteDuplex {
     this.#blockUsed += bytes.length;
   }
 
-  /** The block of short messages goes into the queue. */
+  /** Puts the block of short messages into the queue. */
   #endBlock(): void {
     if (this.#block !== undefined) this.#queue.push(this.#block.slice(0, this.#blockUsed));
     this.#block = undefined;

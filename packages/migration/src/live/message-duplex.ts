@@ -2,39 +2,48 @@ import { HostError } from '@virtkit/core';
 import type { ByteDuplex } from './duplex.ts';
 import { MessageDuplex } from './message-attempt.ts';
 
-/** What {@link portDuplex} needs of a `MessagePort` (or a worker). */
+/** Part of a `MessagePort` (or a worker) that {@link portDuplex} needs. */
 export interface MessagePortLike {
   /** Sends one message; the arrays of `transfer` are moved and not copied. */
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
-  /** Calls the listener for each message, for what cannot be read as one, and at the end where the platform tells it. */
+  /**
+   * Has the listener called for each message, for what cannot be read as one, and at the end where the platform tells
+   * it.
+   */
   addEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
-  /** The listener is called no more. */
+  /** Has the listener called no more. */
   removeEventListener(type: 'message' | 'messageerror' | 'close', listener: (event: object) => void): void;
   /** Lets messages come: a `MessagePort` keeps them until then. */
   start?(): void;
 }
 
-/** What {@link channelDuplex} needs of an `RTCDataChannel`: one that is open, reliable and ordered, which they are by default. */
+/**
+ * Part of an `RTCDataChannel` that {@link channelDuplex} needs. The channel is open, reliable and ordered, which they
+ * are by default.
+ */
 export interface DataChannelLike {
-  /** Set to `arraybuffer`: bytes come as an `ArrayBuffer`. */
+  /** Form in which bytes come; it is set to `arraybuffer`. */
   binaryType: string;
   /** Sends one message. */
   send(data: ArrayBuffer): void;
   send(data: string): void;
-  /** Calls the listener for each message, at the end, and when something went wrong. */
+  /** Has the listener called for each message, at the end, and when something went wrong. */
   addEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
-  /** The listener is called no more. */
+  /** Has the listener called no more. */
   removeEventListener(type: 'message' | 'close' | 'error', listener: (event: object) => void): void;
 }
 
-/** How much is under way. */
+/** Options of a connection over messages. */
 export interface MessageDuplexOptions {
-  /** Bytes that may be under way before they were read; 1 or more, default 1 MiB. The smaller one of both sides counts. */
+  /**
+   * Largest number of bytes that may be under way before they were read; 1 or more, default 1 MiB. The smaller one of
+   * both sides counts.
+   */
   readonly window?: number;
 }
 
 const WINDOW = 1 << 20;
-/** Longest message that every WebRTC implementation takes. */
+/** Longest message, in bytes, that every WebRTC implementation takes. */
 const CHANNEL_MESSAGE = 16 << 10;
 
 /**
@@ -123,7 +132,7 @@ function dataOf(event: object): unknown {
   return 'data' in event ? event.data : undefined;
 }
 
-/** Longest text that is looked at: the words of this protocol are short. */
+/** Longest text, in characters, that is looked at: the words of this protocol are short. */
 const WORD_MAX = 256;
 
 function wordOf(text: string): unknown {

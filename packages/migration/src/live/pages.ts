@@ -4,12 +4,12 @@ import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
 const NO_BYTES = new Uint8Array(0);
 const NO_WORDS = new Int32Array(0);
 
-/** Pages of a RAM block that have still to be sent: one bit each. */
+/** Set of the pages of a RAM block that have still to be sent: one bit each. */
 export class BlockPages {
   readonly block: LiveRamBlock;
   readonly #bits: Uint32Array;
   readonly #pages: number;
-  /** How many are marked. */
+  /** Number of pages that are marked. */
   count = 0;
 
   constructor(block: LiveRamBlock) {
@@ -18,7 +18,7 @@ export class BlockPages {
     this.#bits = new Uint32Array(Math.ceil(this.#pages / 32));
   }
 
-  /** Marks all pages that have some of these bytes. What lies outside of the block is nothing. */
+  /** Marks all pages that have some of these bytes. What lies outside of the block is ignored. */
   mark(offset: number, length: number): void {
     const first = Math.max(0, Math.floor(offset / PAGE));
     const last = Math.min(this.#pages, Math.ceil((offset + length) / PAGE));
@@ -31,7 +31,7 @@ export class BlockPages {
     }
   }
 
-  /** The first marked page from that one on, unmarked; -1 if there is none. */
+  /** Takes the first marked page from a given one on, and unmarks it; -1 if there is none. */
   take(from: number): number {
     for (let page = from; page < this.#pages; page++) {
       const word = this.#bits[page >>> 5] ?? 0;
@@ -48,14 +48,14 @@ export class BlockPages {
   }
 }
 
-/** The content of a block, page by page, and a fast look for pages that are all zeros. */
+/** Reader of a block's content, page by page, with a fast test for pages that are all zeros. */
 export class PageReader {
   readonly #ram: LiveRam;
   readonly #index: number;
   readonly #block: LiveRamBlock;
-  /** Where the bytes of {@link look}'s page are. */
+  /** Array that the page of {@link look} lies in. */
   bytes: Uint8Array = NO_BYTES;
-  /** Where in them the page begins. */
+  /** Offset in {@link bytes} at which the page begins. */
   at = 0;
   #words: Int32Array = NO_WORDS;
 
@@ -65,12 +65,12 @@ export class PageReader {
     this.#block = block;
   }
 
-  /** Looks where the bytes are now: a WebAssembly memory may have grown. @throws HostError */
+  /** Finds the block's bytes anew: a WebAssembly memory may have grown. @throws HostError */
   refresh(): void {
     if (this.#ram.snapshot === undefined) this.#use(bytesOf(this.#block));
   }
 
-  /** Goes to the page at that offset of the block. @throws HostError */
+  /** Goes to the page at an offset of the block. @throws HostError */
   look(offset: number): void {
     this.at = offset;
     if (this.#ram.snapshot === undefined) return;

@@ -2,8 +2,8 @@ import { HostError, type LoggedMemory } from '@virtkit/core';
 import { bytesOf, type LiveRam, type LiveRamBlock, PAGE } from './machine.ts';
 
 /**
- * The regions of a guest memory as RAM blocks, with its own dirty log: devices mark it, and whoever else writes (the
- * processor above all) must say so with `memory.markDirty`. A machine that cannot takes {@link comparedRam}.
+ * Makes RAM blocks of the regions of a guest memory, with its own dirty log: devices mark it, and whoever else writes
+ * (the processor above all) must say so with `memory.markDirty`. A machine that cannot takes {@link comparedRam}.
  *
  * @param nameOf a region's name; default `ram`, and for several regions with the address: `ram@0x100000000`
  */
@@ -37,8 +37,8 @@ export function mappedRam(
 }
 
 /**
- * RAM of a machine that has no dirty log: a copy of each page is kept as it was sent, and a page that is not as its copy has
- * changed. Costs as much memory again, and a look at all of it in each round.
+ * Makes RAM of a machine that has no dirty log: a copy of each page is kept as it was sent, and a page that is not as
+ * its copy has changed. It costs as much memory again, and a look at all of it in each round.
  */
 export function comparedRam(blocks: readonly LiveRamBlock[]): LiveRam {
   let copies: Uint8Array[] = [];

@@ -1,9 +1,12 @@
 import type { ByteDuplex, Clock } from './duplex.ts';
 
-/** A chunk without bytes costs so long, ms. */
+/** Milliseconds that a chunk without bytes counts as. */
 const EMPTY_MS = 1;
 
-/** Reads a connection, one read at a time: one that was not waited for to its end is taken up by the next who asks. */
+/**
+ * Reader of a connection, with one read at a time: one that was not waited for to its end is taken up by the next who
+ * asks.
+ */
 export class Reading {
   readonly #duplex: ByteDuplex;
   readonly #clock: Clock;
@@ -15,7 +18,7 @@ export class Reading {
     this.#clock = clock;
   }
 
-  /** The next bytes, one at least; undefined when the other side has closed. */
+  /** Reads the next bytes, at least one; undefined when the other side has closed. */
   next(): Promise<Uint8Array | undefined> {
     const reading = this.#begun();
     const over = (): void => {
@@ -25,7 +28,7 @@ export class Reading {
     return reading;
   }
 
-  /** Does the other side say nothing for so long? */
+  /** Does the other side say nothing for so many milliseconds? */
   silentFor(milliseconds: number): Promise<boolean> {
     return new Promise((resolve) => {
       const cancel = this.#clock.after(milliseconds, () => resolve(true));
@@ -37,7 +40,7 @@ export class Reading {
     });
   }
 
-  /** Nobody asks any more. */
+  /** Ends the reading, since nobody asks any more. */
   stop(): void {
     this.#stopped = true;
   }

@@ -13,67 +13,76 @@ import { isGuessable } from './section-ids.ts';
 import { answerWithin, asStop, messageOf, Stop, type StopReason, Waiter } from './stop.ts';
 import { claimForReceiving, release } from './uses.ts';
 
-/** How {@link receiveLive} goes about it. */
+/** Options of {@link receiveLive}. */
 export interface ReceiveOptions extends LiveOptions {
-  /** Passes over all of memory that are taken before the source counts as one that never ends; default 64. */
+  /** Number of passes over all of memory that are taken before the source counts as one that never ends; default 64. */
   readonly maxRounds?: number;
-  /** Most bytes of device state; default 32 MiB. */
+  /** Largest number of bytes of device state; default 32 MiB. */
   readonly maxDeviceState?: number;
-  /** Is told how far it is while the stream comes. */
+  /** Function that is told the progress while the stream comes. */
   readonly onProgress?: (progress: ReceiveProgress) => void;
 }
 
-/** How far it is. */
+/** Progress of a migration at its destination. */
 export interface ReceiveProgress {
-  /** Bytes of the stream so far. */
+  /** Number of bytes of the stream that have come so far. */
   readonly receivedBytes: number;
-  /** Pages of memory, in all rounds together; zero pages are among them. */
+  /** Number of pages of memory, in all rounds together; zero pages are among them. */
   readonly pages: number;
-  /** Pages that came as zeros, without their bytes. */
+  /** Number of pages that came as zeros, without their bytes. */
   readonly zeroPages: number;
 }
 
-/** The guest runs here. */
+/** Outcome of a migration that has succeeded: the guest runs here. */
 export interface Arrived {
-  /** The guest is here and runs. */
+  /** Word for the outcome: the guest is here and runs. */
   readonly result: 'arrived';
-  /** What had come at the end. */
+  /** Progress at the end. */
   readonly progress: ReceiveProgress;
-  /** The source was not reached any more with the last word that the guest runs: it will ask. */
+  /** Error of the last word that the guest runs, if it did not reach the source any more: the source will ask. */
   readonly unheard?: string;
 }
 
-/** The guest does not run here, and never will (but see {@link mayRun}): the machine's memory is of no use. */
+/**
+ * Outcome of a migration that has failed: the guest does not run here, and never will (but see {@link mayRun}). The
+ * machine's memory is of no use.
+ */
 export interface Failed {
-  /** The guest did not come, and does not run here. */
+  /** Word for the outcome: the guest did not come, and does not run here. */
   readonly result: 'failed';
-  /** What kind of failure it was. */
+  /** Kind of failure. */
   readonly reason: StopReason;
-  /** What happened, for people. */
+  /** Description of what happened, for people. */
   readonly message: string;
-  /** What was thrown: a StateError for a stream that does not fit. */
+  /** Error that was thrown: a StateError for a stream that does not fit. */
   readonly error?: unknown;
-  /** What had come until then. */
+  /** Progress until then. */
   readonly progress: ReceiveProgress;
   /**
-   * The machine was told to go on, and neither that nor its stop succeeded in time: it may run, or begin to. The source was told
-   * nothing, and stands still.
+   * True if the machine was told to go on, and neither that nor its stop succeeded in time: it may run, or begin to.
+   * The source was told nothing, and stands still.
    */
   readonly mayRun?: true;
 }
 
-/** How a migration ended for its destination. */
+/** Outcome of a migration for its destination. */
 export type ReceiveOutcome = Arrived | Failed;
 
-/** Told so often, bytes. */
+/** Number of bytes after which progress is told again. */
 const TELL_BYTES = 1 << 20;
 const DEVICE_STATE_MAX = 32 << 20;
-/** How often it is looked at once whether the source has asked; after that, only when it is silent for {@link SILENCE_MS}. */
+/**
+ * Number of looks, without waiting, at whether the source has asked; after that it is looked only when the source is
+ * silent for {@link SILENCE_MS}.
+ */
 const LOOKS_AT_ONCE = 4;
 const SILENCE_MS = 50;
-/** Most looks in all: only a source that asks again and again, and waits each time, comes so far. */
+/**
+ * Largest number of looks at whether the source has asked: only a source that asks again and again, and waits each
+ * time, comes so far.
+ */
 const LOOKS_MAX = 64;
-/** So long a source is silent that has ended, where a guest could have written the end, ms. */
+/** Milliseconds that a source is silent that has ended, where a guest could have written the end. */
 const QUIET_MS = 500;
 
 /**
@@ -123,7 +132,7 @@ interface Settings extends ReceiveOptions {
   readonly maxRounds: number;
 }
 
-/** The receiving side of one migration. */
+/** Receiving side of one migration. */
 class Destination {
   readonly waiter: Waiter;
   readonly #duplex: ByteDuplex;
@@ -133,13 +142,13 @@ class Destination {
   readonly #incoming: Incoming;
   readonly #parser: StreamParser;
   readonly #question = new QuestionSpotter();
-  /** The sections as they were when the source asked whether all is well. */
+  /** Sections as they were when the source asked whether all is well. */
   #agreed: Preview | undefined;
-  /** What follows that. */
+  /** Reader of what follows {@link #agreed}. */
   #end: EndReader | undefined;
   #apply: () => void = () => {};
   #looks = 0;
-  /** Whatever they are: a stream of empty rounds has no pages. */
+  /** Largest number of bytes of the stream, whatever they are: a stream of empty rounds has no pages. */
   readonly #maxBytes: number;
   #told = 0;
 
@@ -161,7 +170,7 @@ class Destination {
     });
   }
 
-  /** Up to the end of the stream, which is the source's word that the guest is ours. @throws Stop, StateError */
+  /** Takes the stream up to its end, which is the source's word that the guest is ours. @throws Stop, StateError */
   async take(): Promise<void> {
     const { idleTimeoutMs } = this.#settings;
     while (!(await this.#hasEnded())) {
@@ -184,7 +193,7 @@ class Destination {
       throw new StateError('changed', 'the sections end elsewhere than they did when all of them had come');
   }
 
-  /** The guest is ours. */
+  /** Lets the machine run, since the guest is ours. */
   async run(): Promise<ReceiveOutcome> {
     let starting: Promise<void> | undefined;
     try {
@@ -207,7 +216,7 @@ class Destination {
     return { result: 'arrived', progress: this.#progress(), ...(unheard !== undefined && { unheard }) };
   }
 
-  /** The guest stays where it is, and the source hears of it. */
+  /** Gives up: the guest stays where it is, and the source hears of it. */
   async fail({ reason, message, cause }: Stop): Promise<Failed> {
     // without this word a source that has handed over would not know
     await this.#say(shut(1)).catch(() => {});
@@ -222,7 +231,7 @@ class Destination {
     };
   }
 
-  /** The machine did not start: some of it may run. The source may only hear of it when nothing does. */
+  /** Gives up after the machine did not start: some of it may run. The source may only hear of it when nothing does. */
   async #stumble(error: unknown): Promise<Failed> {
     const stop = asStop(error, 'error');
     try {
@@ -234,7 +243,7 @@ class Destination {
     return this.fail(stop);
   }
 
-  /** Nothing is said to the source: the guest must not go on there while it may run here. */
+  /** Ends without a word to the source: the guest must not go on there while it may run here. */
   #mayRun(message: string, error: unknown, starting?: Promise<void>): Failed {
     this.#close();
     const machine = this.#machine;
@@ -251,7 +260,10 @@ class Destination {
     return answerWithin(answer, this.#settings.clock, this.#settings.machineTimeoutMs, what);
   }
 
-  /** Where nothing else tells the end of the stream, it is that of its connection, if all of it has come. @throws Stop, StateError */
+  /**
+   * Accepts the end of the connection as that of the stream, where nothing else tells it, if all of it has come.
+   * @throws Stop, StateError
+   */
   #endWithConnection(): void {
     const closed = `the source closed the connection after ${this.#parser.received} bytes`;
     if (!this.#parser.inDeviceState) throw new Stop('closed', closed);
@@ -279,7 +291,7 @@ class Destination {
     this.#agreed = undefined;
   }
 
-  /** Something else than the end stands behind the agreement. @throws StateError */
+  /** Refuses a stream that has something else than its end behind the agreement. @throws StateError */
   #refuseOther(): never {
     try {
       // it may be that more can be said of it
@@ -295,24 +307,27 @@ class Destination {
     );
   }
 
-  /** Behind an agreement, the end is what follows it. A source that does not ask has ended where its stream has. */
+  /**
+   * Has the stream ended? Behind an agreement, the end is what follows it. A source that does not ask has ended where
+   * its stream has.
+   */
   async #hasEnded(): Promise<boolean> {
     if (!(this.#end?.isWhole ?? this.#parser.atEnd)) return false;
     return !this.#isDoubtful || this.#isSilentFor(QUIET_MS);
   }
 
-  /** Could it be that a guest has written this end, or the question in front of it, into a section of unknown length? */
+  /** Can a guest have written this end, or the question in front of it, into a section of unknown length? */
   get #isDoubtful(): boolean {
     if (isMeasured(this.#machine.sections)) return false;
     return this.#agreed?.isGuessable ?? true;
   }
 
-  /** A source whose stream goes on is not silent: it does not wait for us. */
+  /** Is the source silent for so many milliseconds? One whose stream goes on is not: it does not wait for us. */
   #isSilentFor(milliseconds: number): Promise<boolean> {
     return this.waiter.wait(this.#reading.silentFor(milliseconds), Number.POSITIVE_INFINITY, 'the source');
   }
 
-  /** The source asks whether all is well: looks at everything that has come as if it were the whole stream. */
+  /** Checks everything that has come as if it were the whole stream, since the source asks whether all is well. */
   async #look(): Promise<void> {
     // a guest may have put the bytes of the question into a device: then more comes, and a source that has asked says nothing more
     if (this.#agreed !== undefined) return;
@@ -368,11 +383,11 @@ class Destination {
   }
 }
 
-/** The sections that have come so far, without what belongs to the stream as it goes by. */
+/** Set of the sections that have come so far, without what belongs to the stream as it goes by. */
 class Preview extends SectionSet {
-  /** The question stands behind the last of them. */
+  /** True if the source's question stands behind the last section. */
   asked = false;
-  /** A guest could have known where a section ends. */
+  /** True if a guest could have known where a section ends. */
   isGuessable = false;
   #commands = 0;
 

@@ -1,15 +1,16 @@
-/** Messages from destination to source. QEMU: `enum mig_rp_message_type` */
+/** Types of messages from destination to source. QEMU: `enum mig_rp_message_type` */
 const MESSAGE = { SHUT: 1, PONG: 2 } as const;
-/** Type and length. */
+/** Length in bytes of a message's type and length. */
 const HEAD = 4;
-/** Both messages have one word. Others are a postcopy's. */
+/** Length in bytes of the one word that both messages have. Other messages are a postcopy's. */
 const WORD = 4;
 
-/** Behind the start of the stream, as in QEMU. */
+/** Value of the ping behind the start of the stream, as in QEMU. */
 export const PING_START = 1;
 /**
- * Behind the last section: the answer says that everything has arrived and nothing speaks against it; what is still to come
- * is the end of the stream, and with it the hand-over. `virt`
+ * Value of the ping behind the last section: its answer says that everything has arrived and nothing speaks against it.
+ * What is still to come then is the end of the stream, and with it the hand-over. The bytes are those of the text
+ * `virt`.
  */
 export const PING_HAND_OVER = 0x76697274;
 
@@ -17,7 +18,7 @@ export function pong(value: number): Uint8Array {
   return message(MESSAGE.PONG, value);
 }
 
-/** The last word: 0, the guest runs here; else it does not. */
+/** Makes the message of the last word: 0, the guest runs here; else it does not. */
 export function shut(value: number): Uint8Array {
   return message(MESSAGE.SHUT, value);
 }
@@ -28,7 +29,7 @@ export function word(value: number): Uint8Array {
   return bytes;
 }
 
-/** Be32 at the beginning. */
+/** Reads a be32 at the beginning of some bytes. */
 export function wordOf(bytes: Uint8Array): number {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length).getUint32(0);
 }
@@ -42,15 +43,13 @@ function message(type: number, value: number): Uint8Array {
   return bytes;
 }
 
-/** What a destination says, however it is cut. */
+/** Reader of what a destination says, in chunks of any size. */
 export class ReturnPathReader {
   readonly #carry = new Uint8Array(HEAD + WORD);
   #carried = 0;
   #count = 0;
 
-  /**
-   * Takes bytes and answers the messages that are whole now; undefined: this is no return path of a pre-copy.
-   */
+  /** Takes bytes and answers the messages that are whole now; undefined: this is no return path of a pre-copy. */
   push(bytes: Uint8Array): readonly ReturnPathMessage[] | undefined {
     const messages: ReturnPathMessage[] = [];
     for (let at = 0; at < bytes.length; ) {
@@ -70,7 +69,7 @@ export class ReturnPathReader {
   }
 }
 
-/** Most messages of a destination: it answers a few pings, and says one last word. */
+/** Largest number of messages of a destination: it answers a few pings, and says one last word. */
 const MESSAGES_MAX = 64;
 
 /** A message of the return path. */

@@ -1,16 +1,16 @@
-/** Ids of sections are below: some readers take them for signed. */
+/** Upper bound of section ids: some readers take them for signed. */
 const ID_MAX = 2 ** 31;
-/** Below are the ids of sources that count, QEMU and earlier versions of this one: a guest can guess them. */
+/** Upper bound of the ids of sources that count, QEMU and earlier versions of this one: a guest can guess them. */
 const GUESSED_MAX = 1 << 16;
 
-/** What every JavaScript host has today, and the language itself has not. */
+/** Source of random numbers that every JavaScript host has today, and the language itself has not. */
 interface HostRandom {
   getRandomValues(words: Uint32Array): unknown;
 }
 
 /**
- * Ids for so many sections, all different, that a guest cannot guess. A section ends where a footer with its id stands: with these, no
- * guest can write such a footer into its devices, for they are chosen when it moves.
+ * Chooses ids for sections, all different, that a guest cannot guess. A section ends where a footer with its id stands:
+ * with these, no guest can write such a footer into its devices, for they are chosen when it moves.
  *
  * @param taken an id that is used already
  */
@@ -23,7 +23,7 @@ export function sectionIds(count: number, taken: number): readonly number[] {
   return [...ids];
 }
 
-/** Could a guest have known that id? */
+/** Can a guest have known this section id? */
 export function isGuessable(id: number): boolean {
   return id < GUESSED_MAX;
 }

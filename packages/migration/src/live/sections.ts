@@ -13,11 +13,11 @@ import {
 } from '@virtkit/vmstate';
 import type { LiveSection } from './machine.ts';
 
-/** Where a virtio device stands, and how it is written. */
+/** Options of a virtio device's section. */
 export interface VirtioSectionOptions<T extends TransportParts = TransportParts, D = unknown> {
   /** Path of the device: `0000:00:02.0` on PCI, `/fe.0.0001` on channel I/O. Empty or absent: none. */
   readonly path?: string;
-  /** Which of several sections of this name it is; default 0. */
+  /** Number that tells apart several sections of the same name; default 0. */
   readonly instanceId?: number;
   /**
    * Changes the state before it is written, so that the destination reads it: `stateFor` of `@virtkit/compat` does so for a QEMU
@@ -27,7 +27,7 @@ export interface VirtioSectionOptions<T extends TransportParts = TransportParts,
 }
 
 /**
- * The section of a live virtio device, as QEMU has it.
+ * Makes the section of a live virtio device, as QEMU has it.
  *
  * @throws HostError for a device without the format of its state, from an entry `…/live`
  */
@@ -62,23 +62,23 @@ export function virtioSection<T extends TransportParts, D>(
   };
 }
 
-/** How a declared structure is taken from the machine, and put back. */
+/** Options of a declared structure's section: how its state is taken from the machine, and put back. */
 export interface DeclaredSectionOptions<S, C> {
-  /** Default: the name of the declaration. */
+  /** Name of the section; default: the name of the declaration. */
   readonly idstr?: string;
-  /** Which of several sections of this name it is; default 0. */
+  /** Number that tells apart several sections of the same name; default 0. */
   readonly instanceId?: number;
-  /** What the declaration's conditions look at. */
+  /** Context that the declaration's conditions look at. */
   readonly context: C;
-  /** The state as it is now; the machine is paused. */
+  /** Takes the state as it is now; the machine is paused. */
   capture(): S;
-  /** @throws StateError what speaks against this state; changes nothing */
+  /** Checks a state, and changes nothing. @throws StateError for what speaks against it */
   check?(state: S): void;
   /** Takes a checked state over; must not fail. */
   restore(state: S): void;
 }
 
-/** The section of anything with a declaration: `s390Css` of `@virtkit/transport-ccw`, or the host's own. */
+/** Makes the section of anything with a declaration: `s390Css` of `@virtkit/transport-ccw`, or the host's own. */
 export function declaredSection<S extends object, C>(
   declaration: VMState<S, C>,
   options: DeclaredSectionOptions<S, C>,
@@ -126,20 +126,20 @@ export function declaredSection<S extends object, C>(
   };
 }
 
-/** State that only the host knows: a processor, a screen. */
+/** Options of a section with state that only the host knows: a processor, a screen. */
 export interface OpaqueSectionOptions {
-  /** Name on the wire, such as `myemulator-cpu`. */
+  /** Name of the section, such as `myemulator-cpu`. */
   readonly name: string;
-  /** Which of several sections of this name it is; default 0. */
+  /** Number that tells apart several sections of the same name; default 0. */
   readonly instanceId?: number;
-  /** Version that is written; others are refused. */
+  /** Version that is written; other versions are refused. */
   readonly version: number;
-  /** Most bytes that are taken; default 16 MiB. */
+  /** Largest number of bytes that is taken; default 16 MiB. */
   readonly maxBytes?: number;
-  /** The state as bytes, {@link maxBytes} at most; the machine is paused. */
+  /** Encodes the state as bytes, {@link maxBytes} at most; the machine is paused. */
   save(): Uint8Array;
   /**
-   * Reads and checks; changes nothing. What is answered takes the state over, and must not fail.
+   * Reads and checks a state; changes nothing. The function that it answers takes the state over, and must not fail.
    * @throws if this is no state for this machine
    */
   load(bytes: Uint8Array): () => void;
@@ -147,7 +147,9 @@ export interface OpaqueSectionOptions {
 
 const OPAQUE_MAX = 16 << 20;
 
-/** Bytes of the host's own, with their length in front, so that their end is known whatever is in them. */
+/**
+ * Makes a section of the host's own bytes, with their length in front, so that their end is known whatever is in them.
+ */
 export function opaqueSection(options: OpaqueSectionOptions): LiveSection {
   const { name, instanceId = 0, version, maxBytes = OPAQUE_MAX } = options;
   const declaration = vmstate(name, version).fields({ data: countedBytes(u32, maxBytes) });
@@ -165,7 +167,7 @@ export function opaqueSection(options: OpaqueSectionOptions): LiveSection {
   };
 }
 
-/** Can it be read? Anything that is no StateError is a mistake of the program, and passes. */
+/** Can a body be read? Anything thrown that is no StateError is a mistake of the program, and passes. */
 function reads(read: () => unknown): boolean {
   try {
     read();

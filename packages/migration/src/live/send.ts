@@ -5,75 +5,97 @@ import { type SendProgress, Source } from './source.ts';
 import { answerWithin, asStop, messageOf, type Stop, type StopReason } from './stop.ts';
 import { claimForSending, reclaim, release } from './uses.ts';
 
-/** How {@link sendLive} goes about it. */
+/** Options of {@link sendLive}. */
 export interface SendOptions extends LiveOptions {
-  /** The guest may stand still so long, as far as can be foreseen from the speed of the connection; default 300. */
+  /**
+   * Milliseconds that the guest may stand still, as far as can be foreseen from the speed of the connection; default
+   * 300.
+   */
   readonly downtimeLimitMs?: number;
-  /** Passes over memory while the guest runs; default 30. */
+  /** Number of passes over memory while the guest runs; default 30. */
   readonly maxRounds?: number;
-  /** The guest still writes faster than the connection takes it after all rounds: give up (default), or stop it anyway. */
+  /**
+   * Decision for a guest that still writes faster than the connection takes it after all rounds: give up (default), or
+   * stop it anyway.
+   */
   readonly whenNotConverging?: 'abort' | 'force';
-  /** Milliseconds that the guest may stand still until the destination has everything; after that it goes on here. Default 10 000. */
+  /**
+   * Milliseconds that the guest may stand still until the destination has everything; after that it goes on here.
+   * Default 10 000.
+   */
   readonly handOverTimeoutMs?: number;
-  /** Is told how far it is. Not called any more once the hand-over has begun. */
+  /** Function that is told the progress. It is not called any more once the hand-over has begun. */
   readonly onProgress?: (progress: SendProgress) => void;
 }
 
-/** The guest runs at the destination; this machine is stopped, and may be thrown away. */
+/**
+ * Outcome of a migration that has succeeded: the guest runs at the destination; this machine is stopped, and may be
+ * thrown away.
+ */
 export interface Moved {
-  /** The destination has the guest and runs it. */
+  /** Word for the outcome: the destination has the guest and runs it. */
   readonly result: 'moved';
-  /** What was sent at the end. */
+  /** Progress at the end. */
   readonly progress: SendProgress;
-  /** From the guest's stop here until the destination said that it runs there. */
+  /** Milliseconds from the guest's stop here until the destination said that it runs there. */
   readonly downtimeMs: number;
 }
 
-/** The guest goes on here, and does not run at the destination, now or later. */
+/**
+ * Outcome of a migration that has failed: the guest goes on here, and does not run at the destination, now or later.
+ */
 export interface Stayed {
-  /** The guest is still here, as if nothing had been. */
+  /** Word for the outcome: the guest is still here, as if nothing had been. */
   readonly result: 'stayed';
-  /** What kind of failure it was. */
+  /** Kind of failure. */
   readonly reason: StopReason;
-  /** What happened, for people. */
+  /** Description of what happened, for people. */
   readonly message: string;
-  /** What was thrown, if something was. */
+  /** Error that was thrown, if there was one. */
   readonly error?: unknown;
-  /** What was sent until then. */
+  /** Progress until then. */
   readonly progress: SendProgress;
-  /** The machine's own `resume` failed, or has not answered in time: it runs nowhere as far as is known. */
+  /**
+   * Error of the machine's own `resume`, if that failed, or has not answered in time: the machine runs nowhere as far
+   * as is known.
+   */
   readonly resumeError?: unknown;
   /**
-   * The machine's `pause` was not waited for to its end: the machine was told to go on at once, and is told once more when `pause` has
-   * answered. Resolves then; rejects if the machine does not go on. Until then it cannot be sent.
+   * Promise of a machine whose `pause` was not waited for to its end: the machine was told to go on at once, and is
+   * told once more when `pause` has answered. Resolves then; rejects if the machine does not go on. Until then it
+   * cannot be sent.
    */
   readonly stopping?: Promise<void>;
 }
 
 /**
- * The hand-over was sent, and what became of it was not heard: the guest runs at the destination, or nowhere. This machine is
- * stopped. Ask the destination what its {@link receiveLive} answered: `arrived`, it runs there; `failed`, without `mayRun`, it does not and
- * never will, and {@link resume} goes on here. A host that cannot be reached has not answered: it must be known that it has ended.
+ * Outcome of a migration whose hand-over was sent, and nothing was heard of what became of it: the guest runs at the
+ * destination, or nowhere. This machine is stopped. Ask the destination what its {@link receiveLive} answered:
+ * `arrived`, it runs there; `failed`, without `mayRun`, it does not and never will, and {@link resume} goes on here. A
+ * host that cannot be reached has not answered: it must be known that it has ended.
  */
 export interface Unknown {
-  /** The connection broke in the moment of the hand-over: nobody here can say which side has the guest. */
+  /**
+   * Word for the outcome: the connection broke in the moment of the hand-over, and nobody here can say which side has
+   * the guest.
+   */
   readonly result: 'unknown';
-  /** What kind of failure it was. */
+  /** Kind of failure. */
   readonly reason: StopReason;
-  /** What happened, for people. */
+  /** Description of what happened, for people. */
   readonly message: string;
-  /** What was thrown, if it was that. */
+  /** Error that was thrown, if there was one. */
   readonly error?: unknown;
-  /** What was sent until then. */
+  /** Progress until then. */
   readonly progress: SendProgress;
   /**
-   * Goes on here. Only for who knows that the guest does not run at the destination.
+   * Lets the machine go on here. Only for programs that know that the guest does not run at the destination.
    * @throws HostError if the machine went on before, or was put to another use meanwhile
    */
   resume(): Promise<void>;
 }
 
-/** How a migration ended for its source. */
+/** Outcome of a migration for its source. */
 export type SendOutcome = Moved | Stayed | Unknown;
 
 const DEFAULTS = {
@@ -124,7 +146,10 @@ export async function sendLive(
   return handOver(source, machine, goOn);
 }
 
-/** Everything is there, and only there: from here on, only the destination knows who has the guest. */
+/**
+ * Hands the guest over: everything is at the destination, and only there. From here on, only the destination knows who
+ * has the guest.
+ */
 async function handOver(
   source: Source,
   machine: LiveMachine,
@@ -193,7 +218,7 @@ async function stay(
   };
 }
 
-/** A machine that stops late would stop for good. */
+/** Lets a machine go on when it has stopped late, since it would stop for good otherwise. */
 function goOnWhenStopped(
   machine: LiveMachine,
   stopping: Promise<void>,
@@ -209,7 +234,7 @@ function goOnWhenStopped(
   return again;
 }
 
-/** @throws Stop if it has not answered in time, and what `resume` throws */
+/** Lets the machine go on. @throws Stop if it has not answered in time, and what `resume` throws */
 async function resumeWithin(machine: LiveMachine, clock: Clock, milliseconds: number): Promise<void> {
   const answer = machine.resume();
   if (answer !== undefined) await answerWithin(answer, clock, milliseconds, 'its resume()');

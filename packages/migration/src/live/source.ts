@@ -12,30 +12,30 @@ import { PING_HAND_OVER, PING_START, ReturnPathReader, word } from './return-pat
 import { sectionIds } from './section-ids.ts';
 import { asStop, Stop, Waiter } from './stop.ts';
 
-/** What the source is at. */
+/** Phase of a migration at its source. */
 export type SendPhase = 'rounds' | 'switch-over' | 'hand-over' | 'done';
 
-/** How far a migration is. */
+/** Progress of a migration at its source. */
 export interface SendProgress {
-  /** What the source is doing. */
+  /** Phase that the migration is in. */
   readonly phase: SendPhase;
-  /** Pass over memory: 1, 2, … */
+  /** Number of the pass over memory: 1, 2, … */
   readonly round: number;
-  /** Bytes handed to the connection. */
+  /** Number of bytes handed to the connection. */
   readonly sentBytes: number;
-  /** Pages with content, and pages of zeros, in all rounds together. */
+  /** Number of pages with content, and of pages of zeros, in all rounds together. */
   readonly pages: number;
-  /** Pages that were sent as zeros, without their bytes. */
+  /** Number of pages that were sent as zeros, without their bytes. */
   readonly zeroPages: number;
-  /** Bytes of memory that are known to be outstanding. */
+  /** Number of bytes of memory that are known to be outstanding. */
   readonly remainingBytes: number;
-  /** Of the last round that was long enough to tell; 0: none was. */
+  /** Speed of the connection in bytes a second, in the last round that was long enough to tell; 0: none was. */
   readonly bytesPerSecond: number;
-  /** How long the guest would stand still if it were stopped now. */
+  /** Milliseconds that the guest would stand still if it were stopped now. */
   readonly expectedDowntimeMs: number;
 }
 
-/** The numbers, with defaults. */
+/** Settings of the sending side, with defaults filled in. */
 export interface SourceSettings {
   readonly downtimeLimitMs: number;
   readonly maxRounds: number;
@@ -49,16 +49,19 @@ export interface SourceSettings {
 /** Section id of RAM, whose end needs no footer to be found. */
 const RAM_ID = 1;
 const RAM_SECTION = { id: RAM_ID, idstr: 'ram', instanceId: 0, versionId: RAM_VERSION, offset: 0 } as const;
-/** A round with less says little about the speed of the connection. */
+/** Smallest number of bytes of a round that says something about the speed of the connection. */
 const RATE_BYTES = 1 << 20;
-/** Progress is told so often during a round, bytes. */
+/** Number of bytes after which progress is told again during a round. */
 const TELL_BYTES = 1 << 20;
-/** The host's own tasks get their turn after so long at the latest, ms: a connection that always has room never waits. */
+/**
+ * Milliseconds after which the host's own tasks get their turn at the latest: a connection that always has room never
+ * waits.
+ */
 const TURN_MS = 10;
-/** Of a page's record besides the page. */
+/** Length in bytes of a page's record besides the page. */
 const PAGE_HEAD = 8;
 
-/** The sending side of one migration: its steps, in order. */
+/** Sending side of one migration: its steps, in order. */
 export class Source {
   readonly waiter: Waiter;
   readonly #duplex: ByteDuplex;
@@ -79,9 +82,9 @@ export class Source {
   #turnAt: number;
   #stoppedAt = 0;
   phase: SendPhase = 'rounds';
-  /** The machine was asked to stop. */
+  /** True if the machine was asked to stop. */
   paused = false;
-  /** It has not answered that. */
+  /** Promise of a stop that the machine has not answered. */
   stopping: Promise<void> | undefined;
 
   constructor(duplex: ByteDuplex, machine: LiveMachine, settings: SourceSettings) {
@@ -95,7 +98,10 @@ export class Source {
     this.#turnAt = settings.clock.now();
   }
 
-  /** Up to the moment when the destination has everything and agrees. @throws Stop and what the machine throws */
+  /**
+   * Prepares the hand-over, up to the moment when the destination has everything and agrees. @throws Stop and what the
+   * machine throws
+   */
   async prepare(): Promise<void> {
     this.waiter.check();
     this.#answers.listen();
@@ -179,7 +185,7 @@ export class Source {
     await this.#flush(true);
   }
 
-  /** Rounds until what is left takes no longer than the guest may stand still. */
+  /** Sends memory in rounds until what is left takes no longer than the guest may stand still. */
   async #copyRounds(): Promise<void> {
     const { downtimeLimitMs, maxRounds, whenNotConverging, clock } = this.#settings;
     for (;;) {
@@ -203,7 +209,7 @@ export class Source {
     }
   }
 
-  /** The guest stops; the rest of its memory and the devices go over; the destination looks at them. */
+  /** Stops the guest and sends the rest of its memory and the devices; the destination looks at them. */
   async #switchOver(): Promise<void> {
     this.phase = 'switch-over';
     this.#tell();
@@ -241,7 +247,7 @@ export class Source {
     await this.waiter.wait(stopping, Number.POSITIVE_INFINITY, 'the machine', 'error');
   }
 
-  /** The guest stands still so long at most. Answers how to take that back. */
+  /** Limits the time that the guest stands still. Answers the function that lifts the limit. */
   #limitStandstill(what: string): () => void {
     const { clock, handOverTimeoutMs } = this.#settings;
     return clock.after(handOverTimeoutMs, () => {
@@ -274,7 +280,7 @@ export class Source {
     this.#vmdescText = fromLatin1(vmdescText({ page_size: PAGE, devices }));
   }
 
-  /** All marked pages of all blocks, as they are when their turn comes. */
+  /** Sends all marked pages of all blocks, as they are when their turn comes. */
   async #copyPages(): Promise<void> {
     for (const [index, pages] of this.#pages.entries()) {
       const reader = this.#readers[index];
@@ -311,7 +317,7 @@ export class Source {
     this.#writer.footer(RAM_ID);
   }
 
-  /** What the guest wrote since the last time is outstanding again. */
+  /** Marks what the guest wrote since the last time as outstanding again. */
   #takeDirty(): void {
     this.#machine.ram.takeDirty((block, offset, length) => this.#pages[block]?.mark(offset, length));
   }
@@ -336,7 +342,7 @@ export class Source {
     this.#settings.onProgress?.(this.progress(this.phase));
   }
 
-  /** Hands over what there is: with `all`, to the last byte. */
+  /** Hands over the bytes that wait: with `all`, to the last one. */
   async #flush(all: boolean): Promise<void> {
     await this.#write(this.#batch.take(all));
     if (this.phase === 'rounds' && this.#batch.total - this.#told >= TELL_BYTES) this.#tell();
@@ -374,10 +380,10 @@ function refusal(value: number): Stop {
   return new Stop('refused', `the destination refused (${value | 0}); its own outcome says why`);
 }
 
-/** Milliseconds that a refusal may take behind the end of the connection. */
+/** Milliseconds that a refusal may take to come behind the end of the connection. */
 const LAST_WORD_MS = 200;
 
-/** What the destination says, while the source does other things. */
+/** Listener for what the destination says, while the source does other things. */
 class Answers {
   readonly #reading: Reading;
   readonly #waiter: Waiter;
@@ -395,12 +401,12 @@ class Answers {
     this.#waiter = waiter;
   }
 
-  /** Begins to listen; whatever ends it stops the waiter. */
+  /** Begins to listen; whatever ends the listening stops the waiter. */
   listen(): void {
     this.#running = this.#run();
   }
 
-  /** When everything was heard that there was to hear of a connection that has ended; not for long. */
+  /** Waits until everything was heard that there was to hear of a connection that has ended; not for long. */
   async end(clock: Clock): Promise<void> {
     let cancel = (): void => {};
     const patience = new Promise<void>((resolve) => {
@@ -410,7 +416,7 @@ class Answers {
     cancel();
   }
 
-  /** The destination has said no. */
+  /** Refusal of the destination, if it has said no. */
   get refusal(): Stop | undefined {
     return this.#last === undefined || this.#last === 0 ? undefined : refusal(this.#last);
   }
@@ -420,14 +426,14 @@ class Answers {
     this.#reading.stop();
   }
 
-  /** Resolves when the destination has answered this ping. */
+  /** Waits until the destination has answered a ping. */
   pong(value: number): Promise<void> {
     return new Promise((resolve) => {
       this.#awaited = { value, resolve };
     });
   }
 
-  /** What the destination says last. Rejects when the connection ends without it. */
+  /** Waits for the destination's last word. Rejects when the connection ends without it. */
   lastWord(): Promise<number> {
     if (this.#last !== undefined) return Promise.resolve(this.#last);
     const answer = new Promise<number>((resolve, reject) => {

@@ -1,7 +1,7 @@
 import type { CancelSignal, Clock } from './duplex.ts';
 
 /**
- * Why a migration came to nothing.
+ * Reason why a migration came to nothing.
  *
  * - `cancelled`: by the signal
  * - `refused`: the other side said no, or what it says is no migration
@@ -12,7 +12,7 @@ import type { CancelSignal, Clock } from './duplex.ts';
  */
 export type StopReason = 'cancelled' | 'refused' | 'closed' | 'timeout' | 'not-converging' | 'error';
 
-/** Ends a migration; carried from where it was noticed to where it is decided what to do. */
+/** Error that ends a migration; carried from where it was noticed to where it is decided what to do. */
 export class Stop extends Error {
   override readonly name = 'Stop';
   readonly reason: StopReason;
@@ -23,7 +23,7 @@ export class Stop extends Error {
   }
 }
 
-/** Anything thrown, as a {@link Stop}. */
+/** Turns anything thrown into a {@link Stop}. */
 export function asStop(error: unknown, reason: StopReason): Stop {
   return error instanceof Stop ? error : new Stop(reason, messageOf(error), error);
 }
@@ -32,7 +32,7 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** One thing that is waited for, and what may end the wait: time, the signal, the other side's last word. */
+/** Wait for one thing, with what may end it: time, the signal, the other side's last word. */
 export class Waiter {
   readonly #clock: Clock;
   #interrupt: ((stop: Stop) => void) | undefined;
@@ -42,7 +42,7 @@ export class Waiter {
     this.#clock = clock;
   }
 
-  /** What ended it; the first one counts. */
+  /** Reason that ended the wait; the first one counts. */
   get stopped(): Stop | undefined {
     return this.#stop;
   }
@@ -54,12 +54,12 @@ export class Waiter {
     this.#interrupt?.(stop);
   }
 
-  /** @throws Stop if something has ended it */
+  /** Goes on only if nothing has ended the wait. @throws Stop if something has */
   check(): void {
     if (this.#stop !== undefined) throw this.#stop;
   }
 
-  /** Waits, so long at most. What is thrown counts as `reason`. @throws Stop */
+  /** Waits for a promise, at most for some milliseconds. What it throws counts as `reason`. @throws Stop */
   async wait<T>(
     promise: Promise<T>,
     milliseconds: number,
@@ -84,7 +84,7 @@ export class Waiter {
     }
   }
 
-  /** Stops when the signal says so. Answers how to take that back. */
+  /** Ends the wait when a signal says so. Answers the function that undoes it. */
   follow(signal: CancelSignal | undefined): () => void {
     if (signal === undefined) return () => {};
     const cancelled = (): void => this.stop(new Stop('cancelled', 'the migration was cancelled'));
@@ -94,7 +94,10 @@ export class Waiter {
   }
 }
 
-/** What the host's own machine answers. @throws Stop `timeout` if it does not in time, and what it throws */
+/**
+ * Waits for an answer of the host's own machine. @throws Stop `timeout` if it does not come in time, and what the
+ * machine throws
+ */
 export async function answerWithin(
   answer: Promise<void>,
   clock: Clock,

@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream';
 import type { ByteDuplex } from '../live/duplex.ts';
 
 /**
- * A Node stream as a connection for a live migration: a TCP, Unix or TLS socket. It is destroyed in the end, when what was written has
- * gone out, or has not within 5 seconds.
+ * Makes a connection for a live migration of a Node stream: a TCP, Unix or TLS socket. It is destroyed in the end, when
+ * what was written has gone out, or has not within 5 seconds.
  */
 export function streamDuplex(stream: Duplex): ByteDuplex {
   return new StreamDuplex(stream);
@@ -16,7 +16,7 @@ class StreamDuplex implements ByteDuplex {
   readonly #stream: Duplex;
   #failure: Error | undefined;
   #ended = false;
-  /** Calls of whoever waits for something to change. */
+  /** Callbacks of whoever waits for something to change. */
   #wake: (() => void)[] = [];
 
   constructor(stream: Duplex) {

@@ -2,14 +2,14 @@ import type { RamBlock } from '../events.ts';
 import { type MappedLayout, mappedLayout } from '../mapped-region.ts';
 import type { ChangedPage } from './changed-page.ts';
 
-/** Bytes that become others: at a place of the region. */
+/** Bytes that replace those at an offset of the region. */
 interface Patch {
   readonly at: number;
   readonly bytes: Uint8Array;
 }
 
 /**
- * A block's region in a mapped-ram file as it is written on: there each page has one place, so that changes go there and not
+ * Changes of a block's region in a mapped-ram file: there each page has one place, so that changes go there and not
  * behind the others, and the bitmap says that they are there.
  */
 export class MappedPages {
@@ -29,14 +29,14 @@ export class MappedPages {
     }
   }
 
-  /** Undefined for a block without a region, or without changes. */
+  /** Collects the changes of a block; undefined for a block without a region, or without changes. */
   static of(block: RamBlock, pages: readonly ChangedPage[]): MappedPages | undefined {
     const layout = mappedLayout(block);
     const own = pages.filter((page) => page.block === block.name);
     return layout === undefined || own.length === 0 ? undefined : new MappedPages(layout, own);
   }
 
-  /** The next piece of the region, with the changes in it. */
+  /** Takes the next piece of the region, and answers it with the changes in it. */
   apply(piece: Uint8Array): Uint8Array {
     const changed = piece.slice();
     this.#mark(changed);
@@ -49,7 +49,7 @@ export class MappedPages {
     return changed;
   }
 
-  /** Pages are marked in the bitmap; those that were not there are cleared first, for their place may hold old bytes. */
+  /** Marks pages in the bitmap; those that were not there are cleared first, for their place may hold old bytes. */
   #mark(piece: Uint8Array): void {
     const { bitmapBytes, pageSize, pagesAt, length } = this.#layout;
     if (this.#at >= bitmapBytes) return;

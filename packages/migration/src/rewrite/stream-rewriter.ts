@@ -7,13 +7,13 @@ import { StreamWriter } from '../writer.ts';
 import type { ChangedPage } from './changed-page.ts';
 import { MappedPages } from './mapped-pages.ts';
 
-/** What becomes another in a stream that is written on. */
+/** Changes that a {@link StreamRewriter} makes. */
 export interface Changes {
-  /** The new body of a section, or undefined: it stays. */
+  /** Makes the new body of a section, or undefined: it stays. */
   body?(header: SectionHeader, body: Uint8Array): Uint8Array | undefined;
-  /** False: the command is left out. */
+  /** Is this command written? Default: all are. */
   command?(command: number): boolean;
-  /** False: the section is left out. */
+  /** Is this section written? Default: all are. */
   keep?(header: SectionHeader): boolean;
   /** Pages of guest memory that are written with other bytes than they came with. */
   readonly pages?: Iterable<ChangedPage>;
@@ -22,21 +22,22 @@ export interface Changes {
 }
 
 /**
- * A sink that writes the stream on with changes: bodies of sections, pages of RAM (as a last pass, behind those that the
- * stream has; in their places in a mapped-ram file), and the vmdesc, whose sizes follow. Everything else stays byte for byte.
+ * Sink that writes the stream on with changes: bodies of sections, pages of RAM (as a last pass, behind those that the
+ * stream has; in their places in a mapped-ram file), and the vmdesc, whose sizes follow. Everything else stays byte for
+ * byte.
  */
 export class StreamRewriter implements StreamSink {
   readonly #writer: StreamWriter;
   readonly #changes: Changes;
   readonly #blocks = new Map<string, number>();
-  /** New sizes, by name and instance. */
+  /** Sizes of changed sections in bytes, by name and instance. */
   readonly #sizes = new Map<string, { readonly from: number; readonly to: number }>();
   #section: SectionHeader | undefined;
   #skipping = false;
   #pages: readonly ChangedPage[] | undefined;
-  /** The region of a mapped-ram file that comes now. */
+  /** Changes of the mapped-ram region that comes now. */
   #region: MappedPages | undefined;
-  /** Blocks that have one: their pages are changed there. */
+  /** Names of blocks that have a mapped-ram region: their pages are changed there. */
   readonly #mapped = new Set<string>();
 
   constructor(emit: (bytes: Uint8Array, start: number, end: number) => void, changes: Changes) {
@@ -110,7 +111,7 @@ export class StreamRewriter implements StreamSink {
     this.#writer.ramMark(flags, offset);
   }
 
-  /** Changed pages go behind all others: the last one of a page counts. */
+  /** Writes changed pages behind all others: the last one of a page counts. */
   #lastPass(): void {
     for (const { block, offset, bytes } of this.#changedPages()) {
       const index = this.#blocks.get(block);
@@ -141,7 +142,7 @@ export class StreamRewriter implements StreamSink {
     this.#writer.trailing(bytes);
   }
 
-  /** QEMU's text with the sizes of the `virtio` fields that changed; it says nothing else of them. */
+  /** Patches the vmdesc's text: the sizes of the `virtio` fields that changed. It says nothing else of them. */
   #patched(text: string): string {
     let patched = text;
     for (const [key, { from, to }] of this.#sizes) {
@@ -159,7 +160,7 @@ export class StreamRewriter implements StreamSink {
   }
 }
 
-/** How the vmdesc begins a device. */
+/** Makes the text with which the vmdesc begins a device. */
 function keyOf({ idstr, instanceId }: SectionHeader): string {
   return `"name": ${JSON.stringify(idstr)}, "instance_id": ${instanceId}`;
 }
