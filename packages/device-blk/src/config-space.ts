@@ -7,7 +7,10 @@ const u16: Reader = (view, at, little) => view.getUint16(at, little);
 const u32: Reader = (view, at, little) => view.getUint32(at, little);
 const u64: Reader = (view, at, little) => hex(view.getBigUint64(at, little));
 
-/** Offset behind the field, name, type. Virtio 1.3 §5.2.4 `struct virtio_blk_config` */
+/**
+ * Fields of the configuration space: offset behind the field, name, size in bytes, and how it is read. Virtio 1.3
+ * §5.2.4 `struct virtio_blk_config`
+ */
 const FIELDS: readonly (readonly [end: number, name: string, size: number, read: Reader])[] = [
   [8, 'capacity', 8, u64],
   [12, 'sizeMax', 4, u32],
@@ -39,7 +42,7 @@ const FIELDS: readonly (readonly [end: number, name: string, size: number, read:
   [93, 'zonedModel', 1, u8],
 ];
 
-/** `struct virtio_blk_config` by name, as far as the bytes go. */
+/** Names the fields of `struct virtio_blk_config`, as far as the bytes go. */
 export function describeBlkConfig(config: Uint8Array, endian: Endian): Json {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   return Object.fromEntries(

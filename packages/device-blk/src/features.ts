@@ -20,7 +20,7 @@ export const BLK_FEATURE = {
   ZONED: 17,
 } as const;
 
-/** Bit → `VIRTIO_BLK_F_…`. */
+/** Names of the feature bits: `VIRTIO_BLK_F_…`. */
 export const blkFeatures: FeatureNames = Object.fromEntries(
   Object.entries(BLK_FEATURE).map(([name, bit]) => [bit, `VIRTIO_BLK_F_${name}`]),
 );

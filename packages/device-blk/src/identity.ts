@@ -9,7 +9,7 @@ import {
 import { blkFeatures } from './features.ts';
 import type { BlkState } from './state.ts';
 
-/** What virtio-blk is, without the format of its state. */
+/** Name, number and rules of virtio-blk, without the format of its state. */
 export const blkIdentity: DeviceIdentity<BlkState> = {
   contract: 1,
   name: 'virtio-blk',

@@ -4,10 +4,10 @@ import { describeBlkConfig } from './config-space.ts';
 import { blkIdentity } from './identity.ts';
 import { type BlkState, requestList } from './state.ts';
 
-/** Offset of the number of segments to write in an element. */
+/** Offset in an element, in bytes, of its number of segments to write. */
 const IN_NUM = 8;
 
-/** virtio-blk: Virtio 1.3 §5.2; QEMU `hw/block/virtio-blk.c`. */
+/** Saved state of virtio-blk: Virtio 1.3 §5.2; QEMU `hw/block/virtio-blk.c`. */
 export const blk: DeviceLayer<BlkState> = {
   ...blkIdentity,
   version: 2,
@@ -17,7 +17,10 @@ export const blk: DeviceLayer<BlkState> = {
   describeConfig: describeBlkConfig,
 };
 
-/** The stream does not say whether queue number and ndescs stand beside each request; what follows does. */
+/**
+ * Lists the forms of a state's requests: the stream does not say whether queue number and ndescs stand beside each
+ * request, and what follows them does.
+ */
 function* loadDevice(early: EarlyState, input: Reader): Iterable<Field<BlkState>> {
   const many = early.queues.length > 1;
   const empty = input.peek() === 0;
@@ -30,8 +33,9 @@ function* loadDevice(early: EarlyState, input: Reader): Iterable<Field<BlkState>
 }
 
 /**
- * Before or behind the element, ndescs takes as many bytes, and both can be read to the end. But what is no ndescs is not
- * between 1 and the largest ring; and with 4 bytes too many in front, an element has no segment to write a status to.
+ * Is it plausible that the requests have ndescs at this place? Before or behind the element, ndescs takes as many
+ * bytes, and both can be read to the end. But what is no ndescs is not between 1 and the largest ring; and with 4 bytes
+ * too many in front, an element has no segment to write a status to.
  */
 function plausible(input: Reader, queue: boolean, ndescs: 'before' | 'after'): boolean {
   const at = 1 + (queue ? 4 : 0);

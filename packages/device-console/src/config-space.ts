@@ -1,13 +1,13 @@
 import type { Endian } from '@virtkit/core';
 import type { Json } from '@virtkit/vmstate';
 
-/** Where the fields of `struct virtio_console_config` stand, and its length with each of them. Virtio 1.3 §5.3.4 */
+/** Offsets of the fields of `struct virtio_console_config`, in bytes. Virtio 1.3 §5.3.4 */
 export const CONFIG = { COLS: 0, ROWS: 2, MAX_NR_PORTS: 4, EMERG_WR: 8 } as const;
-/** Bytes of the configuration space without EMERG_WRITE, and with it. */
+/** Length in bytes of the configuration space without EMERG_WRITE; the constant below is that with it. */
 export const CONFIG_BYTES = 8;
 export const CONFIG_BYTES_EMERGENCY = 12;
 
-/** `struct virtio_console_config` by name, as far as the bytes go. */
+/** Names the fields of `struct virtio_console_config`, as far as the bytes go. */
 export function describeConsoleConfig(config: Uint8Array, endian: Endian): Json {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   const little = endian === 'little';

@@ -8,7 +8,7 @@ import {
 import { consoleFeatures } from './features.ts';
 import type { ConsoleState } from './state.ts';
 
-/** What virtio-console is, without the format of its state. */
+/** Name, number and rules of virtio-console, without the format of its state. */
 export const consoleIdentity: DeviceIdentity<ConsoleState> = {
   contract: 1,
   name: 'virtio-console',

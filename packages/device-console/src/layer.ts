@@ -5,7 +5,10 @@ import { consoleIdentity } from './identity.ts';
 import { PORTS_MAX } from './limits.ts';
 import { type ConsoleState, stateField } from './state.ts';
 
-/** virtio-console, with all kinds of ports (QEMU's `virtio-serial`): Virtio 1.3 §5.3; QEMU `hw/char/virtio-serial-bus.c`. */
+/**
+ * Saved state of virtio-console, with all kinds of ports (QEMU's `virtio-serial`): Virtio 1.3 §5.3; QEMU
+ * `hw/char/virtio-serial-bus.c`.
+ */
 export const virtioConsole: DeviceLayer<ConsoleState> = {
   ...consoleIdentity,
   version: 3,
@@ -15,7 +18,10 @@ export const virtioConsole: DeviceLayer<ConsoleState> = {
   describeConfig: describeConsoleConfig,
 };
 
-/** The map is as long as the most ports ask for; their number, in a byte order nobody knows, is told by the queues, too. */
+/**
+ * Lists the forms of a state: its map is as long as the largest number of ports asks for, and that number, in a byte
+ * order nobody knows, is told by the queues, too.
+ */
 function* loadDevice({ queues }: EarlyState, input: Reader): Iterable<Field<ConsoleState>> {
   const words = new Set([Math.ceil((queues.length / 2 - 1) / 32)]);
   if (input.remaining >= 8) {

@@ -1,2 +1,5 @@
-/** Most ports of a device. QEMU's `VIRTIO_QUEUE_MAX` of 1024 queues, two for each port and two for control. */
+/**
+ * Largest number of ports of a device: of QEMU's 1024 queues (`VIRTIO_QUEUE_MAX`), two are for each port and two for
+ * control.
+ */
 export const PORTS_MAX = 511;

@@ -12,33 +12,36 @@ import {
 } from '@virtkit/vmstate';
 
 /**
- * Where a buffer's `ndescs` stands, which is there if the sender offers RING_PACKED: QEMU writes it in front of the element,
- * and looks for it behind.
+ * Place of a buffer's `ndescs`, which is there if the sender offers RING_PACKED: QEMU writes it in front of the
+ * element, and looks for it behind.
  */
 export type NdescsPlace = 'before' | 'after';
 
-/** A buffer of the guest that is half written, for the host's end of the port takes no more now. */
+/** Buffer of the guest that is half written, since the host's end of the port takes no more now. */
 export interface PortBuffer {
-  /** Segment of the buffer where it goes on. */
+  /** Index of the segment of the buffer where it goes on. */
   readonly iovIdx: number;
-  /** Byte in that segment. */
+  /** Offset in that segment, in bytes. */
   readonly iovOffset: bigint;
-  /** The chain's addresses and lengths. */
+  /** Addresses and lengths of the chain's buffers. */
   readonly element: VirtQueueElement;
-  /** Slots of the ring that the chain takes; absent where the sender does not offer RING_PACKED. */
+  /** Number of ring slots that the chain takes; absent where the sender does not offer RING_PACKED. */
   readonly ndescs?: number;
-  /** Where `ndescs` stands in QEMU's layout of the element; undefined: it has none. */
+  /** Place of `ndescs` in QEMU's layout of the element; undefined: it has none. */
   readonly ndescsPlace?: NdescsPlace;
   /** Byte order of the host that ran QEMU. */
   readonly byteOrder: Endian;
 }
 
 type Place = NdescsPlace | undefined;
-/** What is on the wire of a {@link PortBuffer}. */
+/** Fields of a {@link PortBuffer} that are on the wire. */
 type Fields = Omit<PortBuffer, 'ndescsPlace' | 'byteOrder'>;
 
 const flag = refine(u32, (value) => value <= 1, '0 or 1');
-/** Tells the two places apart, with {@link demandOut}: what is no number of slots is not one. */
+/**
+ * Field of a number of slots, which with {@link demandOut} tells the two places apart: what is no number of slots is
+ * not one.
+ */
 const slots = refine(u32, (value) => value > 0 && value <= QUEUE_MAX, `1 to ${QUEUE_MAX}`);
 
 function fieldsOf(place: Place, order: Endian): Field<Fields> {
@@ -51,12 +54,12 @@ function fieldsOf(place: Place, order: Endian): Field<Fields> {
   });
 }
 
-/** Beside what was on the wire, how it stood there. */
+/** Adds to the fields on the wire how they stood there. */
 function withLayout<T extends object>(fields: T, ndescsPlace: Place, byteOrder: Endian) {
   return { ...fields, ...(ndescsPlace !== undefined && { ndescsPlace }), byteOrder };
 }
 
-/** Looks at the element, behind what stands in front of it. */
+/** Finds the byte order of the element behind what stands in front of it. */
 function orderAt(input: Reader, place: Place): Endian {
   const start = input.offset;
   input.offset += 12 + (place === 'before' ? 4 : 0);
@@ -72,7 +75,7 @@ function readFlag(input: Reader): number {
   return value;
 }
 
-/** QEMU's `elem_popped`, and if it is 1, the buffer. */
+/** Makes the field of QEMU's `elem_popped`, and if it is 1, of the buffer behind it. */
 export function portBuffer(place: Place): Field<PortBuffer | null> {
   return {
     type: 'struct',
@@ -101,7 +104,7 @@ export function portBuffer(place: Place): Field<PortBuffer | null> {
   };
 }
 
-/** A buffer that gives the port nothing is never half written. */
+/** Refuses an element that gives the port nothing: it is never half written. */
 function demandOut({ out, in: into }: VirtQueueElement): void {
   if (out.length > 0) return;
   const facts = { out: out.length, in: into.length };

@@ -29,20 +29,20 @@ import { PORTS_MAX } from './limits.ts';
 import type { ConsoleOptions, PortOptions } from './live/options.ts';
 import type { ConsoleState } from './state.ts';
 
-/** How a port is made, but for what it is connected to. */
+/** Options of a port but for what it is connected to. */
 export type PortShape = Omit<PortOptions, 'backend'>;
 
-/** How a console device is made, but for what its ports are connected to. */
+/** Options of a console device but for what its ports are connected to. */
 export type ConsoleShape = Omit<ConsoleOptions, 'ports'> & { readonly ports?: readonly PortShape[] };
 
 const SPEC = 'Virtio 1.3 §5.3.3';
-/** `max_ports` of QEMU's console device. */
+/** Default number of ports of QEMU's console device. QEMU: `max_ports`. */
 const DEFAULT_PORTS = 31;
 /** Machine version with which there are emergency writes by default. QEMU: `hw_compat_2_7` */
 const EMERGENCY_SINCE = '2.8';
 const BITS_OF_WORD = 32;
 
-/** virtio-console. */
+/** Descriptor of virtio-console. */
 export const consoleType: LiveDeviceType<ConsoleState, ConsoleShape, ConsoleOptions> = {
   layer: virtioConsole,
   features: {
@@ -91,7 +91,10 @@ export const consoleType: LiveDeviceType<ConsoleState, ConsoleShape, ConsoleOpti
   ],
 };
 
-/** How the console was made that has this state. Names and sizes leave no trace, nor does it which ports are terminals. */
+/**
+ * Infers the options with which the console was made that has this state. Names and sizes leave no trace, nor does it
+ * which ports are terminals.
+ */
 function inferConsole({ device, queues, config }: VirtioState<TransportParts, ConsoleState>): ConsoleShape {
   const { ports } = device;
   const layouts = ports.flatMap(({ buffer }) => (buffer === null ? [] : [buffer]));
@@ -108,7 +111,10 @@ function inferConsole({ device, queues, config }: VirtioState<TransportParts, Co
   };
 }
 
-/** How a QEMU makes the console that takes the state of one with these options. Its ports are judged by themselves. */
+/**
+ * Derives the options of the console that a QEMU makes to take the state of one with these options. Its ports are
+ * judged by themselves.
+ */
 function consoleMadeBy(inferred: ConsoleShape, making: Making): ConsoleShape {
   const { properties } = making.device;
   const given = defined({
@@ -124,7 +130,10 @@ function consoleMadeBy(inferred: ConsoleShape, making: Making): ConsoleShape {
   return { ...inferred, ...given, ports };
 }
 
-/** The ports must be the same, at the same numbers: QEMU compares the maps, and says nothing but where it stopped. */
+/**
+ * Checks that the ports are the same, at the same numbers: QEMU compares the maps, and says nothing but where it
+ * stopped.
+ */
 function checkPorts(
   { device }: VirtioState<TransportParts, ConsoleState>,
   { title, making, inside }: Destined,
@@ -161,7 +170,7 @@ function whereItStops({ qemu }: Making): string {
     : 'Failed to load element of type virtio for virtio';
 }
 
-/** Numbers of the ports in a state's map. */
+/** Lists the numbers of the ports in a state's map. */
 function portsOf({ portsMap }: ConsoleState): ReadonlySet<number> {
   const ports = new Set<number>();
   portsMap.forEach((word, index) => {
@@ -171,7 +180,10 @@ function portsOf({ portsMap }: ConsoleState): ReadonlySet<number> {
   return ports;
 }
 
-/** Numbers of the ports that a console has with these devices inside; port 0 is always kept. QEMU: `virtser_port_device_realize` */
+/**
+ * Lists the numbers of the ports that a console has with these devices inside; port 0 is always kept. QEMU:
+ * `virtser_port_device_realize`
+ */
 function activePorts(devices: readonly QemuDevice[]): ReadonlySet<number> {
   const ports = new Set([0]);
   let first = true;
@@ -187,7 +199,10 @@ function activePorts(devices: readonly QemuDevice[]): ReadonlySet<number> {
   return ports;
 }
 
-/** QEMU writes the ring slots of a port's half-written buffer in front of it and looks for them behind it. */
+/**
+ * Moves the ring slots of a port's half-written buffer behind it: QEMU writes them in front of it and looks for them
+ * behind.
+ */
 function slotsBehind(title: string, device: ConsoleState): Rewritten<ConsoleState> | undefined {
   const changed: number[] = [];
   const ports = device.ports.map((port) => {

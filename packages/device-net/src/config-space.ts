@@ -1,7 +1,7 @@
 import type { Endian } from '@virtkit/core';
 import type { Json } from '@virtkit/vmstate';
 
-/** `struct virtio_net_config` by name, as far as the bytes go. Virtio 1.3 §5.1.4 */
+/** Names the fields of `struct virtio_net_config`, as far as the bytes go. Virtio 1.3 §5.1.4 */
 export function describeNetConfig(config: Uint8Array, endian: Endian): Json {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   const little = endian === 'little';

@@ -43,7 +43,7 @@ export const NET_FEATURE = {
   HOST_UDP_TUNNEL_GSO_CSUM: 68,
 } as const;
 
-/** Bit → `VIRTIO_NET_F_…`. */
+/** Names of the feature bits: `VIRTIO_NET_F_…`. */
 export const netFeatures: FeatureNames = Object.fromEntries(
   Object.entries(NET_FEATURE).map(([name, bit]) => [bit, `VIRTIO_NET_F_${name}`]),
 );

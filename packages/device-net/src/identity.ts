@@ -12,7 +12,7 @@ import { NET_FEATURE, netFeatures } from './features.ts';
 import { MAC_TABLE_ENTRIES } from './limits.ts';
 import type { NetState } from './state.ts';
 
-/** What virtio-net is, without the format of its state. */
+/** Name, number and rules of virtio-net, without the format of its state. */
 export const netIdentity: DeviceIdentity<NetState> = {
   contract: 1,
   name: 'virtio-net',
@@ -21,9 +21,9 @@ export const netIdentity: DeviceIdentity<NetState> = {
   check,
 };
 
-/** QEMU's `VIRTIO_NET_RSS_MAX_TABLE_LEN`. */
+/** Largest number of entries of the indirection table. QEMU: `VIRTIO_NET_RSS_MAX_TABLE_LEN`. */
 const RSS_TABLE_MAX = 128;
-/** Virtio 1.3 §5.1.6.5.6: most queue pairs. */
+/** Largest number of queue pairs. Virtio 1.3 §5.1.6.5.6 */
 const PAIRS_MAX = 0x8000;
 
 function check(state: VirtioState<TransportParts, NetState>, report: Report): void {

@@ -5,7 +5,7 @@ import { NET_FEATURE } from './features.ts';
 import { netIdentity } from './identity.ts';
 import { type NetState, netState } from './state.ts';
 
-/** virtio-net: Virtio 1.3 §5.1; QEMU `hw/net/virtio-net.c`. */
+/** Saved state of virtio-net: Virtio 1.3 §5.1; QEMU `hw/net/virtio-net.c`. */
 export const net: DeviceLayer<NetState> = {
   ...netIdentity,
   version: 11,

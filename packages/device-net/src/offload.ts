@@ -1,5 +1,5 @@
 /**
- * What a network without offloads needs: checksums and segmentation in software.
+ * Checksums and segmentation in software, for networks without offloads.
  *
  * You bring:  packets of a `NetDevice` (its back end's `send`).
  * You get:    complete Ethernet frames, one after the other, written to where you want them.

@@ -20,10 +20,10 @@ import type { NetState } from './state.ts';
 
 export type { NetShape };
 
-/** Entries of the control queue's ring. */
+/** Number of entries of the control queue's ring. */
 const CONTROL_RING = 64;
 
-/** virtio-net. */
+/** Descriptor of virtio-net. */
 export const netType: LiveDeviceType<NetState, NetShape, NetOptions> = {
   layer: net,
   features: netFeatureTable,

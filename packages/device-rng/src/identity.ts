@@ -1,7 +1,7 @@
 import type { DeviceIdentity } from '@virtkit/core/live';
 import type { RngState } from './state.ts';
 
-/** What virtio-rng is, without the format of its state. */
+/** Name, number and rules of virtio-rng, without the format of its state. */
 export const rngIdentity: DeviceIdentity<RngState> = {
   contract: 1,
   name: 'virtio-rng',

@@ -5,7 +5,7 @@ import type { RngState } from './state.ts';
 
 const nothing = vmstate('virtio-rng-device', 1).fields({});
 
-/** virtio-rng: Virtio 1.3 §5.4; QEMU `hw/virtio/virtio-rng.c`. */
+/** Saved state of virtio-rng: Virtio 1.3 §5.4; QEMU `hw/virtio/virtio-rng.c`. */
 export const rng: DeviceLayer<RngState> = {
   ...rngIdentity,
   version: 1,

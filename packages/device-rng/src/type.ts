@@ -11,13 +11,13 @@ import { rng } from './layer.ts';
 import type { RngOptions } from './live/options.ts';
 import type { RngState } from './state.ts';
 
-/** How an entropy device is made, but for where its bytes come from. */
+/** Options of an entropy device but for where its bytes come from. */
 export type RngShape = Omit<RngOptions, 'backend'>;
 
 /** Machine version with which the function has interrupt vectors. QEMU: `vectors` in `hw_compat_7_1` */
 const VECTORS_SINCE = '7.2';
 
-/** virtio-rng. */
+/** Descriptor of virtio-rng. */
 export const rngType: LiveDeviceType<RngState, RngShape, RngOptions> = {
   layer: rng,
   features: {},

@@ -1,6 +1,6 @@
 import type { Spans } from '@virtkit/core/live';
 
-/** One array as a buffer that a back end reads into or writes from. */
+/** Buffer of one array that a back end reads into or writes from. */
 export class ArraySpans implements Spans {
   readonly count = 1;
   #bytes: Uint8Array;

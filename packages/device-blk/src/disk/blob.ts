@@ -2,16 +2,16 @@ import type { Spans } from '@virtkit/core';
 import type { BlkBackend } from '../live/backend.ts';
 import { Gate } from './gate.ts';
 
-/** Bytes that are read at a time; longer reads go piece by piece. */
+/** Number of bytes that are read at a time; longer reads go piece by piece. */
 const PIECE = 1 << 20;
-/** Pieces that are read at a time, of all reads; others wait. */
+/** Number of pieces that are read at a time, of all reads; others wait. */
 const READS_UNDER_WAY = 16;
 
-/** What is needed of a `Blob`; a `File` that the user picked is one. */
+/** Part of a `Blob` that is needed; a `File` that the user picked is one. */
 export interface BlobLike {
-  /** Its length in bytes. */
+  /** Length of the blob in bytes. */
   readonly size: number;
-  /** The bytes `[start, end)`, which are read when they are asked for. */
+  /** Takes the bytes `[start, end)`, which are read when they are asked for. */
   slice(start: number, end: number): { arrayBuffer(): Promise<ArrayBuffer> };
 }
 

@@ -1,4 +1,4 @@
-/** Blocks that were used last. */
+/** Cache of the blocks that were used last. */
 export class BlockCache {
   readonly #limit: number;
   readonly #blocks = new Map<number, Uint8Array>();

@@ -2,13 +2,13 @@ import type { Spans } from '@virtkit/core';
 
 export const SECTOR = 512;
 
-/** A piece of an overlay: which of its sectors are there, and what is in them. */
+/** Piece of an overlay: which of its sectors were written, and what is in them. */
 export class Cluster {
   readonly epoch: number;
   readonly size: number;
-  /** Undefined: all zeros. */
+  /** Bytes of the cluster; undefined: all are zeros. */
   bytes: Uint8Array | undefined;
-  /** A byte a sector: 1 if it is here. Undefined: all are. */
+  /** Array with a byte a sector: 1 if the sector is in the overlay. Undefined: all are. */
   valid: Uint8Array | undefined;
   #missing: number;
 
@@ -41,12 +41,12 @@ export class Cluster {
     return new Cluster(this.size, epoch, this.bytes?.slice(), this.valid?.slice());
   }
 
-  /** Is the sector of this offset here? */
+  /** Is the sector of this offset in the overlay? */
   holds(offset: number): boolean {
     return this.valid === undefined || this.valid[Math.floor(offset / SECTOR)] === 1;
   }
 
-  /** Bytes from here on, at most `length`, that are here, or are not. */
+  /** Counts the bytes from an offset on, at most `length`, that are in the overlay, or that are not. */
   run(offset: number, length: number, here: boolean): number {
     if (this.valid === undefined) return here ? length : 0;
     const wanted = here ? 1 : 0;
@@ -61,7 +61,7 @@ export class Cluster {
     else target.copyFrom(from, this.bytes, offset, length);
   }
 
-  /** A copy of bytes that are here. */
+  /** Copies bytes that are in the overlay. */
   copy(offset: number, length: number): Uint8Array {
     return this.bytes?.slice(offset, offset + length) ?? new Uint8Array(length);
   }

@@ -4,7 +4,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return crc;
 });
 
-/** CRC-32 as zip has it; goes on from `crc`. */
+/** Computes the CRC-32 that zip has; goes on from `crc`. */
 export function crc32(bytes: Uint8Array, crc = 0): number {
   let value = ~crc;
   for (let i = 0; i < bytes.length; i++)

@@ -1,8 +1,9 @@
 import { errorCode } from '../live/backend.ts';
 
 /**
- * Remembers that a flush failed. Systems tell of it once: the pages that could not be written count as clean afterwards, and the next flush
- * says that all is well. So from then on every flush fails, until the disk is opened again. QEMU: `page_cache_inconsistent`.
+ * Latch that remembers that a flush failed. Systems tell of it once: the pages that could not be written count as clean
+ * afterwards, and the next flush says that all is well. So from then on every flush fails, until the disk is opened
+ * again. QEMU: `page_cache_inconsistent`.
  */
 export class FlushLatch {
   readonly #name: string;
@@ -14,7 +15,7 @@ export class FlushLatch {
     this.#name = name;
   }
 
-  /** @throws Error with the code of the flush that failed */
+  /** Goes on only if no flush has failed. @throws Error with the code of the flush that failed */
   check(): void {
     if (!this.#hasFailed) return;
     const cause = this.#failure;
@@ -23,7 +24,7 @@ export class FlushLatch {
     throw Object.assign(new Error(message, { cause }), { code: errorCode(cause) });
   }
 
-  /** A flush has failed. Answers its error. */
+  /** Notes that a flush has failed. Answers its error. */
   fail(error: unknown): unknown {
     if (!this.#hasFailed) this.#failure = error;
     this.#hasFailed = true;
@@ -31,7 +32,7 @@ export class FlushLatch {
   }
 }
 
-/** What every operation on a disk that was closed is answered with. */
+/** Makes the error that every operation on a closed disk is answered with. */
 export function closedError(name: string): Error {
   return Object.assign(new Error(`${name}: the disk is closed`), { code: 'EBADF' });
 }

@@ -1,6 +1,6 @@
 /**
- * Lets so many operations through at a time, and so many bytes; the others wait, oldest first. One that is larger than all goes
- * through alone.
+ * Gate that lets a number of operations through at a time, and a number of bytes; the others wait, oldest first. An
+ * operation that is larger than all goes through alone.
  */
 export class Gate {
   readonly #operationsMax: number;
@@ -8,7 +8,7 @@ export class Gate {
   #operations = 0;
   #bytes = 0;
   readonly #waiting: { readonly bytes: number; readonly go: () => void }[] = [];
-  /** Waiting ones in front of this place have gone. */
+  /** Index of the first operation that still waits; those in front of it have gone. */
   #head = 0;
 
   constructor(operationsMax: number, bytesMax: number = Number.POSITIVE_INFINITY) {
@@ -16,7 +16,10 @@ export class Gate {
     this.#bytesMax = bytesMax;
   }
 
-  /** Who has entered must {@link leave} with the same number. */
+  /**
+   * Enters the gate, at once or when the promise resolves. Whoever has entered must {@link leave} with the same number
+   * of bytes.
+   */
   enter(bytes = 0): Promise<void> | undefined {
     if (this.#head === this.#waiting.length && this.#fits(bytes)) {
       this.#take(bytes);

@@ -6,32 +6,38 @@ import { type Fetch, Ranges } from './ranges.ts';
 
 export type { Fetch } from './ranges.ts';
 
-/** How an image is read. */
+/** Options for reading an image from a web server. */
 export interface HttpDiskOptions {
-  /** Bytes of a block of the cache, a power of two from 4 KiB; default 128 KiB. */
+  /** Size of a block of the cache in bytes, a power of two from 4 KiB; default 128 KiB. */
   readonly cacheBlock?: number;
-  /** Bytes that the cache holds at most; default 64 MiB. */
+  /** Largest number of bytes that the cache holds; default 64 MiB. */
   readonly cacheBytes?: number;
-  /** Bytes that are fetched in front of a guest that reads on and on, at most half the cache; default 1 MiB, 0 is none. */
+  /**
+   * Number of bytes that are fetched in front of a guest that reads on and on, at most half the cache; default 1 MiB, 0
+   * is none.
+   */
   readonly readAhead?: number;
-  /** ms that an answer may take; default 30 000. */
+  /** Milliseconds that an answer may take; default 30 000. */
   readonly timeoutMs?: number;
-  /** How often a request is tried again that failed on the way, or with status 429 or 5xx; default 4, each time waiting longer. */
+  /**
+   * Number of times that a request is tried again that failed on the way, or with status 429 or 5xx; default 4, each
+   * time waiting longer.
+   */
   readonly retries?: number;
   /** Headers of each request, such as `Authorization`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Default: the global `fetch`. */
+  /** Function that makes requests; default: the global `fetch`. */
   readonly fetch?: Fetch;
 }
 
 const CACHE_BLOCK = 1 << 17;
-/** Blocks in one request at most. */
+/** Largest number of bytes of the blocks in one request. */
 const RUN_BYTES = 1 << 22;
-/** Bytes of blocks that reads are waiting for at a time; other reads wait for their turn. */
+/** Number of bytes of blocks that reads are waiting for at a time; other reads wait for their turn. */
 const BYTES_UNDER_WAY = 1 << 25;
 
 /**
- * Opens an image.
+ * Opens an image on a web server.
  *
  * @throws HostError for options that are none
  * @throws Error if there is no such file, or the server does not give ranges of it
@@ -51,7 +57,7 @@ export async function httpDisk(
   return new HttpDisk(ranges, first, { cacheBlock, cacheBytes, readAhead });
 }
 
-/** Made by {@link httpDisk}. What is in the cache is read at once, other bytes by a promise. */
+/** Disk made by {@link httpDisk}. What is in the cache is read at once, other bytes by a promise. */
 export class HttpDisk implements BlkBackend {
   readonly readOnly = true;
   readonly size: number;
@@ -60,10 +66,10 @@ export class HttpDisk implements BlkBackend {
   readonly #cache: BlockCache;
   readonly #block: number;
   readonly #readAhead: number;
-  /** Blocks that are on their way. */
+  /** Promises of blocks that are on their way, by block number. */
   readonly #coming = new Map<number, Promise<Uint8Array>>();
   readonly #reads = new Gate(Number.POSITIVE_INFINITY, BYTES_UNDER_WAY);
-  /** Behind the last read: who goes on there is read ahead. */
+  /** Position behind the last read: for a guest that goes on there, blocks are read ahead. */
   #next = -1;
 
   constructor(
@@ -86,7 +92,7 @@ export class HttpDisk implements BlkBackend {
     this.firstSector.set(first.subarray(0, 512));
   }
 
-  /** Requests that were made, and bytes that came, since it was opened. */
+  /** Numbers of requests that were made and of bytes that came, since the disk was opened. */
   get traffic(): { readonly requests: number; readonly bytes: number } {
     const { requests, bytes } = this.#ranges;
     return { requests, bytes };
@@ -157,7 +163,7 @@ export class HttpDisk implements BlkBackend {
       this.#copy(first + i, bytes, position, target, from, length);
   }
 
-  /** What a block has of a read. Behind the image's end its last sector is zeros. */
+  /** Copies that part of a block that a read wants. Behind the image's end its last sector is zeros. */
   #copy(
     block: number,
     bytes: Uint8Array,
@@ -174,7 +180,7 @@ export class HttpDisk implements BlkBackend {
     if (end > there) target.fill(from + there - position, end - there, 0);
   }
 
-  /** A block, and in the same request those behind it that are wanted too. */
+  /** Fetches a block, and in the same request those behind it that are wanted too. */
   #fetch(block: number, last: number): Promise<Uint8Array> {
     const cached = this.#cache.get(block);
     if (cached !== undefined) return Promise.resolve(cached);

@@ -2,11 +2,11 @@ import type { OpfsOptions } from './opfs.ts';
 
 // What a page and its disk worker say to each other.
 
-/** One end of a channel of messages: a `Worker`, a `MessagePort`, or a worker's `self`. */
+/** End of a channel of messages: a `Worker`, a `MessagePort`, or a worker's `self`. */
 export interface WorkerPort {
   /** Sends a message; the arrays of `transfer` are moved and not copied. */
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
-  /** Calls the listener for each message that comes. */
+  /** Has the listener called for each message that comes. */
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void;
   addEventListener(type: 'error', listener: (event: object) => void): void;
   /** Lets messages come: a `MessagePort` keeps them until then. A worker itself has no such method. */
@@ -35,17 +35,17 @@ export interface Answer {
   readonly error?: { readonly message: string; readonly code?: string };
 }
 
-/** Bytes that one message asks for at most. */
+/** Largest number of bytes that one message asks for. */
 export const MESSAGE_BYTES_MAX = 1 << 26;
 
-/** Is it for a disk, and can it be answered? Anything may come through a worker's channel. */
+/** Is a message for a disk, and can it be answered? Anything may come through a worker's channel. */
 export function isAddressed(
   data: unknown,
 ): data is { readonly virtkitDisk: string; readonly id: number; readonly request?: unknown } {
   return isObject(data) && typeof data['virtkitDisk'] === 'string' && Number.isSafeInteger(data['id']);
 }
 
-/** A request that can be executed; undefined for what is none. */
+/** Reads a request that can be executed; undefined for what is none. */
 export function asRequest(data: unknown): Request | undefined {
   if (!isObject(data)) return undefined;
   const { op, name, options, position, length, bytes, size } = data;

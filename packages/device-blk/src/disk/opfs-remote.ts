@@ -5,15 +5,18 @@ import { Gate } from './gate.ts';
 import type { OpfsOptions } from './opfs.ts';
 import type { Answer, Call, Request, WorkerPort } from './opfs-messages.ts';
 
-/** How a disk in a worker is opened from a thread that must not wait. */
+/** Options of a disk in a worker, opened from a thread that must not wait. */
 export interface RemoteOptions extends OpfsOptions {
-  /** ms that the worker may be silent while something is asked of it; default 30 000. Then the disk has failed, for good. */
+  /**
+   * Milliseconds that the worker may be silent while something is asked of it; default 30 000. Then the disk has
+   * failed, for good.
+   */
   readonly timeoutMs?: number;
 }
 
-/** A disk whose file another thread has open. */
+/** Disk whose file another thread has open. */
 export interface RemoteDisk extends BlkBackend {
-  /** Another size. Then tell the device: `BlkDevice.resize`. */
+  /** Changes the size of the disk, in bytes. Then tell the device: `BlkDevice.resize`. */
   resize(size: number): Promise<void>;
   /**
    * Flushes and closes the file; what comes after fails with code `EBADF`, and a second call does nothing. Wait for `BlkDevice.idle`
@@ -22,17 +25,20 @@ export interface RemoteDisk extends BlkBackend {
   close(): Promise<void>;
 }
 
-/** Bytes of one read; longer ones go piece by piece. */
+/** Number of bytes of one read; longer ones go piece by piece. */
 const READ_PIECE = 1 << 20;
-/** Reads that are asked for at a time, and their bytes; others wait. */
+/** Number of reads that are asked for at a time; {@link READ_BYTES_UNDER_WAY} bounds their bytes. Others wait. */
 const READS_UNDER_WAY = 64;
 const READ_BYTES_UNDER_WAY = 16 << 20;
-/** Zeros that are asked for at a time, so that the worker's answers come while it works. */
+/** Number of bytes of zeros that are asked for at a time, so that the worker's answers come while it works. */
 const ZERO_PIECE = 1 << 24;
 const TIMEOUT_MS = 30_000;
 /** Milliseconds that the worker may be silent after it has reported an error that nobody caught. */
 const SUSPECT_MS = 2000;
-/** The time is waited for in parts, or a machine that slept would find it over before an answer could come. */
+/**
+ * Number of parts in which the time is waited for, or a machine that slept would find it over before an answer could
+ * come.
+ */
 const PARTS = 4;
 
 // Globals of browsers, workers and Node, as far as they are used here: this file is compiled with the types of none of them.
@@ -116,13 +122,13 @@ class Client {
   readonly #reads = new Gate(READS_UNDER_WAY, READ_BYTES_UNDER_WAY);
   #calls = 0;
   #isAnswered = false;
-  /** Why nothing can be asked any more. */
+  /** Error that says why nothing can be asked any more. */
   #failure: Error | undefined;
   #closing: Promise<void> | undefined;
-  /** Parts of the time in which nothing came. */
+  /** Number of parts of the time in which nothing came. */
   #silent = 0;
   #timer: unknown;
-  /** An error of the worker's program that may have been its end. */
+  /** Message of an error of the worker's program that may have been its end. */
   #suspicion: string | undefined;
 
   constructor(worker: WorkerPort, name: string, timeoutMs: number) {
@@ -216,7 +222,7 @@ class Client {
     if (this.#waiting.size > 0) this.#watch();
   }
 
-  /** Once begun, runs until nothing is waited for. */
+  /** Watches the time, once begun, until nothing is waited for. */
   #watch(): void {
     if (this.#timer !== undefined) return;
     const limit = this.#suspicion === undefined ? this.#timeoutMs : Math.min(SUSPECT_MS, this.#timeoutMs);
@@ -234,7 +240,7 @@ class Client {
     this.#silent = 0;
   }
 
-  /** For good: what comes late may be of before what others have written since. */
+  /** Fails the disk for good: what comes late may be of before what others have written since. */
   #fail(reason: string): void {
     this.#unwatch();
     const error = Object.assign(new Error(`${this.#name}: the disk's worker: ${reason}`), { code: 'EIO' });

@@ -4,11 +4,12 @@ import { closedError } from './flush-latch.ts';
 import { type OpfsDisk, openOpfsDisk } from './opfs.ts';
 import { type Answer, asRequest, isAddressed, type Request, type WorkerPort } from './opfs-messages.ts';
 
-/** A worker's own channel to who made it. */
+/** Channel of a worker to whoever made it. */
 declare const self: WorkerPort;
 
 /**
- * In a worker: opens disks for those who `connectOpfsDisk`. Each disk does one thing after the other, in the order asked.
+ * Opens disks, in a worker, for those who `connectOpfsDisk`. Each disk does one thing after the other, in the order
+ * asked.
  *
  * @param port default: the worker's own channel
  */
@@ -28,7 +29,7 @@ class Server {
     this.#port = port;
   }
 
-  /** Everything that can be answered is answered, with a result or an error. */
+  /** Takes a message. Everything that can be answered is answered, with a result or an error. */
   take(virtkitDisk: string, id: number, data: unknown): void {
     const request = asRequest(data);
     const result =

@@ -3,44 +3,47 @@ import type { BlkBackend } from '../live/backend.ts';
 import { eachPiece, type PieceHandler } from '../live/pieces.ts';
 import { closedError, FlushLatch } from './flush-latch.ts';
 
-/** What is needed of a `FileSystemSyncAccessHandle`. */
+/** Part of a `FileSystemSyncAccessHandle` that is needed. */
 export interface SyncAccessHandle {
-  /** Bytes of the file. */
+  /** Length of the file in bytes. */
   getSize(): number;
-  /** Makes the file so many bytes long; what is new is zeros. */
+  /** Makes the file `size` bytes long; what is new is zeros. */
   truncate(size: number): void;
   /** Reads from offset `at` on; answers how many bytes there were. */
   read(target: Uint8Array, options: { at: number }): number;
   /** Writes from offset `at` on; answers how many bytes were written. */
   write(source: Uint8Array, options: { at: number }): number;
-  /** Has what was written put on the medium. */
+  /** Has the system put what was written on the medium. */
   flush(): void;
-  /** Lets go of the file. */
+  /** Closes the file. */
   close(): void;
 }
 
-/** What is needed of a `FileSystemFileHandle`. */
+/** Part of a `FileSystemFileHandle` that is needed. */
 export interface FileHandle {
   /** Opens the file for this worker alone. Rejects while another has it open. */
   createSyncAccessHandle(): Promise<SyncAccessHandle>;
 }
 
-/** How a file of the origin private file system becomes a disk. */
+/** Options of a disk in a file of the origin private file system. */
 export interface OpfsOptions {
-  /** Bytes, a multiple of 512: a smaller file is made so large, a larger one stays. Needed for a file that is new. */
+  /**
+   * Size of the disk in bytes, a multiple of 512: a smaller file is made so large, a larger one stays. Needed for a
+   * file that is new.
+   */
   readonly size?: number;
-  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  /** Effect of a discard: nothing (the default, as QEMU's), or zeros the bytes. */
   readonly discard?: 'ignore' | 'unmap';
 }
 
 const SECTOR = 512;
-/** For errors; a handle has no name. */
+/** Name of the disk in errors; a handle has none. */
 const NAME = 'the disk';
 const ZEROS = new Uint8Array(1 << 18);
 
-/** A disk in a file that no other tab has open. */
+/** Disk in a file that no other tab has open. */
 export interface OpfsDisk extends BlkBackend {
-  /** Another size, larger or smaller. Then tell the device: `BlkDevice.resize`. */
+  /** Changes the size of the disk, in bytes, to a larger or a smaller one. Then tell the device: `BlkDevice.resize`. */
   resize(size: number): void;
   /**
    * Flushes and closes the file. Wait for `BlkDevice.idle` first. All operations fail from then on, with code `EBADF`; a second call does nothing.
@@ -50,7 +53,7 @@ export interface OpfsDisk extends BlkBackend {
   close(): void;
 }
 
-/** A disk over an access handle that you opened. Only in a worker. @throws HostError for a size that is none */
+/** Makes a disk over an access handle that you opened. Only in a worker. @throws HostError for a size that is none */
 export function opfsDisk(handle: SyncAccessHandle, options: OpfsOptions = {}): OpfsDisk {
   return new Disk(handle, options);
 }
@@ -74,7 +77,7 @@ interface Directory {
   getFileHandle(name: string, options: { create: boolean }): Promise<FileHandle>;
 }
 
-/** The browser's, in pages and workers; Node has one since version 21, without storage. */
+/** Navigator of pages and workers; Node has one since version 21, without storage. */
 declare const navigator: { readonly storage?: { getDirectory?(): Promise<Directory> } } | undefined;
 
 async function fileByName(name: string): Promise<FileHandle> {
@@ -84,7 +87,7 @@ async function fileByName(name: string): Promise<FileHandle> {
   return root.getFileHandle(name, { create: true });
 }
 
-/** DOM's names for what systems have codes for. */
+/** Codes of systems by DOM's names for the same errors. */
 const CODES: Readonly<Record<string, string>> = {
   NoModificationAllowedError: 'EBUSY',
   InvalidStateError: 'EBADF',

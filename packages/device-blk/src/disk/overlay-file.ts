@@ -29,7 +29,7 @@ interface Shape {
   readonly size: number;
 }
 
-/** The file of these clusters. */
+/** Writes a file of these clusters. */
 export async function* writeOverlay(
   { clusterSize, size }: Shape,
   clusters: readonly (readonly [number, Cluster])[],
@@ -65,7 +65,7 @@ function recordOf(index: number, { bytes, valid }: Cluster): Uint8Array {
   return record;
 }
 
-/** @throws StateError `overlay` */
+/** Reads a file of clusters. @throws StateError `overlay` for a file that is damaged or of another disk */
 export async function readOverlay(
   shape: Shape,
   chunks: OverlayChunks,
@@ -120,7 +120,7 @@ function bad(reason: string): StateError {
   return new StateError('overlay', `overlay file: ${reason}`);
 }
 
-/** Bytes of a file that comes in pieces, with the checksum of those that were taken. */
+/** Input of a file that comes in pieces, with the checksum of the bytes that were taken. */
 class Input {
   crc = 0;
   readonly #chunks: AsyncIterator<Uint8Array> | Iterator<Uint8Array>;
@@ -132,7 +132,7 @@ class Input {
       Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]();
   }
 
-  /** A copy. */
+  /** Takes a copy of the next `count` bytes. */
   async take(count: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(count);
     for (let done = 0; done < count; ) {
@@ -157,7 +157,7 @@ class Input {
     return this.#chunk.length === 0 && !(await this.#next());
   }
 
-  /** The next piece that is not empty. */
+  /** Goes to the next piece that is not empty. Answers false at the end. */
   async #next(): Promise<boolean> {
     for (;;) {
       const { value, done } = await this.#chunks.next();

@@ -4,41 +4,48 @@ import { ArraySpans } from './array-spans.ts';
 import { Cluster, SECTOR } from './cluster.ts';
 import { type OverlayChunks, readOverlay, writeOverlay } from './overlay-file.ts';
 
-/** How an overlay is made. */
+/** Options of an overlay. */
 export interface OverlayOptions {
-  /** Bytes that are kept together, a power of two from 512 to 2 MiB; default 64 KiB. */
+  /** Number of bytes that are kept together, a power of two from 512 to 2 MiB; default 64 KiB. */
   readonly clusterSize?: number;
-  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  /** Effect of a discard: nothing (the default, as QEMU's), or zeros the bytes. */
   readonly discard?: 'ignore' | 'unmap';
 }
 
 const CLUSTER_DEFAULT = 1 << 16;
 const CLUSTER_MAX = 1 << 21;
-/** An index is 32 bits in the file. */
+/** Largest number of clusters: an index is 32 bits in the file. */
 const CLUSTERS_MAX = 2 ** 32;
 const FLATTEN_BYTES = 1 << 20;
-/** Reads of the base that one read of the overlay has under way at a time: each written sector in between makes one more. */
+/**
+ * Number of reads of the base that one read of the overlay has under way at a time: each written sector in between
+ * makes one more.
+ */
 const BASE_READS = 64;
 
-/** @throws HostError for a cluster size that is none, or a base that is no whole number of sectors */
+/**
+ * Makes an overlay over a disk. @throws HostError for a cluster size that is none, or a base that is no whole number of
+ * sectors
+ */
 export function overlayDisk(base: BlkBackend, options: OverlayOptions = {}): OverlayDisk {
   return new OverlayDisk(base, options);
 }
 
 /**
- * What the guest writes, over a base that stays as it is. Reads of what was not written go to the base: at once if the base is
- * as fast. Writes are never waited for, since a sector can be in the overlay without its neighbours.
+ * Disk that keeps what the guest writes, over a base that stays as it is. Reads of what was not written go to the base:
+ * at once if the base is as fast. Writes are never waited for, since a sector can be in the overlay without its
+ * neighbours.
  */
 export class OverlayDisk implements BlkBackend {
-  /** The disk below, which is only read. */
+  /** Disk below, which is only read. */
   readonly base: BlkBackend;
-  /** Bytes of a cluster: what a write copies from the disk below at once. */
+  /** Size of a cluster in bytes: clusters hold what was written. */
   readonly clusterSize: number;
   readonly size: number;
   readonly blockSize: number;
   readonly discard?: (position: number, length: number) => void;
   #clusters = new Map<number, Cluster>();
-  /** Clusters older than this are being exported: they are copied before they change. */
+  /** Number of the current export: clusters of an older one are being exported, and are copied before they change. */
   #epoch = 0;
   #committing = false;
 
@@ -62,7 +69,7 @@ export class OverlayDisk implements BlkBackend {
     return first?.holds(0) ? first.copy(0, SECTOR) : this.base.firstSector;
   }
 
-  /** Bytes that the overlay holds in memory. */
+  /** Number of bytes that the overlay holds in memory. */
   get bytes(): number {
     let sum = 0;
     for (const { bytes } of this.#clusters.values()) sum += bytes?.length ?? 0;
@@ -86,7 +93,10 @@ export class OverlayDisk implements BlkBackend {
     return undefined;
   }
 
-  /** What is in the overlay from here on, as far as it goes within a cluster. Answers its bytes. */
+  /**
+   * Reads what is in the overlay from a position on, as far as it goes within a cluster. Answers how many bytes that
+   * were.
+   */
   #readHere(at: number, target: Spans, from: number, length: number): number {
     const cluster = this.#clusters.get(Math.floor(at / this.clusterSize));
     const offset = at % this.clusterSize;
@@ -96,7 +106,7 @@ export class OverlayDisk implements BlkBackend {
     return run;
   }
 
-  /** Settles when all parts have, since a target is not lent longer than that; the first error is the error. */
+  /** Waits for all parts of a read, since a target is not lent longer than that; the first error is the error. */
   async #readRest(
     first: Promise<void>,
     position: number,
@@ -120,7 +130,7 @@ export class OverlayDisk implements BlkBackend {
     await all(waits);
   }
 
-  /** Bytes from here on that are the base's. */
+  /** Counts the bytes from a position on that are the base's. */
   #absent(position: number, length: number): number {
     let run = 0;
     while (run < length) {
@@ -155,7 +165,7 @@ export class OverlayDisk implements BlkBackend {
     }
   }
 
-  /** The cluster of a position, to be written. */
+  /** Finds or makes the cluster of a position, to be written. */
   #own(position: number): Cluster {
     const index = Math.floor(position / this.clusterSize);
     const known = this.#clusters.get(index);
@@ -165,27 +175,27 @@ export class OverlayDisk implements BlkBackend {
     return own;
   }
 
-  /** Forgets all that was written. Only while no device uses the disk. */
+  /** Forgets all that was written. Call it only while no device uses the disk. */
   revert(): void {
     this.#clusters.clear();
   }
 
   /**
-   * What was written, as a file: of the moment of the call, whatever the guest writes meanwhile. {@link load} reads it, over the
-   * same base.
+   * Writes what the overlay holds as a file: of the moment of the call, whatever the guest writes meanwhile. {@link
+   * load} reads it, over the same base.
    */
   export(): AsyncGenerator<Uint8Array> {
     return writeOverlay(this, this.#freeze());
   }
 
-  /** All clusters as they are now: later writes copy them first. */
+  /** Lists all clusters as they are now: later writes copy them first. */
   #freeze(): [number, Cluster][] {
     this.#epoch++;
     return [...this.#clusters].sort(([a], [b]) => a - b);
   }
 
   /**
-   * Takes what {@link export} gave, instead of what the overlay holds. Only while no device uses the disk.
+   * Takes what {@link export} gave, instead of what the overlay holds. Call it only while no device uses the disk.
    *
    * @throws StateError `overlay` for a file that is damaged, or of another disk; then nothing has changed
    */
@@ -194,10 +204,11 @@ export class OverlayDisk implements BlkBackend {
   }
 
   /**
-   * Writes all into the base, which must be writable, and flushes it. What the guest writes meanwhile stays in the overlay.
+   * Writes all that the overlay holds into the base, which must be writable, and flushes it. What the guest writes
+   * meanwhile stays in the overlay.
    *
-   * @throws HostError for a base that is read-only, or while another commit is under way; what the base throws, and then the
-   * overlay still has all
+   * @throws HostError for a base that is read-only, or while another commit is under way; what the base throws, and
+   * then the overlay still has all
    */
   async commit(): Promise<void> {
     if (this.base.readOnly) throw new HostError('the base is read-only');
@@ -233,7 +244,7 @@ export class OverlayDisk implements BlkBackend {
       if (this.#clusters.get(index) === cluster) this.#clusters.delete(index);
   }
 
-  /** The whole disk, in chunks of 1 MiB. For a consistent image, while no guest writes. */
+  /** Reads the whole disk, in chunks of 1 MiB. For a consistent image, call it while no guest writes. */
   async *flatten(): AsyncGenerator<Uint8Array> {
     for (let at = 0; at < this.size; at += FLATTEN_BYTES) {
       const chunk = new Uint8Array(Math.min(FLATTEN_BYTES, this.size - at));
@@ -243,7 +254,7 @@ export class OverlayDisk implements BlkBackend {
   }
 }
 
-/** Never throws: reads that were begun before it go on. */
+/** Reads from the base, and answers an error instead of throwing it: reads that were begun before it go on. */
 async function readSafely(
   base: BlkBackend,
   position: number,
@@ -254,7 +265,7 @@ async function readSafely(
   await base.read(position, target, from, length);
 }
 
-/** Settles when all have; the first error is the error. */
+/** Waits for all promises; the first error is the error. */
 async function all(waits: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(waits)) if (result.status === 'rejected') throw result.reason;
 }

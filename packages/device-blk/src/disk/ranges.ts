@@ -11,7 +11,7 @@ const HTTP = {
   SERVER_ERROR: 500,
 } as const;
 
-/** What is needed of `fetch`. */
+/** Part of `fetch` that is needed. */
 export type Fetch = (
   url: string,
   init: {
@@ -55,17 +55,20 @@ export interface RangeOptions {
   readonly fetch?: Fetch;
 }
 
-/** Requests to the server at a time, as browsers make of one page; others wait. Each has at most one run of blocks in memory. */
+/**
+ * Number of requests to the server at a time, as browsers make of one page; others wait. Each has at most one run of
+ * blocks in memory.
+ */
 const REQUESTS_UNDER_WAY = 6;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 5000;
 
-/** An answer that no second try will better. */
+/** Error of an answer that no second try will better. */
 class Final extends Error {}
 
-/** Ranges of one file on a web server, which must stay the same file. */
+/** Reader of ranges of one file on a web server, which must stay the same file. */
 export class Ranges {
-  /** Bytes of the file. */
+  /** Length of the file in bytes. */
   size = 0;
   requests = 0;
   bytes = 0;
@@ -77,9 +80,9 @@ export class Ranges {
   readonly #underway = new Set<AbortControllerLike>();
   readonly #pauses = new Set<() => void>();
   readonly #gate = new Gate(REQUESTS_UNDER_WAY);
-  /** What the file was when it was opened: the strong ETag, else the date. */
+  /** Mark of the file as it was when it was opened: the strong ETag, else the date. */
   #validator: { readonly header: 'etag' | 'last-modified'; readonly value: string } | undefined;
-  /** Why nothing can be read any more. */
+  /** Error that says why nothing can be read any more. */
   #failed: Error | undefined;
 
   constructor(url: string, { timeoutMs = 30_000, retries = 4, headers = {}, fetch: given }: RangeOptions) {
@@ -122,7 +125,7 @@ export class Ranges {
     });
   }
 
-  /** Bytes `[start, end)`. */
+  /** Reads bytes `[start, end)` of the file. */
   get(start: number, end: number): Promise<Uint8Array> {
     return this.#again(async () => {
       this.assertUsable();
@@ -150,7 +153,7 @@ export class Ranges {
     for (const wake of this.#pauses) wake();
   }
 
-  /** @throws Error if nothing can be read any more */
+  /** Goes on only if the file can still be read. @throws Error if nothing can be read any more */
   assertUsable(): void {
     if (this.#failed !== undefined) throw this.#failed;
   }
@@ -169,7 +172,7 @@ export class Ranges {
     return Number(length);
   }
 
-  /** Ranges and lengths are those of the image only if it is sent as it is. */
+  /** Refuses a file that is sent encoded: ranges and lengths are those of the image only if it is sent as it is. */
   #checkEncoding({ headers }: ResponseLike): void {
     const encoding = headers.get('content-encoding');
     if (encoding === null || encoding === '' || encoding.toLowerCase() === 'identity') return;
@@ -205,7 +208,10 @@ export class Ranges {
       throw new Error(`${this.#url}: the server gave ${range}, not ${expected}`);
   }
 
-  /** If-Range: the whole file comes if it is another now, and says which. */
+  /**
+   * Compares the answer's mark with that of the file that was opened. With If-Range, the whole file comes if it is
+   * another now, and says which.
+   */
   #compareValidator(headers: ResponseLike['headers']): void {
     const validator = this.#validator;
     const now = validator && headers.get(validator.header);
@@ -219,7 +225,9 @@ export class Ranges {
       throw this.#changed(`${range}, of ${this.size} bytes when it was opened`);
   }
 
-  /** Blocks of two files must not get mixed: from now on nothing is read. */
+  /**
+   * Makes the error for a file that has changed. Blocks of two files must not get mixed: from now on nothing is read.
+   */
   #changed(how: string): Error {
     this.#failed ??= new Final(`${this.#url}: is another file than when it was opened (${how})`);
     return this.#failed;
@@ -266,7 +274,7 @@ export class Ranges {
     }
   }
 
-  /** The body, which must have so many bytes; no more than these are kept. */
+  /** Reads the body, which must have from `least` to `most` bytes; no more than these are kept. */
   async #body({ body }: ResponseLike, least: number, most: number): Promise<Uint8Array> {
     const bytes = new Uint8Array(most);
     const reader = body?.getReader();
@@ -300,7 +308,7 @@ export class Ranges {
     }
   }
 
-  /** Closing ends it. */
+  /** Waits for some milliseconds; closing the disk ends the wait. */
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -314,7 +322,7 @@ export class Ranges {
   }
 }
 
-/** Is it worth another try? */
+/** Can an answer with this status get better by another try? */
 function isPassing(status: number): boolean {
   return (
     status === HTTP.REQUEST_TIMEOUT ||

@@ -25,7 +25,10 @@ export function getId({ in: into }: Chain, { serial }: Settings): number {
   return BLK_S.OK;
 }
 
-/** There is no SCSI device behind this one: `errors` is set so that the driver sees it. QEMU: `virtio_blk_handle_scsi_req`. */
+/**
+ * Answers a SCSI command: there is no SCSI device behind this one, and `errors` is set so that the driver sees it.
+ * QEMU: `virtio_blk_handle_scsi_req`.
+ */
 export function scsiCommand({ out, in: into }: Chain, littleEndian: boolean): number {
   if (out.count < 2 || into.count < 3) return BLK_S.IOERR;
   const header = into.count - 2;

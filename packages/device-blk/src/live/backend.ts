@@ -1,35 +1,40 @@
 import type { Spans } from '@virtkit/core/live';
 
-/** Nothing: it is done. A promise: it will be. Errors are thrown, or the promise is rejected. */
+/**
+ * Result of an operation. Undefined: it is done. A promise: it will be. Errors are thrown, or the promise is rejected.
+ */
 export type Pending = void | Promise<void>;
 
 /**
- * What a block device reads from and writes to. Positions and lengths are bytes, multiples of 512, and in range: the
- * device has checked them.
+ * Back end that a block device reads from and writes to. Positions and lengths are bytes, multiples of 512, and in
+ * range: the device has checked them.
  *
  * Every operation has a synchronous fast path: one that is done when it returns answers `undefined`. One that takes
  * longer answers a promise; many may be under way at a time, and they may finish in any order.
  *
- * An operation fails by throwing, or by rejecting its promise. The error's `code` decides what the device does about it:
- * `ENOSPC` is what the policy `enospc` stops for, everything else is an I/O error (see `BlkOptions.werror`).
+ * An operation fails by throwing, or by rejecting its promise. The error's `code` decides what the device does about
+ * it: `ENOSPC` is what the policy `enospc` stops for, everything else is an I/O error (see `BlkOptions.werror`).
  */
 export interface BlkBackend {
-  /** Bytes. Rounded up to a whole sector of 512. */
+  /** Size of the disk in bytes, rounded up to a whole sector of 512. */
   readonly size: number;
-  /** Logical block size, bytes; default 512. */
+  /** Logical block size in bytes; default 512. */
   readonly blockSize?: number;
-  /** The driver is told so (VIRTIO_BLK_F_RO), and writes fail without asking the back end. */
+  /**
+   * True if the driver is told that the disk is read-only (VIRTIO_BLK_F_RO); writes then fail without asking the back
+   * end.
+   */
   readonly readOnly?: boolean;
-  /** False: what is written must be stable at once, so the device flushes after every write. Default true. */
+  /** False if what is written must be stable at once, so that the device flushes after every write. Default true. */
   readonly writeCache?: boolean;
-  /** Requests of no bytes are passed on like others, in their order; default: they are done at once. */
+  /** True if requests of no bytes are passed on like others, in their order; default: they are done at once. */
   readonly wantsEmpty?: boolean;
   /**
-   * Bytes of one read or write at most, a multiple of 512; default 4 MiB. The device does longer requests piece by piece, the next when
-   * the one before is done. QEMU: `max_transfer` of its block limits.
+   * Largest number of bytes of one read or write, a multiple of 512; default 4 MiB. The device does longer requests
+   * piece by piece, the next when the one before is done. QEMU: `max_transfer` of its block limits.
    */
   readonly maxTransfer?: number;
-  /** The first 512 bytes, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
+  /** First 512 bytes of the disk, where {@link read} cannot give them at once: QEMU guesses the geometry from them. */
   readonly firstSector?: Uint8Array | undefined;
   /**
    * Reads `length` bytes at `position` into bytes `[from, from + length)` of `target`.
@@ -44,17 +49,17 @@ export interface BlkBackend {
    * returns: it does not last longer than the call.
    */
   write(position: number, source: Spans, from: number, length: number): Pending;
-  /** Makes everything stable whose write was done before. Absent: it always is. */
+  /** Makes everything stable whose write was done before. Absent: written data is always stable. */
   flush?(): Pending;
-  /** These bytes are not needed any more. Absent: nothing is done about it, as QEMU's `discard=ignore`. */
+  /** Discards bytes that are not needed any more. Absent: nothing is done about it, as QEMU's `discard=ignore`. */
   discard?(position: number, length: number): Pending;
-  /** These bytes are zero now. With `mayUnmap` they may be given back. Absent: the device writes zeros. */
+  /** Makes bytes zero. With `mayUnmap` their space may be given back. Absent: the device writes zeros. */
   writeZeroes?(position: number, length: number, mayUnmap: boolean): Pending;
-  /** These bytes can never be read again. Needed for VIRTIO_BLK_F_SECURE_ERASE. */
+  /** Erases bytes so that they can never be read again. Needed for VIRTIO_BLK_F_SECURE_ERASE. */
   secureErase?(position: number, length: number): Pending;
 }
 
-/** The `code` of what a back end threw: `EIO`, `ENOSPC`, … `EIO` where it has none. */
+/** Finds the `code` of what a back end threw: `EIO`, `ENOSPC`, … `EIO` where it has none. */
 export function errorCode(error: unknown): string {
   const code = typeof error === 'object' && error !== null ? (error as { code?: unknown }).code : undefined;
   return typeof code === 'string' ? code : 'EIO';

@@ -2,7 +2,7 @@ import { BLK_FEATURE } from '../features.ts';
 import type { Settings } from './options.ts';
 import { SECTOR_BYTES } from './wire.ts';
 
-/** Features of the device type that are offered. QEMU: `virtio_blk_get_features`. */
+/** Collects the features of the device type that are offered. QEMU: `virtio_blk_get_features`. */
 export function offeredFeatures(settings: Settings): bigint {
   const offered: readonly (readonly [bit: number, on: boolean])[] = [
     [BLK_FEATURE.SIZE_MAX, settings.sizeMax !== 0],
@@ -24,7 +24,10 @@ export function offeredFeatures(settings: Settings): bigint {
   return offered.reduce((sum, [bit, on]) => (on ? sum | (1n << BigInt(bit)) : sum), 0n);
 }
 
-/** Bytes of the configuration space: as far as the offered features' fields reach. QEMU: `virtio_get_config_size`. */
+/**
+ * Finds the length of the configuration space in bytes: as far as the offered features' fields reach. QEMU:
+ * `virtio_get_config_size`.
+ */
 export function configLength(settings: Settings): number {
   if (settings.secureErase.offered) return FIELD.ZONED;
   if (settings.writeZeroes.offered) return FIELD.WRITE_ZEROES_MAY_UNMAP + 1;
@@ -57,10 +60,10 @@ const FIELD = {
   ZONED: 72,
 } as const;
 
-/** Where the driver switches the write cache. */
+/** Offset of the field with which the driver switches the write cache. */
 export const WRITEBACK_OFFSET = FIELD.WRITEBACK;
 
-/** `struct virtio_blk_config`, Virtio 1.3 §5.2.4. QEMU: `virtio_blk_update_config`. */
+/** Fills `struct virtio_blk_config`, Virtio 1.3 §5.2.4. QEMU: `virtio_blk_update_config`. */
 export function fillConfig(
   view: DataView,
   littleEndian: boolean,
@@ -104,7 +107,10 @@ export function fillConfig(
   }
 }
 
-/** Made to fit the block size where the cylinders are not whole blocks. QEMU leaves a fitting geometry alone (DASDs). */
+/**
+ * Finds the sectors of a track, made to fit the block size where the cylinders are not whole blocks. QEMU leaves a
+ * fitting geometry alone (DASDs).
+ */
 function sectorsPerTrack({ geometry, blockSize }: Settings, capacity: number): number {
   const { heads, sectors } = geometry;
   const cylinderBytes = Math.floor(Math.floor((capacity * SECTOR_BYTES) / heads) / sectors);

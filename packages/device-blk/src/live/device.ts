@@ -62,18 +62,18 @@ export class BlkDevice implements DeviceModel<BlkState> {
     return this.#engine.writeCache;
   }
 
-  /** Requests in flight, with those that wait to be tried again. */
+  /** Number of requests in flight, with those that wait to be tried again. */
   get inFlight(): number {
     return this.#engine.requests.all().length + this.#engine.parked.length;
   }
 
-  /** Resolves when the back end has nothing to do any more, whatever became of the requests. */
+  /** Waits until the back end has nothing to do any more, whatever became of the requests. */
   idle(): Promise<void> {
     return this.#engine.idle();
   }
 
   /**
-   * The disk has another size: tells the driver. Default: what the back end says now.
+   * Tells the driver that the disk has another size. Default: what the back end says now.
    *
    * @param sectors of 512 bytes, not more than the back end has
    */
@@ -93,7 +93,10 @@ export class BlkDevice implements DeviceModel<BlkState> {
     this.#engine.attach(host);
   }
 
-  /** A device without VERSION_1 has SCSI, and does not say that it takes any layout. QEMU: `virtio_blk_get_features`. */
+  /**
+   * Adds the legacy features: a device without VERSION_1 has SCSI, and does not say that it takes any layout. QEMU:
+   * `virtio_blk_get_features`.
+   */
   getFeatures(features: bigint): bigint {
     if (hasFeature(features, FEATURE.VERSION_1)) return features;
     return (features & ~(1n << BigInt(FEATURE.ANY_LAYOUT))) | this.legacyFeatures;
@@ -104,7 +107,7 @@ export class BlkDevice implements DeviceModel<BlkState> {
     fillConfig(config, littleEndian, settings, capacity, writeCache);
   }
 
-  /** Only the write cache is the driver's to set. */
+  /** Takes the write cache from the configuration space: nothing else is the driver's to set. */
   setConfig(config: DataView, _littleEndian: boolean): void {
     this.#engine.writeCache = config.getUint8(WRITEBACK_OFFSET) !== 0;
   }

@@ -8,18 +8,19 @@ import { actionFor } from './policy.ts';
 import { type ParkedRequest, type Request, RequestList } from './request.ts';
 import { BLK_S, BLK_T, HEADER_BYTES, SECTOR_BYTES } from './wire.ts';
 
-/** Operations of the back end that are under way at a time; what the driver wants beyond that waits. */
+/** Number of operations of the back end that are under way at a time; what the driver wants beyond that waits. */
 const OPERATIONS_IN_FLIGHT = 1024;
-/** Most entries that an avail index of 16 bits can be ahead. */
+/** Largest number of entries that an avail index of 16 bits can be ahead. */
 const INDEX_TURN = 0x10000;
-/** Direction and barrier are no part of the command, for QEMU. */
+/** Mask of a request's command in its type: direction and barrier are no part of it, for QEMU. */
 const COMMAND = ~(BLK_T.OUT | BLK_T.BARRIER);
 const DISCARD = BLK_T.DISCARD & COMMAND;
 const WRITE_ZEROES = BLK_T.WRITE_ZEROES & COMMAND;
 const { IN, SCSI_CMD, FLUSH, GET_ID, SECURE_ERASE } = BLK_T;
 
 /**
- * Takes requests from rings, has the back end do them, and gives them back. Knows all that are in flight at any moment.
+ * Engine that takes requests from rings, has the back end do them, and gives them back. It knows all that are in flight
+ * at any moment.
  *
  * While an operation of before a reset is still under way, no new one is begun: a late write must not overtake what the
  * driver writes after the reset. (QEMU waits inside the reset, for which there is no way here.)
@@ -27,30 +28,36 @@ const { IN, SCSI_CMD, FLUSH, GET_ID, SECURE_ERASE } = BLK_T;
 export class Engine {
   readonly settings: Settings;
   readonly requests: RequestList;
-  /** Restored into a device that came back broken. */
+  /** Requests that were restored into a device that came back broken. */
   parked: readonly ParkedRequest[] = [];
-  /** Sectors of 512 bytes. */
+  /** Size of the disk in sectors of 512 bytes. */
   capacity: number;
-  /** False: writes are flushed before they are reported. */
+  /** False if writes are flushed before they are reported. */
   writeCache: boolean;
   #host: DeviceHost | undefined;
   #paused = false;
-  /** Taken, and to be begun when the ring is empty: as QEMU, nothing is read or written before all headers have been. */
+  /**
+   * First request that was taken and is to be begun when the ring is empty: as in QEMU, nothing is read or written
+   * before all headers have been read.
+   */
   #planned: Request | undefined;
   #lastPlanned: Request | undefined;
-  /** The queue whose requests are being taken now: it is told of all of them at once. */
+  /** Queue whose requests are being taken now: its driver is told of all of them at once. */
   #batch: Virtqueue | undefined;
   #batched = false;
-  /** Operations whose promise has not settled, and the bytes of theirs that the back end holds. */
+  /**
+   * Number of operations whose promise has not settled; {@link #bytesInFlight} are the bytes of theirs that the back end
+   * holds.
+   */
   #pending = 0;
   #bytesInFlight = 0;
-  /** Bytes that were done at once since other parts of the program had their turn. */
+  /** Number of bytes that were done at once since other parts of the program had their turn. */
   #bytesAtOnce = 0;
   #isDeferred = false;
-  /** How many of the pending operations have lost their request by a reset of the driver. */
+  /** Number of pending operations that have lost their request by a reset of the driver. */
   #lost = 0;
   #idle: (() => void)[] = [];
-  /** A header that lies in more than one piece. */
+  /** Copy of a header that lies in more than one piece. */
   readonly #header: Uint8Array = new Uint8Array(HEADER_BYTES);
 
   constructor(settings: Settings) {
@@ -95,7 +102,10 @@ export class Engine {
     if (budget === 0 && !queue.isEmpty()) this.#defer(queue);
   }
 
-  /** A method of its own: where a closure is made, its scope is allocated at each call. */
+  /**
+   * Has a queue looked at later. It is a method of its own because where a closure is made, its scope is allocated at
+   * each call.
+   */
   #defer(queue: Virtqueue): void {
     this.settings.defer(() => this.#proceed(queue));
   }
@@ -107,7 +117,9 @@ export class Engine {
     this.#batch?.notify();
   }
 
-  /** Answers what is left of the budget. */
+  /**
+   * Takes requests from a queue until it is empty, or until the budget is used up. Answers what is left of the budget.
+   */
   #takeAll(queue: Virtqueue, budget: number): number {
     let left = budget;
     while (left > 0) {
@@ -126,7 +138,7 @@ export class Engine {
     this.handleQueue(queue);
   }
 
-  /** Does what a request says, from its first byte on. False if the guest broke the device with it. */
+  /** Does what a request says, from its first byte on. Answers false if the guest broke the device with it. */
   #start(request: Request, chain: Chain): boolean {
     const reason = malformed(chain);
     if (reason !== undefined) return this.#broken(request, chain, reason);
@@ -209,7 +221,10 @@ export class Engine {
     this.#lastPlanned = request;
   }
 
-  /** Begins what is planned, as far as the bounds allow; the rest when something is done. Also for a device that has just been broken: QEMU has begun it by then. */
+  /**
+   * Begins the planned requests, as far as the bounds allow; the rest when something is done. It does so for a device
+   * that has just been broken, too: QEMU has begun them by then.
+   */
   #beginPlanned(): void {
     for (let request = this.#planned; request !== undefined; request = this.#planned) {
       // the error policy has stopped the machine: what is left is taken up again at resume
@@ -248,7 +263,7 @@ export class Engine {
     });
   }
 
-  /** Nothing is planned any more. Answers what was. */
+  /** Takes all requests out of the plan, and answers them. */
   #unplan(): Request[] {
     const list: Request[] = [];
     for (let request = this.#planned; request !== undefined; request = request.planned) list.push(request);
@@ -297,7 +312,7 @@ export class Engine {
     pending.then(request.resolve, request.reject);
   }
 
-  /** A promise of the back end has settled. */
+  /** Handles a promise of the back end that has settled. */
   #settled(request: Request, failed: boolean, error: unknown): void {
     this.host.memory.sync();
     this.#pending--;
@@ -336,7 +351,7 @@ export class Engine {
     if (action === 'stop') onStop?.({ queue, operation, sector, code });
   }
 
-  /** The driver is told, now or when the machine runs again. */
+  /** Finishes a request: the driver is told, now or when the machine runs again. */
   #finish(request: Request, status: number): void {
     const { chain } = request;
     if (chain === undefined) return;
@@ -355,7 +370,7 @@ export class Engine {
     else queue.notify();
   }
 
-  /** Starts a request once more. False if the guest broke the device with it. */
+  /** Starts a request once more. Answers false if the guest broke the device with it. */
   #again(request: Request): boolean {
     request.stage = 'taken';
     return request.chain === undefined || this.#start(request, request.chain);
@@ -376,7 +391,7 @@ export class Engine {
     if (this.#lost === 0) this.#restart();
   }
 
-  /** What is left of before a reset is gone now: begins what has waited for that. */
+  /** Begins what has waited, when no operation of before a reset is left. */
   #goOn(): void {
     const { host } = this;
     this.#restart();
@@ -401,7 +416,7 @@ export class Engine {
     this.#beginPlanned();
   }
 
-  /** The device is broken: what was not looked at yet is lost. QEMU: `virtio_blk_process_queued_requests`. */
+  /** Drops what was not looked at yet, since the device is broken. QEMU: `virtio_blk_process_queued_requests`. */
   #purge(): void {
     for (const request of this.requests.all()) {
       if (request.stage !== 'taken' && request.stage !== 'stopped') continue;
@@ -428,19 +443,19 @@ export class Engine {
     this.parked = queue === undefined ? [] : this.parked.filter((parked) => parked.queue !== queue);
   }
 
-  /** Resolves when the back end has nothing to do any more. */
+  /** Waits until the back end has nothing to do any more. */
   idle(): Promise<void> {
     if (this.#pending === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
 }
 
-/** What a request has of the back end's memory while it is under way: one piece of it. */
+/** Counts the bytes that the back end holds of a request while it is under way: one piece of it. */
 function bytesOf({ operation, length }: Request, { maxTransfer }: Settings): number {
   return operation === 'read' || operation === 'write' ? Math.min(length, maxTransfer) : 0;
 }
 
-/** Bytes that a request has the back end go through. */
+/** Counts the bytes that a request has the back end go through. */
 function workOf({ operation, length, more }: Request): number {
   if (operation === 'flush') return 0;
   let work = length;

@@ -1,31 +1,34 @@
 import { SECTOR_BYTES } from './wire.ts';
 
-/** Cylinders, heads, sectors per track. */
+/** Geometry of a disk: cylinders, heads, sectors per track. */
 export interface Geometry {
-  /** Cylinders, 1 to 65535. */
+  /** Number of cylinders, 1 to 65535. */
   readonly cylinders: number;
-  /** Heads, 1 to 255. */
+  /** Number of heads, 1 to 255. */
   readonly heads: number;
-  /** Sectors of 512 bytes in a track, 1 to 255. */
+  /** Number of sectors of 512 bytes in a track, 1 to 255. */
   readonly sectors: number;
 }
 
-/** Where the table of four partitions stands in the first sector, the bytes of an entry, and what stands behind it. */
+/**
+ * Offset of the table of four partitions in the first sector; an entry has {@link PARTITION_BYTES}, and the signature
+ * stands behind the table.
+ */
 const PARTITION_TABLE = 446;
 const PARTITION_BYTES = 16;
 const SIGNATURE = { AT: 510, BYTES: [0x55, 0xaa] } as const;
-/** In an entry: last head, last sector of its track (6 bits), sectors in all. */
+/** Offsets in an entry of the partition table: last head, last sector of its track (6 bits), sectors in all. */
 const PARTITION = { END_HEAD: 5, END_SECTOR: 6, SECTORS: 12 } as const;
 const SECTOR_BITS = 63;
-/** The most heads that a disk has: more are a BIOS's translation. */
+/** Largest number of heads of a disk: more are a BIOS's translation. */
 const HEADS_MAX = 16;
-/** Sectors of a track that is guessed. */
+/** Number of sectors of a track that is guessed. */
 const TRACK_SECTORS = 63;
 const CYLINDERS_MAX = 16383;
 
 /**
- * The geometry that QEMU gives a disk (`hd_geometry_guess`): what a PC's partition table was made for, else one that fits
- * the size.
+ * Guesses the geometry that QEMU gives a disk (`hd_geometry_guess`): what a PC's partition table was made for, else one
+ * that fits the size.
  *
  * @param sectors of 512 bytes
  * @param firstSector the first 512 bytes of the disk, if they can be had
@@ -42,7 +45,7 @@ export function guessGeometry(sectors: number, firstSector?: Uint8Array): Geomet
   };
 }
 
-/** From the first partition that ends somewhere: partitions are taken to end with a cylinder. */
+/** Derives the geometry from the first partition that ends somewhere: partitions are taken to end with a cylinder. */
 function fromPartitions(total: number, mbr: Uint8Array): Geometry | undefined {
   if (mbr.length < SECTOR_BYTES || SIGNATURE.BYTES.some((byte, i) => mbr[SIGNATURE.AT + i] !== byte))
     return undefined;

@@ -2,18 +2,18 @@ import { HostError, type Spans } from '@virtkit/core/live';
 import type { BlkBackend, Pending } from './backend.ts';
 import { SECTOR_BYTES } from './wire.ts';
 
-/** What a disk in memory says of itself. */
+/** Options of a disk in memory. */
 export interface MemoryDiskOptions {
   /** Logical block size in bytes, a power of two from 512 on; default 512. */
   readonly blockSize?: number;
-  /** Writes are refused; default false. */
+  /** True if writes are refused; default false. */
   readonly readOnly?: boolean;
-  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. */
+  /** Effect of a discard: nothing (the default, as QEMU's), or zeros the bytes. */
   readonly discard?: 'ignore' | 'unmap';
 }
 
 /**
- * A disk in memory.
+ * Makes a disk in memory.
  *
  * @param content its bytes, which the disk works on, or how many zeros it begins with
  */
@@ -21,9 +21,9 @@ export function memoryDisk(content: Uint8Array | number, options: MemoryDiskOpti
   return new MemoryDisk(typeof content === 'number' ? new Uint8Array(content) : content, options);
 }
 
-/** Made by {@link memoryDisk}. */
+/** Disk made by {@link memoryDisk}. */
 export class MemoryDisk implements BlkBackend {
-  /** All of it. */
+  /** Bytes of the whole disk. */
   bytes: Uint8Array;
   readonly blockSize: number;
   readonly readOnly: boolean;
@@ -43,7 +43,7 @@ export class MemoryDisk implements BlkBackend {
     return this.bytes.length;
   }
 
-  /** Another size; what remains is kept. Then tell the device: `BlkDevice.resize`. */
+  /** Changes the size of the disk, in bytes; what remains is kept. Then tell the device: `BlkDevice.resize`. */
   resize(size: number): void {
     const bytes = checked(new Uint8Array(size));
     bytes.set(this.bytes.subarray(0, size));

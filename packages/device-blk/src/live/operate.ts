@@ -35,7 +35,7 @@ export function operate(settings: Settings, request: Request, stable: boolean, m
   }
 }
 
-/** Reads or writes piece after piece, so that a back end has one of a request's at a time. */
+/** Reads or writes piece after piece, so that a back end has one piece of a request at a time. */
 function transfer(settings: Settings, request: Request, memory: GuestMemory): Pending {
   for (let done = 0; ; ) {
     const pending = transferPiece(settings, request, done);
@@ -46,7 +46,7 @@ function transfer(settings: Settings, request: Request, memory: GuestMemory): Pe
   }
 }
 
-/** The same, when a piece took longer. After a reset none is begun any more. */
+/** Goes on with a transfer whose piece took longer than its call. After a reset no piece is begun any more. */
 async function transferRest(
   first: Promise<void>,
   settings: Settings,
@@ -81,7 +81,7 @@ function flushAfter(backend: BlkBackend, pending: Pending): Pending {
   return pending === undefined ? backend.flush() : pending.then(() => backend.flush?.());
 }
 
-/** One range after the other; the next begins when the one before has worked. */
+/** Does the ranges of a request one after the other; the next begins when the one before has worked. */
 function operateRanges(backend: BlkBackend, request: Request, position: number): Pending {
   const { operation, length, more } = request;
   const pending = operateRange(backend, operation, position, length, request.mayUnmap);

@@ -5,23 +5,23 @@ import { type Geometry, guessGeometry } from './geometry.ts';
 import type { BlkStop, ErrorPolicy } from './policy.ts';
 import { ID_BYTES, REQUEST_SECTORS_MAX, SECTOR_BYTES } from './wire.ts';
 
-/** Limits of DISCARD, WRITE_ZEROES or SECURE_ERASE. */
+/** Limits of the commands DISCARD, WRITE_ZEROES and SECURE_ERASE. */
 export interface RangeOptions {
-  /** Most sectors of a segment; default and most 0x3fffff. */
+  /** Largest number of sectors of a segment; default and most 0x3fffff. */
   readonly maxSectors?: number;
-  /** Most segments of a request; default 1. */
+  /** Largest number of segments of a request; default 1. */
   readonly maxSegments?: number;
 }
 
-/** {@link RangeOptions}, and what the driver is told to align to. */
+/** Limits of a command, and what the driver is told to align to. */
 export interface AlignedRangeOptions extends RangeOptions {
-  /** Bytes; default the logical block size. QEMU property `discard_granularity`. */
+  /** Alignment in bytes; default the logical block size. QEMU property `discard_granularity`. */
   readonly granularity?: number;
 }
 
-/** `struct virtio_blk_lifetime`, Virtio 1.3 §5.2.6. */
+/** Answer to GET_LIFETIME: `struct virtio_blk_lifetime`, Virtio 1.3 §5.2.6. */
 export interface Lifetime {
-  /** 0 undefined, 1 normal, 2 warning (80% of the reserve used), 3 urgent (90%). */
+  /** State of the reserve of blocks: 0 undefined, 1 normal, 2 warning (80% of the reserve used), 3 urgent (90%). */
   readonly preEolInfo: number;
   /** Wear of the flash of type A (SLC) in steps of 10%: 0 undefined, 1 up to 10% used, … 11 exceeded. */
   readonly typA: number;
@@ -29,17 +29,17 @@ export interface Lifetime {
   readonly typB: number;
 }
 
-/** How a block device is made. What is left out is as QEMU 7.2 makes its `virtio-blk-pci`. */
+/** Options of a block device. What is left out is as QEMU 7.2 makes its `virtio-blk-pci`. */
 export interface BlkOptions {
-  /** What holds the disk's content. */
+  /** Back end that holds the disk's content. */
   readonly backend: BlkBackend;
-  /** Request queues, 1 to 1024; default 1. QEMU property `num-queues`. */
+  /** Number of request queues, 1 to 1024; default 1. QEMU property `num-queues`. */
   readonly queues?: number;
-  /** Ring size of each, a power of two from 4 to 1024; default 256 (machines up to 4.2: 128). */
+  /** Ring size of each queue, a power of two from 4 to 1024; default 256 (machines up to 4.2: 128). */
   readonly queueSize?: number;
-  /** Logical block size, bytes: a power of two from 512 to 2 MiB; default the back end's, else 512. */
+  /** Logical block size in bytes: a power of two from 512 to 2 MiB; default the back end's, else 512. */
   readonly blockSize?: number;
-  /** Logical blocks of a physical block, as a power of two; default 0. */
+  /** Number of logical blocks of a physical block, as a power of two; default 0. */
   readonly physicalBlockExp?: number;
   /** Smallest size of a request that is good, in bytes: a multiple of the block size; default 0: not told. QEMU property `min_io_size`. */
   readonly minIoSize?: number;
@@ -47,7 +47,7 @@ export interface BlkOptions {
   readonly optIoSize?: number;
   /** Answer to GET_ID: ASCII, of which the driver gets 20 characters. */
   readonly serial?: string;
-  /** Default: what the back end says. */
+  /** True to tell the driver that the disk is read-only. Default: what the back end says. */
   readonly readOnly?: boolean;
   /** Let the driver switch the write cache (CONFIG_WCE); default true. */
   readonly configWce?: boolean;
@@ -59,55 +59,63 @@ export interface BlkOptions {
   readonly discard?: boolean | AlignedRangeOptions;
   /** Offer WRITE_ZEROES, and its limits; default on, as for machines since 4.0. */
   readonly writeZeroes?: boolean | RangeOptions;
-  /** Default off; needs `secureErase` of the back end. */
+  /** Offer SECURE_ERASE, and its limits; default off; needs `secureErase` of the back end. */
   readonly secureErase?: boolean | AlignedRangeOptions;
-  /** Default off; a function is asked at each GET_LIFETIME. */
+  /** Offer LIFETIME, with this answer; default off. A function is asked at each GET_LIFETIME. */
   readonly lifetime?: Lifetime | (() => Lifetime);
-  /** `seg_max` is the ring size less 2; false: 126, as machines up to 4.2. QEMU property `seg-max-adjust`. */
+  /** True if `seg_max` is the ring size less 2; false: 126, as machines up to 4.2. QEMU property `seg-max-adjust`. */
   readonly segMaxAdjust?: boolean;
-  /** Most bytes of a segment; default 0: not offered. The device does not insist. */
+  /** Largest number of bytes of a segment; default 0: not offered. The device does not insist. */
   readonly sizeMax?: number;
-  /** Default: guessed as QEMU does. */
+  /** Geometry that the driver is told. Default: guessed as QEMU does. */
   readonly geometry?: Geometry;
-  /** What happens if the back end fails to read; default `report`. */
+  /** Policy if the back end fails to read; default `report`. */
   readonly rerror?: ErrorPolicy;
-  /** What happens if it fails to write, flush, discard, …; default `enospc`. */
+  /** Policy if the back end fails to write, flush, discard, …; default `enospc`. */
   readonly werror?: ErrorPolicy;
   /**
-   * False: one read or write is held back until the next is taken or the ring is empty, everything else is begun when it
-   * is taken. That is the order of QEMU's `request-merging=off`, for lockstep with one, and as QEMU the device then goes on for
-   * as long as there is something in the ring (65536 requests), and interrupts for each request by itself. Default: all is begun when the ring is empty.
+   * False to begin requests in the order of QEMU's `request-merging=off`, for lockstep with one: one read or write is
+   * held back until the next is taken or the ring is empty, everything else is begun when it is taken. As QEMU the
+   * device then goes on for as long as there is something in the ring (65536 requests), and interrupts for each request
+   * by itself. Default: all requests are begun when the ring is empty.
    */
   readonly requestMerging?: boolean;
-  /** A request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see to it, and resume. */
+  /**
+   * Function that is called if a request failed that the policy stops for: stop the machine (`LiveDevice.pause`), see
+   * to it, and resume.
+   */
   readonly onStop?: (stop: BlkStop) => void;
   /**
-   * Calls back later. For drivers that run on another thread, and can fill a ring as fast as it is emptied: after one ring's worth of
-   * requests the device lets others run. Default: when timers have had their turn.
+   * Function that calls back later. For drivers that run on another thread, and can fill a ring as fast as it is
+   * emptied: after one ring's worth of requests the device lets others run. Default: when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
   /**
-   * Bytes that the back end is asked for at a time: those of reads and writes that are under way, and those that a synchronous back end
-   * is asked for before other parts of the program have their turn. What the driver wants beyond that waits. Default 32 MiB; an operation
-   * of more is done alone. (A guest's requests may be a thousand times larger than its memory: segments may overlap.)
+   * Number of bytes that the back end is asked for at a time: those of reads and writes that are under way, and those
+   * that a synchronous back end is asked for before other parts of the program have their turn. What the driver wants
+   * beyond that waits. Default 32 MiB; an operation of more is done alone. (A guest's requests may be a thousand times
+   * larger than its memory: segments may overlap.)
    */
   readonly maxBytesInFlight?: number;
-  /** Where saved requests of a device that offers RING_PACKED have `ndescs`: where QEMU looks for it, or where it writes it. */
+  /**
+   * Place of `ndescs` in saved requests of a device that offers RING_PACKED: behind the element, or before it, where
+   * QEMU looks for it or where it writes it.
+   */
   readonly ndescs?: 'after' | 'before';
   /** Byte order of the host that saved requests are written for; default little. */
   readonly hostEndian?: Endian;
 }
 
-/** Limits in the units of the configuration space. */
+/** Limits of a command in the units of the configuration space. */
 export interface RangeLimits {
   readonly offered: boolean;
   readonly maxSectors: number;
   readonly maxSegments: number;
-  /** Sectors. */
+  /** Alignment in sectors. */
   readonly alignment: number;
 }
 
-/** {@link BlkOptions}, checked and complete. */
+/** Options of a block device, checked and complete. */
 export interface Settings {
   readonly backend: BlkBackend;
   readonly queues: number;
@@ -116,7 +124,7 @@ export interface Settings {
   readonly physicalBlockExp: number;
   readonly minIoSize: number;
   readonly optIoSize: number;
-  /** With its NUL. */
+  /** Serial number with its NUL. */
   readonly serial: Uint8Array;
   readonly readOnly: boolean;
   readonly configWce: boolean;
@@ -134,18 +142,18 @@ export interface Settings {
   readonly requestMerging: boolean;
   readonly onStop: ((stop: BlkStop) => void) | undefined;
   readonly defer: (proceed: () => void) => void;
-  /** Bytes of one operation of the back end, a multiple of the block size. */
+  /** Largest number of bytes of one operation of the back end, a multiple of the block size. */
   readonly maxTransfer: number;
   readonly maxBytesInFlight: number;
   readonly ndescs: 'after' | 'before';
   readonly hostEndian: Endian;
 }
 
-/** Bytes of one operation, where a back end does not say. A Linux guest's requests are smaller (1.25 MiB). */
+/** Number of bytes of one operation, where a back end does not say. A Linux guest's requests are smaller (1.25 MiB). */
 const TRANSFER_BYTES = 1 << 22;
 const BYTES_IN_FLIGHT = 1 << 25;
 
-/** @throws HostError that names the option */
+/** Checks and completes options. @throws HostError that names the option */
 export function settle(options: BlkOptions): Settings {
   const { backend, lifetime } = options;
   const blockSize = powerOfTwo(
@@ -202,7 +210,7 @@ function integer(name: string, value: number, least: number, most: number): numb
   throw new HostError(`${name}: ${value} is not an integer from ${least} to ${most}`);
 }
 
-/** Requests begin and end at logical blocks, and so do their pieces. */
+/** Rounds the largest transfer to whole blocks: requests begin and end at logical blocks, and so do their pieces. */
 function maxTransfer({ maxTransfer = TRANSFER_BYTES }: BlkBackend, blockSize: number): number {
   integer('backend.maxTransfer', maxTransfer, SECTOR_BYTES, Number.MAX_SAFE_INTEGER);
   return Math.max(1, Math.floor(maxTransfer / blockSize)) * blockSize;
@@ -213,13 +221,16 @@ function powerOfTwo(name: string, value: number, least: number, most: number): n
   throw new HostError(`${name}: ${value} is not a power of two from ${least} to ${most}`);
 }
 
-/** Bytes that the configuration space has as a number of logical blocks. */
+/** Turns bytes into the number of logical blocks that the configuration space has. */
 function blocks(name: string, bytes: number, blockSize: number, most: number): number {
   if (bytes % blockSize === 0 && bytes >= 0 && bytes / blockSize <= most) return bytes;
   throw new HostError(`${name}: ${bytes} is not a multiple of ${blockSize}, at most ${most} times`);
 }
 
-/** A command that is not offered works all the same, within QEMU's limits, where QEMU knows it. */
+/**
+ * Settles the limits of a command. One that is not offered works all the same, within QEMU's limits, where QEMU knows
+ * it.
+ */
 function limits(name: string, option: boolean | AlignedRangeOptions, blockSize: number): RangeLimits {
   const {
     maxSectors = REQUEST_SECTORS_MAX,
@@ -252,7 +263,7 @@ function geometryOf({ backend, geometry }: BlkOptions): Geometry {
   return geometry;
 }
 
-/** Undefined if it cannot be had at once: then the size has to do. */
+/** Reads the first sector; undefined if it cannot be had at once: then the size has to do for the geometry. */
 function readFirst(backend: BlkBackend): Uint8Array | undefined {
   if (backend.size < SECTOR_BYTES) return undefined;
   const sector = new Uint8Array(SECTOR_BYTES);

@@ -3,10 +3,13 @@ import type { RangeLimits, Settings } from './options.ts';
 import type { Request } from './request.ts';
 import { BLK_S, FLAG_UNMAP, HEADER_BYTES, REQUEST_SECTORS_MAX, SECTOR_BYTES, SEGMENT_BYTES } from './wire.ts';
 
-/** What is not a whole sector does not count here. */
+/** Largest number of bytes of a request; what is not a whole sector does not count here. */
 const REQUEST_BYTES_MAX = REQUEST_SECTORS_MAX * SECTOR_BYTES + SECTOR_BYTES - 1;
 
-/** Why no answer is possible, in QEMU's words: the guest broke the device. Undefined if the request has a form. */
+/**
+ * Says why no answer to a request is possible, in QEMU's words: the guest broke the device. Undefined if the request
+ * has a form.
+ */
 export function malformed({ out, in: into }: Chain): string | undefined {
   if (out.count < 1 || into.count < 1) return 'virtio-blk missing headers';
   if (out.total < HEADER_BYTES) return 'virtio-blk request outhdr too short';
@@ -14,7 +17,7 @@ export function malformed({ out, in: into }: Chain): string | undefined {
   return undefined;
 }
 
-/** A 32-bit number. */
+/** Reads a 32-bit number in the driver's byte order. */
 export function word(bytes: Uint8Array, at: number, littleEndian: boolean): number {
   const a = bytes[at] as number;
   const b = bytes[at + 1] as number;
@@ -23,7 +26,7 @@ export function word(bytes: Uint8Array, at: number, littleEndian: boolean): numb
   return (littleEndian ? a | (b << 8) | (c << 16) | (d << 24) : (a << 24) | (b << 16) | (c << 8) | d) >>> 0;
 }
 
-/** A sector number. From 2^53 up it is not exact, and out of range either way. */
+/** Reads a sector number. From 2^53 up it is not exact, and out of range either way. */
 function sectorAt(bytes: Uint8Array, at: number, littleEndian: boolean): number {
   const first = word(bytes, at, littleEndian);
   const second = word(bytes, at + 4, littleEndian);
@@ -32,7 +35,7 @@ function sectorAt(bytes: Uint8Array, at: number, littleEndian: boolean): number 
   return high === 0 ? low : high * 2 ** 32 + low;
 }
 
-/** QEMU: `virtio_blk_sect_range_ok`. */
+/** Do these bytes lie on the disk, in whole blocks? QEMU: `virtio_blk_sect_range_ok`. */
 function inRange(sector: number, bytes: number, { blockSize }: Settings, capacity: number): boolean {
   if (bytes > REQUEST_BYTES_MAX) return false;
   if ((bytes & (blockSize - 1)) !== 0 || (sector & (blockSize / SECTOR_BYTES - 1)) !== 0) return false;
@@ -40,7 +43,7 @@ function inRange(sector: number, bytes: number, { blockSize }: Settings, capacit
 }
 
 /**
- * Reads what IN or OUT wants into the request. The status if it cannot be done.
+ * Reads what IN or OUT wants into the request. Answers the status if it cannot be done.
  *
  * @param header the array that the request's header lies in, from `at` on
  */
@@ -59,8 +62,8 @@ export function parseTransfer(
 }
 
 /**
- * Reads the segments of DISCARD, WRITE_ZEROES or SECURE_ERASE into the request, each once. The status if they cannot be
- * done; -1 if not even one is there.
+ * Reads the segments of DISCARD, WRITE_ZEROES or SECURE_ERASE into the request, each once. Answers the status if they
+ * cannot be done; -1 if not even one is there.
  */
 export function parseRanges(
   request: Request,

@@ -1,12 +1,12 @@
 import type { Spans } from '@virtkit/core/live';
 
-/** Where the pieces of a buffer go to or come from, one after the other. */
+/** Handler of the pieces of a buffer, which come one after the other. */
 export interface PieceHandler {
-  /** Bytes `[offset, offset + length)` of an array, and their position on the disk. */
+  /** Takes bytes `[offset, offset + length)` of an array, and their position on the disk. */
   piece(bytes: Uint8Array, offset: number, length: number, position: number): void;
 }
 
-/** Bytes `[from, from + length)` of a buffer, piece by piece as they lie in memory. Allocates nothing. */
+/** Goes over bytes `[from, from + length)` of a buffer, piece by piece as they lie in memory. Allocates nothing. */
 export function eachPiece(
   spans: Spans,
   from: number,

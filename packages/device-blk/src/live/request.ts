@@ -1,11 +1,11 @@
 import type { Chain, VirtQueueElement } from '@virtkit/core/live';
 import { LentSpans } from './spans.ts';
 
-/** What is asked of the back end. */
+/** Operation that the back end is asked for. */
 export type Operation = 'read' | 'write' | 'flush' | 'discard' | 'write-zeroes' | 'secure-erase';
 
 /**
- * Where a request is:
+ * Stage of a request:
  *
  * ```
  *   pop ──► taken ──► planned ──► running ──► (pushed)
@@ -16,32 +16,32 @@ export type Operation = 'read' | 'write' | 'flush' | 'discard' | 'write-zeroes' 
  */
 export type Stage = 'free' | 'taken' | 'planned' | 'running' | 'done' | 'stopped' | 'lost';
 
-/** A request in flight. Objects are reused. */
+/** Request in flight. Objects are reused. */
 export class Request {
   stage: Stage = 'free';
-  /** The driver's buffers; undefined when free or lost. */
+  /** Chain with the driver's buffers; undefined when the object is free or its request lost. */
   chain: Chain | undefined;
-  /** Bytes that the device may write, the status with them. */
+  /** Number of bytes that the device may write, the status among them. */
   room = 0;
   operation: Operation = 'read';
-  /** First sector, of 512 bytes. */
+  /** Number of the first sector, of 512 bytes. */
   sector = 0;
-  /** Bytes. */
+  /** Length of the data in bytes. */
   length = 0;
   mayUnmap = false;
-  /** Segments behind the first one, as sector, bytes, mayUnmap (0 or 1). */
+  /** Segments behind the first one, each as three numbers: sector, bytes, mayUnmap (0 or 1). */
   more: readonly number[] | undefined;
-  /** Bytes that it counts for among those in flight, while the back end is at it. */
+  /** Number of bytes that the request counts for among those in flight, while the back end is at it. */
   bytesInFlight = 0;
-  /** What the driver will be told, when done. */
+  /** Status that the driver will be told, when the request is done. */
   status = 0;
   readonly lent: LentSpans = new LentSpans();
-  /** The one that is begun after this one. */
+  /** Request that is begun after this one. */
   planned: Request | undefined;
-  /** In the list of requests in flight. */
+  /** Neighbour in the list of requests in flight; {@link next} is the other one. */
   previous: Request | undefined;
   next: Request | undefined;
-  /** Handlers of its promise, made once. */
+  /** Handlers of the promise of the request's operation, made once. */
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 
@@ -51,7 +51,7 @@ export class Request {
   }
 }
 
-/** The requests in flight, oldest first, and a pool of free ones. */
+/** List of the requests in flight, oldest first, with a pool of free ones. */
 export class RequestList {
   first: Request | undefined;
   last: Request | undefined;
@@ -95,7 +95,7 @@ export class RequestList {
     this.#free = request;
   }
 
-  /** A copy, oldest first: for loops that change the list. */
+  /** Copies the list, oldest first: for loops that change it. */
   all(): Request[] {
     const list: Request[] = [];
     for (let request = this.first; request !== undefined; request = request.next) list.push(request);
@@ -103,7 +103,7 @@ export class RequestList {
   }
 }
 
-/** A restored request whose ring does not run: the device came back broken. It is kept for the next save. */
+/** Restored request whose ring does not run: the device came back broken. It is kept for the next save. */
 export interface ParkedRequest {
   readonly queue: number;
   readonly ndescs: number;

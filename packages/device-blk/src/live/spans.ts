@@ -3,14 +3,16 @@ import type { GuestMemory, Spans } from '@virtkit/core/live';
 const NOTHING = new Uint8Array(0);
 
 /**
- * Guest buffers lent to a back end for a read. They can be taken back while it still holds them: then there is nothing in
- * them any more, and what it writes goes nowhere.
+ * Guest buffers lent to a back end for a read. They can be taken back while it still holds them: then there is nothing
+ * in them any more, and what it writes goes nowhere.
  */
 export class LentSpans implements Spans {
   #spans: Spans | undefined;
   #memory: GuestMemory | undefined;
   #held = false;
-  /** Something was written that did not arrive, because the machine is stopped: the read has to be done again. */
+  /**
+   * True if something was written that did not arrive, because the machine is stopped: the read has to be done again.
+   */
   missed = false;
 
   lend(spans: Spans): void {
@@ -20,17 +22,22 @@ export class LentSpans implements Spans {
     this.missed = false;
   }
 
-  /** The back end goes on after its call has returned: guest memory may have grown whenever it comes back. */
+  /**
+   * Notes that the back end goes on after its call has returned: guest memory may have grown whenever it comes back.
+   */
   outlive(memory: GuestMemory): void {
     this.#memory = memory;
   }
 
-  /** For good: the driver has its memory back. */
+  /** Takes the buffers back for good: the driver has its memory back. */
   takeBack(): void {
     this.#spans = undefined;
   }
 
-  /** For the time that the machine is stopped: guest memory does not change under whoever saves it. */
+  /**
+   * Holds back what is written, for the time that the machine is stopped: guest memory does not change under whoever
+   * saves it.
+   */
   hold(held: boolean): void {
     this.#held = held;
   }

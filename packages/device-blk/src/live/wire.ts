@@ -1,4 +1,4 @@
-/** Bytes of a sector, in which the driver counts whatever the logical block size is. Virtio 1.3 §5.2.4 */
+/** Length of a sector in bytes, in which the driver counts whatever the logical block size is. Virtio 1.3 §5.2.4 */
 export const SECTOR_BYTES = 512;
 
 /** Request types. Virtio 1.3 §5.2.6; 2, 3, 5 and bit 31 are of legacy devices. */
@@ -19,22 +19,22 @@ export const BLK_T = {
   ZONE_FINISH: 22,
   ZONE_RESET: 24,
   ZONE_RESET_ALL: 26,
-  /** Legacy: all requests before this one should be done. Ignored. */
+  /** Bit of a legacy request that asks for all requests before it to be done first. Ignored. */
   BARRIER: 0x80000000,
 } as const;
 
 /** Status byte of a request. Virtio 1.3 §5.2.6 */
 export const BLK_S = { OK: 0, IOERR: 1, UNSUPP: 2 } as const;
 
-/** `type`, `reserved`, `sector`: what stands in front of the data. */
+/** Length in bytes of the header in front of a request's data: `type`, `reserved`, `sector`. */
 export const HEADER_BYTES = 16;
-/** `struct virtio_blk_discard_write_zeroes`: `sector`, `num_sectors`, `flags`. */
+/** Length in bytes of `struct virtio_blk_discard_write_zeroes`: `sector`, `num_sectors`, `flags`. */
 export const SEGMENT_BYTES = 16;
-/** `struct virtio_blk_lifetime` */
+/** Length in bytes of `struct virtio_blk_lifetime`. */
 export const LIFETIME_BYTES = 6;
-/** Bytes of the device ID string. */
+/** Length in bytes of the device ID string. */
 export const ID_BYTES = 20;
-/** Bit 0 of a segment's flags. */
+/** Bit 0 of a segment's flags: the space of the bytes may be given back. */
 export const FLAG_UNMAP = 1;
-/** Most sectors of a request: QEMU's `BDRV_REQUEST_MAX_SECTORS`. */
+/** Largest number of sectors of a request: QEMU's `BDRV_REQUEST_MAX_SECTORS`. */
 export const REQUEST_SECTORS_MAX = 0x3fffff;

@@ -4,19 +4,24 @@ import { FlushLatch } from '../disk/flush-latch.ts';
 import { Gate } from '../disk/gate.ts';
 import type { OpenFile } from './open-file.ts';
 
-/** Largest copy; longer operations go piece by piece. */
+/** Largest number of bytes of a copy; longer operations go piece by piece. */
 const CHUNK = 1 << 20;
 const ZEROS = new Uint8Array(CHUNK);
-/** Reads that have a buffer at a time, and bytes of their buffers; others wait. */
+/**
+ * Number of reads that have a buffer at a time; {@link BYTES_UNDER_WAY} bounds the bytes of their buffers. Others wait.
+ */
 const READS_UNDER_WAY = 64;
 const READ_BYTES_UNDER_WAY = 16 << 20;
 
-/** In the background. Guest memory is touched only while the device lends it: bytes go through copies. */
+/**
+ * File that is read and written in the background. Guest memory is touched only while the device lends it: bytes go
+ * through copies.
+ */
 export class AsyncFile {
   readonly #file: OpenFile;
   readonly #latch: FlushLatch;
   readonly #reads = new Gate(READS_UNDER_WAY, READ_BYTES_UNDER_WAY);
-  /** The flush that is under way, and the one for all that have come since. */
+  /** Flush that is under way; {@link #nextFlush} is the one for all that have come since. */
   #flush: Promise<void> | undefined;
   #nextFlush: Promise<void> | undefined;
 
@@ -53,7 +58,10 @@ export class AsyncFile {
       await this.#writeAll(ZEROS, Math.min(CHUNK, length - done), position + done);
   }
 
-  /** One at a time, or one that begins in the midst could miss the error that another is told. */
+  /**
+   * Flushes the file. One flush goes at a time, or one that begins in the midst could miss the error that another is
+   * told.
+   */
   flush(): Promise<void> {
     if (this.#flush === undefined) return this.#sync();
     // the one that is under way may have begun before the last write
@@ -107,7 +115,7 @@ export class AsyncFile {
   }
 }
 
-/** How many bytes a write took, which is not none. */
+/** Takes the number of bytes that a write took. @throws Error if it is 0 */
 export function written(count: number, position: number): number {
   if (count > 0) return count;
   throw Object.assign(new Error(`no byte could be written at ${position}`), { code: 'EIO' });

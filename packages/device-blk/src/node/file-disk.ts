@@ -7,35 +7,37 @@ import { AsyncFile, written } from './async-file.ts';
 import { checkImageLocks, type FileLocker, takeImageLocks } from './image-locks.ts';
 import { OpenFile } from './open-file.ts';
 
-/** How a file is opened as a disk. */
+/** Options of a disk in a file. */
 export interface FileDiskOptions {
-  /** Default false. */
+  /** True to open the file for reading only; default false. */
   readonly readOnly?: boolean;
   /**
-   * `writeback` (the default): stable when the driver flushes. `writethrough`: the driver finds its write cache off, and
-   * the device flushes after each write. `unsafe`: never, for disks that nobody will miss. As QEMU's `cache`.
+   * Write cache, as QEMU's `cache`. `writeback` (the default): writes are stable when the driver flushes.
+   * `writethrough`: the driver finds its write cache off, and the device flushes after each write. `unsafe`: writes are
+   * never flushed, for disks that nobody will miss.
    */
   readonly cache?: 'writeback' | 'writethrough' | 'unsafe';
   /**
-   * False (the default): straight between file and guest memory, and the program waits. True: in the background, by way of
-   * a copy, since guest memory can change hands while an operation is under way.
+   * False (the default) to read and write straight between file and guest memory, while the program waits. True: in the
+   * background, by way of a copy, since guest memory can change hands while an operation is under way.
    */
   readonly async?: boolean;
-  /** Logical block size, bytes; default 512. */
+  /** Logical block size in bytes; default 512. */
   readonly blockSize?: number;
-  /** What a discard does: nothing (the default, as QEMU's), or zeros the bytes. Node cannot punch holes. */
+  /** Effect of a discard: nothing (the default, as QEMU's), or zeros the bytes. Node cannot punch holes. */
   readonly discard?: 'ignore' | 'unmap';
   /**
-   * What is done about the locks by which QEMUs keep an image to themselves. `check` (the default): an image that another
-   * program uses is refused, on Linux, where `/proc/locks` tells; elsewhere nothing is found. A {@link FileLocker}: it is
-   * refused, and the same locks are held until the disk is closed, so that QEMU refuses it too. `off`: opened whoever has it.
+   * Handling of the locks by which QEMUs keep an image to themselves. `check` (the default): an image that another
+   * program uses is refused, on Linux, where `/proc/locks` tells; elsewhere nothing is found. A {@link FileLocker}: it
+   * is refused, and the same locks are held until the disk is closed, so that QEMU refuses it too. `off`: opened
+   * whoever has it.
    */
   readonly locking?: 'check' | 'off' | FileLocker;
 }
 
-/** A disk in a file, made by {@link fileDisk}. */
+/** Disk in a file, made by {@link fileDisk}. */
 export interface FileDisk extends BlkBackend {
-  /** Looks how long the file is now. Then tell the device: `BlkDevice.resize`. */
+  /** Looks how long the file is now, and answers its length in bytes. Then tell the device: `BlkDevice.resize`. */
   refreshSize(): number;
   /**
    * Closes the file: at once, or, if operations in the background are under way, when these have ended, and then it answers a promise. From the call
@@ -46,14 +48,15 @@ export interface FileDisk extends BlkBackend {
   close(): Pending;
 }
 
-/** Zeros are written in pieces of this many bytes. */
+/** Number of bytes of the pieces in which zeros are written. */
 const ZERO_CHUNK = 1 << 20;
 const ZEROS = new Uint8Array(ZERO_CHUNK);
 
 /**
- * A raw disk image, or a block device.
+ * Opens a raw disk image, or a block device, as a disk.
  *
- * @throws the error of `fs.openSync`; ImageInUseError if a QEMU or another program has it for itself; HostError for what is no disk
+ * @throws the error of `fs.openSync`; ImageInUseError if a QEMU or another program has it for itself; HostError for
+ * what is no disk
  */
 export function fileDisk(path: string, options: FileDiskOptions = {}): FileDisk {
   const fd = fs.openSync(path, options.readOnly === true ? 'r' : 'r+');
@@ -95,7 +98,7 @@ function openedDisk(fd: number, path: string, options: FileDiskOptions): FileDis
   };
 }
 
-/** Bytes of a file, or of a block device, which `stat` calls empty. */
+/** Finds the length in bytes of a file, or of a block device, which `stat` calls empty. */
 function sizeOf(fd: number, path: string): number {
   const stat = fs.fstatSync(fd);
   if (stat.isFile()) return stat.size;
@@ -117,7 +120,7 @@ function firstSector(fd: number): Uint8Array {
   return sector;
 }
 
-/** Straight from and to guest memory. */
+/** File that is read and written straight from and to guest memory. */
 class SyncFile {
   readonly #file: OpenFile;
   readonly #latch: FlushLatch;

@@ -1,13 +1,16 @@
 import { holdersOf, type LockHolder, locksOf, type RangeLock } from './proc-locks.ts';
 
 /**
- * Takes locks on bytes of an open file that belong to the open file and not to the process (`F_OFD_SETLK` on Linux). Node has
- * none; the package `fs-native-extensions` is one as it stands.
+ * Locker of bytes of an open file, whose locks belong to the open file and not to the process (`F_OFD_SETLK` on Linux).
+ * Node has none; the package `fs-native-extensions` is one as it stands.
  */
 export interface FileLocker {
-  /** False if another has a lock that stands against it. A lock that this open file has on the bytes becomes this one. */
+  /**
+   * Takes a lock; false if another has a lock that stands against it. A lock that this open file has on the bytes
+   * becomes this one.
+   */
   tryLock(fd: number, offset: number, length: number, options: { readonly shared: boolean }): boolean;
-  /** Gives the lock on `[offset, offset + length)` of an open file back. */
+  /** Gives back the lock on `[offset, offset + length)` of an open file. */
   unlock(fd: number, offset: number, length: number): void;
 }
 
@@ -19,26 +22,26 @@ const NOT_SHARED = 200;
 const PERMISSION = { 'consistent read': 0, write: 1 } as const;
 type Permission = keyof typeof PERMISSION;
 
-/** What a disk does to its image, and what it does not let others do. */
+/** Locks of a disk on its image: what the disk does to it, and what it does not let others do. */
 interface Wish {
   readonly uses: readonly Permission[];
   readonly excludes: readonly Permission[];
 }
 
-/** What a disk locks: the same as QEMU's disks without `share-rw=on`. */
+/** Finds what a disk locks: the same as QEMU's disks without `share-rw=on`. */
 function wishOf(readOnly: boolean): Wish {
   return { uses: readOnly ? ['consistent read'] : ['consistent read', 'write'], excludes: ['write'] };
 }
 
-/** Another program uses the image in a way that does not go together with this disk. */
+/** Error for an image that another program uses in a way that does not go together with this disk. */
 export class ImageInUseError extends Error {
   /** The class's name. */
   override readonly name = 'ImageInUseError';
-  /** The code that Node has for what is in use. */
+  /** Code that Node has for what is in use. */
   readonly code = 'EBUSY';
-  /** The file. */
+  /** Path of the file. */
   readonly path: string;
-  /** Who has it, as far as that is to be seen: processes of other users are not. */
+  /** Processes that have the image, as far as that is to be seen: those of other users are not. */
   readonly holders: readonly LockHolder[];
 
   constructor(path: string, permission: Permission, byte: number, holders: readonly LockHolder[]) {

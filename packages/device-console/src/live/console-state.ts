@@ -13,7 +13,7 @@ import type { Settings } from './options.ts';
 import { fromSegment, type HalfWritten, toSegment } from './output.ts';
 import { queuesOf } from './port.ts';
 
-/** A half-written buffer as a state has it. @param packed the device offers RING_PACKED */
+/** Makes the saved form of a half-written buffer. @param packed the device offers RING_PACKED */
 export function bufferState(half: HalfWritten, packed: boolean, settings: Settings): PortBuffer {
   const { element, ndescs, done } = half;
   return {
@@ -24,14 +24,14 @@ export function bufferState(half: HalfWritten, packed: boolean, settings: Settin
   };
 }
 
-/** What {@link bufferState} came from. */
+/** Reads the half-written buffer that {@link bufferState} was made from. */
 export function halfWritten({ buffer }: ConsolePort): HalfWritten | undefined {
   if (buffer === null) return undefined;
   const { element, iovIdx, iovOffset, ndescs = 1 } = buffer;
   return { element, ndescs, done: fromSegment(element.out, iovIdx, iovOffset) };
 }
 
-/** Half-written buffers, as requests in flight. */
+/** Lists half-written buffers as requests in flight. */
 export function buffersInFlight({ device }: VirtioState<TransportParts, ConsoleState>): RequestInFlight[] {
   return device.ports.flatMap(({ id, buffer }, index) => {
     if (buffer === null) return [];
@@ -41,18 +41,27 @@ export function buffersInFlight({ device }: VirtioState<TransportParts, ConsoleS
   });
 }
 
-/** A 16-bit field of the configuration space as QEMU saves it: the number that its host sees in the device's bytes. */
+/**
+ * Makes a 16-bit field of the configuration space as QEMU saves it: the number that its host sees in the device's
+ * bytes.
+ */
 export function swapped16(value: number, swap: boolean): number {
   return swap ? ((value & 0xff) << 8) | (value >>> 8) : value;
 }
 
-/** The same of 32 bits. */
+/**
+ * Makes a 32-bit field of the configuration space as QEMU saves it: the number that its host sees in the device's
+ * bytes.
+ */
 export function swapped32(value: number, swap: boolean): number {
   if (!swap) return value;
   return (swapped16(value & 0xffff, true) * 0x1_0000 + swapped16(value >>> 16, true)) >>> 0;
 }
 
-/** What in a state does not fit the ports of a device. @param map bits of the ports that there are, in words of 32 */
+/**
+ * Reports what in a state does not fit the ports of a device. @param map bits of the ports that there are, in words of
+ * 32
+ */
 export function checkPorts(
   state: VirtioState<TransportParts, ConsoleState>,
   ids: ReadonlySet<number>,
@@ -117,7 +126,7 @@ function checkBuffer(
   }
 }
 
-/** Numbers of the ports of a map. */
+/** Writes the numbers of the ports of a map. */
 function shown(map: readonly number[]): string {
   const ids = map.flatMap((word, index) =>
     Array.from({ length: 32 }, (_, bit) => bit).flatMap((bit) =>

@@ -1,7 +1,7 @@
 import type { Chain, DeviceHost, Virtqueue } from '@virtkit/core/live';
 import type { Port } from './port.ts';
 
-/** Queues of control messages. Virtio 1.3 §5.3.2 */
+/** Numbers of the queues of control messages. Virtio 1.3 §5.3.2 */
 export const CONTROL_QUEUE = { toDriver: 2, fromDriver: 3 } as const;
 
 /** Events of `struct virtio_console_control`. Virtio 1.3 §5.3.6.2 */
@@ -16,15 +16,15 @@ const EVENT = {
   PORT_NAME: 7,
 } as const;
 
-/** Bytes of `struct virtio_console_control`. */
+/** Length in bytes of `struct virtio_console_control`. */
 const MESSAGE_BYTES = 8;
 
-/** What the driver is to be told of a port, in this order. */
+/** Bits for what the driver is to be told of a port, in this order. */
 const DUE = { remove: 1, add: 2, console: 4, name: 8, open: 16, resize: 32 } as const;
 
-/** What the control queues of a device need of it. */
+/** Device as its control queues see it. */
 export interface ControlOwner {
-  /** Undefined before the device is attached to one. */
+  /** Finds core's view of the device; undefined before the device is attached. */
   host(): DeviceHost | undefined;
   readonly defer: (proceed: () => void) => void;
   readonly rowsFirst: boolean;
@@ -32,8 +32,8 @@ export interface ControlOwner {
 }
 
 /**
- * The control queues. What the driver is to be told is noted for each port, at most once each, so that a driver without buffers makes
- * nothing grow. QEMU, which has no such notes, drops what there is no buffer for.
+ * Control queues of a console device. What the driver is to be told is noted for each port, at most once each, so that
+ * a driver without buffers makes nothing grow. QEMU, which has no such notes, drops what there is no buffer for.
  */
 export class Control {
   readonly #owner: ControlOwner;
@@ -41,9 +41,9 @@ export class Control {
   readonly #due = new Map<number, number>();
   /** Ports that the driver was told of since it said that it is ready. */
   readonly #added = new Set<number>();
-  /** The driver has said that it is ready for messages. */
+  /** True if the driver has said that it is ready for messages. */
   #ready = false;
-  /** A state was restored: nobody knows which ports its driver was told of. */
+  /** True if a state was restored: nobody knows which ports its driver was told of. */
   #restored = false;
   /** Number of resets: what was asked before the last one is answered no more. */
   #life = 0;
@@ -54,7 +54,7 @@ export class Control {
     this.#owner = owner;
   }
 
-  /** The driver has reset the device. */
+  /** Forgets all notes, since the driver has reset the device. */
   reset(): void {
     this.#life++;
     this.#due.clear();
@@ -69,13 +69,13 @@ export class Control {
     this.#restored = true;
   }
 
-  /** A port has come. */
+  /** Notes that a port has come. */
   plugged(port: Port): void {
     if (this.#ready) this.#note(port.id, DUE.add);
     this.send();
   }
 
-  /** A port has gone. */
+  /** Notes that a port has gone. */
   unplugged(port: Port): void {
     const known = this.#added.delete(port.id) || this.#restored;
     // Virtio 1.3 §5.3.6.2.1 MUST NOT: no port is removed that was not created
@@ -86,13 +86,13 @@ export class Control {
     this.send();
   }
 
-  /** A state was restored in which the driver was told otherwise of the host's end than it is here. */
+  /** Notes that the driver of a restored state was told otherwise of the host's end than it is here. */
   hostDiffers(port: Port, told: boolean): void {
     port.toldHostConnected = told;
     this.#note(port.id, DUE.open);
   }
 
-  /** The host has opened or closed a port. */
+  /** Notes that the host has opened or closed a port. */
   hostChanged(port: Port): void {
     // a driver that does not know the port hears of it with the rest
     if (!this.#ready || !this.#knows(port.id)) {
@@ -103,7 +103,7 @@ export class Control {
     this.send();
   }
 
-  /** A console's window has another size. */
+  /** Notes that a console's window has another size. */
   sizeChanged(port: Port): void {
     if (!this.#ready || !this.#knows(port.id)) return;
     this.#note(port.id, DUE.resize);
@@ -172,7 +172,7 @@ export class Control {
     });
   }
 
-  /** QEMU: `handle_control_message`. What is no message, or of no port, is nothing. */
+  /** Handles a message of the driver. What is no message, or of no port, is ignored. QEMU: `handle_control_message`. */
   #handle({ out }: Chain): void {
     if (out.total < MESSAGE_BYTES) return;
     const { ports } = this.#owner;
@@ -224,7 +224,7 @@ export class Control {
     if (flag === DUE.add) this.#added.add(id);
   }
 
-  /** Sends one message. False: there is no buffer for it. */
+  /** Sends one message. Answers false if there is no buffer for it. */
   #tell(queue: Virtqueue, id: number, flag: number): boolean {
     const chain = queue.pop();
     if (chain === undefined) return false;

@@ -28,7 +28,7 @@ import { CONTROL_QUEUE, Control } from './control.ts';
 import { type ConsoleOptions, integer, type PortOptions, type Settings, settle } from './options.ts';
 import { Port, type PortOwner } from './port.ts';
 
-/** Entries of a port's queues, and of the control queues. QEMU: the same. */
+/** Number of entries of a port's queues; the constant below is that of the control queues. Both are QEMU's. */
 const PORT_QUEUE_SIZE = 128;
 const CONTROL_QUEUE_SIZE = 32;
 
@@ -48,16 +48,16 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
   readonly configLength: number;
   readonly queueSizes: readonly number[];
   readonly #settings: Settings;
-  /** By number, in the order in which they came. */
+  /** Ports by number, in the order in which they came. */
   readonly #ports = new Map<number, Port>();
-  /** A bit for each port that there is, port 0 reserved, in words of 32. QEMU: `ports_map`. */
+  /** Bitmap of the ports that there are, port 0 reserved, in words of 32. QEMU: `ports_map`. */
   readonly #map: Uint32Array;
   readonly #control: Control;
   readonly #owner: PortOwner;
-  /** One character of an emergency write. */
+  /** Buffer for the one character of an emergency write. */
   readonly #character: Uint8Array = new Uint8Array(1);
   #host: DeviceHost | undefined;
-  /** A state was restored, and the back ends have not heard of it. */
+  /** True if a state was restored, and the back ends have not heard of it. */
   #restored = false;
 
   /** @throws HostError that names the option */
@@ -89,12 +89,12 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
 
   // The host program's side
 
-  /** The ports, in the order in which they came. */
+  /** Ports of the device, in the order in which they came. */
   get ports(): readonly GuestPort[] {
     return [...this.#ports.values()];
   }
 
-  /** The port of this number. @throws HostError if there is none */
+  /** Finds a port by its number. @throws HostError if there is none */
   port(id: number): GuestPort {
     return this.#port(id);
   }
@@ -138,7 +138,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     for (const port of this.#ports.values()) port.attach(host);
   }
 
-  /** `struct virtio_console_config`, Virtio 1.3 §5.3.4. */
+  /** Fills `struct virtio_console_config`, Virtio 1.3 §5.3.4. */
   getConfig(config: DataView, littleEndian: boolean): void {
     const { columns, rows } = this.#size;
     config.setUint16(CONFIG.COLS, columns, littleEndian);
@@ -146,7 +146,10 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     config.setUint32(CONFIG.MAX_NR_PORTS, this.#settings.maxPorts, littleEndian);
   }
 
-  /** Only an emergency write is the driver's. Virtio 1.3 §5.3.5.1 MUST: also before the device is set up */
+  /**
+   * Takes an emergency write from the configuration space; nothing else is the driver's to write. Virtio 1.3 §5.3.5.1
+   * MUST: also before the device is set up
+   */
   setConfig(config: DataView, littleEndian: boolean): void {
     if (!this.#settings.emergencyWrite) return;
     const character = config.getUint32(CONFIG.EMERG_WR, littleEndian);
@@ -250,7 +253,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     return this.#host;
   }
 
-  /** The size of port 0's screen, which stands in configuration space. Virtio 1.3 §5.3.6 */
+  /** Size of port 0's screen, which stands in configuration space. Virtio 1.3 §5.3.6 */
   get #size(): { readonly columns: number; readonly rows: number } {
     const size = this.#settings.sizes ? this.#ports.get(0)?.size : undefined;
     return size ?? { columns: 0, rows: 0 };
@@ -262,7 +265,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     return port;
   }
 
-  /** The port whose input (0) or output (1) queue this is. */
+  /** Finds the port whose input (0) or output (1) queue this is. */
   #portOf(index: number, direction: 0 | 1): Port | undefined {
     if (index % 2 !== direction || index >> 1 === 1) return undefined;
     return this.#ports.get(index < CONTROL_QUEUE.toDriver ? 0 : (index >> 1) - 1);
@@ -292,7 +295,10 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     });
   }
 
-  /** A driver without MULTIPORT says nothing of opening: port 0 is open as long as it runs. */
+  /**
+   * Connects port 0 for a driver without MULTIPORT, which says nothing of opening: it is open as long as the driver
+   * runs.
+   */
   #connectFirst(): void {
     const host = this.#host;
     if (host === undefined || (host.status & STATUS.DRIVER_OK) === 0 || host.has(CONSOLE_FEATURE.MULTIPORT))
@@ -300,7 +306,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     this.#ports.get(0)?.setGuestConnected(true);
   }
 
-  /** QEMU: `guest_reset`. */
+  /** Closes the guest's end of all ports. QEMU: `guest_reset`. */
   #disconnect(): void {
     for (const port of this.#ports.values()) {
       port.output.detach();
@@ -317,7 +323,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     this.#control.sizeChanged(port);
   }
 
-  /** QEMU: `virtser_port_device_realize`, `find_free_port_id`. */
+  /** Finds the number for a new port. QEMU: `virtser_port_device_realize`, `find_free_port_id`. */
   #idFor({ id, console = false }: PortOptions): number {
     const { maxPorts } = this.#settings;
     if (id !== undefined) {
@@ -338,7 +344,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
   }
 }
 
-/** QEMU: `get_features`. */
+/** Collects the offered features. QEMU: `get_features`. */
 function offeredFeatures({ sizes, maxPorts, emergencyWrite }: Settings): bigint {
   const offered: readonly (readonly [bit: number, on: boolean])[] = [
     [CONSOLE_FEATURE.SIZE, sizes],

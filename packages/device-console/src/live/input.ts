@@ -1,10 +1,10 @@
 import type { DeviceHost } from '@virtkit/core/live';
 
-/** What the host sends to a port, on its way into the guest's buffers. QEMU: `write_to_port`. */
+/** Input queue of a port: what the host sends, on its way into the guest's buffers. QEMU: `write_to_port`. */
 export class Input {
   readonly #index: number;
   #host: DeviceHost | undefined;
-  /** Somebody was told that there is no room. */
+  /** True if somebody was told that there is no room. */
   #refused = false;
 
   /** @param index number of the queue */
@@ -16,7 +16,7 @@ export class Input {
     this.#host = host;
   }
 
-  /** Answers how many bytes there was room for. */
+  /** Gives the guest bytes; answers how many there was room for. */
   send(bytes: Uint8Array, start: number, end: number): number {
     const host = this.#host;
     const queue = host?.running === true ? host.queue(this.#index) : undefined;
@@ -41,7 +41,7 @@ export class Input {
     this.#refused = true;
   }
 
-  /** Was somebody told that there is no room, who is to be told that there may be some? Once. */
+  /** Was somebody told that there is no room, who is to be told that there may be some? It answers true once. */
   takeRefused(): boolean {
     const refused = this.#refused;
     this.#refused = false;

@@ -4,35 +4,44 @@ import type { PortBackend } from './backend.ts';
 
 declare const TextEncoder: new () => { encode(text: string): Uint8Array };
 
-/** Columns and rows of a terminal, 0 to 65535 each. */
+/** Size of a terminal: columns and rows, 0 to 65535 each. */
 export interface ConsoleSize {
-  /** Characters in a line, 0 to 65535; 0: not known. */
+  /** Number of characters in a line, 0 to 65535; 0: not known. */
   readonly columns: number;
-  /** Lines, 0 to 65535; 0: not known. */
+  /** Number of lines, 0 to 65535; 0: not known. */
   readonly rows: number;
 }
 
-/** How a port is made. */
+/** Options of a port. */
 export interface PortOptions {
-  /** What is at the other end of the port. */
+  /** Back end at the other end of the port. */
   readonly backend: PortBackend;
-  /** Number, below the device's `maxPorts`; default: 0 for the first console, else the first that is free. QEMU property `nr`. */
+  /**
+   * Number of the port, below the device's `maxPorts`; default: 0 for the first console, else the first that is free.
+   * QEMU property `nr`.
+   */
   readonly id?: number;
-  /** A terminal: `/dev/hvc0` in Linux. Default false: `/dev/vport0p1`. QEMU: `virtconsole`, else `virtserialport`. */
+  /**
+   * True for a terminal: `/dev/hvc0` in Linux. Default false: `/dev/vport0p1`. QEMU: `virtconsole`, else
+   * `virtserialport`.
+   */
   readonly console?: boolean;
-  /** At most 1024 bytes of UTF-8. QEMU property `name`. */
+  /** Name of the port, at most 1024 bytes of UTF-8. QEMU property `name`. */
   readonly name?: string;
-  /** Something is at this end from the beginning; default true. */
+  /** True if something is at the host's end from the beginning; default true. */
   readonly open?: boolean;
   /** Size of a console's screen; ports that are no consoles have none. */
   readonly size?: ConsoleSize;
 }
 
-/** How a console device is made. What is left out is as QEMU makes its `virtio-serial-pci`. */
+/** Options of a console device. What is left out is as QEMU makes its `virtio-serial-pci`. */
 export interface ConsoleOptions {
   /** Ports that are there from the beginning. Others can be plugged in later. */
   readonly ports?: readonly PortOptions[];
-  /** Most ports, 1 to 511; default 31. With 1 there are no control queues to be used. QEMU property `max_ports`. */
+  /**
+   * Largest number of ports, 1 to 511; default 31. With 1 there are no control queues to be used. QEMU property
+   * `max_ports`.
+   */
   readonly maxPorts?: number;
   /** Let the driver write single characters before anything else works; default true. QEMU property `emergency-write`. */
   readonly emergencyWrite?: boolean;
@@ -47,16 +56,19 @@ export interface ConsoleOptions {
    */
   readonly resizeOrder?: 'columns-first' | 'rows-first';
   /**
-   * Calls back later, for work that a guest can make endless. Default: when timers have had their turn.
+   * Function that calls back later, for work that a guest can make endless. Default: when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
-  /** Where a half-written buffer of a device that offers RING_PACKED has `ndescs`: where QEMU looks for it (default), or writes it. */
+  /**
+   * Place of `ndescs` in a half-written buffer of a device that offers RING_PACKED: behind it, where QEMU looks for it
+   * (default), or before it, where QEMU writes it.
+   */
   readonly ndescs?: 'after' | 'before';
   /** Byte order of the host that states are written for; default little. */
   readonly hostEndian?: Endian;
 }
 
-/** {@link ConsoleOptions}, checked and complete, without the ports. */
+/** Options of a console device, checked and complete, without the ports. */
 export interface Settings {
   readonly maxPorts: number;
   readonly emergencyWrite: boolean;
@@ -67,12 +79,15 @@ export interface Settings {
   readonly hostEndian: Endian;
 }
 
-/** QEMU's default of `max_ports`. */
+/** Default number of ports. QEMU: `max_ports`. */
 const DEFAULT_PORTS = 31;
-/** Bytes of a name: with what stands in front of it, it fits into the smallest buffers that drivers offer. */
+/**
+ * Longest name of a port in bytes: with what stands in front of it, it fits into the smallest buffers that drivers
+ * offer.
+ */
 const NAME_MAX = 1024;
 
-/** @throws HostError that names the option */
+/** Checks and completes options. @throws HostError that names the option */
 export function settle(options: ConsoleOptions): Settings {
   const { ports = [], sizes = ports.some(({ size }) => size !== undefined) } = options;
   return {
@@ -86,13 +101,13 @@ export function settle(options: ConsoleOptions): Settings {
   };
 }
 
-/** @throws HostError that names the option */
+/** Takes an integer from `least` to `most` out of options. @throws HostError that names the option */
 export function integer(name: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new HostError(`${name}: ${value} is not an integer from ${least} to ${most}`);
 }
 
-/** A port's name as bytes. @throws HostError */
+/** Turns a port's name into bytes. @throws HostError for a name that is too long or has a NUL */
 export function nameBytes(name: string): Uint8Array {
   const bytes = new TextEncoder().encode(name);
   if (bytes.length === 0 || bytes.length > NAME_MAX || bytes.includes(0))
@@ -102,7 +117,7 @@ export function nameBytes(name: string): Uint8Array {
   return bytes;
 }
 
-/** @throws HostError */
+/** Checks the size of a screen. @throws HostError for numbers that are not 0 to 65535 */
 export function checkSize({ columns, rows }: ConsoleSize): ConsoleSize {
   integer('size.columns', columns, 0, 0xffff);
   integer('size.rows', rows, 0, 0xffff);

@@ -8,45 +8,48 @@ import {
 } from '@virtkit/core/live';
 import type { PortBackend } from './backend.ts';
 
-/** Bytes that a back end is given at a time. */
+/** Number of bytes that a back end is given at a time. */
 export const CHUNK_MAX = 65_536;
-/** Bytes from a port before others have their turn. (A guest's buffer may be a thousand times larger than its memory.) */
+/**
+ * Number of bytes from a port before others have their turn. (A guest's buffer may be a thousand times larger than its
+ * memory.)
+ */
 const RUN_MAX = 1 << 20;
 
-/** A buffer of the guest that is half written: where it goes on. */
+/** Buffer of the guest that is half written, and where it goes on. */
 export interface HalfWritten {
   readonly element: VirtQueueElement;
   readonly ndescs: number;
-  /** Bytes that the back end has. */
+  /** Number of bytes that the back end has. */
   readonly done: number;
 }
 
 /**
- * What the guest writes to a port, on its way to the back end. QEMU: `do_flush_queued_data`, `throttled`, `elem`, `iov_idx`,
- * `iov_offset`.
+ * Output queue of a port: what the guest writes, on its way to the back end. QEMU: `do_flush_queued_data`, `throttled`,
+ * `elem`, `iov_idx`, `iov_offset`.
  */
 export class Output {
   readonly #backend: PortBackend;
   readonly #defer: (proceed: () => void) => void;
   readonly #index: number;
   #host: DeviceHost | undefined;
-  /** The back end took less than it was given, and has not said that it is ready since. */
+  /** True if the back end took less than it was given, and has not said that it is ready since. */
   #throttled = false;
-  /** Nothing is at the host's end: all is thrown away. */
+  /** True if nothing is at the host's end: all is thrown away. */
   #discarding: boolean;
-  /** The buffer under way, and how many of its bytes the back end has. */
+  /** Buffer under way; {@link #done} is how many of its bytes the back end has. */
   #chain: Chain | undefined;
   #done = 0;
-  /** The piece of {@link #chain} that the next byte is in, and where in it. */
+  /** Index of the piece of {@link #chain} that the next byte is in; {@link #pieceDone} is how many of its bytes the back end has. */
   #piece = 0;
   #pieceDone = 0;
-  /** A half-written buffer of a saved state that is not in guest memory: that of a device that is broken. */
+  /** Half-written buffer of a saved state that is not in guest memory: that of a device that is broken. */
   #parked: HalfWritten | undefined;
   #running = false;
-  /** {@link ready} was said from inside of the back end's `write`. */
+  /** True if {@link ready} was called from inside of the back end's `write`. */
   #readyAgain = false;
   #deferred = false;
-  /** Buffers that were given back in this go. */
+  /** Number of buffers that were given back in this go. */
   #pushed = 0;
   /** Number of resets: a chain that was taken before the last one is not given back any more. */
   #life = 0;
@@ -63,12 +66,12 @@ export class Output {
     this.#host = host;
   }
 
-  /** The back end works right now. */
+  /** Is the back end at work right now? */
   get running(): boolean {
     return this.#running;
   }
 
-  /** The driver kicked, or there may be something. */
+  /** Gives the back end what the guest has written, since the driver kicked or there may be something. */
   flush(): void {
     const host = this.#host;
     const queue = host?.queue(this.#index);
@@ -88,7 +91,7 @@ export class Output {
     this.#later();
   }
 
-  /** The back end takes bytes again. */
+  /** Goes on, since the back end takes bytes again. */
   ready(): void {
     if (this.#running) {
       this.#readyAgain = true;
@@ -98,12 +101,12 @@ export class Output {
     this.flush();
   }
 
-  /** Something is at the host's end now. */
+  /** Stops throwing bytes away, since something is at the host's end now. */
   open(): void {
     this.#discarding = false;
   }
 
-  /** Nothing is at the host's end any more: what waits for it is thrown away. */
+  /** Throws away what waits, since nothing is at the host's end any more. */
   close(): void {
     this.#discarding = true;
     this.#throttled = false;
@@ -111,7 +114,7 @@ export class Output {
     this.flush();
   }
 
-  /** The driver has reset the device, or the queue. QEMU: `discard_throttle_data`. */
+  /** Forgets what is under way, since the driver has reset the device, or the queue. QEMU: `discard_throttle_data`. */
   forget(): void {
     this.#life++;
     this.#chain = undefined;
@@ -120,7 +123,10 @@ export class Output {
     this.#readyAgain = false;
   }
 
-  /** The driver has withdrawn DRIVER_OK: its buffer is neither written nor given back. QEMU: `virtqueue_detach_element`. */
+  /**
+   * Lets go of the buffer under way, since the driver has withdrawn DRIVER_OK: it is neither written nor given back.
+   * QEMU: `virtqueue_detach_element`.
+   */
   detach(): void {
     const queue = this.#host?.queue(this.#index);
     if (this.#chain !== undefined) queue?.detach(this.#chain);
@@ -135,7 +141,7 @@ export class Output {
     return { element: chain.element(), ndescs: chain.ndescs, done: this.#done };
   }
 
-  /** Takes over what {@link capture} gave, or a state has. It goes on when the machine does. */
+  /** Takes over a half-written buffer that {@link capture} gave, or a state has. It goes on when the machine does. */
   restore(half: HalfWritten | undefined): void {
     this.forget();
     if (half === undefined) return;
@@ -179,7 +185,7 @@ export class Output {
     this.#pieceDone = 0;
   }
 
-  /** Goes to a byte of the buffer. */
+  /** Goes to byte `done` of the buffer. */
   #skip(chain: Chain, done: number): void {
     this.#done = done;
     let left = done;
@@ -225,7 +231,7 @@ export class Output {
   }
 }
 
-/** QEMU's `iov_idx` and `iov_offset` of a byte of a buffer. */
+/** Finds QEMU's `iov_idx` and `iov_offset` of a byte of a buffer. */
 export function toSegment(out: readonly Segment[], done: number): { iovIdx: number; iovOffset: bigint } {
   let left = BigInt(done);
   for (const [iovIdx, { len }] of out.entries()) {
@@ -235,7 +241,7 @@ export function toSegment(out: readonly Segment[], done: number): { iovIdx: numb
   return { iovIdx: out.length, iovOffset: left };
 }
 
-/** The byte of a buffer that {@link toSegment} came from. */
+/** Finds the byte of a buffer that {@link toSegment} was given. */
 export function fromSegment(out: readonly Segment[], iovIdx: number, iovOffset: bigint): number {
   return Number(out.slice(0, iovIdx).reduce((sum, { len }) => sum + len, iovOffset));
 }

@@ -4,26 +4,29 @@ import { Input } from './input.ts';
 import { type ConsoleSize, checkSize, nameBytes, type PortOptions } from './options.ts';
 import { Output } from './output.ts';
 
-/** What a port wants its device to do. */
+/** Device as its ports see it. */
 export interface PortOwner {
   readonly defer: (proceed: () => void) => void;
-  /** {@link Port.hostConnected} is another one now: the guest is to be told. */
+  /** Is told that {@link Port.hostConnected} has changed: the guest is to be told. */
   hostChanged(port: Port): void;
-  /** The window has another size. */
+  /** Is told that the window has another size. */
   sizeChanged(port: Port): void;
 }
 
-/** Queues of a port: those of port 0 stand in front of the control queues, the others behind. Virtio 1.3 §5.3.2 */
+/**
+ * Finds the numbers of a port's queues: those of port 0 stand in front of the control queues, the others behind. Virtio
+ * 1.3 §5.3.2
+ */
 export function queuesOf(id: number): { readonly input: number; readonly output: number } {
   const input = id === 0 ? 0 : 2 * id + 2;
   return { input, output: input + 1 };
 }
 
-/** A port, live. QEMU: `VirtIOSerialPort`. */
+/** Live port. QEMU: `VirtIOSerialPort`. */
 export class Port implements GuestPort {
   readonly id: number;
   readonly name: string | undefined;
-  /** UTF-8 of {@link name}. */
+  /** Bytes of {@link name} in UTF-8. */
   readonly nameBytes: Uint8Array | undefined;
   readonly isConsole: boolean;
   readonly backend: PortBackend;
@@ -33,9 +36,9 @@ export class Port implements GuestPort {
   #guestConnected = false;
   #hostConnected: boolean;
   #size: ConsoleSize | undefined;
-  /** No longer part of its device. */
+  /** True if the port is no longer part of its device. */
   #unplugged = false;
-  /** What the guest was last told of {@link hostConnected}, if there is something newer that it has not heard. */
+  /** Value of {@link hostConnected} that the guest was told last, if there is something newer that it has not heard. */
   toldHostConnected: boolean;
 
   /** @throws HostError that names the option */
@@ -111,7 +114,7 @@ export class Port implements GuestPort {
     if (!this.#unplugged) this.#owner.sizeChanged(this);
   }
 
-  /** The guest says that it has the port open, or not any more. */
+  /** Notes that the guest says that it has the port open, or not any more. */
   setGuestConnected(open: boolean): void {
     if (open === this.#guestConnected) return;
     this.#guestConnected = open;
@@ -119,17 +122,17 @@ export class Port implements GuestPort {
     if (open) this.mayWrite();
   }
 
-  /** Takes over what a state says. The back end is told when the machine goes on. */
+  /** Takes over what a state says of the guest's end. The back end is told when the machine goes on. */
   restoreGuestConnected(open: boolean): void {
     this.#guestConnected = open;
   }
 
-  /** There may be room: tells the back end, if it was refused. */
+  /** Tells the back end, if it was refused, that there may be room. */
   mayWrite(): void {
     if (this.input.takeRefused()) this.backend.guestWritable?.();
   }
 
-  /** The port goes. */
+  /** Ends the port. */
   unplug(): void {
     this.output.close();
     this.#unplugged = true;

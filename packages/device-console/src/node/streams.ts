@@ -3,15 +3,16 @@ import type { GuestPort } from '../live/backend.ts';
 import type { ConnectedPort } from '../ports/terminal.ts';
 
 /**
- * Streams at a port.
+ * Makes a back end of a port of Node's streams.
  *
  * ```ts
  * const backend = nodePort({ readable: process.stdin.setRawMode(true), writable: process.stdout });
  * const other = nodePort({ readable: socket, writable: socket });
  * ```
  *
- * The guest waits while the writable's buffer is full, and nothing is read while the guest has no room. When the writable closes, the port does; the end
- * of what is read changes nothing. Errors of the streams are the program's: listen for them.
+ * The guest waits while the writable's buffer is full, and nothing is read while the guest has no room. When the
+ * writable closes, the port does; the end of what is read changes nothing. Errors of the streams are the program's:
+ * listen for them.
  */
 export function nodePort({
   readable,
@@ -21,7 +22,7 @@ export function nodePort({
   readonly writable?: Writable;
 }): ConnectedPort {
   let port: GuestPort | undefined;
-  /** What the guest had no room for; the readable is paused meanwhile. */
+  /** Bytes that the guest had no room for; the readable is paused meanwhile. */
   let rest: Uint8Array | undefined;
   let full = false;
   let refused = false;

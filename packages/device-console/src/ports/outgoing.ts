@@ -1,9 +1,9 @@
 import type { GuestPort } from '../live/backend.ts';
 
-/** Bytes that wait for the guest to have room: what a person can paste. More are refused. */
+/** Largest number of bytes that wait for the guest to have room: what a person can paste. More are refused. */
 export const WAITING_MAX = 1 << 20;
 
-/** Bytes on their way to the guest, for back ends whose source cannot be made to wait. */
+/** Queue of bytes on their way to the guest, for back ends whose source cannot be made to wait. */
 export class Outgoing {
   readonly #waiting: Uint8Array[] = [];
   #bytes = 0;
@@ -13,12 +13,15 @@ export class Outgoing {
     this.#port = port;
   }
 
-  /** Bytes that wait. */
+  /** Number of bytes that wait. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Sends bytes, now or when there is room. The array must not change any more. False: too many wait already, and these are lost. */
+  /**
+   * Sends bytes, now or when there is room. The array must not change any more. Answers false if too many wait already,
+   * and these are lost.
+   */
   send(bytes: Uint8Array): boolean {
     if (this.#bytes + bytes.length > WAITING_MAX) return false;
     if (bytes.length === 0) return true;
@@ -28,7 +31,7 @@ export class Outgoing {
     return true;
   }
 
-  /** The guest may have room. */
+  /** Sends what waits, since the guest may have room. */
   flush(): void {
     for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const sent = this.#port?.send(next) ?? 0;

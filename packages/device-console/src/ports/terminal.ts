@@ -3,45 +3,48 @@ import { Outgoing } from './outgoing.ts';
 
 declare const TextEncoder: new () => { encode(text: string): Uint8Array };
 
-/** A subscription. */
+/** Subscription of a listener. */
 interface Disposable {
   dispose(): void;
 }
 
-/** A terminal emulator, as far as a port needs it: xterm.js is one as it stands. */
+/** Terminal emulator, as far as a port needs it: xterm.js is one as it stands. */
 export interface Terminal {
-  /** Characters in a line. */
+  /** Number of characters in a line. */
   readonly cols?: number;
-  /** Lines of the screen. */
+  /** Number of lines of the screen. */
   readonly rows?: number;
-  /** Keys and pastes, as text. */
+  /** Has the listener called for keys and pastes, as text. */
   onData(listener: (text: string) => void): Disposable;
-  /** Reports that are no UTF-8, a character for each byte. */
+  /** Has the listener called for reports that are no UTF-8, with a character for each byte. */
   onBinary?(listener: (bytes: string) => void): Disposable;
-  /** Calls the listener when the size is another, until what it answers is disposed. */
+  /** Has the listener called when the size changes, until what it answers is disposed. */
   onResize?(listener: (size: { readonly cols: number; readonly rows: number }) => void): Disposable;
-  /** Shows bytes. Calls back when it has. */
+  /** Shows bytes, and calls back when it has. */
   write(bytes: Uint8Array, shown?: () => void): void;
 }
 
-/** A port's back end that lets go of what it is connected to. */
+/** Back end of a port that can let go of what it is connected to. */
 export interface ConnectedPort extends PortBackend {
-  /** Lets go: nothing comes from there any more. For a device that is gone, where its state was moved to another. */
+  /**
+   * Lets go of the connection: nothing comes from there any more. For a device that is gone, where its state was moved
+   * to another.
+   */
   disconnect(): void;
 }
 
-/** Bytes that a terminal has and has not shown; with more the guest waits. */
+/** Number of bytes that a terminal has and has not shown; with more the guest waits. */
 const SHOWING_MAX = 1 << 17;
 
 /**
- * A terminal at a console port.
+ * Makes the back end of a console port of a terminal.
  *
  * ```ts
  * const serial = new ConsoleDevice({ ports: [{ console: true, backend: terminalPort(terminal) }] });
  * ```
  *
- * The guest waits while the terminal has 128 KiB to show. Keys wait while the guest has no room, 1 MiB at most: what is pasted beyond that is
- * lost. Its size goes to the guest if the device offers sizes (`sizes: true`).
+ * The guest waits while the terminal has 128 KiB to show. Keys wait while the guest has no room, 1 MiB at most: what is
+ * pasted beyond that is lost. Its size goes to the guest if the device offers sizes (`sizes: true`).
  */
 export function terminalPort(terminal: Terminal): ConnectedPort {
   const outgoing = new Outgoing();

@@ -1,20 +1,20 @@
 import type { GuestPort } from '../live/backend.ts';
 import type { ConnectedPort } from './terminal.ts';
 
-/** A `ReadableStream` of bytes, as far as a port needs it. */
+/** Source of bytes: a `ReadableStream`, as far as a port needs it. */
 export interface ByteSource {
-  /** The one reader of the stream: `read` resolves with the next bytes, or `done`. */
+  /** Takes the one reader of the stream: `read` resolves with the next bytes, or `done`. */
   getReader(): {
     read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
     cancel(reason?: unknown): Promise<void>;
   };
 }
 
-/** A `WritableStream` of bytes, as far as a port needs it. */
+/** Sink of bytes: a `WritableStream`, as far as a port needs it. */
 export interface ByteSink {
-  /** The one writer of the stream: `write` resolves when the bytes were taken. */
+  /** Takes the one writer of the stream: `write` resolves when the bytes were taken. */
   getWriter(): {
-    /** How much it wants to have; 0 and less: nothing now. Null: it failed. */
+    /** Number of bytes that the sink wants to have; 0 and less: nothing now. Null: it failed. */
     readonly desiredSize: number | null;
     readonly ready: Promise<unknown>;
     readonly closed: Promise<unknown>;
@@ -24,9 +24,9 @@ export interface ByteSink {
 }
 
 /**
- * Streams of the web platform at a port: `{ readable, writable }` of a `WebSocketStream`, a serial port, a `TransformStream`, a Deno socket.
- * Nothing is read while the guest has no room, and the guest waits while the sink does. When the sink fails or is closed, the port is closed; the end of
- * what is read changes nothing.
+ * Makes a back end of a port of the web platform's streams: `{ readable, writable }` of a `WebSocketStream`, a serial
+ * port, a `TransformStream`, a Deno socket. Nothing is read while the guest has no room, and the guest waits while the
+ * sink does. When the sink fails or is closed, the port is closed; the end of what is read changes nothing.
  */
 export function streamPort({
   readable,
@@ -40,7 +40,7 @@ export function streamPort({
   let port: GuestPort | undefined;
   let gone = false;
   let waiting = false;
-  /** Goes on with reading when the guest has room. */
+  /** Callback that goes on with reading when the guest has room. */
   let roomy: (() => void) | undefined;
 
   const send = async (bytes: Uint8Array): Promise<void> => {

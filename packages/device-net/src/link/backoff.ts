@@ -3,7 +3,7 @@ import type { ReconnectOptions } from './types.ts';
 
 const WEEK = 7 * 24 * 3600 * 1000;
 
-/** How long to wait before the next attempt. */
+/** Waiting times between attempts to connect, which grow with each attempt. */
 export class Backoff {
   readonly #min: number;
   readonly #max: number;
@@ -21,7 +21,10 @@ export class Backoff {
     this.#upSince = Date.now();
   }
 
-  /** Milliseconds. What stood longer than the longest wait begins anew; a peer that hangs up at once does not. */
+  /**
+   * Chooses the time to wait before the next attempt, in milliseconds. After a connection that stood longer than the
+   * longest wait it begins anew; a peer that hangs up at once does not reset it.
+   */
   next(): number {
     if (this.#upSince !== undefined && Date.now() - this.#upSince > this.#max) this.#next = this.#min;
     this.#upSince = undefined;

@@ -22,7 +22,7 @@ export function connect(a: NetBackend, b: NetBackend): void {
   b.guestOffloads?.(takes(a.supports));
 }
 
-/** What a back end sees where it expects a card: the way to the other one. */
+/** Card that a back end sees, which is the way to the other back end. */
 class End implements NetPort {
   back: End | undefined;
   readonly #far: NetBackend;
@@ -50,7 +50,7 @@ class End implements NetPort {
     return !this.#full;
   }
 
-  /** Who is at this end takes again what it refused: the other one has kept it. */
+  /** Tells whoever is at this end to take again what it refused: the other end has kept it. */
   txReady(): void {
     if (this.back !== undefined) this.back.#full = false;
     this.#far.rxReady?.(0);

@@ -1,7 +1,10 @@
 import type { Packet, PacketMeta } from '../live/backend.ts';
 import { Header } from '../live/header.ts';
 
-/** A frame in one piece as a packet, to be sent into a switch's port. Reused: who takes it copies it before `send` returns. */
+/**
+ * Packet of a frame in one piece, to be sent into a switch's port. Reused: who takes it copies it before `send`
+ * returns.
+ */
 export class FramePacket extends Header implements Packet {
   pair = 0;
   readonly pieces = 1;
@@ -30,12 +33,12 @@ export class FramePacket extends Header implements Packet {
     return this.#frame;
   }
 
-  /** Where the frame begins in its array. */
+  /** Offset in its array, in bytes, at which the frame begins. */
   offset(): number {
     return 0;
   }
 
-  /** Bytes of the frame. */
+  /** Length of the frame in bytes. */
   size(): number {
     return this.#frame.length;
   }

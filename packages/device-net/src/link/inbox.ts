@@ -4,8 +4,8 @@ import type { LinkCard } from './listener.ts';
 import { FRAME_MIN, type LinkCounters } from './types.ts';
 
 /**
- * Frames from a network that does not wait, on their way to a card: those that it cannot take now are kept, and not too many. One at
- * which it throws is lost.
+ * Queue of frames from a network that does not wait, on their way to a card: those that it cannot take now are kept,
+ * and not too many. A frame at which the card throws is lost.
  */
 export class Inbox {
   readonly #card: LinkCard;
@@ -13,7 +13,7 @@ export class Inbox {
   readonly #frameMax: number;
   readonly #queue: FrameQueue;
   readonly #packet = new FramePacket();
-  /** A delivery is under way, and the card said meanwhile that it is ready. */
+  /** True while a delivery is under way; {@link #again} tells that the card said meanwhile that it is ready. */
   #busy = false;
   #again = false;
 
@@ -28,7 +28,7 @@ export class Inbox {
     return this.#queue.length;
   }
 
-  /** A frame from the network, lent. */
+  /** Takes a frame from the network, which is lent. */
   take(frame: Uint8Array): void {
     const counters = this.#counters;
     if (frame.length < FRAME_MIN || frame.length > this.#frameMax) {
@@ -45,7 +45,7 @@ export class Inbox {
     if (!this.#queue.push(this.#packet.set(frame, undefined, 0), 0)) counters.rxDropped++;
   }
 
-  /** The card may have buffers. */
+  /** Delivers what waits, since the card may have buffers. */
   ready(): void {
     this.#again = true;
     if (this.#busy) return;
@@ -59,7 +59,7 @@ export class Inbox {
     this.#queue.clear();
   }
 
-  /** Once more, if the card has become ready while it refused. */
+  /** Gives the card a frame, and once more if the card has become ready while it refused. */
   #give(frame: Uint8Array): boolean {
     this.#busy = true;
     let taken: boolean | undefined;

@@ -2,7 +2,10 @@ import { later } from '@virtkit/core';
 import type { NetPort } from '../live/backend.ts';
 import type { LinkEvent } from './types.ts';
 
-/** Calls a listener of the host program. What it throws ends nowhere near a card or a socket: a timer throws it once more. */
+/**
+ * Calls a listener of the host program. What it throws reaches neither a card nor a socket: a timer throws it once
+ * more.
+ */
 export function tell<Event>(listener: ((event: Event) => void) | undefined, event: Event): void {
   try {
     listener?.(event);
@@ -13,7 +16,9 @@ export function tell<Event>(listener: ((event: Event) => void) | undefined, even
   }
 }
 
-/** The card at a link. What it throws is an event, or without a listener a timer's exception, and the link goes on. */
+/**
+ * Card at a link. What the card throws is an event, or without a listener a timer's exception, and the link goes on.
+ */
 export class LinkCard {
   readonly #onEvent: ((event: LinkEvent) => void) | undefined;
   #port: NetPort | undefined;
@@ -30,7 +35,10 @@ export class LinkCard {
     this.#port = port;
   }
 
-  /** Undefined: the card threw, and the frame is lost. Without a card: false. */
+  /**
+   * Gives the card a frame. Answers whether it was taken; undefined if the card threw, and the frame is lost; false
+   * without a card.
+   */
   receive(frame: Uint8Array): boolean | undefined {
     try {
       return this.#port?.receive(frame) ?? false;

@@ -1,34 +1,37 @@
-/** What a back end does with packets that a driver leaves incomplete, and may deliver incomplete. */
+/**
+ * Offloads of a back end: packets that a driver leaves incomplete, and the back end completes or may deliver
+ * incomplete.
+ */
 export interface NetOffloads {
-  /** Checksums. */
+  /** True for packets whose checksum is not computed. */
   readonly csum?: boolean;
-  /** TCP segmentation, IPv4 and IPv6, with ECN. Needs {@link csum}. */
+  /** True for TCP segmentation, IPv4 and IPv6, with ECN. Needs {@link csum}. */
   readonly tso?: boolean;
-  /** UDP fragmentation. Needs {@link csum}. */
+  /** True for UDP fragmentation. Needs {@link csum}. */
   readonly ufo?: boolean;
-  /** UDP segmentation (QEMU 8.2 and later). Needs {@link csum}. */
+  /** True for UDP segmentation (QEMU 8.2 and later). Needs {@link csum}. */
   readonly uso?: boolean;
-  /** Segmentation in UDP tunnels (QEMU 10.2 and later). Needs {@link csum}. */
+  /** True for segmentation in UDP tunnels (QEMU 10.2 and later). Needs {@link csum}. */
   readonly udpTunnel?: boolean;
 }
 
-/** What `struct virtio_net_hdr` says of a packet. All 0: a complete frame. Virtio 1.3 §5.1.6 */
+/** Fields of `struct virtio_net_hdr` for a packet. All 0: a complete frame. Virtio 1.3 §5.1.6 */
 export interface PacketMeta {
-  /** {@link HDR_FLAG} */
+  /** Flags of the packet, the bits of {@link HDR_FLAG}. */
   readonly flags: number;
-  /** {@link GSO} */
+  /** Kind of segmentation, a value of {@link GSO}. */
   readonly gsoType: number;
-  /** Bytes of all headers together, a hint. */
+  /** Length of all headers together in bytes, a hint. */
   readonly hdrLen: number;
-  /** Most payload bytes of a segment. */
+  /** Largest number of payload bytes of a segment. */
   readonly gsoSize: number;
-  /** From here to the end goes into the checksum. */
+  /** Offset in the frame from which on bytes go into the checksum. */
   readonly csumStart: number;
-  /** Behind {@link csumStart}: where the checksum goes. */
+  /** Offset of the checksum's place behind {@link csumStart}. */
   readonly csumOffset: number;
-  /** UDP tunnels only: offset of the outer transport header. Virtio 1.3 §5.1.6 */
+  /** Offset of the outer transport header, for UDP tunnels only. Virtio 1.3 §5.1.6 */
   readonly outerThOffset?: number;
-  /** UDP tunnels only: offset of the inner network header. Virtio 1.3 §5.1.6 */
+  /** Offset of the inner network header, for UDP tunnels only. Virtio 1.3 §5.1.6 */
   readonly innerNhOffset?: number;
 }
 
@@ -47,47 +50,50 @@ export const GSO = {
   ECN: 0x80,
 } as const;
 
-/** A packet from the driver, lent for the call: its bytes are still in guest memory. */
+/** Packet from the driver, lent for the call: its bytes are still in guest memory. */
 export interface Packet extends PacketMeta {
-  /** Queue pair that it came from. */
+  /** Number of the queue pair that the packet came from. */
   readonly pair: number;
-  /** Bytes of the frame; the virtio header is not part of it. */
+  /** Length of the frame in bytes; the virtio header is not part of it. */
   readonly length: number;
-  /** Pieces of mapped memory that the frame lies in, in order. */
+  /** Number of pieces of mapped memory that the frame lies in, in order. */
   readonly pieces: number;
-  /** The array of guest memory that piece `i` lies in. */
+  /** Array of guest memory that piece `i` lies in. */
   bytes(i: number): Uint8Array;
-  /** Where piece `i` begins in its array. */
+  /** Offset in its array at which piece `i` begins, in bytes. */
   offset(i: number): number;
-  /** Bytes of piece `i`. */
+  /** Length of piece `i` in bytes. */
   size(i: number): number;
   /** Copies `[from, from + length)` of the frame to `target`; answers how many bytes there were. */
   copyTo(target: Uint8Array, at?: number, from?: number, length?: number): number;
 }
 
-/** What the guest is ready to receive incomplete. QEMU: `qemu_set_offload`. */
+/** Kinds of incomplete packets that the guest is ready to receive. QEMU: `qemu_set_offload`. */
 export interface GuestOffloads {
-  /** Frames whose checksum is not computed yet. */
+  /** True for frames whose checksum is not computed yet. */
   readonly csum: boolean;
-  /** TCP over IPv4 in segments that are still to be cut. Feature GUEST_TSO4. */
+  /** True for TCP over IPv4 in segments that are still to be cut. Feature GUEST_TSO4. */
   readonly tso4: boolean;
-  /** The same over IPv6. Feature GUEST_TSO6. */
+  /** True for TCP over IPv6 in segments that are still to be cut. Feature GUEST_TSO6. */
   readonly tso6: boolean;
-  /** Such segments with congestion notification. Feature GUEST_ECN. */
+  /** True for TCP segments with congestion notification that are still to be cut. Feature GUEST_ECN. */
   readonly ecn: boolean;
-  /** UDP datagrams that are still to be fragmented. Feature GUEST_UFO. */
+  /** True for UDP datagrams that are still to be fragmented. Feature GUEST_UFO. */
   readonly ufo: boolean;
-  /** UDP over IPv4 in datagrams that are still to be cut. Feature GUEST_USO4. */
+  /** True for UDP over IPv4 in datagrams that are still to be cut. Feature GUEST_USO4. */
   readonly uso4: boolean;
-  /** The same over IPv6. Feature GUEST_USO6. */
+  /** True for UDP over IPv6 in datagrams that are still to be cut. Feature GUEST_USO6. */
   readonly uso6: boolean;
-  /** Segments inside of UDP tunnels. Feature GUEST_UDP_TUNNEL_GSO. */
+  /** True for segments inside of UDP tunnels. Feature GUEST_UDP_TUNNEL_GSO. */
   readonly udpTunnel: boolean;
-  /** The same with an outer checksum that is still to be computed. Feature GUEST_UDP_TUNNEL_GSO_CSUM. */
+  /**
+   * True for segments inside of UDP tunnels with an outer checksum that is still to be computed. Feature
+   * GUEST_UDP_TUNNEL_GSO_CSUM.
+   */
   readonly udpTunnelCsum: boolean;
 }
 
-/** The side of a network card that its back end sees. */
+/** Network card as its back end sees it. */
 export interface NetPort {
   /**
    * Gives the guest a frame. False: it has no buffer now; the back end keeps the frame and tries again after
@@ -99,30 +105,30 @@ export interface NetPort {
   receive(frame: Uint8Array, meta?: PacketMeta, pair?: number): boolean;
   /** Is there any use in calling {@link receive} now? If not, {@link NetBackend.rxReady} will be called. */
   canReceive(pair?: number): boolean;
-  /** The back end can take packets again, after a `send` that answered false. */
+  /** Tells that the back end can take packets again, after a `send` that answered false. */
   txReady(): void;
 }
 
 /**
- * What a network card is connected to. All calls are synchronous; the card calls nothing while one of these runs, except if
- * they call it. Several cards may share a back end that is made for it.
+ * Network that a card is connected to. All calls are synchronous; the card calls nothing while one of these runs,
+ * except if they call it. Several cards may share a back end that is made for it.
  */
 export interface NetBackend {
   /**
-   * What {@link send} takes incomplete, and what it may deliver incomplete: the default of the card's option of that name. Left out: a
-   * back end that knows no virtio headers.
+   * Offloads of packets that {@link send} takes incomplete, and that the back end may deliver incomplete: the default
+   * of the card's option of that name. Left out: a back end that knows no virtio headers.
    */
   readonly supports?: NetOffloads;
-  /** Is called once by each card that is made with it. */
+  /** Hands the back end a card that was made with it. Each card calls it once. */
   attach?(port: NetPort): void;
   /**
-   * Sends a packet. It is lent: copy what is kept. False: not now; the card leaves it in the ring and waits for
-   * {@link NetPort.txReady}.
+   * Sends a packet. It is lent: copy what is kept. Answers false if it cannot be taken now; the card leaves it in the
+   * ring and waits for {@link NetPort.txReady}.
    */
   send(packet: Packet): boolean;
-  /** The guest may have buffers again, after a {@link NetPort.receive} that answered false. */
+  /** Is told that the guest may have buffers again, after a {@link NetPort.receive} that answered false. */
   rxReady?(pair: number): void;
-  /** The guest has chosen what it receives incomplete. */
+  /** Is told which packets the guest has chosen to receive incomplete. */
   guestOffloads?(offloads: GuestOffloads): void;
   /** Is told how many queue pairs the guest uses. */
   queuePairs?(count: number): void;

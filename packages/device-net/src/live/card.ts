@@ -10,7 +10,7 @@ import { Rss } from './rss.ts';
 export const NET_STATUS = { LINK_UP: 1, ANNOUNCE: 2 } as const;
 
 const F = NET_FEATURE;
-/** Addresses, a VLAN tag, type. */
+/** Length in bytes of the longest Ethernet header: addresses, a VLAN tag, type. */
 const ETHERNET_MAX = 18;
 
 /** Offloads that a driver can switch, by their feature bits. */
@@ -26,39 +26,39 @@ const GUEST_OFFLOADS = [
 /** Bits of the offloads for UDP tunnels, whose features are behind bit 63 and have no room there. QEMU: `VIRTIO_NET_O_GUEST_UDP_TUNNEL_GSO` */
 const TUNNEL_BIT = 46;
 const TUNNEL_CSUM_BIT = 47;
-/** The same for UDP tunnels, as `[feature, bit in the offloads]`. */
+/** Offloads of UDP tunnels that a driver can switch, as `[feature, bit in the offloads]`. */
 const TUNNEL_OFFLOADS = [
   [F.GUEST_UDP_TUNNEL_GSO, TUNNEL_BIT],
   [F.GUEST_UDP_TUNNEL_GSO_CSUM, TUNNEL_CSUM_BIT],
 ] as const;
 
-/** What the parts of one network card share. */
+/** State that the parts of one network card share. */
 export class Card {
   readonly settings: Settings;
   readonly filter: RxFilter = new RxFilter();
   readonly rss: Rss = new Rss();
   readonly counters: NetCounters = new NetCounters();
-  /** {@link NET_STATUS} */
+  /** Status of the configuration space, the bits of {@link NET_STATUS}. */
   status: number = NET_STATUS.LINK_UP;
-  /** More than one queue pair may be used: MQ or RSS is negotiated. */
+  /** True if more than one queue pair may be used: MQ or RSS is negotiated. */
   multiqueue = false;
-  /** Queue pairs in use. QEMU: `curr_queue_pairs`. */
+  /** Number of queue pairs in use. QEMU: `curr_queue_pairs`. */
   currPairs: number;
-  /** Offloads that the driver has switched on: feature bits. QEMU: `curr_guest_offloads`. */
+  /** Offloads that the driver has switched on, as feature bits. QEMU: `curr_guest_offloads`. */
   guestOffloads = 0n;
-  /** The same, for packets: see {@link OFFLOAD}. */
+  /** Offloads that the driver has switched on, as bits of {@link OFFLOAD}. */
   rxAllowed = 0;
-  /** What the driver may leave to the back end. */
+  /** Offloads that the driver may leave to the back end, as bits of {@link OFFLOAD}. */
   txAllowed = 0;
-  /** Bytes of the header before each packet. */
+  /** Length in bytes of the header before each packet. */
   headerLength = 10;
   mergeable = false;
-  /** UDP tunnels: the header has two more fields. */
+  /** True if the header has the two fields for UDP tunnels. */
   tunnel = false;
-  /** Longest complete frame that the driver is given. */
+  /** Length in bytes of the longest complete frame that the driver is given. */
   frameMax: number = Number.MAX_SAFE_INTEGER;
   littleEndian = true;
-  /** The host has stopped the machine. */
+  /** True if the host has stopped the machine. */
   paused = false;
   #host: DeviceHost | undefined;
 
@@ -79,7 +79,7 @@ export class Card {
     return this.#host;
   }
 
-  /** Is it part of a device yet? */
+  /** Is the card part of a device yet? */
   get attached(): boolean {
     return this.#host !== undefined;
   }
@@ -88,12 +88,12 @@ export class Card {
     return (this.status & NET_STATUS.LINK_UP) !== 0;
   }
 
-  /** Virtio 1.3 §3.1: has the driver said that it is ready? */
+  /** Has the driver said that it is ready? Virtio 1.3 §3.1 */
   get driverOk(): boolean {
     return (this.host.status & STATUS.DRIVER_OK) !== 0;
   }
 
-  /** Features are known, all of them: what depends on them follows. QEMU: `virtio_net_set_features`. */
+  /** Takes over all negotiated features, and sets what depends on them. QEMU: `virtio_net_set_features`. */
   setFeatures(features: bigint): void {
     const has = (bit: number): boolean => hasFeature(features, bit);
     this.littleEndian = this.host.littleEndian;
@@ -144,17 +144,20 @@ export class Card {
   }
 }
 
-/** Where fields of `struct virtio_net_hdr` begin, which its shorter forms end in front of. Virtio 1.3 §5.1.6 */
+/** Offsets of fields of `struct virtio_net_hdr`, which its shorter forms end in front of. Virtio 1.3 §5.1.6 */
 const HEADER = { NUM_BUFFERS: 10, HASH: 12, TUNNEL: 20, END: 24 } as const;
 
-/** Virtio 1.3 §5.1.6: 10 bytes, and `num_buffers`, and the hash, and the tunnel's offsets. */
+/**
+ * Finds the length of the header in bytes: 10, and `num_buffers`, and the hash, and the tunnel's offsets. Virtio 1.3
+ * §5.1.6
+ */
 function headerLength(modern: boolean, mergeable: boolean, hash: boolean, tunnel: boolean): number {
   if (!modern) return mergeable ? HEADER.HASH : HEADER.NUM_BUFFERS;
   if (tunnel) return HEADER.END;
   return hash ? HEADER.TUNNEL : HEADER.HASH;
 }
 
-/** Offloads that a driver with these features may switch on. QEMU: `virtio_net_supported_guest_offloads`. */
+/** Lists the offloads that a driver with these features may switch on. QEMU: `virtio_net_supported_guest_offloads`. */
 export function supportedOffloads(features: bigint): bigint {
   let offloads = 0n;
   for (const bit of GUEST_OFFLOADS) if (hasFeature(features, bit)) offloads |= 1n << BigInt(bit);
@@ -163,7 +166,7 @@ export function supportedOffloads(features: bigint): bigint {
   return offloads;
 }
 
-/** An offload, and the feature bit for it. */
+/** List of offloads, each with the feature bit for it. */
 type Bits = readonly (readonly [number, number])[];
 
 const HOST_BITS: Bits = [

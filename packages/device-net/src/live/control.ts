@@ -24,31 +24,31 @@ const COAL = { TX_SET: 0, RX_SET: 1, VQ_SET: 2, VQ_GET: 3 } as const;
 const VLANS = 4096;
 const PAIRS_MAX = 0x8000;
 const MAC_BYTES = 6;
-/** Class and command. */
+/** Length in bytes of a command's class and number. */
 const HEADER_BYTES = 2;
 const RSC_EXT = 61;
-/** Rings full of commands in one go: a driver on another thread could go on for ever. */
+/** Number of rings full of commands that are executed in one go: a driver on another thread could go on for ever. */
 const RUN_RINGS = 2;
 
 const OK = 0;
 const ERR = 1;
 type Ack = typeof OK | typeof ERR;
 
-/** What commands may do to the rest of the card. */
+/** Effects of commands on the rest of the card. */
 export interface CtrlEffects {
-  /** The driver uses another number of queue pairs. */
+  /** Is told that the driver uses another number of queue pairs. */
   pairsChanged(pairs: number): void;
   /** Is this the control queue? Its number depends on what was negotiated. */
   isControl(queue: number): boolean;
-  /** The notifier of a queue that is set up. */
+  /** Finds the notifier of a queue that is set up. */
   notifier(queue: number): Notifier | undefined;
   /** Sets coalescing for all queues of a direction: 0 receive, 1 transmit. */
   coalesce(direction: 0 | 1, maxPackets: number, maxUsecs: number): void;
 }
 
 /**
- * The control queue. Virtio 1.3 §5.1.6.5; QEMU: `virtio_net_handle_ctrl`. As there, whether a command's feature was
- * negotiated is looked at only for MQ, RSS, hash reports, offloads (and coalescing).
+ * Control queue of a network card. Virtio 1.3 §5.1.6.5; QEMU: `virtio_net_handle_ctrl`. As there, whether a command's
+ * feature was negotiated is looked at only for MQ, RSS, hash reports, offloads (and coalescing).
  */
 export class Control {
   readonly #card: Card;
@@ -69,7 +69,7 @@ export class Control {
     }
   }
 
-  /** Executes a command. False: there is none, or the driver broke the device. */
+  /** Executes the next command. Answers false if there is none, or the driver broke the device. */
   #next(queue: Virtqueue): boolean {
     const { host, counters } = this.#card;
     const chain = queue.pop();
@@ -108,7 +108,7 @@ export class Control {
     });
   }
 
-  /** Answers how many bytes were written. */
+  /** Answers a command, and says how many bytes were written. */
   #answer(out: Spans, reply: Spans): number {
     const command = out.u8(1);
     if (out.u8(0) === CTRL_CLASS.NOTF_COAL && command === COAL.VQ_GET) return this.#getCoalescing(out, reply);
@@ -143,7 +143,7 @@ export class Control {
     }
   }
 
-  /** Virtio 1.3 §5.1.6.5.1. The byte is kept as it is. */
+  /** Sets a mode of the receive filter; its byte is kept as it is. Virtio 1.3 §5.1.6.5.1 */
   #rxMode(command: number, out: Spans, length: number): Ack {
     // Virtio 1.3 §5.1.6.5.1.1 MUST: PROMISC and ALLMULTI, and ALLUNI, NOMULTI, NOUNI, NOBCAST
     const mode = RX_MODES[command];
@@ -159,7 +159,10 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.2: unicast and multicast addresses, and either list may be too long for the table. */
+  /**
+   * Sets the filter table: unicast and multicast addresses, and either list may be too long for the table. Virtio 1.3
+   * §5.1.6.5.2
+   */
   #setMacTable(out: Spans): Ack {
     const { filter, littleEndian } = this.#card;
     const { total } = out;
@@ -186,7 +189,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.3 */
+  /** Adds a VLAN to the filter, or removes it. Virtio 1.3 §5.1.6.5.3 */
   #vlan(command: number, out: Spans, length: number): Ack {
     if (length < 2) return ERR;
     const vid = out.u16(HEADER_BYTES, this.#card.littleEndian);
@@ -195,7 +198,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.4 */
+  /** Notes that the driver has announced the guest's place. Virtio 1.3 §5.1.6.5.4 */
   #announced(command: number): Ack {
     const card = this.#card;
     if (command !== 0 || (card.status & NET_STATUS.ANNOUNCE) === 0) return ERR;
@@ -225,7 +228,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.8 */
+  /** Switches the packets that the driver receives incomplete. Virtio 1.3 §5.1.6.5.8 */
   #guestOffloads(command: number, out: Spans, length: number): Ack {
     const card = this.#card;
     const { host, littleEndian } = card;
@@ -242,7 +245,7 @@ export class Control {
     return OK;
   }
 
-  /** Virtio 1.3 §5.1.6.5.9 */
+  /** Sets limits of notifications. Virtio 1.3 §5.1.6.5.9 */
   #setCoalescing(command: number, out: Spans, length: number): Ack {
     const { host } = this.#card;
     if (command === COAL.VQ_SET) {
@@ -261,7 +264,7 @@ export class Control {
     return OK;
   }
 
-  /** The command that answers with more than its status: parameters first. */
+  /** Answers the command that asks for a queue's limits of notifications. Virtio 1.3 §5.1.6.5.9 */
   #getCoalescing(out: Spans, reply: Spans): number {
     const { host } = this.#card;
     const notifier = out.total < 4 ? undefined : this.#effects.notifier(out.u16(HEADER_BYTES, true));

@@ -26,7 +26,7 @@ import { RSS_KEY_BYTES } from './toeplitz.ts';
 import { Transmitter } from './transmit.ts';
 
 const CTRL_QUEUE_SIZE = 64;
-/** Offsets of the fields of `struct virtio_net_config`, and its bytes. Virtio 1.3 §5.1.4 */
+/** Offsets of the fields of `struct virtio_net_config`, and its length, in bytes. Virtio 1.3 §5.1.4 */
 const CONFIG = {
   STATUS: 6,
   MAX_VIRTQUEUE_PAIRS: 8,
@@ -55,7 +55,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   readonly layer: DeviceIdentity<NetState> = netIdentity;
   readonly features: bigint;
   readonly legacyFeatures: bigint = 1n << BigInt(NET_FEATURE.GSO);
-  /** Linux 2.6.25, which acknowledged BAD_FEATURE, knew these. QEMU: `virtio_net_bad_features`. */
+  /**
+   * Features that a driver which acknowledges BAD_FEATURE is taken to know: those of Linux 2.6.25. QEMU:
+   * `virtio_net_bad_features`.
+   */
   readonly badFeatures: bigint = [
     NET_FEATURE.MAC,
     NET_FEATURE.CSUM,
@@ -68,9 +71,9 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   readonly #receiver: Receiver;
   readonly #transmitters: readonly Transmitter[];
   readonly #control: Control;
-  /** For receive and transmit queues, by number. */
+  /** Notifiers of receive and transmit queues, by number of the queue. */
   readonly #notifiers: readonly Notifier[];
-  /** What the driver set for all receive, and for all transmit queues. */
+  /** Limits of notifications that the driver set for all receive, and for all transmit queues. */
   #coalescing: readonly [CoalescingLimits, CoalescingLimits] = [
     new CoalescingLimits(),
     new CoalescingLimits(),
@@ -141,22 +144,22 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
 
   // The host program's side
 
-  /** What went through, and what was lost. */
+  /** Counters of what went through the card, and what was lost. */
   get counters(): Readonly<NetCounters> {
     return this.#card.counters;
   }
 
-  /** The address that the card listens to: the driver may have set it. */
+  /** Address that the card listens to, 6 bytes: the driver may have set it. */
   get mac(): Uint8Array {
     return this.#card.filter.mac.slice();
   }
 
-  /** The cable is plugged in: what the driver reads as LINK_UP of the status. */
+  /** True if the cable is plugged in, which the driver reads as LINK_UP of the status. */
   get linkUp(): boolean {
     return this.#card.linkUp;
   }
 
-  /** Queue pairs that the driver uses. */
+  /** Number of queue pairs that the driver uses. */
   get queuePairs(): number {
     return this.#card.currPairs;
   }
@@ -172,7 +175,9 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     this.#restart();
   }
 
-  /** Asks the driver to tell the network where it is, if it can. False: it cannot. Virtio 1.3 §5.1.6.5.4 */
+  /**
+   * Asks the driver to tell the network where it is. Answers false if the driver cannot do that. Virtio 1.3 §5.1.6.5.4
+   */
   announce(): boolean {
     const card = this.#card;
     const { host } = card;
@@ -192,7 +197,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     return this.#queueSizes;
   }
 
-  /** `struct virtio_net_config`, Virtio 1.3 §5.1.4. All fields that there is room for. */
+  /** Fills `struct virtio_net_config` with all fields that there is room for. Virtio 1.3 §5.1.4 */
   getConfig(config: DataView, littleEndian: boolean): void {
     const { settings, filter, status, host } = this.#card;
     const bytes = new Uint8Array(CONFIG_BYTES);
@@ -218,7 +223,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     for (let i = 0; i < config.byteLength; i++) config.setUint8(i, bytes[i] ?? 0);
   }
 
-  /** Virtio 1.3 §5.1.4: the address, and only for legacy drivers without the command for it. */
+  /**
+   * Takes the address from the configuration space, only of legacy drivers without the command for it. Virtio 1.3
+   * §5.1.4
+   */
   setConfig(config: DataView, _littleEndian: boolean): void {
     const { host, filter } = this.#card;
     if (host.has(NET_FEATURE.CTRL_MAC_ADDR) || host.has(FEATURE.VERSION_1)) return;
@@ -257,7 +265,7 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     else this.#transmitters[index >> 1]?.kick(queue);
   }
 
-  /** QEMU: `tx_waiting` is set though the machine is stopped. */
+  /** Notes that transmission is due though the machine is stopped. QEMU: `tx_waiting`. */
   missedKick({ index }: Virtqueue): void {
     const transmitter =
       this.#isControl(index) || index % 2 === 0 ? undefined : this.#transmitters[index >> 1];
@@ -348,7 +356,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
   }
 }
 
-/** Takes all steps, though one of them throws, in the back end or in an interrupt: the first exception is thrown at the end. */
+/**
+ * Takes all steps, though one of them throws, in the back end or in an interrupt: the first exception is thrown at the
+ * end.
+ */
 function eachInTurn(steps: number, take: (step: number) => void): void {
   let failed = false;
   let failure: unknown;

@@ -4,27 +4,27 @@ import { ETH_TYPE_OFFSET, ETH_VLAN, VLAN_ID } from '../protocols.ts';
 const MAC_BYTES = 6;
 
 /**
- * Which received frames the guest wants. Virtio 1.3 §5.1.6.5.1, .2, .3; QEMU: `receive_filter`. The modes are bytes as the
- * driver sent them: anything but 0 is on.
+ * Filter of received frames by what the guest wants. Virtio 1.3 §5.1.6.5.1, .2, .3; QEMU: `receive_filter`. The modes
+ * are bytes as the driver sent them: anything but 0 is on.
  */
 export class RxFilter {
-  /** The card's own address. */
+  /** Address of the card itself. */
   readonly mac: Uint8Array = new Uint8Array(MAC_BYTES);
-  /** On at first, for drivers that never heard of filters. */
+  /** Mode in which all frames are received; on at first, for drivers that never heard of filters. */
   promisc = 1;
   allmulti = 0;
   alluni = 0;
   nomulti = 0;
   nouni = 0;
   nobcast = 0;
-  /** Addresses of {@link table}; unicast ones first. */
+  /** Number of addresses in {@link table}; unicast ones come first. */
   inUse = 0;
-  /** Where the multicast addresses begin. */
+  /** Index in {@link table} of the first multicast address. */
   firstMulti = 0;
   uniOverflow = 0;
   multiOverflow = 0;
   readonly table: Uint8Array = new Uint8Array(MAC_TABLE_ENTRIES * MAC_BYTES);
-  /** A bit for each VLAN that passes. */
+  /** Bitmap of the VLANs whose frames pass. */
   readonly vlans: Uint8Array = new Uint8Array(VLAN_BYTES);
 
   reset(mac: Uint8Array): void {
@@ -44,7 +44,7 @@ export class RxFilter {
     this.vlans.fill(0);
   }
 
-  /** Does the guest want this frame? What a runt lacks counts as 0. */
+  /** Does the guest want this frame? Bytes that a runt lacks count as 0. */
   accepts(frame: Uint8Array): boolean {
     if (this.promisc !== 0) return true;
     if (((frame[ETH_TYPE_OFFSET] ?? 0) << 8) + (frame[ETH_TYPE_OFFSET + 1] ?? 0) === ETH_VLAN) {
@@ -86,7 +86,7 @@ export class RxFilter {
   }
 }
 
-/** Is the frame for this address? */
+/** Is the frame addressed to the entry at `at` of this list? */
 function same(frame: Uint8Array, list: Uint8Array, at: number): boolean {
   for (let i = 0; i < MAC_BYTES; i++) if ((frame[i] ?? 0) !== list[at + i]) return false;
   return true;

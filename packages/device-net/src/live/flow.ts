@@ -19,32 +19,38 @@ import {
   UDP_BYTES,
 } from '../protocols.ts';
 
-/** Bytes of a type 2 routing header: one address. RFC 6275 §6.4 */
+/** Length in bytes of a type 2 routing header: one address. RFC 6275 §6.4 */
 const ROUTING_BYTES = 24;
 /** Numbers of transport protocols in IP headers. */
 /** IPv6 extension headers that may stand before the transport header. */
-/** The option with the home address of a mobile node, and its bytes: type, length, address. RFC 6275 §6.3 */
+/**
+ * Type of the option with the home address of a mobile node; the constant below is its length in bytes: type, length,
+ * address. RFC 6275 §6.3
+ */
 const HOME_ADDRESS = 201;
 const HOME_ADDRESS_BYTES = 18;
-/** Extension headers that are followed in a packet; behind more, its transport protocol is not known. */
+/** Number of extension headers that are followed in a packet; behind more, its transport protocol is not known. */
 const EXTENSIONS_MAX = 8;
 
-/** Where in a frame the parts are that its hash is made from. Reused for every frame. */
+/** Places in a frame of the parts that its hash is made from. The object is reused for every frame. */
 export class Flow {
-  /** IP version, or 0. */
+  /** IP version of the frame, or 0. */
   ip: 0 | 4 | 6 = 0;
-  /** Transport protocol; 0 also for fragments and for what is cut off. */
+  /** Number of the transport protocol; 0 for fragments and for what is cut off, too. */
   l4: 0 | 6 | 17 = 0;
-  /** Offset of the addresses. */
+  /** Offset of the source address; {@link dst} is that of the destination. */
   src = 0;
   dst = 0;
-  /** IPv6: the home address and the last hop of a type 2 routing header instead, if there are any. */
+  /**
+   * Offset of the home address that stands instead of {@link src} in IPv6, if there is one; {@link exDst} is that of
+   * the last hop of a type 2 routing header.
+   */
   exSrc = 0;
   exDst = 0;
   /** Offset of the ports. */
   ports = 0;
 
-  /** Looks at a frame. QEMU: `eth_get_protocols`. */
+  /** Finds the parts of a frame. QEMU: `eth_get_protocols`. */
   parse(frame: Uint8Array): void {
     this.ip = 0;
     this.l4 = 0;
@@ -94,13 +100,13 @@ export class Flow {
     if (protocol === PROTO_UDP && at + UDP_BYTES <= frame.length) this.l4 = PROTO_UDP;
   }
 
-  /** A type 2 routing header with a segment left holds the home address of the destination. */
+  /** Reads a routing header: of type 2 with a segment left, it holds the home address of the destination. */
   #routing(frame: Uint8Array, at: number, length: number): void {
     const home = frame[at + 2] === 2 && frame[at + 3] === 1 && length === ROUTING_BYTES;
     if (home && at + ROUTING_BYTES <= frame.length) this.exDst = at + 8;
   }
 
-  /** The home address option of a destination header. */
+  /** Reads a destination header, which may hold the home address option. */
   #destination(frame: Uint8Array, at: number, length: number): void {
     const end = Math.min(at + length, frame.length);
     for (let option = at + 2; option + 1 < end; ) {
@@ -117,7 +123,7 @@ function isExtension(next: number): boolean {
   return next === HOP_BY_HOP || next === ROUTING || next === FRAGMENT || next === DESTINATION;
 }
 
-/** Big-endian; what a runt lacks is 0. */
+/** Reads a big-endian 16-bit number; bytes that a runt lacks are 0. */
 export function u16(frame: Uint8Array, at: number): number {
   return ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
 }

@@ -18,14 +18,14 @@ export const HDR = {
   INNER_NH_OFFSET: 22,
 } as const;
 
-/** Bytes of the fields that every form has. */
+/** Length in bytes of the fields that every form of the header has. */
 export const HDR_BYTES = 10;
-/** Bytes of the longest form. */
+/** Length in bytes of the longest form of the header. */
 export const HDR_BYTES_MAX = 24;
 
 const TUNNEL_TYPES = GSO.UDP_TUNNEL_IPV4 | GSO.UDP_TUNNEL_IPV6;
 
-/** The packet that a header speaks of: a complete frame, until a header was read. Reused. */
+/** Header of a packet: that of a complete frame, until one was read. The object is reused. */
 export class Header implements PacketMeta {
   flags = 0;
   gsoType = 0;
@@ -53,7 +53,7 @@ export class Header implements PacketMeta {
   }
 }
 
-/** {@link OFFLOAD}s that a packet needs of whoever takes it; -1: no such packet exists. */
+/** Finds the {@link OFFLOAD}s that a packet needs of whoever takes it; -1: no such packet exists. */
 export function neededOffloads(meta: PacketMeta): number {
   const { flags, gsoType } = meta;
   let needed = (flags & HDR_FLAG.NEEDS_CSUM) !== 0 ? OFFLOAD.CSUM : 0;
@@ -90,7 +90,9 @@ export function checksumFits(meta: PacketMeta, length: number): boolean {
   return meta.csumStart + meta.csumOffset + 2 <= length;
 }
 
-/** The Internet checksum from `start` to the end; what stands in its place is part of it (the pseudo header). */
+/**
+ * Computes the Internet checksum from `start` to the end; what stands in its place is part of it (the pseudo header).
+ */
 export function checksum(frame: Uint8Array, start: number): number {
   return complement(sumWords(frame, start, frame.length));
 }

@@ -15,7 +15,7 @@ import type { Transmitter } from './transmit.ts';
 
 const MAC_BYTES = 6;
 
-/** The card's part of the saved state. QEMU: `vmstate_virtio_net_device`. */
+/** Takes the card's part of the saved state. QEMU: `vmstate_virtio_net_device`. */
 export function captureNet(card: Card, transmitters: readonly Transmitter[]): NetState {
   const { filter, settings, host } = card;
   const due = ({ waiting, blocked }: Transmitter): number => (waiting || blocked ? 1 : 0);
@@ -63,7 +63,7 @@ function captureRss({ rss, settings }: Card): NonNullable<NetState['rss']> {
   };
 }
 
-/** What speaks against this state in this card; the messages are QEMU's. */
+/** Reports what speaks against a state in this card; the messages are QEMU's. */
 export function checkNet(card: Card, state: VirtioState<TransportParts, NetState>, report: Report): void {
   const { device } = state;
   const { settings } = card;

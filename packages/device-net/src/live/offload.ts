@@ -1,4 +1,4 @@
-/** Offloads as small numbers, so that a packet's header is checked without bigints. */
+/** Bits of offloads as small numbers, so that a packet's header is checked without bigints. */
 export const OFFLOAD = {
   CSUM: 1,
   TSO4: 2,

@@ -3,7 +3,7 @@ import { NET_FEATURE } from '../features.ts';
 import type { NetBackend, NetOffloads } from './backend.ts';
 
 /**
- * Notification coalescing.
+ * Timers for notification coalescing.
  *
  * ```ts
  * const coalescing = { after: (usecs, run) => setTimeout(run, usecs / 1000), cancel: clearTimeout };
@@ -11,48 +11,57 @@ import type { NetBackend, NetOffloads } from './backend.ts';
  */
 export interface Coalescing {
   /**
-   * Calls `run` after so many microseconds, 1 to 2^32 - 1; not at once. Answers what names the timer for {@link cancel}. A queue has one
-   * timer under way at most.
+   * Calls `run` after some microseconds, 1 to 2^32 - 1; not at once. Answers what names the timer for {@link cancel}. A
+   * queue has one timer under way at most.
    */
   readonly after: (usecs: number, run: () => void) => unknown;
   /** Stops a timer that has not run. Left out: timers run to their end, and coalesced notifications may come early. */
   cancel?(timer: unknown): void;
-  /** Offer VQ_NOTF_COAL too: parameters per queue; default true. */
+  /** Offer VQ_NOTF_COAL too: limits for each queue; default true. */
   readonly perQueue?: boolean;
 }
 
-/** How a network card is made. What is left out is as QEMU 7.2 makes its `virtio-net-pci` with a back end without offloads. */
+/**
+ * Options of a network card. What is left out is as QEMU 7.2 makes its `virtio-net-pci` with a back end without
+ * offloads.
+ */
 export interface NetOptions {
-  /** What is at the other end of the cable. */
+  /** Back end at the other end of the cable. */
   readonly backend: NetBackend;
-  /** `52:54:00:12:34:56`, or 6 bytes. */
+  /** Address of the card: `52:54:00:12:34:56`, or 6 bytes. */
   readonly mac: string | Uint8Array;
-  /** Queue pairs of the back end, 1 to 511; default 1. */
+  /** Number of queue pairs of the back end, 1 to 511; default 1. */
   readonly queuePairs?: number;
   /** Let the driver use more than one pair (MQ); default: if there is more than one. */
   readonly mq?: boolean;
-  /** Ring size, a power of two from 256 to 1024; default 256. */
+  /** Ring size of receive queues, a power of two from 256 to 1024; default 256. */
   readonly rxQueueSize?: number;
-  /** Ring size, a power of two from 256 to 1024; default 256. (QEMU: 256 with most back ends.) */
+  /** Ring size of transmit queues, a power of two from 256 to 1024; default 256. (QEMU: 256 with most back ends.) */
   readonly txQueueSize?: number;
   /**
-   * What the back end does; default: what it says itself ({@link NetBackend.supports}), else nothing. False: nothing. An empty object
-   * stands for one that knows virtio headers and no offload.
+   * Offloads of the back end; default: what it says itself ({@link NetBackend.supports}), else none. False: none. An
+   * empty object stands for a back end that knows virtio headers and no offload.
    */
   readonly offloads?: NetOffloads | false;
-  /** Bytes, 68 to 65535; default 0: not offered. QEMU property `host_mtu`. */
+  /** MTU in bytes that the driver is told, 68 to 65535; default 0: not offered. QEMU property `host_mtu`. */
   readonly mtu?: number;
-  /** Mb/s; default unknown. With {@link duplex} or alone it makes the card offer SPEED_DUPLEX. */
+  /**
+   * Speed in Mb/s that the driver is told; default unknown. With {@link duplex} or alone it makes the card offer
+   * SPEED_DUPLEX.
+   */
   readonly speed?: number;
-  /** Default unknown. With {@link speed} or alone it makes the card offer SPEED_DUPLEX. */
+  /**
+   * Duplex mode that the driver is told; default unknown. With {@link speed} or alone it makes the card offer
+   * SPEED_DUPLEX.
+   */
   readonly duplex?: 'half' | 'full';
-  /** Receive-side scaling; default false. */
+  /** Offer receive-side scaling; default false. */
   readonly rss?: boolean;
-  /** Hashes in packet headers; default false. As in QEMU, only with {@link offloads}. */
+  /** Offer hashes in packet headers; default false. As in QEMU, only with {@link offloads}. */
   readonly hashReport?: boolean;
-  /** Notification coalescing, which no QEMU has; default: not offered. */
+  /** Offer notification coalescing, which no QEMU has, with these timers; default: not offered. */
   readonly coalescing?: Coalescing;
-  /** STANDBY: this card is the slow path of a failover pair; default false. */
+  /** Offer STANDBY: this card is the slow path of a failover pair; default false. */
   readonly standby?: boolean;
   /** Offer MRG_RXBUF: a frame may lie in several buffers; default true. This and the following are QEMU's properties `mrg_rxbuf`, `status`, `ctrl_vq`, … */
   readonly mrgRxbuf?: boolean;
@@ -61,9 +70,9 @@ export interface NetOptions {
   /** Offer CTRL_VQ, the control queue; default true. Without it none of the next five is offered. */
   readonly ctrlVq?: boolean;
   /**
-   * The program in front of the card has a control queue of its own and answers it: so do the front ends of vhost-user, which tell the
-   * card nothing of it. Then the card has the queues of all pairs and no other, uses each pair whose rings are set up, and
-   * offers none of the features of a control queue. Default false.
+   * True if the program in front of the card has a control queue of its own and answers it: so do the front ends of
+   * vhost-user, which tell the card nothing of it. Then the card has the queues of all pairs and no other, uses each
+   * pair whose rings are set up, and offers none of the features of a control queue. Default false.
    */
   readonly frontEndControl?: boolean;
   /** Offer CTRL_RX: the driver chooses promiscuous mode and filters; default true. */
@@ -86,20 +95,20 @@ export interface NetOptions {
    */
   readonly alwaysNumBuffers?: boolean;
   /**
-   * Calls back later, say with `setImmediate`: packets are sent there, as in QEMU's bottom half, and not while the driver
-   * kicks. Default: at once; after many packets without a pause, when timers have had their turn.
+   * Function that calls back later, such as `setImmediate`: packets are sent there, as in QEMU's bottom half, and not
+   * while the driver kicks. Default: at once; after many packets without a pause, when timers have had their turn.
    */
   readonly defer?: (proceed: () => void) => void;
 }
 
-/** {@link NetOptions}, checked and complete. */
+/** Options of a network card, checked and complete. */
 export interface Settings {
   readonly backend: NetBackend;
   readonly mac: Uint8Array;
   readonly pairs: number;
   readonly rxQueueSize: number;
   readonly txQueueSize: number;
-  /** The back end knows virtio headers. QEMU: `has_vnet_hdr`. */
+  /** True if the back end knows virtio headers. QEMU: `has_vnet_hdr`. */
   readonly vnet: boolean;
   readonly ufo: boolean;
   readonly mtu: number;
@@ -112,16 +121,16 @@ export interface Settings {
   /** Feature bits that the card offers. */
   readonly features: bigint;
   readonly configLength: number;
-  /** The card has a control queue: {@link NetOptions.frontEndControl}. */
+  /** True if the card has a control queue. See {@link NetOptions.frontEndControl}. */
   readonly control: boolean;
 }
 
-/** A ring for control, and two for each pair, out of 1024. */
+/** Largest number of queue pairs: a queue for control, and two for each pair, out of 1024. */
 const PAIRS_MAX = 511;
 const QUEUE_SIZE_MIN = 256;
 const QUEUE_SIZE_MAX = 1024;
 
-/** @throws HostError that names the option */
+/** Checks and completes options. @throws HostError that names the option */
 export function settle(options: NetOptions): Settings {
   const { backend, queuePairs = 1, rxQueueSize = 256, txQueueSize = 256, mtu = 0, speed } = options;
   const offloads = options.offloads === false ? undefined : (options.offloads ?? backend.supports);
@@ -159,7 +168,7 @@ export function settle(options: NetOptions): Settings {
 
 const bit = (n: number): bigint => 1n << BigInt(n);
 
-/** What the properties ask for, before the back end is asked. */
+/** Collects the features that the properties ask for, before the back end is asked. */
 function propertyFeatures(options: NetOptions, offloads: NetOffloads = {}): bigint {
   const { queuePairs = 1, coalescing } = options;
   // what the driver tells by a control queue that is not the card's does not come here
@@ -195,7 +204,10 @@ function propertyFeatures(options: NetOptions, offloads: NetOffloads = {}): bigi
   return offered.flatMap(([on, ...bits]) => (on ? bits : [])).reduce((sum, n) => sum | bit(n), 0n);
 }
 
-/** Up to the last field that an offered feature brings. QEMU: `feature_sizes`. */
+/**
+ * Finds the length of the configuration space in bytes: up to the last field that an offered feature brings. QEMU:
+ * `feature_sizes`.
+ */
 function configLength(features: bigint): number {
   const F = NET_FEATURE;
   const ends: readonly (readonly [number, number])[] = [

@@ -2,13 +2,16 @@ import type { Spans } from '@virtkit/core/live';
 import type { Packet } from './backend.ts';
 import { Header } from './header.ts';
 
-/** A transmit chain as the back end sees it: without the header. One for each queue pair, used for all its packets. */
+/**
+ * Transmit chain as the back end sees it: without the header. There is one object for each queue pair, used for all its
+ * packets.
+ */
 export class TxPacket extends Header implements Packet {
   readonly pair: number;
   length = 0;
   pieces = 0;
   #out: Spans | undefined;
-  /** Piece of the chain that the frame begins in, and how many bytes of it are header. */
+  /** Piece of the chain that the frame begins in; {@link #skip} is how many bytes of it are header. */
   #first = 0;
   #skip = 0;
   #header = 0;
@@ -18,7 +21,7 @@ export class TxPacket extends Header implements Packet {
     this.pair = pair;
   }
 
-  /** The frame behind `header` bytes; there is at least one byte. */
+  /** Sets the frame behind `header` bytes of a chain; there is at least one byte. */
   place(out: Spans, header: number): void {
     let first = 0;
     let skip = header;
@@ -50,7 +53,7 @@ export class TxPacket extends Header implements Packet {
     return this.#spans.copyTo(this.#header + from, target, at, length);
   }
 
-  /** The call to the back end is over. */
+  /** Ends the call to the back end: the packet is lent no longer. */
   close(): void {
     this.#out = undefined;
     this.pieces = 0;

@@ -8,31 +8,31 @@ import { checksum, checksumFits, HDR, HDR_BYTES, HDR_BYTES_MAX, neededOffloads }
 import { OFFLOAD } from './offload.ts';
 import { PACKET_MAX } from './transmit.ts';
 
-/** Chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */
+/** Largest number of chains that one packet can take. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 const CHAINS_MAX = 1024;
 const DHCP_SERVER_PORT = 67;
-/** Frames of this many bytes and more are taken for no DHCP answer. QEMU: `work_around_broken_dhclient` */
+/** Number of bytes from which on frames are taken for no DHCP answer. QEMU: `work_around_broken_dhclient` */
 const DHCP_FRAME_LIMIT = 1500;
-/** Offsets in an Ethernet frame with an IPv4 header without options. */
+/** Offsets in an Ethernet frame with an IPv4 header without options: of the type, and of what follows. */
 const TYPE_AT = 12;
 const PROTOCOL_AT = 23;
 const PORTS_AT = 34;
-/** What this card can say of a packet. */
+/** Flags that this card can set in a received packet's header. */
 const RX_FLAGS = HDR_FLAG.NEEDS_CSUM | HDR_FLAG.DATA_VALID | HDR_FLAG.UDP_TUNNEL_CSUM;
 
-/** Frames on their way into the guest's buffers. Virtio 1.3 §5.1.6.4; QEMU: `virtio_net_receive_rcu`. */
+/** Receiver of frames on their way into the guest's buffers. Virtio 1.3 §5.1.6.4; QEMU: `virtio_net_receive_rcu`. */
 export class Receiver {
   readonly #card: Card;
   readonly #notifiers: readonly Notifier[];
-  /** The header of the packet under way. */
+  /** Header of the packet under way. */
   readonly #header = new Uint8Array(HDR_BYTES_MAX);
   readonly #view = new DataView(this.#header.buffer);
-  /** All of it but num_buffers is 0. */
+  /** True if all of the header but num_buffers is 0. */
   #blank = true;
-  /** Its chains, and the bytes written to each. */
+  /** Chains of the packet under way; {@link #written} are the bytes written to each. */
   readonly #chains: (Chain | undefined)[] = [];
   readonly #written = new Uint32Array(CHAINS_MAX);
-  /** Pairs whose back end was refused, and is to be told when that may be over. */
+  /** Flags of the pairs whose back end was refused, and is to be told when that may be over. */
   readonly #starved: Uint8Array;
 
   constructor(card: Card, notifiers: readonly Notifier[]) {
@@ -41,7 +41,7 @@ export class Receiver {
     this.#starved = new Uint8Array(card.settings.pairs);
   }
 
-  /** QEMU: `virtio_net_can_receive`, and a look whether there is a buffer. */
+  /** Has a pair's receive queue a buffer for the back end? QEMU: `virtio_net_can_receive`. */
   canReceive(pair: number): boolean {
     const queue = this.#queue(pair);
     if (queue !== undefined) {
@@ -54,7 +54,7 @@ export class Receiver {
     return false;
   }
 
-  /** The driver kicked: there may be buffers. */
+  /** Handles a kick of the driver: there may be buffers. */
   kick(pair: number): void {
     if (this.#starved[pair] === 0) return;
     this.start(pair);
@@ -109,7 +109,7 @@ export class Receiver {
     return true;
   }
 
-  /** The receive queue of a pair, if the driver may get something there. QEMU: `virtio_net_can_receive`. */
+  /** Finds the receive queue of a pair, if the driver may get something there. QEMU: `virtio_net_can_receive`. */
   #queue(pair: number): Virtqueue | undefined {
     const { host, paused, currPairs, driverOk } = this.#card;
     // Virtio 1.3 §2.1.2 MUST NOT: nothing is used before DRIVER_OK
@@ -117,7 +117,7 @@ export class Receiver {
     return paused || pair >= currPairs || !driverOk ? undefined : host.queue(2 * pair);
   }
 
-  /** QEMU: `virtio_net_has_buffers`. */
+  /** Has a queue buffers for so many bytes? QEMU: `virtio_net_has_buffers`. */
   #hasBuffers(queue: Virtqueue, bytes: number): boolean {
     const { mergeable } = this.#card;
     if (queue.isEmpty() || (mergeable && !queue.availBytes(bytes, 0))) {
@@ -130,8 +130,8 @@ export class Receiver {
   }
 
   /**
-   * Fills in the header. 0: as it is; 1: and the card computes the checksum, since the guest does not; -1: the guest cannot
-   * take this packet.
+   * Fills in the header. Answers 0: the frame goes as it is; 1: and the card computes the checksum, since the guest
+   * does not; -1: the guest cannot take this packet.
    */
   #prepare(meta: PacketMeta | undefined, frame: Uint8Array): -1 | 0 | 1 {
     const view = this.#view;
@@ -175,7 +175,7 @@ export class Receiver {
     return dhcp ? 1 : 0;
   }
 
-  /** Copies a frame into chains, and makes them visible together. False: it is lost. */
+  /** Copies a frame into chains, and makes them visible together. Answers false if the frame is lost. */
   #deliver(queue: Virtqueue, frame: Uint8Array, unsummed: PacketMeta | undefined): boolean {
     const { host, headerLength, mergeable } = this.#card;
     const chains = this.#chains;
@@ -241,7 +241,7 @@ export class Receiver {
     queue.flush(count);
   }
 
-  /** The packet is lost with the device: its chains are nobody's. */
+  /** Drops a packet that is lost with the device: its chains are nobody's. */
   #forget(queue: Virtqueue, count: number): false {
     for (let i = 0; i < count; i++) {
       const chain = this.#chains[i];
@@ -273,7 +273,7 @@ export class Receiver {
     if (tunnel) target.copyFrom(HDR.OUTER_TH_OFFSET, header, HDR.OUTER_TH_OFFSET, 4);
   }
 
-  /** Completes the checksum in the guest's copy. */
+  /** Completes the checksum in the guest's copy of a frame. */
   #sum(frame: Uint8Array, { csumStart, csumOffset }: PacketMeta): void {
     const sum = checksum(frame, csumStart);
     for (let i = 0; i < 2; i++) {
@@ -290,7 +290,7 @@ export class Receiver {
   }
 }
 
-/** A DHCP answer, whose checksum old DHCP clients look at themselves. QEMU: `work_around_broken_dhclient`. */
+/** Is this a DHCP answer, whose checksum old DHCP clients look at themselves? QEMU: `work_around_broken_dhclient`. */
 function isDhcpAnswer(meta: PacketMeta, frame: Uint8Array): boolean {
   return (
     (meta.flags & HDR_FLAG.NEEDS_CSUM) !== 0 &&

@@ -4,12 +4,13 @@ import type { Card } from './card.ts';
 import { RSS_TABLE_MAX } from './rss.ts';
 import { RSS_KEY_BYTES } from './toeplitz.ts';
 
-/** Up to the indirection table. */
+/** Length in bytes of the command's fields in front of the indirection table. */
 const FIXED_BYTES = 8;
 
 /**
- * RSS_CONFIG and HASH_CONFIG: `struct virtio_net_rss_config` and its twin, which has the same layout. Virtio 1.3 §5.1.6.5.7.1,
- * §5.1.6.5.6.4; QEMU: `virtio_net_handle_rss`. What is wrong leaves scaling switched off, and what was read before that in place.
+ * Executes RSS_CONFIG and HASH_CONFIG, whose structures have the same layout: `struct virtio_net_rss_config` and its
+ * twin. Virtio 1.3 §5.1.6.5.7.1, §5.1.6.5.6.4; QEMU: `virtio_net_handle_rss`. What is wrong leaves scaling switched
+ * off, and what was read before that in place.
  *
  * @returns queue pairs to use, or 0: refused
  */

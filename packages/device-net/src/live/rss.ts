@@ -2,7 +2,7 @@ import { PROTO_TCP, PROTO_UDP } from '../protocols.ts';
 import { Flow } from './flow.ts';
 import { Toeplitz } from './toeplitz.ts';
 
-/** Hash types, bits. Virtio 1.3 §5.1.6.4.3.1 */
+/** Bits of hash types. Virtio 1.3 §5.1.6.4.3.1 */
 export const HASH_TYPE = {
   IPv4: 1 << 0,
   TCPv4: 1 << 1,
@@ -29,21 +29,21 @@ export const HASH_REPORT = {
   UDPv6_EX: 9,
 } as const;
 
-/** All of {@link HASH_TYPE}. QEMU: `VIRTIO_NET_RSS_SUPPORTED_HASHES`. */
+/** Mask of all hash types, {@link HASH_TYPE}. QEMU: `VIRTIO_NET_RSS_SUPPORTED_HASHES`. */
 export const SUPPORTED_HASH_TYPES = 0x1ff;
-/** Entries of the indirection table. QEMU: `VIRTIO_NET_RSS_MAX_TABLE_LEN`. */
+/** Number of entries of the indirection table. QEMU: `VIRTIO_NET_RSS_MAX_TABLE_LEN`. */
 export const RSS_TABLE_MAX = 128;
 
-/** Receive-side scaling and hash report: what the driver set, and what it makes of a frame. */
+/** Receive-side scaling and hash report: settings of the driver, and the hash of a frame. */
 export class Rss {
   enabled = false;
-  /** The table chooses the queue: RSS is negotiated. */
+  /** True if the indirection table chooses the queue: RSS is negotiated. */
   redirect = false;
-  /** The hash goes into the header: HASH_REPORT is. */
+  /** True if the hash goes into the header: HASH_REPORT is negotiated. */
   populateHash = false;
   hashTypes = 0;
   supportedHashTypes: number = SUPPORTED_HASH_TYPES;
-  /** Entries of the table in use, a power of two. */
+  /** Number of entries of the table in use, a power of two. */
   indirectionsLen = 1;
   defaultQueue = 0;
   readonly table: Uint16Array = new Uint16Array(RSS_TABLE_MAX);
@@ -53,7 +53,9 @@ export class Rss {
   report = 0;
   readonly #flow = new Flow();
 
-  /** Hashes a frame. Answers the queue pair for it, or -1: the one that it came for. QEMU: `virtio_net_process_rss`. */
+  /**
+   * Hashes a frame. Answers the queue pair for it, or -1: the pair that it came for. QEMU: `virtio_net_process_rss`.
+   */
   process(frame: Uint8Array): number {
     this.#flow.parse(frame);
     this.report = this.#choose();
@@ -67,7 +69,7 @@ export class Rss {
     return this.redirect ? (this.table[this.hash & (this.indirectionsLen - 1)] as number) : -1;
   }
 
-  /** Virtio 1.3 §5.1.6.4.3.2, .3, .4: the most specific type that the driver enabled and the frame has. */
+  /** Chooses the most specific hash type that the driver enabled and the frame has. Virtio 1.3 §5.1.6.4.3.2, .3, .4 */
   #choose(): number {
     const { ip, l4 } = this.#flow;
     const on = (type: number): boolean => (this.hashTypes & type) !== 0;

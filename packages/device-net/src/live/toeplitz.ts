@@ -1,22 +1,22 @@
-/** Bytes of the secret key. Virtio 1.3 §5.1.4: `rss_max_key_size`, as QEMU has it. */
+/** Length of the secret key in bytes, as QEMU has it. Virtio 1.3 §5.1.4: `rss_max_key_size` */
 export const RSS_KEY_BYTES = 40;
-/** Two IPv6 addresses and two ports. */
+/** Length of the longest input in bytes: two IPv6 addresses and two ports. */
 const INPUT_MAX = 36;
 
 /**
- * The Toeplitz hash of receive-side scaling, Virtio 1.3 §5.1.6.4.3. For each place and value of a byte there is what it adds
- * to the hash, so that a packet costs one look-up a byte.
+ * Toeplitz hash of receive-side scaling, Virtio 1.3 §5.1.6.4.3. For each place and value of a byte a table has what it
+ * adds to the hash, so that a packet costs one look-up a byte.
  */
 export class Toeplitz {
   readonly key: Uint8Array = new Uint8Array(RSS_KEY_BYTES);
   #table: Uint32Array | undefined;
 
-  /** The key has changed. */
+  /** Makes the table anew, since the key has changed. */
   changed(): void {
     this.#table = undefined;
   }
 
-  /** Goes on from `hash` with `length` bytes of input, of which the first one is byte `place` of the whole. */
+  /** Hashes `length` bytes of input, of which the first one is byte `place` of the whole; goes on from `hash`. */
   add(hash: number, place: number, bytes: Uint8Array, at: number, length: number): number {
     const table = this.#table ?? this.#fill();
     let sum = hash;
@@ -42,7 +42,7 @@ export class Toeplitz {
   }
 }
 
-/** 32 bits of the key from bit `at` on. */
+/** Takes 32 bits of the key from bit `at` on. */
 function windowAt(key: Uint8Array, at: number): number {
   let window = 0;
   for (let i = at; i < at + 32; i++) {

@@ -5,35 +5,38 @@ import { checksumFits, HDR_BYTES, neededOffloads } from './header.ts';
 import { OFFLOAD } from './offload.ts';
 import { TxPacket } from './packet.ts';
 
-/** Largest packet with its header: what QEMU's net layer takes (`NET_BUFSIZE`). */
+/** Length in bytes of the largest packet with its header: what QEMU's net layer takes (`NET_BUFSIZE`). */
 export const PACKET_MAX = 4096 + 65536;
-/** Packets after which a flush looks around. QEMU: `TX_BURST`. */
+/** Number of packets after which a flush looks whether to go on. QEMU: `TX_BURST`. */
 const BURST = 256;
-/** Packets without a pause, after which the rest is sent later: two guests in one program could go on for ever. */
+/**
+ * Number of packets without a pause, after which the rest is sent later: two guests in one program could go on for
+ * ever.
+ */
 const RUN_MAX = 16 * BURST;
 
-/** How {@link Transmitter} ended a flush, if not with a number of packets. QEMU: `-EBUSY`, `-EINVAL`. */
+/** Results of a flush that did not end with a number of packets. QEMU: `-EBUSY`, `-EINVAL`. */
 const BUSY = -1;
 const INVALID = -2;
 
-/** The transmit queue of one pair. Virtio 1.3 §5.1.6.2; QEMU: `virtio_net_tx_bh`, `virtio_net_flush_tx`. */
+/** Transmit queue of one pair. Virtio 1.3 §5.1.6.2; QEMU: `virtio_net_tx_bh`, `virtio_net_flush_tx`. */
 export class Transmitter {
-  /** Transmission is due: saved, and gone on with where it is restored. QEMU: `tx_waiting`. */
+  /** True if transmission is due: saved, and gone on with where the state is restored. QEMU: `tx_waiting`. */
   waiting = false;
-  /** The back end said no, and has not said yes since. */
+  /** True if the back end said no, and has not said yes since. */
   blocked = false;
   readonly #card: Card;
   readonly #notifier: Notifier;
   readonly #index: number;
   readonly #packet: TxPacket;
-  /** A run is under way, and whether there was a kick meanwhile. */
+  /** True while a run is under way; {@link #again} tells whether there was a kick meanwhile. */
   #running = false;
   #again = false;
   /** Number of resets: a chain that was taken before the last one is not given back any more. */
   #life = 0;
-  /** {@link waiting}, and something will come back to it. */
+  /** True if {@link waiting} is set and something will come back to it. */
   #deferred = false;
-  /** {@link waiting}, because the back end threw, or an interrupt: whatever comes next tries again. */
+  /** True if {@link waiting} is set because the back end threw, or an interrupt: whatever comes next tries again. */
   #threw = false;
 
   constructor(card: Card, pair: number, notifier: Notifier) {
@@ -43,12 +46,12 @@ export class Transmitter {
     this.#packet = new TxPacket(pair);
   }
 
-  /** A packet is with the back end right now. */
+  /** Is a packet with the back end right now? */
   get sending(): boolean {
     return this.#running;
   }
 
-  /** The driver kicked. QEMU: `virtio_net_handle_tx_bh`. */
+  /** Handles a kick of the driver. QEMU: `virtio_net_handle_tx_bh`. */
   kick(queue: Virtqueue): void {
     if (!this.#card.linkUp) {
       this.dropAll(queue);
@@ -70,7 +73,7 @@ export class Transmitter {
     if (this.waiting && !this.#running) this.run();
   }
 
-  /** The back end takes packets again. */
+  /** Goes on, since the back end takes packets again. */
   ready(): void {
     if (!this.blocked && !this.#threw) return;
     this.blocked = false;
@@ -82,7 +85,7 @@ export class Transmitter {
     this.run();
   }
 
-  /** A reset, of the queue or of all. */
+  /** Forgets what was due, for a reset of the queue or of the device. */
   forget(): void {
     this.waiting = false;
     this.blocked = false;
@@ -90,7 +93,7 @@ export class Transmitter {
     this.#life++;
   }
 
-  /** The link is down: packets vanish, and the driver gets its buffers back. QEMU: `virtqueue_drop_all`. */
+  /** Drops all packets, since the link is down; the driver gets its buffers back. QEMU: `virtqueue_drop_all`. */
   dropAll(queue: Virtqueue): void {
     let dropped = 0;
     while (dropped < queue.size) {
@@ -134,7 +137,10 @@ export class Transmitter {
     else if (this.waiting && !this.blocked) this.#defer();
   }
 
-  /** The back end threw, or an interrupt: what is in the ring is due, and the driver's next kick, with anything new, tries again. */
+  /**
+   * Notes that the back end threw, or an interrupt: what is in the ring is due, and the driver's next kick, with
+   * anything new, tries again.
+   */
   #failed(): void {
     this.waiting = true;
     this.#threw = true;
@@ -168,7 +174,7 @@ export class Transmitter {
     }
   }
 
-  /** Sends up to a burst; answers how many, or why it ended. */
+  /** Sends up to a burst of packets; answers how many, or why it ended. */
   #flush(queue: Virtqueue): number {
     const card = this.#card;
     const life = this.#life;
@@ -189,7 +195,7 @@ export class Transmitter {
     }
   }
 
-  /** Looks at the header. False: the driver broke the device. */
+  /** Looks at the header of a packet. Answers false if the driver broke the device. */
   #open(chain: Chain): boolean {
     const { host, headerLength, tunnel, settings, littleEndian } = this.#card;
     const { out } = chain;
@@ -220,7 +226,10 @@ export class Transmitter {
     return false;
   }
 
-  /** Gives the packet to the back end, and the chain back. False: not now, and the chain is in the ring again. */
+  /**
+   * Gives the packet to the back end, and the chain back. Answers false if the back end does not take it now, and the
+   * chain is in the ring again.
+   */
   #send(queue: Virtqueue, chain: Chain, life: number): boolean {
     const { counters } = this.#card;
     const packet = this.#packet;

@@ -2,16 +2,16 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { HostError } from '@virtkit/core';
 
-/** Where a stream socket is. QEMU: `addr.type=inet` (host: 127.0.0.1 if left out) and `addr.type=unix`. */
+/** Address of a stream socket. QEMU: `addr.type=inet` (host: 127.0.0.1 if left out) and `addr.type=unix`. */
 export type StreamAddress =
   | { readonly host?: string; readonly port: number; readonly path?: undefined }
   | { readonly path: string; readonly host?: undefined; readonly port?: undefined };
 
 const HOST = '127.0.0.1';
-/** A peer that is gone without a word is noticed. */
+/** Options of TCP sockets, with which a peer that is gone without a word is noticed. */
 const TCP = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 };
 
-/** @throws HostError that names the option */
+/** Checks an address. @throws HostError that names the option */
 export function checkAddress({ path, port }: StreamAddress, lowest: 0 | 1): void {
   if (path !== undefined) {
     if (path === '') throw new HostError('path: empty');
@@ -26,7 +26,7 @@ export function dial(address: StreamAddress): net.Socket {
   return path === undefined ? net.connect({ host, port, ...TCP }) : net.connect({ path });
 }
 
-/** A server that listens. @throws what Node throws: `EADDRINUSE`, `EACCES`, … */
+/** Makes a server that listens. @throws what Node throws: `EADDRINUSE`, `EACCES`, … */
 export async function listen(
   address: StreamAddress,
   accept: (socket: net.Socket) => void,
@@ -40,7 +40,7 @@ export async function listen(
   return server;
 }
 
-/** Where a server listens. */
+/** Finds the address where a server listens. */
 export function addressOf(server: net.Server): StreamAddress {
   const address = server.address();
   if (address === null) throw new HostError('the server does not listen any more');
@@ -51,7 +51,7 @@ export function textOf({ path, host = HOST, port }: StreamAddress): string {
   return path ?? (host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`);
 }
 
-/** Whom a socket speaks with. */
+/** Describes whom a socket speaks with. */
 export function peerOf({ remoteAddress: host, remotePort: port }: net.Socket): string {
   return host === undefined || port === undefined ? 'UNIX socket' : textOf({ host, port });
 }

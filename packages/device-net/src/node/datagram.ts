@@ -7,28 +7,28 @@ import { FRAME_MAX, FRAME_MIN, LinkCounters, type LinkEvent, type LinkOptions } 
 import type { NetBackend, NetOffloads, NetPort, Packet } from '../live/backend.ts';
 import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../offload/software.ts';
 
-/** A UDP endpoint; host: 127.0.0.1 if left out. */
+/** UDP endpoint; host: 127.0.0.1 if left out. */
 interface Endpoint {
   readonly host?: string;
   readonly port: number;
 }
 
-/** How a datagram link is made. */
+/** Options of a datagram link. */
 export interface DatagramOptions extends LinkOptions {
-  /** Where QEMU sends to: its `remote`. Port 0: any. */
+  /** Endpoint that QEMU sends to: its `remote`. Port 0: any. */
   readonly local: Endpoint;
-  /** Where QEMU listens: its `local`. Nobody else is heard. */
+  /** Endpoint where QEMU listens: its `local`. Nobody else is heard. */
   readonly remote: Endpoint;
-  /** Frames kept for a guest without buffers; default 256. */
+  /** Number of frames kept for a guest without buffers; default 256. */
   readonly queueFrames?: number;
-  /** Bytes kept for a guest without buffers; default 1 MiB. */
+  /** Number of bytes kept for a guest without buffers; default 1 MiB. */
   readonly queueBytes?: number;
 }
 
 const HOST = '127.0.0.1';
-/** Datagrams on their way out; then the card has to wait. */
+/** Number of datagrams on their way out; with more, the card has to wait. */
 const IN_FLIGHT_MAX = 64;
-/** Longest datagram over IPv4. */
+/** Length in bytes of the longest datagram over IPv4. */
 const DATAGRAM_MAX = 65507;
 
 /**
@@ -52,7 +52,7 @@ export class DatagramBackend implements NetBackend {
   readonly #offload = new SoftwareOffload();
   readonly #card: LinkCard;
   readonly #inbox: Inbox;
-  /** Arrays whose datagrams have gone out. */
+  /** Arrays whose datagrams have gone out, for the next ones. */
   readonly #spare: Uint8Array[] = [];
   #inFlight = 0;
   #refused = false;
@@ -106,22 +106,22 @@ export class DatagramBackend implements NetBackend {
     this.#tell({ name: 'up', peer: `${remote.host ?? HOST}:${remote.port}` });
   }
 
-  /** The local port: with 0 the system has chosen one. */
+  /** Number of the local port: with 0 the system has chosen one. */
   get localPort(): number {
     return this.#socket.address().port;
   }
 
-  /** What went over the link since it was made. */
+  /** Counters of what went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
-  /** What was completed in software, as datagrams are complete frames. */
+  /** Counters of what was completed in software, as datagrams are complete frames. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
-  /** Frames that wait for the card. */
+  /** Number of frames that wait for the card. */
   get waiting(): number {
     return this.#inbox.waiting;
   }
@@ -204,7 +204,7 @@ export class DatagramBackend implements NetBackend {
     this.#card.txReady();
   }
 
-  /** Nobody listens there, say. Once, until something has gone out. */
+  /** Tells of an error once, until something has gone out: nobody listens there, say. */
   #trouble(error: Error): void {
     if (this.#troubled || this.#closed) return;
     this.#troubled = true;

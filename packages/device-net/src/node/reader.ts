@@ -1,25 +1,31 @@
-/** Bytes of the length in front of each frame. QEMU: `net_fill_rstate`. */
+/** Length in bytes of the number in front of each frame, which is the frame's length. QEMU: `net_fill_rstate`. */
 const LENGTH_BYTES = 4;
 
-/** What becomes of frames. */
+/** Receiver of frames. */
 export interface FrameSink {
-  /** Longest frame; a longer one means that this is no stream of frames, or not any more. */
+  /** Length of the longest frame in bytes; a longer one means that this is no stream of frames, or not any more. */
   readonly max: number;
-  /** A frame, lent. False: not now, {@link FrameReader.proceed} will be called. Does not throw. */
+  /**
+   * Takes a frame, which is lent. Answers false if it cannot be taken now; then {@link FrameReader.proceed} will be
+   * called. Does not throw.
+   */
   frame(bytes: Uint8Array): boolean;
 }
 
-/** Takes a byte stream apart: for each frame its length in four bytes, big-endian, and its bytes. Makes no array for a frame. */
+/**
+ * Reader of a byte stream that has for each frame its length in four bytes, big-endian, and its bytes. It makes no
+ * array for a frame.
+ */
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #buffer: Uint8Array;
-  /** A view of the buffer, as long as the last frame: most frames have the length of the one before. */
+  /** View of the buffer, as long as the last frame: most frames have the length of the one before. */
   #view: Uint8Array;
   #length = 0;
-  /** Bytes of the length, and of the frame, that have come. */
+  /** Number of bytes of the length that have come; {@link #have} is that of the frame. */
   #lengthBytes = 0;
   #have = 0;
-  /** What has come behind a frame that has to wait. */
+  /** Bytes that have come behind a frame that has to wait. */
   #chunk: Uint8Array | undefined;
   #at = 0;
   #held = false;
@@ -30,7 +36,7 @@ export class FrameReader {
     this.#view = this.#buffer;
   }
 
-  /** In the middle of a frame, or of its length? */
+  /** Is the reader in the middle of a frame, or of its length? */
   get partial(): boolean {
     return this.#lengthBytes > 0;
   }

@@ -8,10 +8,10 @@ import type { NetSwitch, SwitchPort } from '../switch/switch.ts';
 import { addressOf, listen, peerOf, type StreamAddress } from './address.ts';
 import { StreamBackend } from './stream.ts';
 
-/** How a server is made. Events name the QEMU that they are about. */
+/** Options of a server. Events name the QEMU that they are about. */
 export type StreamServerOptions = Omit<LinkOptions, 'onEvent'> &
   StreamAddress & {
-    /** QEMUs at a time; default 64. */
+    /** Number of QEMUs at a time; default 64. */
     readonly connections?: number;
     readonly onEvent?: (event: LinkEvent, peer: string) => void;
   };
@@ -20,7 +20,7 @@ const CONNECTIONS = 64;
 const CONNECTIONS_MAX = 65536;
 
 /**
- * Gives each QEMU that connects a port of a switch, until it goes.
+ * Server that gives each QEMU that connects a port of a switch, until it goes.
  *
  * ```ts
  * const server = await StreamServer.listen(lan, { port: 4444 });
@@ -50,18 +50,18 @@ export class StreamServer {
     return made;
   }
 
-  /** Where it listens: with port 0 the system has chosen one. */
+  /** Address where the server listens: with port 0 the system has chosen one. */
   get address(): StreamAddress {
     if (this.#server === undefined) throw new HostError('the server does not listen any more');
     return addressOf(this.#server);
   }
 
-  /** The QEMUs that are connected, with their counters. */
+  /** Links of the QEMUs that are connected, with their counters. */
   get links(): readonly StreamBackend[] {
     return [...this.#links.keys()];
   }
 
-  /** Hangs up on all, and frees the address. */
+  /** Hangs up on all QEMUs, and frees the address. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;

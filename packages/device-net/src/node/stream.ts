@@ -17,21 +17,22 @@ import { addressOf, checkAddress, dial, listen, peerOf, type StreamAddress, text
 import { FrameReader } from './reader.ts';
 import { FrameWriter } from './writer.ts';
 
-/** A link to a QEMU that listens: `-netdev stream,server=on`, `-netdev socket,listen=…`. */
+/** Options of a link to a QEMU that listens: `-netdev stream,server=on`, `-netdev socket,listen=…`. */
 export type ConnectOptions = LinkOptions & StreamAddress & { readonly reconnect?: ReconnectOptions | false };
 
-/** A link that QEMU connects to: `-netdev stream,server=off`, `-netdev socket,connect=…`. */
+/** Options of a link that QEMU connects to: `-netdev stream,server=off`, `-netdev socket,connect=…`. */
 export type ListenOptions = LinkOptions & StreamAddress;
 
-/** How a link comes to its sockets. */
+/** Source of a link's sockets. */
 interface Source {
-  /** The link is down: the next socket, if there will be one. Answers milliseconds, if they are known. */
+  /** Brings the next socket, if there will be one, since the link is down. Answers milliseconds, if they are known. */
   again?(): number | undefined;
   close(): Promise<void>;
 }
 
 /**
- * An Ethernet with a QEMU at the other end of a TCP or UNIX socket: a frame is its length in four bytes, big-endian, and its bytes.
+ * Ethernet with a QEMU at the other end of a TCP or UNIX socket: a frame is its length in four bytes, big-endian, and
+ * its bytes.
  *
  * ```ts
  * const backend = await StreamBackend.listen({ port: 4444 });
@@ -39,8 +40,9 @@ interface Source {
  * // qemu-system-x86_64 -netdev stream,id=n,server=off,addr.type=inet,addr.host=127.0.0.1,addr.port=4444 -device virtio-net-pci,netdev=n
  * ```
  *
- * The guest may leave checksums and segmentation to it; QEMU gets complete frames. A guest without buffers makes QEMU wait, and a slow
- * QEMU makes the guest wait. While the link is down packets are lost, as with a cable that is not plugged in.
+ * The guest may leave checksums and segmentation to it; QEMU gets complete frames. A guest without buffers makes QEMU
+ * wait, and a slow QEMU makes the guest wait. While the link is down packets are lost, as with a cable that is not
+ * plugged in.
  */
 export class StreamBackend implements NetBackend {
   readonly supports: NetOffloads = SOFTWARE_OFFLOADS;
@@ -62,7 +64,7 @@ export class StreamBackend implements NetBackend {
   }
 
   /**
-   * Connects, and again whenever the connection is lost.
+   * Connects to a QEMU, and again whenever the connection is lost.
    *
    * @throws HostError that names the option
    */
@@ -120,7 +122,9 @@ export class StreamBackend implements NetBackend {
     return backend;
   }
 
-  /** Over a socket, or any other byte stream, that is connected: TLS, say. When it ends, so does the link. */
+  /**
+   * Makes a link over a socket, or any other byte stream, that is connected: TLS, say. When it ends, so does the link.
+   */
   static over(socket: net.Socket, options: LinkOptions = {}): StreamBackend {
     const backend = new StreamBackend(options);
     backend.#source = {
@@ -132,27 +136,27 @@ export class StreamBackend implements NetBackend {
     return backend;
   }
 
-  /** Where it listens: with port 0 the system has chosen one. */
+  /** Address where the link listens: with port 0 the system has chosen one. */
   get address(): StreamAddress | undefined {
     return this.#address;
   }
 
-  /** What went over the link since it was made. */
+  /** Counters of what went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
-  /** What was completed in software, as the stream has complete frames. */
+  /** Counters of what was completed in software, as the stream has complete frames. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
-  /** The other side is connected. */
+  /** True if the other side is connected. */
   get up(): boolean {
     return this.#connection !== undefined;
   }
 
-  /** Hangs up, for good. */
+  /** Hangs up for good. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -227,7 +231,7 @@ export class StreamBackend implements NetBackend {
     return true;
   }
 
-  /** The card may go on: there is room, or nobody who would want its packets. */
+  /** Lets the card go on: there is room, or nobody who would want its packets. */
   #ready(): void {
     if (!this.#refused) return;
     this.#refused = false;
@@ -246,22 +250,22 @@ export class StreamBackend implements NetBackend {
 }
 
 interface Ends {
-  /** Does not throw. */
+  /** Takes a frame of the other side. Does not throw. */
   frame(bytes: Uint8Array): boolean;
   ready(): void;
-  /** Is called once. */
+  /** Is told once that the connection has ended. */
   end(reason: string): void;
 }
 
-/** A socket, while it lives. */
+/** Connection of a link: a socket, while it lives. */
 class Connection {
   readonly writer: FrameWriter;
   readonly #socket: net.Socket;
   readonly #reader: FrameReader;
   readonly #ends: Ends;
-  /** A frame waits for the card. */
+  /** True while a frame waits for the card. */
   #waiting = false;
-  /** The reader is at work, and the card has become ready meanwhile. */
+  /** True while the reader is at work; {@link #again} tells that the card has become ready meanwhile. */
   #reading = false;
   #again = false;
   #over = false;
@@ -279,7 +283,7 @@ class Connection {
     socket.on('close', () => this.end(failure?.message ?? this.#endReason()));
   }
 
-  /** The card may have buffers. */
+  /** Goes on, since the card may have buffers. */
   proceed(): void {
     this.#again = true;
     if (this.#waiting && !this.#reading) this.#read(() => this.#reader.proceed());
@@ -298,7 +302,7 @@ class Connection {
       : 'the other end has closed';
   }
 
-  /** Once more, if the card has become ready while it refused. */
+  /** Gives the card a frame, and once more if the card has become ready while it refused. */
   #frame(bytes: Uint8Array): boolean {
     if (this.#over) return true;
     do {

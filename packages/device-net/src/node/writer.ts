@@ -2,12 +2,12 @@ import type { Writable } from 'node:stream';
 import type { SoftwareOffload } from '../offload/software.ts';
 
 const LENGTH_BYTES = 4;
-/** Bytes of each of the two buffers: several of the largest packets. */
+/** Length in bytes of each of the two buffers: several of the largest packets. */
 const BUFFER_BYTES = 512 << 10;
 
 /**
- * Writes frames to a byte stream, each behind its length. What is sent while the stream writes is gathered, and goes out in one go
- * afterwards. Allocates nothing for a frame.
+ * Writer of frames to a byte stream, each behind its length. What is sent while the stream writes is gathered, and goes
+ * out in one go afterwards. It allocates nothing for a frame.
  */
 export class FrameWriter {
   readonly #stream: Writable;
@@ -15,7 +15,7 @@ export class FrameWriter {
   #filling = new Uint8Array(BUFFER_BYTES);
   #writing = new Uint8Array(BUFFER_BYTES);
   #used = 0;
-  /** A write is under way, or about to be. */
+  /** True while a write is under way, or about to be. */
   #busy = false;
   #full = false;
 

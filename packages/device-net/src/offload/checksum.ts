@@ -1,4 +1,6 @@
-/** Sum of 16-bit words in network order, not folded; an odd byte at the end is the upper half of a word. RFC 1071 §4.1 */
+/**
+ * Adds up 16-bit words in network order, not folded; an odd byte at the end is the upper half of a word. RFC 1071 §4.1
+ */
 export function sumWords(bytes: Uint8Array, start: number, end: number): number {
   let sum = 0;
   let i = start;
@@ -19,13 +21,13 @@ export function sumWords(bytes: Uint8Array, start: number, end: number): number 
   return i < end ? sum + ((bytes[i] as number) << 8) : sum;
 }
 
-/** 16 bits with the carries added in. For sums below 2^32, which 128 KiB do not reach. */
+/** Folds a sum to 16 bits, with the carries added in. For sums below 2^32, which 128 KiB do not reach. */
 export function fold(sum: number): number {
   const once = (sum & 0xffff) + (sum >>> 16);
   return (once & 0xffff) + (once >>> 16);
 }
 
-/** The checksum for a sum. UDP: 0 would say that there is none, and 0xffff is the same number. RFC 768 */
+/** Makes the checksum for a sum. UDP: 0 would say that there is none, and 0xffff is the same number. RFC 768 */
 export function complement(sum: number): number {
   const folded = fold(sum);
   return folded === 0xffff ? 0xffff : ~folded & 0xffff;

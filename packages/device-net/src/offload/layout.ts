@@ -18,10 +18,10 @@ import {
   UDP_BYTES,
 } from '../protocols.ts';
 
-/** Longest headers, from the Ethernet address to the payload, that are taken apart. */
+/** Length in bytes of the longest headers, from the Ethernet address to the payload, that are taken apart. */
 export const HEAD_MAX = 512;
 
-/** Where the parts of a frame are that is to be taken apart. Reused for every frame. */
+/** Places of the parts of a frame that is to be taken apart. The object is reused for every frame. */
 export class Layout {
   ipv6 = false;
   tcp = false;
@@ -29,17 +29,20 @@ export class Layout {
   l3 = 0;
   /** Offset of the TCP or UDP header. */
   l4 = 0;
-  /** Offset of what is behind it. */
+  /** Offset of the payload behind the TCP or UDP header. */
   payload = 0;
-  /** Where the packet ends; what a frame has behind it is padding. */
+  /** Offset of the packet's end; what a frame has behind it is padding. */
   end = 0;
-  /** IPv6: where a fragment header goes, and where the number is that names the header which is there now. RFC 8200 §4.5 */
+  /**
+   * Offset in IPv6 where a fragment header goes; {@link next} is where the number is that names the header which
+   * is there now. RFC 8200 §4.5
+   */
   fragment = 0;
   next = 0;
 
   /**
-   * Looks at a frame that says to be of this kind of segmentation. False: it is not. What the driver says of its length
-   * (`hdr_len`) is a hint and not looked at: Virtio 1.3 §5.1.6.2.2 MUST NOT.
+   * Looks at a frame that says to be of this kind of segmentation. Answers false if it is not. What the driver says of
+   * its length (`hdr_len`) is a hint and not looked at: Virtio 1.3 §5.1.6.2.2 MUST NOT.
    *
    * @param head the first bytes of the frame
    * @param length of the whole frame
@@ -63,7 +66,7 @@ export class Layout {
     return this.#transport(head, known) && this.end - start <= 0xffff;
   }
 
-  /** Protocol number behind the header, or -1. RFC 791 §3.1 */
+  /** Finds the protocol number behind an IPv4 header, or -1. RFC 791 §3.1 */
   #ipv4(head: Uint8Array, known: number, length: number): number {
     const { l3 } = this;
     if (l3 + IPV4_BYTES > known || byte(head, l3) >> 4 !== 4) return -1;
@@ -79,7 +82,10 @@ export class Layout {
     return this.end > length ? -1 : byte(head, l3 + IPV4.PROTOCOL);
   }
 
-  /** The same; extension headers are walked through as long as they stand in every fragment's way. RFC 8200 §4 */
+  /**
+   * Finds the protocol number behind an IPv6 header, or -1; extension headers are walked through as long as they stand
+   * in every fragment's way. RFC 8200 §4
+   */
   #ipv6(head: Uint8Array, known: number, length: number): number {
     const { l3 } = this;
     let at = l3 + IPV6_BYTES;

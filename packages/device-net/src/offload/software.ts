@@ -7,7 +7,10 @@ import { complement, fold, sumWords } from './checksum.ts';
 import { HEAD_MAX, Layout, put16, u16 } from './layout.ts';
 
 const ETHERNET_MIN = 14;
-/** More frames out of one packet are a guest's joke: the smallest segment that Linux makes has 48 bytes. */
+/**
+ * Largest number of frames out of one packet; more are a guest's joke: the smallest segment that Linux makes has 48
+ * bytes.
+ */
 const SEGMENTS_MAX = 2048;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
@@ -18,30 +21,30 @@ const MORE_FRAGMENTS = 0x2000;
 const FRAGMENT_BYTES = 8;
 const FRAGMENT = 44;
 
-/** What {@link SoftwareOffload} does: the `offloads` of a card in front of it. */
+/** Offloads that {@link SoftwareOffload} does: the `offloads` of a card in front of it. */
 export const SOFTWARE_OFFLOADS: NetOffloads = { csum: true, tso: true, ufo: true };
 
-/** What was done, and what could not be. Plain numbers, for reading. */
+/** Counters of what was done in software, and what could not be: plain numbers, for reading. */
 export class OffloadCounters {
-  /** Packets that were complete frames. */
+  /** Number of packets that were complete frames. */
   plain = 0;
-  /** Packets whose checksum was completed. */
+  /** Number of packets whose checksum was completed. */
   checksums = 0;
-  /** Packets that were taken apart. */
+  /** Number of packets that were taken apart. */
   segmented = 0;
-  /** Frames that were cut from larger packets. */
+  /** Number of frames that were cut from larger packets. */
   segments = 0;
-  /** Packets that were lost: not what their header says that they are, or cut off. */
+  /** Number of packets that were lost: not what their header says that they are, or cut off. */
   malformed = 0;
-  /** Packets that were lost: UDP tunnels. */
+  /** Number of packets that were lost because they are UDP tunnels. */
   unsupported = 0;
 }
 
 type Kind = 'plain' | 'checksum' | 'tcp' | 'udp' | 'fragment';
 
 /**
- * Does for a network without offloads what the driver left to the device: completes checksums, cuts large TCP packets and UDP
- * packets into segments, and large UDP packets into fragments. Virtio 1.3 §5.1.6.2
+ * Offloads in software, for a network that has none: does what the driver left to the device, completes checksums, cuts
+ * large TCP packets and UDP packets into segments, and large UDP packets into fragments. Virtio 1.3 §5.1.6.2
  *
  * ```ts
  * const offload = new SoftwareOffload();
@@ -54,28 +57,28 @@ type Kind = 'plain' | 'checksum' | 'tcp' | 'udp' | 'fragment';
  * Allocates nothing. What a guest says that is not so is counted, and the packet dropped.
  */
 export class SoftwareOffload {
-  /** What was completed so far. */
+  /** Counters of what was completed so far. */
   readonly counters: OffloadCounters = new OffloadCounters();
   readonly #head = new Uint8Array(HEAD_MAX);
   readonly #layout = new Layout();
   #packet: Packet | undefined;
   #kind: Kind = 'plain';
-  /** Bytes before the payload in each frame. */
+  /** Number of bytes before the payload in each frame. */
   #headLength = 0;
-  /** The payload in the packet, and how much of it a frame takes. */
+  /** Offsets in the packet of the rest of the payload and, {@link #end}, of its end; a frame takes {@link #step} bytes of it. */
   #from = 0;
   #end = 0;
   #step = 0;
   #count = 0;
   #index = 0;
-  /** Sum of the pseudo header without its length, or of all (fragments). */
+  /** Sum of the pseudo header without its length, or of all bytes (fragments). */
   #sum = 0;
-  /** Names the packet that fragments are of, with IPv6. */
+  /** Identification of the packet that fragments are of, with IPv6. */
   #identification = 0;
 
   /**
-   * Takes a packet from a card, for as long as {@link write} is called. Answers how many frames it makes: 1 for most, 0 if it
-   * is dropped, which the counters tell.
+   * Takes a packet from a card, for as long as {@link write} is called. Answers how many frames it makes: 1 for most, 0
+   * if it is dropped, which the counters tell.
    */
   open(packet: Packet): number {
     this.#index = 0;
@@ -84,19 +87,19 @@ export class SoftwareOffload {
     return this.#count;
   }
 
-  /** Frames that are left. */
+  /** Number of frames that are left. */
   get left(): number {
     return this.#count - this.#index;
   }
 
-  /** Bytes of all frames that are left. */
+  /** Number of bytes of all frames that are left. */
   get total(): number {
     if (this.left === 0) return 0;
     const from = this.#from + this.#index * this.#step;
     return this.left * this.#headLength + this.#end - from;
   }
 
-  /** Bytes of the next frame. */
+  /** Length of the next frame in bytes. */
   get length(): number {
     if (this.left === 0) return 0;
     const from = this.#from + this.#index * this.#step;
@@ -121,7 +124,7 @@ export class SoftwareOffload {
     return length;
   }
 
-  /** The rest is not wanted. */
+  /** Drops the rest of the packet. */
   close(): void {
     this.#packet = undefined;
     this.#count = 0;
@@ -155,7 +158,7 @@ export class SoftwareOffload {
     return 0;
   }
 
-  /** A packet that is to be more than one frame. */
+  /** Takes apart a packet that is to be more than one frame. */
   #apart(packet: Packet): number {
     const { length, gsoType, gsoSize } = packet;
     const head = this.#head;
@@ -188,7 +191,10 @@ export class SoftwareOffload {
     return count;
   }
 
-  /** UFO: the datagram gets its checksum as a whole, and is cut by IP. False: it cannot be. */
+  /**
+   * Cuts a UDP datagram into fragments (UFO): it gets its checksum as a whole, and is cut by IP. Answers false if it
+   * cannot be.
+   */
   #fragments(packet: Packet, partial: boolean, field: number): boolean {
     const layout = this.#layout;
     const { l4, end, fragment, ipv6 } = layout;
@@ -211,7 +217,7 @@ export class SoftwareOffload {
     return true;
   }
 
-  /** A frame that is one already. */
+  /** Writes a packet that is one frame already. */
   #whole(packet: Packet, target: Uint8Array, at: number, length: number): void {
     packet.copyTo(target, at, 0, length);
     if (this.#kind === 'plain') return;
@@ -232,7 +238,7 @@ export class SoftwareOffload {
     else this.#transport(target, at, length);
   }
 
-  /** Length, identification and fragment, and the checksum of the header. RFC 791 §3.1 */
+  /** Sets length, identification and fragment, and the checksum of the IPv4 header. RFC 791 §3.1 */
   #ipv4(target: Uint8Array, l3: number, length: number): void {
     put16(target, l3 + 2, length);
     if (this.#kind === 'fragment') {
@@ -264,7 +270,7 @@ export class SoftwareOffload {
     if (this.#index === 0) put16(target, checksum, this.#sum);
   }
 
-  /** Sequence numbers and flags, or lengths; and the checksum. RFC 9293 §3.1, RFC 768, RFC 3168 §6.1.2 */
+  /** Sets sequence numbers and flags, or lengths; and the checksum. RFC 9293 §3.1, RFC 768, RFC 3168 §6.1.2 */
   #transport(target: Uint8Array, at: number, length: number): void {
     const { l4, tcp } = this.#layout;
     const start = at + l4;
@@ -289,7 +295,7 @@ function u32(bytes: Uint8Array, at: number): number {
   return ((u16(bytes, at) << 16) | u16(bytes, at + 2)) >>> 0;
 }
 
-/** Sum over a part of a packet where it lies. */
+/** Adds up a part of a packet where it lies. */
 function sumPacket(packet: Packet, from: number, end: number): number {
   let sum = 0;
   let at = 0;

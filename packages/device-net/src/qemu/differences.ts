@@ -5,7 +5,7 @@ const number = (value: Value): number => (typeof value === 'number' ? value : 0)
 const always = (): boolean => true;
 const more = (a: Value, b: Value): boolean => number(a) > number(b);
 
-/** What differences in the fields of a card mean for a load. */
+/** Rules for what differences in the fields of a card mean for a load. */
 export const netDifferences: readonly FieldRule[] = [
   {
     pattern: /^device\.maxQueuePairs$/,

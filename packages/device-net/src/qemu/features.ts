@@ -14,7 +14,10 @@ const TUNNEL = {
   spec: SPEC,
 };
 
-/** Who decides over the features of a network card. Read from `-device virtio-net-pci,help` of QEMU 5.2 to 11.1. */
+/**
+ * Table of who decides over the features of a network card. Read from `-device virtio-net-pci,help` of QEMU 5.2 to
+ * 11.1.
+ */
 export const netFeatureTable: FeatureTable = {
   0: { property: 'csum', needs: VNET_HEADER, spec: SPEC },
   1: { property: 'guest_csum', needs: VNET_HEADER, spec: SPEC },

@@ -13,23 +13,26 @@ import type { NetOptions } from '../live/options.ts';
 import type { NetState } from '../state.ts';
 import { USO_SINCE } from './features.ts';
 
-/** How a network card is made, but for the network behind it. */
+/** Options of a network card but for the network behind it. */
 export type NetShape = Omit<NetOptions, 'backend'>;
 
-/** Configuration bytes of a card that has nothing but its address, so that it does not offer STATUS. Virtio 1.3 §5.1.4 */
+/**
+ * Length in bytes of the configuration of a card that has nothing but its address, so that it does not offer STATUS.
+ * Virtio 1.3 §5.1.4
+ */
 const MAC_END = 6;
-/** Configuration bytes of a card that offers SPEED_DUPLEX and nothing that lies behind it. */
+/** Length in bytes of the configuration of a card that offers SPEED_DUPLEX and nothing that lies behind it. */
 const DUPLEX_END = 17;
-/** Any values: what the card told its driver is not in the state. */
+/** Values that stand for any: what the card told its driver is not in the state. */
 const SOME_MTU = 1500;
 const SOME_SPEED = 1000;
-/** Sizes of rings that a card can be made with. */
+/** Smallest and largest size of a ring that a card can be made with. */
 const RING_LEAST = 256;
 const RING_MOST = 1024;
-/** Entries of a ring if no property says so. */
+/** Number of entries of a ring if no property says so. */
 export const RING_DEFAULT = 256;
 
-/** How the card was made that has this state. */
+/** Infers the options with which the card was made that has this state. */
 export function inferNet(state: VirtioState<TransportParts, NetState>): NetShape {
   const { config, device } = state;
   const features = negotiated(state);
@@ -57,7 +60,7 @@ export function inferNet(state: VirtioState<TransportParts, NetState>): NetShape
   };
 }
 
-/** The ring size that a queue was created with, as far as the state tells: a driver may have lowered it. */
+/** Infers the ring size that a queue was created with, as far as the state tells: a driver may have lowered it. */
 function ringSize({ queues, subsections }: VirtioState, index: number): number {
   const size = subsections.ringsize?.[index] || queues[index]?.num || RING_DEFAULT;
   const valid = size >= RING_LEAST && size <= RING_MOST && Number.isInteger(Math.log2(size));
@@ -77,7 +80,7 @@ const SWITCHES = {
   guestAnnounce: 'guest_announce',
 } as const;
 
-/** How a QEMU makes the card that takes the state of one with these options. */
+/** Derives the options of the card that a QEMU makes to take the state of one with these options. */
 export function netMadeBy(inferred: NetShape, making: Making): NetShape {
   const { properties, network } = making.device;
   const { complete } = making;

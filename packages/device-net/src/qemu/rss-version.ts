@@ -1,9 +1,9 @@
 import { compareVersion, type MachineOfQemu, type Rewritten, refusal } from '@virtkit/core/qemu';
 import type { NetState } from '../state.ts';
 
-/** All hash types: what the field stands for when it is not sent. */
+/** Mask of all hash types, which the field stands for when it is not sent. */
 const ALL_HASH_TYPES = 0x1ff;
-/** The QEMU with which version 2 of the RSS state came. */
+/** Version of QEMU with which version 2 of the RSS state came. */
 const VERSION_2_SINCE = '10.2';
 
 /** Writes the RSS state in the version that the target reads: version 2 adds the hash types that the source supports. */

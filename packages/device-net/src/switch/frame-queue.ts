@@ -6,13 +6,13 @@ import type { SoftwareOffload } from '../offload/software.ts';
 const KEPT_BYTES = 4096;
 const SMALLEST = 2048;
 
-/** A frame in a buffer that is used again. */
+/** Frame in a buffer that is used again. */
 export class Frame {
   readonly meta: Header = new Header();
-  /** Receive queue pair that it is for. */
+  /** Number of the receive queue pair that the frame is for. */
   pair = 0;
   #buffer: Uint8Array | undefined;
-  /** Its last view: most frames are as long as the one before. */
+  /** View of the buffer that was made last: most frames are as long as the one before. */
   #view: Uint8Array = new Uint8Array(0);
   readonly #keptBytes: number;
 
@@ -47,7 +47,7 @@ export class Frame {
     return this.#view;
   }
 
-  /** Its bytes were taken. */
+  /** Empties the frame, since its bytes were taken. */
   clear(): void {
     if (this.#buffer === undefined || this.#buffer.length <= this.#keptBytes) return;
     this.#buffer = undefined;
@@ -68,7 +68,7 @@ function copyMeta(from: PacketMeta, to: Header): void {
   to.innerNhOffset = from.innerNhOffset ?? 0;
 }
 
-/** Frames in order, not more than so many and so many bytes. */
+/** Queue of frames in order, with a largest number of frames and of bytes. */
 export class FrameQueue {
   readonly #frames: Frame[] = [];
   readonly #capacity: number;
@@ -86,19 +86,19 @@ export class FrameQueue {
     return this.#count;
   }
 
-  /** The oldest frame. */
+  /** Oldest frame of the queue. */
   get head(): Frame | undefined {
     return this.#count === 0 ? undefined : this.#frames[this.#first];
   }
 
-  /** Copies a packet in; false if there is no room. */
+  /** Copies a packet into the queue; false if there is no room. */
   push(packet: Packet, pair: number): boolean {
     const frame = this.#add(packet.length, pair);
     frame?.set(packet);
     return frame !== undefined;
   }
 
-  /** Writes the next frame of a packet in that is taken apart; false if there is no room. */
+  /** Writes the next frame of a packet that is taken apart into the queue; false if there is no room. */
   pushNext(offload: SoftwareOffload, pair: number): boolean {
     const frame = this.#add(offload.length, pair);
     frame?.write(offload);

@@ -1,13 +1,16 @@
-/** Places that are looked at for an address. */
+/** Number of places that are looked at for an address. */
 const WINDOW = 8;
 
-/** Which port an Ethernet address is behind. Of fixed size: where there is no room, the address learned longest ago goes. */
+/**
+ * Table of the ports that Ethernet addresses are behind. It has a fixed size: where there is no room, the address
+ * learned longest ago goes.
+ */
 export class MacTable {
   readonly #mask: number;
-  /** First two and last four bytes of each address. */
+  /** First two bytes of each address; {@link #low} are the last four. */
   readonly #high: Uint16Array;
   readonly #low: Uint32Array;
-  /** -1: free. */
+  /** Port of each address; -1: the place is free. */
   readonly #port: Int32Array;
   readonly #age: Uint32Array;
   #now = 0;
@@ -21,7 +24,7 @@ export class MacTable {
     this.#age = new Uint32Array(entries);
   }
 
-  /** The port of the address at `at`, or -1. */
+  /** Finds the port of the address at `at`, or -1. */
   find(bytes: Uint8Array, at: number): number {
     const high = highOf(bytes, at);
     const low = lowOf(bytes, at);
@@ -42,7 +45,7 @@ export class MacTable {
     this.#age[slot] = ++this.#now;
   }
 
-  /** Nothing is behind this port any more. */
+  /** Forgets a port, since nothing is behind it any more. */
   forget(port: number): void {
     for (let slot = 0; slot <= this.#mask; slot++) if (this.#port[slot] === port) this.#port[slot] = -1;
   }
@@ -56,7 +59,7 @@ export class MacTable {
     return -1;
   }
 
-  /** A free place, or the one of the oldest. */
+  /** Finds a free place, or the one of the oldest address. */
   #room(start: number): number {
     let oldest = start & this.#mask;
     for (let i = 0; i < WINDOW; i++) {

@@ -11,55 +11,55 @@ import { turn } from './turn.ts';
 const ADDRESSES = 12;
 const ETHERNET_MIN = 14;
 const ENTRIES_MAX = 1 << 20;
-/** Of a segment that its card is to take apart: 64 KiB and headers. */
+/** Length in bytes of the largest segment that a card is to take apart: 64 KiB and headers. */
 const LARGE_FRAME = 0x1_1000;
-/** What can be done in software where a card does not take it. */
+/** Offloads that can be done in software where a card does not take them. */
 const IN_SOFTWARE = OFFLOAD.CSUM | OFFLOAD.TSO4 | OFFLOAD.TSO6 | OFFLOAD.ECN | OFFLOAD.UFO | OFFLOAD.USO;
 
-/** How a switch is made. */
+/** Options of a switch. */
 export interface SwitchOptions {
-  /** Frames that wait for a card that has no buffer; more are dropped. Default 256. */
+  /** Number of frames that wait for a card that has no buffer; more are dropped. Default 256. */
   readonly queueFrames?: number;
-  /** Bytes of these; default 1 MiB. */
+  /** Number of bytes of the frames that wait for a card; default 1 MiB. */
   readonly queueBytes?: number;
-  /** Addresses that it remembers, a power of two; default 1024. */
+  /** Number of addresses that the switch remembers, a power of two; default 1024. */
   readonly addresses?: number;
   /**
-   * Frames that are delivered in one go, before others get to run; default 1024. Switches that are connected share it: a frame that goes
-   * round between two of them does not multiply it.
+   * Number of frames that are delivered in one go, before others get to run; default 1024. Switches that are connected
+   * share it: a frame that goes round between two of them does not multiply it.
    */
   readonly burst?: number;
   /**
-   * What cards on its ports may leave to each other (see {@link SOFTWARE_OFFLOADS}), unless their own options say it. Packets for a card
-   * that cannot take them so are taken apart. Default: checksums, TCP segmentation and UDP fragmentation; false: nothing, as with
-   * QEMU's own networks without virtio headers.
+   * Offloads that cards on its ports may leave to each other (see {@link SOFTWARE_OFFLOADS}), unless their own options
+   * say it. Packets for a card that cannot take them so are taken apart. Default: checksums, TCP segmentation and UDP
+   * fragmentation; false: none, as with QEMU's own networks without virtio headers.
    */
   readonly offloads?: NetOffloads | false;
-  /** Calls back later, say with `setImmediate`; default: when timers have had their turn. */
+  /** Function that calls back later, such as `setImmediate`; default: when timers have had their turn. */
   readonly defer?: (proceed: () => void) => void;
-  /** What went wrong at a port; see also {@link SwitchPort.failure}. */
+  /** Function that hears what went wrong at a port; see also {@link SwitchPort.failure}. */
   readonly onEvent?: (event: SwitchEvent) => void;
 }
 
-/** What a switch tells the host program. */
+/** Event of a switch, for the host program. */
 export interface SwitchEvent {
-  /** The card at a port has thrown: the frame is lost, and the next one is tried as usual. */
+  /** Kind of the event: the card at a port has thrown. The frame is lost, and the next one is tried as usual. */
   readonly name: 'failed';
-  /** The port whose card has thrown. */
+  /** Port whose card has thrown. */
   readonly port: SwitchPort;
-  /** What was thrown. */
+  /** Exception of the card. */
   readonly error: unknown;
 }
 
-/** What went through a port, as the card sees it. */
+/** Counters of what went through a port, as the card sees it. */
 export interface PortCounters {
-  /** Frames from the card. */
+  /** Number of frames from the card. */
   readonly sent: number;
-  /** Frames to the card. */
+  /** Number of frames to the card. */
   readonly delivered: number;
-  /** Frames to the card that found no room in its queue, or that it threw at. */
+  /** Number of frames to the card that found no room in its queue, or that it threw at. */
   readonly dropped: number;
-  /** Frames from the card that are none: too short for addresses. */
+  /** Number of frames from the card that are none: too short for addresses. */
   readonly malformed: number;
 }
 
@@ -83,10 +83,10 @@ export class NetSwitch {
   readonly #burst: number;
   readonly #ports: (Port | undefined)[] = [];
   readonly #addresses = new Uint8Array(ADDRESSES);
-  /** The frame that is delivered without a queue. */
+  /** Frame that is delivered without a queue. */
   readonly #frame = new Frame(LARGE_FRAME);
   readonly #offload = new SoftwareOffload();
-  /** A delivery is under way; what is sent inside of it waits. */
+  /** True while a delivery is under way; what is sent inside of it waits. */
   #busy = false;
   #deferred = false;
 
@@ -104,12 +104,12 @@ export class NetSwitch {
     this.#burst = burst;
   }
 
-  /** What had to be done for cards that do not take what others sent. */
+  /** Counters of what had to be done for cards that do not take what others sent. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
-  /** A new port, for one card, or for a network outside: see {@link connect}. */
+  /** Makes a new port, for one card, or for a network outside: see {@link connect}. */
   port(): SwitchPort {
     const free = this.#ports.indexOf(undefined);
     const index = free < 0 ? this.#ports.length : free;
@@ -149,7 +149,7 @@ export class NetSwitch {
     this.#drain();
   }
 
-  /** To a port where nothing waits. */
+  /** Delivers a packet to a port where nothing waits. */
   #pass(port: Port, packet: Packet): void {
     const frame = this.#frame;
     this.#busy = true;
@@ -163,7 +163,7 @@ export class NetSwitch {
     }
   }
 
-  /** Delivers what waits, as long as cards take it and others need not run. */
+  /** Delivers frames that wait, as long as cards take them and others need not run. */
   #drain(): void {
     // what is put off is put off for those who send meanwhile, too
     if (this.#busy || this.#deferred) return;
@@ -205,14 +205,14 @@ export class NetSwitch {
   }
 }
 
-/** Where a card is plugged in. */
+/** Port of a switch, where a card is plugged in. */
 export interface SwitchPort extends NetBackend {
-  /** What went through this port. */
+  /** Counters of what went through this port. */
   readonly counters: PortCounters;
   readonly supports?: NetOffloads;
-  /** Frames that wait for the card. */
+  /** Number of frames that wait for the card. */
   readonly waiting: number;
-  /** What the card threw last, if it ever did. */
+  /** Exception that the card threw last, if it ever did. */
   readonly failure: unknown;
   /** Pulls the plug: nothing comes or goes any more. */
   close(): void;
@@ -223,7 +223,7 @@ interface Hub {
   readonly offload: SoftwareOffload;
   send(packet: Packet): void;
   ready(): void;
-  /** The card has thrown. Does not throw. */
+  /** Notes that the card has thrown. Does not throw. */
   failed(error: unknown): void;
   close(): void;
 }
@@ -232,7 +232,7 @@ class Port implements SwitchPort {
   readonly index: number;
   readonly queue: FrameQueue;
   readonly supports?: NetOffloads;
-  /** The card has no buffer, and will say when it has. */
+  /** True if the card has no buffer, and will say when it has. */
   stalled = false;
   sent = 0;
   delivered = 0;
@@ -242,7 +242,7 @@ class Port implements SwitchPort {
   readonly #hub: Hub;
   #card: NetPort | undefined;
   #pairs = 1;
-  /** What the card takes incomplete: see {@link OFFLOAD}. */
+  /** Packets that the card takes incomplete, as bits of {@link OFFLOAD}. */
   #offloads = 0;
   #open = true;
 
@@ -262,7 +262,7 @@ class Port implements SwitchPort {
     return this.queue.length;
   }
 
-  /** A frame waits that the card may take. */
+  /** Does a frame wait that the card may take? */
   get due(): boolean {
     return !this.stalled && this.queue.length > 0;
   }
@@ -297,7 +297,7 @@ class Port implements SwitchPort {
         (uso4 && uso6 ? OFFLOAD.USO : 0);
   }
 
-  /** Can who is on this port do what is left to it with this packet? */
+  /** Can the card on this port do what is left to it with this packet? */
   takes(packet: Packet): boolean {
     if ((packet.flags | packet.gsoType) === 0) return true;
     const needed = neededOffloads(packet);
@@ -327,7 +327,7 @@ class Port implements SwitchPort {
     }
   }
 
-  /** True: the frame is gone. */
+  /** Gives the card a frame. Answers true if the frame is gone. */
   deliver(frame: Frame): boolean {
     const card = this.#card;
     if (card === undefined) return true;

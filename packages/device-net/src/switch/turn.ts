@@ -1,6 +1,6 @@
 /**
- * Deliveries that are left until others get to run, for all switches of the program together: those that are connected deliver to each
- * other inside of each other's deliveries, and the outermost one sets the number.
+ * Number of deliveries that are left until others get to run, for all switches of the program together: those that are
+ * connected deliver to each other inside of each other's deliveries, and the outermost one sets the number.
  */
 class Turn {
   left = 0;

@@ -16,37 +16,40 @@ import { type OffloadCounters, SOFTWARE_OFFLOADS, SoftwareOffload } from '../off
 import { FrameQueue } from '../switch/frame-queue.ts';
 import { platformSocket, READY_STATE, type SocketEvent, Timer, type WebSocketLike } from './socket.ts';
 
-/** How a WebSocket link is made. */
+/** Options of a WebSocket link. */
 export interface WebSocketOptions extends LinkOptions {
   /** Address of the relay: `wss://relay.widgetry.org/`. */
   readonly url?: string;
   /** Subprotocols that are offered to the relay; default: none. */
   readonly protocols?: readonly string[];
-  /** Default: the platform's own. Node 20 has none; the package `ws` does it there. */
+  /** Constructor of WebSockets; default: the platform's own. Node 20 has none; the package `ws` does it there. */
   readonly WebSocket?: new (
     url: string,
     protocols?: string[],
   ) => WebSocketLike;
-  /** Instead of {@link url}: a WebSocket that is there already, say a server's. When it is closed, the link is. */
+  /** WebSocket that is there already, say a server's, instead of {@link url}. When it is closed, the link is. */
   readonly socket?: WebSocketLike;
-  /** Default: for ever. False: when the link is down, it stays so. */
+  /**
+   * Waiting times between attempts to connect. Default: it is tried for ever. False: when the link is down, it stays
+   * so.
+   */
   readonly reconnect?: ReconnectOptions | false;
-  /** Frames kept for each direction, while the link is down or the guest has no buffer; default 256. */
+  /** Number of frames kept for each direction, while the link is down or the guest has no buffer; default 256. */
   readonly queueFrames?: number;
-  /** Bytes kept for each direction, at least 128 KiB; default 1 MiB. */
+  /** Number of bytes kept for each direction, at least 128 KiB; default 1 MiB. */
   readonly queueBytes?: number;
   /** Milliseconds in which a relay has to answer before it is hung up on, and called again; default 30000. */
   readonly handshakeTimeout?: number;
-  /** Bytes that the socket may hold before the card has to wait; default 1 MiB. */
+  /** Number of bytes that the socket may hold before the card has to wait; default 1 MiB. */
   readonly bufferedMax?: number;
 }
 
-/** WebSockets do not say when they have sent: milliseconds between two looks. */
+/** Milliseconds between two looks at whether a WebSocket has sent: it does not say so itself. */
 const POLL = 5;
 /** Milliseconds that an unanswered handshake is waited for. */
 const HANDSHAKE_TIMEOUT = 30_000;
 const DAY = 24 * 3600 * 1000;
-/** Longer than any frame. */
+/** Smallest number of bytes that may be kept: longer than any frame. */
 const QUEUE_BYTES_MIN = 1 << 17;
 
 /**
@@ -72,14 +75,14 @@ export class WebSocketBackend implements NetBackend {
   readonly #offload = new SoftwareOffload();
   readonly #card: LinkCard;
   readonly #inbox: Inbox;
-  /** What was sent while the link was down: complete frames. */
+  /** Frames that were sent while the link was down: complete ones. */
   readonly #kept: FrameQueue;
   readonly #retry: Timer;
   readonly #handshake: Timer;
   readonly #poll: Timer;
   #socket: WebSocketLike | undefined;
   #closed = false;
-  /** The card waits. */
+  /** True while the card waits. */
   #refused = false;
   #troubled = false;
 
@@ -104,27 +107,27 @@ export class WebSocketBackend implements NetBackend {
     this.#adopt(options.socket ?? this.#first());
   }
 
-  /** What went over the link since it was made. */
+  /** Counters of what went over the link since it was made. */
   get counters(): Readonly<LinkCounters> {
     return this.#counters;
   }
 
-  /** What was completed in software, as a relay takes complete frames only. */
+  /** Counters of what was completed in software, as a relay takes complete frames only. */
   get offload(): Readonly<OffloadCounters> {
     return this.#offload.counters;
   }
 
-  /** The relay is connected. */
+  /** True if the relay is connected. */
   get up(): boolean {
     return this.#socket?.readyState === READY_STATE.OPEN;
   }
 
-  /** Frames that wait for the card, and for the link. */
+  /** Numbers of frames that wait for the card, and for the link. */
   get waiting(): { readonly rx: number; readonly tx: number } {
     return { rx: this.#inbox.waiting, tx: this.#kept.length };
   }
 
-  /** Hangs up, for good. */
+  /** Hangs up for good. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -185,7 +188,7 @@ export class WebSocketBackend implements NetBackend {
     counters.txBytes += frame.length;
   }
 
-  /** For when the link is up: what is old goes first. */
+  /** Keeps a frame for when the link is up: the oldest ones go first if there is no room. */
   #keep(): void {
     const kept = this.#kept;
     while (!kept.pushNext(this.#offload, 0)) {
@@ -206,7 +209,7 @@ export class WebSocketBackend implements NetBackend {
     this.#card.txReady();
   }
 
-  /** An address that the platform does not take at all is the program's mistake. */
+  /** Makes the first socket. An address that the platform does not take at all is the program's mistake. */
   #first(): WebSocketLike {
     try {
       if (this.#make !== undefined) return this.#make();
@@ -252,7 +255,7 @@ export class WebSocketBackend implements NetBackend {
     } else this.#down('the WebSocket is closed');
   }
 
-  /** Whoever took the connection does not answer. */
+  /** Hangs up on whoever took the connection and does not answer. */
   #expired(): void {
     const socket = this.#socket;
     this.#down(`no answer to the handshake within ${this.#handshakeTimeout} ms`);
@@ -288,7 +291,7 @@ export class WebSocketBackend implements NetBackend {
     this.#look();
   }
 
-  /** A message. */
+  /** Takes a message of the relay. */
   #take(data: unknown): void {
     if (data instanceof ArrayBuffer) this.#inbox.take(new Uint8Array(data));
     else if (data instanceof Uint8Array) this.#inbox.take(data);
@@ -298,7 +301,7 @@ export class WebSocketBackend implements NetBackend {
     }
   }
 
-  /** Once while the link is up: a relay could fill a log with it. */
+  /** Tells of trouble once while the link is up: a relay could fill a log with it. */
   #trouble(reason: string): void {
     if (this.#troubled) return;
     this.#troubled = true;
@@ -310,7 +313,7 @@ export class WebSocketBackend implements NetBackend {
   }
 }
 
-/** @throws HostError that names the option */
+/** Finds the function that makes sockets. @throws HostError that names the option */
 function maker(options: WebSocketOptions): (() => WebSocketLike) | undefined {
   const { url, socket, protocols } = options;
   if (url !== undefined && socket !== undefined) throw new HostError('url and socket: one of them');

@@ -1,42 +1,42 @@
-/** What is needed of a WebSocket: the browser's, Node's, that of the package `ws` on either side. */
+/** Part of a WebSocket that is needed: of the browser's, Node's, that of the package `ws` on either side. */
 export interface WebSocketLike {
-  /** Set to `arraybuffer`: bytes come as an `ArrayBuffer`. */
+  /** Form in which bytes come; it is set to `arraybuffer`. */
   binaryType: string;
-  /** 0 connecting, 1 open, 2 closing, 3 closed. */
+  /** State of the connection: 0 connecting, 1 open, 2 closing, 3 closed. */
   readonly readyState: number;
-  /** Bytes that `send` has taken and the network has not. */
+  /** Number of bytes that `send` has taken and the network has not. */
   readonly bufferedAmount: number;
   /** Sends one message. */
   send(data: Uint8Array<ArrayBuffer>): void;
   /** Closes the connection, whatever state it is in. */
   close(): void;
-  /** Calls the listener when the connection opens, for each message, and at its end. */
+  /** Has the listener called when the connection opens, for each message, and at its end. */
   addEventListener(
     type: 'open' | 'message' | 'close' | 'error',
     listener: (event: SocketEvent) => void,
   ): void;
 }
 
-/** What is looked at of its events. */
+/** Part of a WebSocket's events that is looked at. */
 export interface SocketEvent {
-  /** `open`, `message`, `close` or `error`. */
+  /** Type of the event: `open`, `message`, `close` or `error`. */
   readonly type: string;
-  /** A message's text or bytes. */
+  /** Text or bytes of a message. */
   readonly data?: unknown;
-  /** Why it was closed: a code of RFC 6455 §7.4. */
+  /** Reason for the end of the connection: a code of RFC 6455 §7.4. */
   readonly code?: number;
-  /** The other side's words for that. */
+  /** Words of the other side for the end of the connection. */
   readonly reason?: string;
-  /** What went wrong. */
+  /** Description of an error. */
   readonly message?: string;
 }
 
-/** `readyState` */
+/** Values of a WebSocket's `readyState`. */
 export const READY_STATE = { CONNECTING: 0, OPEN: 1 } as const;
 
 declare const WebSocket: (new (url: string, protocols?: string[]) => WebSocketLike) | undefined;
 
-/** The one of the platform, if it has one. */
+/** Finds the platform's own constructor of WebSockets, if it has one. */
 export function platformSocket(): (new (url: string, protocols?: string[]) => WebSocketLike) | undefined {
   return typeof WebSocket === 'undefined' ? undefined : WebSocket;
 }
@@ -45,7 +45,7 @@ export function platformSocket(): (new (url: string, protocols?: string[]) => We
 declare const setTimeout: (run: () => void, milliseconds: number) => unknown;
 declare const clearTimeout: (timer: unknown) => void;
 
-/** A call that is due, at most one. */
+/** Timer of one call that is due at most. */
 export class Timer {
   readonly #run: () => void;
   #timer: unknown;

@@ -1,4 +1,4 @@
-/** Where an entropy device takes random bytes from. */
+/** Back end that an entropy device takes random bytes from. */
 export interface RngBackend {
   /**
    * Writes random bytes to the beginning of `target`, and answers how many they are: 1 to `target.length`, or 0 if there are none now.
@@ -10,14 +10,14 @@ export interface RngBackend {
   fill(target: Uint8Array<ArrayBuffer>): number | Promise<number>;
 }
 
-/** Web Crypto, as far as it is needed: `globalThis.crypto` of browsers, workers, Node, Deno and Bun. */
+/** Part of Web Crypto that is needed: `globalThis.crypto` of browsers, workers, Node, Deno and Bun. */
 export interface RandomValues {
-  /** Fills at most 65536 bytes. */
+  /** Fills an array with at most 65536 random bytes. */
   getRandomValues(target: Uint8Array<ArrayBuffer>): unknown;
 }
 
 /**
- * Random bytes of the platform.
+ * Makes a back end of the platform's random bytes.
  *
  * ```ts
  * const entropy = new RngDevice({ backend: webCrypto(crypto) });

@@ -13,9 +13,11 @@ import type { RngState } from '../state.ts';
 import { type RngOptions, type Settings, settle } from './options.ts';
 import { Quota } from './quota.ts';
 
-/** Entries of the queue. QEMU: the same. */
+/** Number of entries of the queue, which is QEMU's. */
 const QUEUE_SIZE = 8;
-/** Bytes that a back end is asked for at a time, and that a request gets at most: as many as Web Crypto gives. */
+/**
+ * Number of bytes that a back end is asked for at a time, and that a request gets at most: as many as Web Crypto gives.
+ */
 export const FILL_MAX = 65_536;
 
 /**
@@ -35,18 +37,18 @@ export class RngDevice implements DeviceModel<RngState> {
   readonly queueSizes: readonly number[] = [QUEUE_SIZE];
   readonly #settings: Settings;
   readonly #quota: Quota;
-  /** What the back end fills. Wiped when its bytes are the guest's. */
+  /** Buffer that the back end fills. It is wiped when its bytes are the guest's. */
   readonly #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(FILL_MAX);
-  /** The beginning of {@link #bytes}, as long as the last request. */
+  /** Beginning of {@link #bytes}, as long as the last request. */
   #target: Uint8Array<ArrayBuffer> = this.#bytes;
   #host: DeviceHost | undefined;
-  /** The back end's answer that is waited for. */
+  /** Answer of the back end that is waited for. */
   #answer: Promise<void> | undefined;
-  /** The back end works, within a call. */
+  /** True while the back end works, within a call. */
   #filling = false;
-  /** The back end failed, and is left alone for a while. */
+  /** True while the back end, which has failed, is left alone. */
   #resting = false;
-  /** It failed, and has not answered since: told once. */
+  /** True if the back end failed, and has not answered since: that is told once. */
   #failed = false;
   #laterAsked = false;
   /** Number of resets: a chain that was taken before the last one is not given back any more. */
@@ -58,7 +60,7 @@ export class RngDevice implements DeviceModel<RngState> {
     this.#quota = new Quota(this.#settings, () => this.#goOn());
   }
 
-  /** Resolves when the back end has nothing to do any more. */
+  /** Waits until the back end has nothing to do any more. */
   idle(): Promise<void> {
     return this.#answer ?? Promise.resolve();
   }
@@ -67,7 +69,7 @@ export class RngDevice implements DeviceModel<RngState> {
     this.#host = host;
   }
 
-  /** What was kicked before DRIVER_OK is served then. QEMU: `virtio_rng_set_status`. */
+  /** Serves, at DRIVER_OK, what was kicked before. QEMU: `virtio_rng_set_status`. */
   setStatus(): void {
     const queue = this.#host?.queue(0);
     if (queue !== undefined) this.handleQueue(queue);
@@ -81,7 +83,7 @@ export class RngDevice implements DeviceModel<RngState> {
     this.#life++;
   }
 
-  /** QEMU: `virtio_rng_process`. */
+  /** Serves the requests of the queue. QEMU: `virtio_rng_process`. */
   handleQueue(queue: Virtqueue): void {
     if (this.#answer !== undefined || this.#resting || this.#filling || !this.#ready()) return;
     const life = this.#life;
@@ -101,13 +103,13 @@ export class RngDevice implements DeviceModel<RngState> {
     return {};
   }
 
-  /** QEMU: `is_guest_ready`. Virtio 1.3 §2.1.2 MUST NOT: nothing is used before DRIVER_OK */
+  /** Is the guest ready? QEMU: `is_guest_ready`. Virtio 1.3 §2.1.2 MUST NOT: nothing is used before DRIVER_OK */
   #ready(): boolean {
     const host = this.#host;
     return host?.running === true && (host.status & STATUS.DRIVER_OK) !== 0;
   }
 
-  /** Serves one request. False: there is none, or it waits. */
+  /** Serves one request. Answers false if there is none, or it waits. */
   #serveNext(queue: Virtqueue): boolean {
     const chain = queue.pop();
     if (chain === undefined) return false;
@@ -165,7 +167,7 @@ export class RngDevice implements DeviceModel<RngState> {
     );
   }
 
-  /** Bytes are there. Whoever waits now gets them: after a reset that is another request. */
+  /** Gives bytes that have come to whoever waits now: after a reset that is another request. */
   #answered(count: number): void {
     this.#answer = undefined;
     if (!this.#counts(count)) return;
@@ -185,7 +187,7 @@ export class RngDevice implements DeviceModel<RngState> {
     this.#goOn();
   }
 
-  /** Is this a number of bytes that the back end can have filled? Others are failures. */
+  /** Is this a number of bytes that the back end can have filled? Other numbers are failures. */
   #counts(count: number): boolean {
     const { length } = this.#target;
     if (!Number.isInteger(count) || count < 0 || count > length) {
@@ -232,7 +234,7 @@ export class RngDevice implements DeviceModel<RngState> {
     });
   }
 
-  /** Looks into the ring, from outside of a kick. */
+  /** Looks into the ring, outside of a kick. */
   #goOn(): void {
     const host = this.#host;
     if (host === undefined || !this.#ready()) return;

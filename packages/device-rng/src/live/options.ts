@@ -4,40 +4,40 @@ import type { RngBackend } from './backend.ts';
 // in every platform that has an event loop
 declare const setTimeout: (run: () => void, milliseconds: number) => unknown;
 
-/** How an entropy device is made. What is left out is as QEMU makes its `virtio-rng-pci`. */
+/** Options of an entropy device. What is left out is as QEMU makes its `virtio-rng-pci`. */
 export interface RngOptions {
-  /** Where random bytes come from. */
+  /** Back end that random bytes come from. */
   readonly backend: RngBackend;
-  /** Bytes that the guest gets in a period, 0 to 2^53 - 1; default: no limit. QEMU property `max-bytes`. */
+  /** Number of bytes that the guest gets in a period, 0 to 2^53 - 1; default: no limit. QEMU property `max-bytes`. */
   readonly maxBytes?: number;
   /** Milliseconds of a period, 1 to 2^31 - 1; default 65536. QEMU property `period`. */
   readonly period?: number;
   /** Milliseconds until a back end that failed, or had no bytes, is asked again, 1 to 2^31 - 1; default 1000. */
   readonly retryMs?: number;
   /**
-   * Calls `run` after so many milliseconds. At most two such calls are under way: the end of a period, and one after a failure.
-   * Default: `setTimeout`, which keeps a Node process alive for as long as it is under way.
+   * Function that calls `run` after some milliseconds. At most two such calls are under way: the end of a period, and
+   * one after a failure. Default: `setTimeout`, which keeps a Node process alive for as long as it is under way.
    */
   readonly after?: (milliseconds: number, run: () => void) => void;
 }
 
-/** {@link RngOptions}, checked and complete. */
+/** Options of an entropy device, checked and complete. */
 export interface Settings {
   readonly backend: RngBackend;
-  /** `Infinity`: no limit. */
+  /** Number of bytes in a period; `Infinity`: no limit. */
   readonly maxBytes: number;
   readonly period: number;
   readonly retryMs: number;
   readonly after: (milliseconds: number, run: () => void) => void;
 }
 
-/** 65536 ms. QEMU: the default of `period`. */
+/** Default length of a period in milliseconds. QEMU: the default of `period`. */
 const PERIOD_MS = 65_536;
 const RETRY_MS = 1000;
-/** Longer timers run at once, on all platforms. */
+/** Longest time of a timer in milliseconds: longer timers run at once, on all platforms. */
 const TIMER_MAX = 2 ** 31 - 1;
 
-/** @throws HostError that names the option */
+/** Checks and completes options. @throws HostError that names the option */
 export function settle(options: RngOptions): Settings {
   const { backend, maxBytes, period = PERIOD_MS, retryMs = RETRY_MS } = options;
   if (typeof backend?.fill !== 'function') throw new HostError('backend: it has no function fill');

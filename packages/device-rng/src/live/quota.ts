@@ -1,8 +1,8 @@
 import type { Settings } from './options.ts';
 
 /**
- * How much a guest may still have in this period. QEMU: `quota_remaining`, `rate_limit_timer`. It is not in a saved state: where one is
- * restored, a period begins.
+ * Number of bytes that a guest may still have in this period. QEMU: `quota_remaining`, `rate_limit_timer`. It is not in
+ * a saved state: where one is restored, a period begins.
  */
 export class Quota {
   readonly #settings: Settings;
@@ -17,12 +17,15 @@ export class Quota {
     this.#left = settings.maxBytes;
   }
 
-  /** As many of these bytes as are left: 0 to `bytes`. */
+  /** Takes as many of `bytes` as are left: 0 to `bytes`. */
   atMost(bytes: number): number {
     return this.#left < bytes ? this.#left : bytes;
   }
 
-  /** A period lasts from the first request in it, so that nothing runs while a guest wants nothing. QEMU: `activate_timer`. */
+  /**
+   * Begins a period with the first request in it, so that nothing runs while a guest wants nothing. QEMU:
+   * `activate_timer`.
+   */
   begin(): void {
     if (this.#running || this.#left === Number.POSITIVE_INFINITY) return;
     this.#running = true;

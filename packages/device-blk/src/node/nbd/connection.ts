@@ -6,10 +6,13 @@ import { ReplyReader } from './replies.ts';
 import type { NbdRequest } from './request.ts';
 import type { NbdAddress } from './uri.ts';
 
-/** After so long a silence the system asks the other side whether it is still there, ms. */
+/** Milliseconds of silence after which the system asks the other side whether it is still there. */
 const KEEP_ALIVE_MS = 15_000;
 
-/** One connection to a server, agreed on. Sends commands and says how each ended; when it is lost, what was under way is nobody's. */
+/**
+ * Connection to a server, agreed on. It sends commands and says how each ended; when it is lost, what was under way is
+ * nobody's.
+ */
 export class NbdConnection {
   readonly agreed: NbdExport;
   readonly #socket: Duplex;
@@ -88,7 +91,7 @@ export class NbdConnection {
     return this.#isOpen;
   }
 
-  /** Commands that are not answered. */
+  /** Number of commands that are not answered. */
   get underWay(): number {
     return this.#underWay.size;
   }
@@ -118,7 +121,7 @@ export class NbdConnection {
     this.#socket.once('close', () => clearTimeout(timer));
   }
 
-  /** Cuts it off, without a word. */
+  /** Cuts the connection off, without a word to the server. */
   destroy(): void {
     this.#isOpen = false;
     this.#socket.destroy();

@@ -6,44 +6,52 @@ import { CAN, COMMAND, COMMAND_FLAG, nbdError } from './protocol.ts';
 import { type NbdEvent, NbdSession } from './session.ts';
 import { nbdAddress } from './uri.ts';
 
-/** How the disk of an NBD server is reached. */
+/** Options of a disk on an NBD server. */
 export interface NbdDiskOptions {
-  /** Default false; an export that the server calls read-only is in any case. */
+  /** True to read only; default false. An export that the server calls read-only is read-only in any case. */
   readonly readOnly?: boolean;
   /**
-   * `writeback` (the default): stable when the driver flushes. `writethrough`: each write is stable when it is done (FUA, or a flush), and the driver
-   * finds its write cache off. `unsafe`: never flushed. As QEMU's `cache`.
+   * Write cache, as QEMU's `cache`. `writeback` (the default): writes are stable when the driver flushes.
+   * `writethrough`: each write is stable when it is done (FUA, or a flush), and the driver finds its write cache off.
+   * `unsafe`: writes are never flushed.
    */
   readonly cache?: 'writeback' | 'writethrough' | 'unsafe';
-  /** What a discard does: nothing (the default, as QEMU's), or the server is told to trim. */
+  /** Effect of a discard: nothing (the default, as QEMU's), or the server is told to trim. */
   readonly discard?: 'ignore' | 'unmap';
-  /** Logical block size that the driver is told, bytes; default 512, or more if the server takes no less (up to 4096). */
+  /**
+   * Logical block size that the driver is told, in bytes; default 512, or more if the server takes no less (up to
+   * 4096).
+   */
   readonly blockSize?: number;
-  /** Connections, 1 to 16, where the server takes several; default 4. */
+  /** Number of connections, 1 to 16, where the server takes several; default 4. */
   readonly connections?: number;
   /**
-   * How long a request may take, ms, with all that a server needs to come back in the meantime; then it fails with code `ETIMEDOUT`, and whether a
-   * write was done is not known. Default 60 000.
+   * Milliseconds that a request may take, with all that a server needs to come back in the meantime; then it fails with
+   * code `ETIMEDOUT`, and whether a write was done is not known. Default 60 000.
    */
   readonly timeoutMs?: number;
   /**
-   * Bytes of writes that are kept until a flush has made them stable, so that they can be done again after a server was lost with what it had in its
-   * cache. When there are more, the disk flushes by itself, and twice as many are never kept. 0: none. Default 16 MiB.
+   * Number of bytes of writes that are kept until a flush has made them stable, so that they can be done again after a
+   * server was lost with what it had in its cache. When there are more, the disk flushes by itself, and twice as many
+   * are never kept. 0: none. Default 16 MiB.
    */
   readonly keepBytes?: number;
-  /** More for TLS than the address says: `ca`, `cert`, `key`, `pskCallback`, … Only with `nbds`. */
+  /** Options for TLS beyond what the address says: `ca`, `cert`, `key`, `pskCallback`, … Only with `nbds`. */
   readonly tls?: ConnectionOptions;
-  /** Hears of connections that are lost and made again, and of another size. Must not throw. */
+  /** Function that hears of connections that are lost and made again, and of another size. Must not throw. */
   readonly onEvent?: (event: NbdEvent) => void;
 }
 
-/** A disk on an NBD server, made by {@link nbdDisk}. */
+/** Disk on an NBD server, made by {@link nbdDisk}. */
 export interface NbdDisk extends BlkBackend {
-  /** What was agreed on with the server, and how many connections there are now: 0 while it is away. */
+  /** Facts agreed on with the server, and the number of connections now: 0 while it is away. */
   readonly connection: {
     readonly count: number;
     readonly replies: 'simple' | 'structured' | 'extended';
-    /** Bytes that positions and lengths are multiples of for the server; the disk does smaller requests by reading around them. */
+    /**
+     * Number of bytes that positions and lengths are multiples of for the server; the disk does smaller requests by
+     * reading around them.
+     */
     readonly blockMin: number;
   };
   /**
@@ -52,7 +60,7 @@ export interface NbdDisk extends BlkBackend {
    * @throws Error with a `code` if there is no answer
    */
   refreshSize(): Promise<number>;
-  /** Has the server bring these bytes into its cache (`NBD_CMD_CACHE`). Nothing where it cannot. */
+  /** Has the server bring bytes into its cache (`NBD_CMD_CACHE`). Does nothing where the server cannot. */
   prefetch(position: number, length: number): Promise<void>;
   /**
    * Ends the connections, when requests that are under way have ended; then it answers a promise. From the call on all operations fail with code
@@ -62,9 +70,9 @@ export interface NbdDisk extends BlkBackend {
 }
 
 const SECTOR = 512;
-/** Bytes of a trim or of zeros at most, which a length of 32 bits holds. */
+/** Largest number of bytes of a trim or of zeros, which a length of 32 bits holds. */
 const LONG_PIECE = 1 << 30;
-/** Most bytes of a read or a write: {@link BlkBackend.maxTransfer} of the disk. */
+/** Largest number of bytes of a read or a write: {@link BlkBackend.maxTransfer} of the disk. */
 const TRANSFER_BYTES = 4 << 20;
 const ZEROS = new Uint8Array(1 << 20);
 
@@ -108,9 +116,9 @@ class Disk implements NbdDisk {
   readonly flush?: () => Pending;
   readonly discard?: (position: number, length: number) => Pending;
   readonly #session: NbdSession;
-  /** Of each write, if all are stable at once. */
+  /** Flags of each write: FUA, if all writes are stable at once. */
   readonly #fua: number;
-  /** The write of a part of the server's blocks that is under way: the next one waits for it. */
+  /** Promise of the write of a part of the server's blocks that is under way: the next one waits for it. */
   #partWrite: Promise<void> = Promise.resolve();
 
   constructor(session: NbdSession, options: NbdDiskOptions) {
@@ -131,7 +139,7 @@ class Disk implements NbdDisk {
     return Math.floor(size / blockMin) * blockMin;
   }
 
-  /** The block size that spares the server parts of its blocks, as far as drivers take it. */
+  /** Block size in bytes that spares the server parts of its blocks, as far as drivers take it. */
   get smallestBlock(): number {
     return Math.min(4096, Math.max(SECTOR, this.#session.agreed.blockMin));
   }
@@ -270,13 +278,13 @@ class Disk implements NbdDisk {
     return Math.max(0, Math.min(length, this.size - position));
   }
 
-  /** The server's blocks that these bytes lie in, begin and end. */
+  /** Finds the beginning and the end of the server's blocks that these bytes lie in. */
   #around(position: number, length: number): readonly [number, number] {
     const { blockMin } = this.#session.agreed;
     return [Math.floor(position / blockMin) * blockMin, Math.ceil((position + length) / blockMin) * blockMin];
   }
 
-  /** The server's blocks that lie whole within these bytes, begin and end. */
+  /** Finds the beginning and the end of the server's blocks that lie whole within these bytes. */
   #within(start: number, end: number): readonly [number, number] {
     const { blockMin } = this.#session.agreed;
     const first = Math.ceil(start / blockMin) * blockMin;

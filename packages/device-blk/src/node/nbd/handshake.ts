@@ -19,25 +19,25 @@ import {
 import { take } from './take.ts';
 import type { NbdAddress } from './uri.ts';
 
-/** What was agreed on with a server about an export. */
+/** Export of a server, with what was agreed on about it. */
 export interface NbdExport {
-  /** Bytes. */
+  /** Size of the export in bytes. */
   readonly size: number;
-  /** Transmission flags: {@link CAN}. */
+  /** Transmission flags, the bits of {@link CAN}. */
   readonly flags: number;
-  /** Positions and lengths are multiples of this many bytes, a power of two. */
+  /** Number of bytes that positions and lengths are multiples of, a power of two. */
   readonly blockMin: number;
-  /** Bytes of one read or write at most. */
+  /** Largest number of bytes of one read or write. */
   readonly payloadMax: number;
-  /** The form of replies, and of requests. */
+  /** Form of replies, and of requests. */
   readonly replies: 'simple' | 'structured' | 'extended';
 }
 
-/** Bytes of a reply to an option at most; those that matter have less than 20, an error has a text. */
+/** Largest number of bytes of a reply to an option; those that matter have less than 20, an error has a text. */
 const OPTION_REPLY_BYTES = 1 << 16;
-/** Pieces of information about an export at most. */
+/** Largest number of pieces of information about an export. */
 const INFO_REPLIES = 64;
-/** What a server takes that says nothing of block sizes. */
+/** Largest number of bytes of a read or write that a server takes which says nothing of block sizes. */
 const PAYLOAD_DEFAULT = 32 << 20;
 
 /**
@@ -70,7 +70,10 @@ async function greet(socket: Duplex): Promise<void> {
   socket.write(answer);
 }
 
-/** @returns the socket that is protected, once the server's certificate or key was found right */
+/**
+ * Starts TLS over a connection.
+ * @returns the socket that is protected, once the server's certificate or key was found right
+ */
 async function startTls(socket: Duplex, options: ConnectionOptions, text: string): Promise<Duplex> {
   send(socket, OPTION.STARTTLS);
   const reply = await optionReply(socket, OPTION.STARTTLS);

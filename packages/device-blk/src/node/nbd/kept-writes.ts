@@ -1,23 +1,23 @@
 import type { CommandFacts } from './request.ts';
 
-/** What a command takes beside its bytes. */
+/** Number of bytes that a command counts for beside its data. */
 const OVERHEAD_BYTES = 256;
 
 /**
- * Writes that were answered and that no flush has made stable: a server that dies may lose them, and nobody would hear of it. They are kept, so
- * that they can be done again, until a flush that began later has succeeded.
+ * List of the writes that were answered and that no flush has made stable: a server that dies may lose them, and nobody
+ * would hear of it. They are kept, so that they can be done again, until a flush that began later has succeeded.
  */
 export class KeptWrites {
   readonly #writes: { readonly facts: CommandFacts; readonly number: number }[] = [];
   #bytes = 0;
   #number = 0;
 
-  /** Memory that they take, bytes. */
+  /** Number of bytes of memory that the writes take. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** What {@link drop} of a flush takes that begins now. */
+  /** Mark of this moment, which {@link drop} takes when a flush has succeeded that begins now. */
   get mark(): number {
     return this.#number;
   }
@@ -27,14 +27,17 @@ export class KeptWrites {
     this.#bytes += bytesOf(facts);
   }
 
-  /** A flush has succeeded that began when {@link mark} was this. */
+  /** Drops the writes that came before a {@link mark}: a flush has succeeded that began then. */
   drop(mark: number): void {
     const end = this.#writes.findIndex(({ number }) => number > mark);
     for (const { facts } of this.#writes.splice(0, end === -1 ? this.#writes.length : end))
       this.#bytes -= bytesOf(facts);
   }
 
-  /** All of them, oldest first, in groups within which none overlaps another: a group can be done in any order, the next after it. */
+  /**
+   * Lists all writes, oldest first, in groups within which none overlaps another: a group can be done in any order, the
+   * next after it.
+   */
   *groups(): Generator<readonly CommandFacts[]> {
     const GROUP = 64;
     let group: CommandFacts[] = [];

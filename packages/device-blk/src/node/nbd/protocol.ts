@@ -1,10 +1,10 @@
 /** Numbers of the NBD protocol, as https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md has them. */
 
-/** What both sides say first. */
+/** Magic number that both sides say first. */
 export const NBD_MAGIC = 0x4e42444d41474943n;
 export const OPTION_MAGIC = 0x49484156454f5054n;
 export const OPTION_REPLY_MAGIC = 0x0003e889045565a9n;
-/** What a server without negotiation says instead of {@link OPTION_MAGIC}. */
+/** Magic number that a server without negotiation says instead of {@link OPTION_MAGIC}. */
 export const OLDSTYLE_MAGIC = 0x00420281861253n;
 
 /** Handshake flags, of the server and of the client. */
@@ -21,10 +21,10 @@ export const OPTION = {
 
 export const REPLY = { ACK: 1, INFO: 3 } as const;
 
-/** Replies that say no have this bit. */
+/** Bit of replies that say no. */
 export const REPLY_ERROR = 0x80000000;
 
-/** What a server means by an error reply to an option, in words. */
+/** Meanings of error replies to an option, in words. */
 export const REPLY_ERRORS: Readonly<Record<number, string>> = {
   1: 'the server does not know the option',
   2: 'the server forbids it',
@@ -40,7 +40,7 @@ export const REPLY_ERRORS: Readonly<Record<number, string>> = {
 
 export const INFO = { EXPORT: 0, BLOCK_SIZE: 3 } as const;
 
-/** Transmission flags: what an export can do. */
+/** Transmission flags of an export: what it can do. */
 export const CAN = {
   HAS_FLAGS: 1 << 0,
   READ_ONLY: 1 << 1,
@@ -71,15 +71,15 @@ export type Command = (typeof COMMAND)[keyof typeof COMMAND];
 
 export const COMMAND_FLAG = { FUA: 1, NO_HOLE: 2, PAYLOAD_LEN: 32 } as const;
 
-/** Chunks of structured and extended replies. */
+/** Types of chunks of structured and extended replies. */
 export const CHUNK = { NONE: 0, OFFSET_DATA: 1, OFFSET_HOLE: 2 } as const;
-/** Chunks that tell of an error have this bit; the one that has an offset has {@link CHUNK_ERROR_OFFSET}. */
+/** Bit of chunks that tell of an error; the one that has an offset has {@link CHUNK_ERROR_OFFSET}. */
 export const CHUNK_ERROR = 0x8000;
 export const CHUNK_ERROR_OFFSET = 0x8002;
-/** The last chunk of a reply. */
+/** Flag of the last chunk of a reply. */
 export const CHUNK_DONE = 1;
 
-/** Error numbers of the protocol, whatever the server's system is. */
+/** Codes of the protocol's error numbers, which are the same whatever the server's system is. */
 const ERRORS: Readonly<Record<number, string>> = {
   1: 'EPERM',
   5: 'EIO',
@@ -91,12 +91,12 @@ const ERRORS: Readonly<Record<number, string>> = {
   108: 'ESHUTDOWN',
 };
 
-/** An error with a `code`, which decides what the device does about it. */
+/** Makes an error with a `code`, which decides what the device does about it. */
 export function nbdError(code: string, message: string): Error {
   return Object.assign(new Error(message), { code });
 }
 
-/** What a server answered to a command. Numbers that the protocol does not have are I/O errors. */
+/** Makes the error of a server's answer to a command. Numbers that the protocol does not have are I/O errors. */
 export function serverError(number: number, doing: string, text = ''): Error {
   const code = ERRORS[number] ?? 'EIO';
   return nbdError(
@@ -105,9 +105,9 @@ export function serverError(number: number, doing: string, text = ''): Error {
   );
 }
 
-/** The server does what the protocol forbids. */
+/** Error for a server that does what the protocol forbids. */
 export class NbdProtocolError extends Error {
-  /** The code that Node has for a peer that breaks a protocol. */
+  /** Code that Node has for a peer that breaks a protocol. */
   readonly code = 'EPROTO';
   /** The class's name. */
   override readonly name = 'NbdProtocolError';

@@ -12,37 +12,38 @@ import {
 } from './protocol.ts';
 import type { NbdRequest } from './request.ts';
 
-/** Bytes of what is read whole before it is looked at: headers, offsets, errors. */
+/** Number of bytes of the largest thing that is read whole before it is looked at: headers, offsets, errors. */
 const SMALL_BYTES = 4096 + 32;
 
 const HEADER_BYTES = { simple: 16, structured: 20, extended: 32 } as const;
 
-/** Which requests a connection waits for. */
+/** Requests that a connection waits for. */
 export interface Waiting {
   get(cookie: bigint): NbdRequest | undefined;
-  /** The reply is whole. */
+  /** Takes the request with this cookie out: its reply is whole. */
   answered(cookie: bigint, request: NbdRequest): void;
 }
 
 /**
- * Reads replies out of the bytes of a connection, however these are cut. What is read from the disk goes straight to where it is wanted.
+ * Reader of replies out of the bytes of a connection, however these are cut. What is read from the disk goes straight
+ * to where it is wanted.
  */
 export class ReplyReader {
   readonly #waiting: Waiting;
   readonly #form: keyof typeof HEADER_BYTES;
-  /** What has come of the header or the small thing that is read now. */
+  /** Bytes that have come of the header or other small thing that is read now. */
   readonly #small = Buffer.alloc(SMALL_BYTES);
   #have = 0;
   #need = 0;
-  /** What is done with the small thing once it is there. */
+  /** Function that is called when the small thing is there. */
   #then: () => void;
-  /** The reply that is read now. */
+  /** Cookie of the reply that is read now. */
   #cookie = 0n;
   #request: NbdRequest | undefined;
   #isLast = false;
   #chunkType = 0;
   #chunkLength = 0;
-  /** Bytes of the disk that come next, and their place in the read. */
+  /** Number of bytes of the disk that come next; {@link #offset} is their place in the read. */
   #data = 0;
   #offset = 0;
 
@@ -53,7 +54,10 @@ export class ReplyReader {
     this.#expect(HEADER_BYTES.simple, this.#header);
   }
 
-  /** @throws NbdProtocolError for what the protocol forbids: the connection is of no use any more */
+  /**
+   * Takes bytes of the connection. @throws NbdProtocolError for what the protocol forbids: the connection is of no use
+   * any more
+   */
   push(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
       if (this.#data > 0) {
@@ -137,7 +141,7 @@ export class ReplyReader {
     this.#endOfChunk();
   }
 
-  /** Reads the position on the disk that a chunk begins with; answers where that is within what was asked for, in bytes. */
+  /** Reads the position on the disk that a chunk begins with; answers its offset in bytes within what was asked for. */
   #within(length: number): number {
     const position = this.#request?.facts.position ?? 0;
     const offset = this.#small.readBigUInt64BE(0) - BigInt(position);

@@ -12,34 +12,36 @@ const NAMES: Readonly<Record<Command, string>> = {
   [COMMAND.WRITE_ZEROES]: 'write of zeros',
 };
 
-/** What a command is about. */
+/** Facts of a command: what it does to which bytes. */
 export interface CommandFacts {
   readonly command: Command;
   readonly flags: number;
   readonly position: number;
   readonly length: number;
-  /** The bytes of a write. */
+  /** Data of a write. */
   readonly data?: Uint8Array;
-  /** Where the bytes of a read go, from byte `from` on. */
+  /** Buffer for the bytes of a read, from byte `from` on. */
   readonly target?: Pick<Spans, 'copyFrom' | 'fill'>;
   readonly from?: number;
 }
 
-/** Pieces of a read that may lie apart from each other before the gaps between them are filled. */
+/** Number of pieces of a read that may lie apart from each other before the gaps between them are filled. */
 const GAPS_MAX = 1024;
 
-/** A command on its way: sent again over another connection, if need be, until it is answered. */
+/** Command on its way: sent again over another connection, if need be, until it is answered. */
 export class NbdRequest {
   readonly facts: CommandFacts;
   readonly done: Promise<void>;
-  /** When it is given up, as `performance.now()` has it. */
+  /** Time at which the command is given up, as `performance.now()` has it. */
   readonly deadline: number;
   #resolve: () => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #isSettled = false;
-  /** Of a read: begin and end of the parts that have come over this connection, in order, none touching the next. */
+  /**
+   * Beginnings and ends of the parts of a read that have come over this connection, in order, none touching the next.
+   */
   readonly #parts: number[] = [];
-  /** The first error that the reply told of. */
+  /** First error that the reply told of. */
   failure: Error | undefined;
 
   constructor(facts: CommandFacts, deadline: number) {
@@ -55,13 +57,13 @@ export class NbdRequest {
     return this.#isSettled;
   }
 
-  /** In words, for errors. */
+  /** Description of the command in words, for errors. */
   get text(): string {
     const { command, length, position } = this.facts;
     return command === COMMAND.FLUSH ? NAMES[command] : `${NAMES[command]} of ${length} bytes at ${position}`;
   }
 
-  /** It will be sent: nothing of it has come yet. */
+  /** Prepares the command to be sent: nothing of its reply has come yet. */
   begin(): void {
     this.#parts.length = 0;
     this.failure = undefined;
@@ -77,13 +79,13 @@ export class NbdRequest {
     this.#reject(error);
   }
 
-  /** Bytes of a read have come. */
+  /** Takes bytes of a read that have come. */
   receive(offset: number, bytes: Uint8Array, at: number, length: number): void {
     // one that was given up has no place for them
     if (!this.#isSettled) this.facts.target?.copyFrom((this.facts.from ?? 0) + offset, bytes, at, length);
   }
 
-  /** These bytes of a read are zeros. */
+  /** Notes that bytes of a read are zeros. */
   receiveZeros(offset: number, length: number): void {
     if (!this.#isSettled) this.facts.target?.fill((this.facts.from ?? 0) + offset, length, 0);
   }
@@ -120,7 +122,7 @@ export class NbdRequest {
     return 2 * low;
   }
 
-  /** Whether all bytes of a read have come. */
+  /** Have all bytes of a read come? */
   get isWhole(): boolean {
     const { command, length } = this.facts;
     if (command !== COMMAND.READ) return true;

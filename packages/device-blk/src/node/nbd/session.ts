@@ -6,18 +6,20 @@ import { CAN, COMMAND, COMMAND_FLAG, NbdProtocolError, nbdError } from './protoc
 import { type CommandFacts, NbdRequest } from './request.ts';
 import type { NbdAddress } from './uri.ts';
 
-/** What happens to the connection with a server. */
+/** Event in the life of the connections with a server. */
 export type NbdEvent =
-  /** It was lost. Requests wait until there is one again, or their time is over. */
+  /** Loss of the last connection. Requests wait until there is one again, or their time is over. */
   | { readonly type: 'lost'; readonly error: Error }
-  /** There is one again. `resent`: requests that were under way; `replayed`: writes that no flush had made stable. */
+  /**
+   * Return of a connection. `resent`: requests that were under way; `replayed`: writes that no flush had made stable.
+   */
   | {
       readonly type: 'connected';
       readonly attempts: number;
       readonly resent: number;
       readonly replayed: number;
     }
-  /** The export has another size than before, bytes: tell the device, `BlkDevice.resize`. */
+  /** Change of the export's size, in bytes: tell the device, `BlkDevice.resize`. */
   | { readonly type: 'resized'; readonly size: number };
 
 export interface SessionOptions {
@@ -27,15 +29,16 @@ export interface SessionOptions {
   readonly onEvent: (event: NbdEvent) => void;
 }
 
-/** Pauses between attempts to connect, ms; they double from the first to the last. */
+/** First and last pause between attempts to connect, in milliseconds; it doubles from the first to the last. */
 const PAUSE_FIRST_MS = 50;
 const PAUSE_LAST_MS = 2000;
-/** Interval at which requests are looked through for those whose time is over, ms. */
+/** Interval in milliseconds at which requests are looked through for those whose time is over. */
 const LOOK_MS = 250;
 
 /**
- * The connections with a server, lost and made again. A request that was under way is sent again, and looks to the device like one that took longer.
- * Before that every old connection is cut off, so that no reply to what was sent before can come in between.
+ * Connections with a server, lost and made again. A request that was under way is sent again, and looks to the device
+ * like one that took longer. Before that every old connection is cut off, so that no reply to what was sent before can
+ * come in between.
  */
 export class NbdSession {
   readonly #address: NbdAddress;
@@ -48,13 +51,16 @@ export class NbdSession {
   #agreed: NbdExport;
   #isUp = true;
   #isClosed = false;
-  /** Most connections at a time: as many as were asked for, or fewer after the server has closed one over which nothing was under way. */
+  /**
+   * Largest number of connections at a time: as many as were asked for, or fewer after the server has closed one over
+   * which nothing was under way.
+   */
   #connectionsMax: number;
-  /** Pause before the next attempt to connect, ms; none once the server has answered something. */
+  /** Pause in milliseconds before the next attempt to connect; none once the server has answered something. */
   #pause = 0;
-  /** Writes were answered that no flush has made stable. */
+  /** True if writes were answered that no flush has made stable. */
   #isDirty = false;
-  /** The flush that began last, while it is under way. */
+  /** Flush that began last, while it is under way. */
   #flushing: Promise<void> | undefined;
   #ownFlush: Promise<void> | undefined;
   #looking: ReturnType<typeof setInterval> | undefined;
