@@ -2,35 +2,35 @@ import type { DeviceLayer } from '@virtkit/core';
 import { u32, type ValueOf, vmstate } from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
 
-/** Free page hinting, there while it is negotiated. */
+/** State of free page hinting, there while it is negotiated. */
 const freePageReport = vmstate('virtio-balloon-device/free-page-report', 1).fields({
-  /** The hinting that runs, as the guest is told: 0 stop, 1 done, or a number of its own. */
+  /** Number of the hinting that runs, as the guest is told: 0 stop, 1 done, or a number of its own. */
   freePageHintCmdId: u32,
-  /** 0 stop, 1 requested, 2 started, 3 done. */
+  /** Status of the hinting: 0 stop, 1 requested, 2 started, 3 done. */
   freePageHintStatus: u32,
 });
 
-/** There while PAGE_POISON is negotiated. QEMU 5.1 and later. */
+/** State of page poisoning, there while PAGE_POISON is negotiated. QEMU 5.1 and later. */
 const pagePoison = vmstate('virtio-balloon-device/page-poison', 1).fields({
-  /** What the guest fills free pages with. */
+  /** Value that the guest fills free pages with. */
   poisonVal: u32,
 });
 
-/** vmsd `virtio-balloon-device`. */
+/** Structure `virtio-balloon-device`. */
 export const balloonState = vmstate('virtio-balloon-device', 1)
   .fields({
-    /** Pages of 4 KiB that the guest is asked to give up. */
+    /** Number of pages of 4 KiB that the guest is asked to give up. */
     numPages: u32,
-    /** Pages of 4 KiB that it has given up, by its own word. */
+    /** Number of pages of 4 KiB that the guest has given up, by its own word. */
     actual: u32,
   })
   .subsection('freePageReport', 'virtio-balloon-device/free-page-report', freePageReport)
   .subsection('pagePoison', 'virtio-balloon-device/page-poison', pagePoison);
 
-/** {@link balloonState}'s value. */
+/** Type of the value that {@link balloonState} decodes. */
 export type BalloonState = ValueOf<typeof balloonState>;
 
-/** virtio-balloon: Virtio 1.3 §5.5; QEMU `hw/virtio/virtio-balloon.c`. */
+/** Saved state of virtio-balloon: Virtio 1.3 §5.5; QEMU `hw/virtio/virtio-balloon.c`. */
 export const balloon: DeviceLayer<BalloonState> = {
   contract: 1,
   name: 'virtio-balloon',

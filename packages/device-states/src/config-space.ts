@@ -4,7 +4,7 @@ import { hex, type Json } from '@virtkit/vmstate';
 const SIZES = { u8: 1, u16: 2, u32: 4, u64: 8 } as const;
 type Kind = keyof typeof SIZES;
 
-/** A field, or bytes between fields. */
+/** Field of a configuration space, or bytes between fields. */
 export type ConfigField = readonly [name: string, kind: Kind] | readonly [skip: number];
 
 function read(view: DataView, at: number, kind: Kind, little: boolean): Json {
@@ -14,7 +14,7 @@ function read(view: DataView, at: number, kind: Kind, little: boolean): Json {
 }
 
 /**
- * A configuration space by field name, as far as the bytes go.
+ * Names the fields of a configuration space, as far as the bytes go.
  * @param order the byte order, where it is not the one of the driver
  */
 export function configSpace(
@@ -40,7 +40,7 @@ export function configSpace(
   };
 }
 
-/** Bit → `VIRTIO_<device>_F_<name>`, from the names in the order of their bits. */
+/** Makes the names of feature bits, `VIRTIO_<device>_F_<name>`, from the names in the order of their bits. */
 export function featureNames(device: string, names: readonly string[]): Readonly<Record<number, string>> {
   return Object.fromEntries(names.map((name, bit) => [bit, `VIRTIO_${device}_F_${name}`]));
 }

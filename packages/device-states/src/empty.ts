@@ -5,10 +5,10 @@ import { configSpace, featureNames } from './config-space.ts';
 
 const nothing = vmstate('nothing', 1).fields({});
 
-/** Nothing of its own. */
+/** State of a device type that has nothing of its own. */
 export type EmptyState = ValueOf<typeof nothing>;
 
-/** A device type that has nothing of its own in the part between core's fields and subsections. */
+/** Makes the layer of a device type that has nothing of its own between core's fields and subsections. */
 export function empty(
   name: string,
   virtioId: number,
@@ -29,7 +29,7 @@ export function empty(
   };
 }
 
-/** virtio-scsi: Virtio 1.3 §5.6. Requests in flight are saved with the SCSI devices on its bus. */
+/** Saved state of virtio-scsi: Virtio 1.3 §5.6. Requests in flight are saved with the SCSI devices on its bus. */
 export const scsi = empty(
   'virtio-scsi',
   8,
@@ -48,7 +48,7 @@ export const scsi = empty(
   ]),
 );
 
-/** virtio-9p: a directory of the host. QEMU refuses to save one that is mounted. */
+/** Saved state of virtio-9p, a directory of the host. QEMU refuses to save one that is mounted. */
 export const ninep = empty('virtio-9p', 9, featureNames('9P', ['MOUNT_TAG']), (config, endian) => {
   const view = new DataView(config.buffer, config.byteOffset, config.length);
   if (config.length < 2) return {};
@@ -56,7 +56,7 @@ export const ninep = empty('virtio-9p', 9, featureNames('9P', ['MOUNT_TAG']), (c
   return { tagLen: length, tag: latin1(config.subarray(2, 2 + length)) };
 });
 
-/** virtio-input: Virtio 1.3 §5.8. */
+/** Saved state of virtio-input: Virtio 1.3 §5.8. */
 export const input = empty(
   'virtio-input',
   18,
@@ -68,7 +68,7 @@ export const input = empty(
   ]),
 );
 
-/** vhost-vsock: Virtio 1.3 §5.10. QEMU's vmsd has this name and version 0. */
+/** Saved state of vhost-vsock: Virtio 1.3 §5.10. QEMU's vmsd has this name and version 0. */
 export const vsock = empty(
   'virtio-vhost_vsock',
   19,

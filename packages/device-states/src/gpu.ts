@@ -3,23 +3,23 @@ import { type Field, isStateError, type Json, Reader, s32, u32, u64, vmstate } f
 import { configSpace, featureNames } from './config-space.ts';
 import { type EmptyState, empty } from './empty.ts';
 
-/** Pixels of all formats that 2D resources have. */
+/** Length in bytes of a pixel, in all formats that 2D resources have. */
 const PIXEL_BYTES = 4;
 
-/** A 2D resource; its picture follows. QEMU: `virtio_gpu_save` */
+/** State of a 2D resource; its picture follows. QEMU: `virtio_gpu_save` */
 const resource = vmstate('resource', 1)
   .fields({
     width: u32,
     height: u32,
-    /** Virtio 1.3 §5.7.6.8 `enum virtio_gpu_formats`. */
+    /** Format of the resource's pixels. Virtio 1.3 §5.7.6.8 `enum virtio_gpu_formats` */
     format: u32,
     iovCnt: u32,
   })
-  /** The guest's memory behind it. */
+  /** Addresses of the guest memory behind the resource. */
   .array('iov', vmstate('iov', 1).fields({ addr: u64, len: u32 }), ({ iovCnt }) => iovCnt);
 
 const scanout = vmstate('virtio-gpu-one-scanout', 1).fields({
-  /** 0: off. */
+  /** Number of the resource that is shown; 0: off. */
   resourceId: u32,
   width: u32,
   height: u32,
@@ -32,9 +32,9 @@ const scanout = vmstate('virtio-gpu-one-scanout', 1).fields({
   cursorY: u32,
 });
 
-/** Since QEMU 8.2. */
+/** State of a scanout since QEMU 8.2. */
 const scanoutWithFramebuffer = scanout.fields({
-  /** Pixel format of a blob resource's picture; this and what follows say how it lies in the blob. */
+  /** Format of a blob resource's pixels; this and what follows say how the picture lies in the blob. */
   fbFormat: u32,
   fbBytesPp: u32,
   fbWidth: u32,
@@ -43,7 +43,10 @@ const scanoutWithFramebuffer = scanout.fields({
   fbOffset: u32,
 });
 
-/** Resources with their pictures, which are passed over, up to the scanouts. @throws StateError where it is something else */
+/**
+ * Reads resources with their pictures, which are passed over, up to the scanouts. @throws StateError where it is
+ * something else
+ */
 function readResources(
   input: Reader,
   keep: (resource: Json) => void,
@@ -57,7 +60,10 @@ function readResources(
   return { enable: input.u32(), maxOutputs: input.u32() };
 }
 
-/** What QEMU writes behind core's part, by name; pictures as their length. @throws StateError where it is something else */
+/**
+ * Reads what QEMU writes behind core's part, by name; pictures as their length. @throws StateError where it is
+ * something else
+ */
 function readRest(input: Reader): Json {
   const resources: Json[] = [];
   const { enable, maxOutputs } = readResources(input, (value) => resources.push(value));
@@ -72,7 +78,10 @@ function describeRest(bytes: Uint8Array): Json | undefined {
   return unlessOther(() => readRest(new Reader(bytes)));
 }
 
-/** In the two forms that scanouts have. With blobs more stands behind them, whose length is not known. */
+/**
+ * Finds the lengths of the rest in the two forms that scanouts have. With blobs more stands behind them, whose length
+ * is not known.
+ */
 function restLengths(bytes: Uint8Array): readonly number[] {
   const input = new Reader(bytes);
   const outputs = unlessOther(() => readResources(input, () => {}).maxOutputs);
@@ -82,7 +91,7 @@ function restLengths(bytes: Uint8Array): readonly number[] {
     .filter((length) => length <= bytes.length);
 }
 
-/** Undefined where the bytes are something else. */
+/** Reads bytes; undefined where they are something else. */
 function unlessOther<T>(read: () => T): T | undefined {
   try {
     return read();
@@ -93,8 +102,8 @@ function unlessOther<T>(read: () => T): T | undefined {
 }
 
 /**
- * virtio-gpu: Virtio 1.3 §5.7; QEMU `hw/display/virtio-gpu.c`. Its state is not what the procedure calls the device's, but
- * stands behind it: `rest`.
+ * Saved state of virtio-gpu: Virtio 1.3 §5.7; QEMU `hw/display/virtio-gpu.c`. It is not what the procedure calls the
+ * device's, but stands behind it: `rest`.
  */
 export const gpu: DeviceLayer<EmptyState> = {
   ...empty(

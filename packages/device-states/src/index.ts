@@ -30,7 +30,7 @@ export { gpu } from './gpu.ts';
 export { type IommuLayout, type IommuState, iommu, iommuState } from './iommu.ts';
 export { type MemLayout, type MemState, mem, memEarlyState, memState } from './mem.ts';
 
-/** All of them, for a registry. */
+/** Layers of all device types of this package, for a registry. */
 export const otherDevices: readonly DeviceLayer[] = [
   virtioConsole,
   balloon,

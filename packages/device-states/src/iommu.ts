@@ -13,10 +13,13 @@ import {
 } from '@virtkit/vmstate';
 import { configSpace, featureNames } from './config-space.ts';
 
-/** Most elements of a tree or a list that are read: more than any guest has, and the bytes run out long before. */
+/**
+ * Largest number of elements of a tree or a list that are read: more than any guest has, and the bytes run out long
+ * before.
+ */
 const ELEMENTS_MAX = 1 << 24;
 
-/** QEMU's `gtree`: the number of nodes, then each as in a list. */
+/** Field of QEMU's `gtree`: the number of nodes, then each as in a list. */
 function tree<T, C>(element: Field<T, C>): Field<readonly T[], C> {
   const nodes = list<T, C>(element, ELEMENTS_MAX, 'gtree');
   return {
@@ -42,19 +45,19 @@ function tree<T, C>(element: Field<T, C>): Field<readonly T[], C> {
   };
 }
 
-/** A range of addresses, and where it leads. */
+/** Range of addresses, and where it leads. */
 const mapping = vmstate('mapping', 1).fields({
   /** First and last address of the range, as the device behind the IOMMU sees it. */
   low: u64,
   high: u64,
   physAddr: u64,
-  /** Bit 0: read, 1: write, 2: MMIO. */
+  /** Flags of the range. Bit 0: read, 1: write, 2: MMIO. */
   flags: u32,
 });
 
-/** What the stream does not tell. */
+/** Facts of the layout that the stream does not tell. */
 export interface IommuLayout {
-  /** There are fields for addresses that pass unchanged: QEMU 7.0 and later, version 2 of the section. */
+  /** True if there are fields for addresses that pass unchanged: QEMU 7.0 and later, version 2 of the section. */
   readonly bypass: boolean;
 }
 
@@ -62,26 +65,26 @@ const withBypass = (_state: object, { bypass }: IommuLayout): boolean => bypass;
 
 const domain = vmstate<IommuLayout>('domain', 2)
   .fields({
-    /** The tree's key: the id again. */
+    /** Key of the endpoint in the tree: its id again. */
     key: u64,
     id: u32,
     mappings: tree(mapping),
     endpoints: list(vmstate('endpoint', 1).fields({ id: u32 }), ELEMENTS_MAX, 'qlist'),
   })
   .when(withBypass, {
-    /** Addresses pass unchanged. */
+    /** True if addresses pass unchanged. */
     bypass: bool,
   });
 
-/** vmsd `virtio-iommu-device`. */
+/** Structure `virtio-iommu-device`. */
 export const iommuState = vmstate<IommuLayout>('virtio-iommu-device', 2)
   .fields({ domains: tree<ValueOf<typeof domain>, IommuLayout>(domain) })
   .when(withBypass, {
-    /** What endpoints of no domain do: 1, pass. */
+    /** Treatment of addresses of endpoints that have no domain; 1: they pass unchanged. */
     bypass: u8,
   });
 
-/** {@link iommuState}'s value. */
+/** Type of the value that {@link iommuState} decodes. */
 export type IommuState = ValueOf<typeof iommuState>;
 
 const [newer, older] = [
@@ -89,7 +92,10 @@ const [newer, older] = [
   withContext(iommuState, { bypass: false }),
 ];
 
-/** virtio-iommu: Virtio 1.3 §5.13; QEMU `hw/virtio/virtio-iommu.c`. Version 1 of the section is of QEMU 5.0 to 6.2. */
+/**
+ * Saved state of virtio-iommu: Virtio 1.3 §5.13; QEMU `hw/virtio/virtio-iommu.c`. Version 1 of the section is of QEMU
+ * 5.0 to 6.2.
+ */
 export const iommu: DeviceLayer<IommuState> = {
   contract: 1,
   name: 'virtio-iommu',

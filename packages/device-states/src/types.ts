@@ -14,7 +14,7 @@ import { inputType, iommuType, ninepType, vsockType } from './types/small.ts';
 
 export { balloonType, gpuType, inputType, iommuType, memType, ninepType, scsiType, vsockType };
 
-/** All of them, for a registry. */
+/** Descriptors of all device types of this package, for a registry. */
 export const otherTypes: readonly DeviceType[] = [
   balloonType,
   scsiType,

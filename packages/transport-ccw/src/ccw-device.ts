@@ -10,7 +10,7 @@ import { type CcwOptions, CcwDevice as LiveCcwDevice } from './live/ccw-device.t
  * {@link CcwDevice.kick}; one without makes a `ChannelSubsystem`, which is also the `host` here.
  */
 export class CcwDevice<D = unknown> extends LiveCcwDevice<D> {
-  /** The transport's part of the saved state. */
+  /** Transport layer with the format of the transport's part of the saved state. */
   declare readonly layer: typeof ccw;
 
   /** @throws HostError that names the option */

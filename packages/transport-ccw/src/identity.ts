@@ -8,7 +8,7 @@ import {
 import { SSID_MAX } from './channel/devices.ts';
 import type { CcwConfigState, CcwParts } from './subchannel.ts';
 
-/** What virtio over channel I/O is, without the format of its state. */
+/** Name and rules of virtio over channel I/O, without the format of its state. */
 export const ccwIdentity: TransportIdentity<CcwParts> = {
   contract: 1,
   name: 'ccw',
@@ -16,7 +16,7 @@ export const ccwIdentity: TransportIdentity<CcwParts> = {
   check,
 };
 
-/** `VIRTIO_QUEUE_MAX`: the vector that stands for configuration changes. */
+/** Vector that stands for configuration changes. QEMU: `VIRTIO_QUEUE_MAX`. */
 const CONFIG_VECTOR = 0x400;
 const NO_VECTOR = 0xffff;
 const ISC_MAX = 7;
@@ -62,7 +62,7 @@ function check(state: VirtioState<CcwParts>, report: Report): void {
   checkIndicators(state.transport, report);
 }
 
-/** QEMU loads any vector and trips over an assertion at the next notification. */
+/** Checks a vector: QEMU loads any, and trips over an assertion at the next notification. */
 function checkVector(vector: number, path: string, report: Report): void {
   if (vector <= CONFIG_VECTOR || vector === NO_VECTOR) return;
   reportError(report, 'vector', path, `vector ${vector}, 0 to ${CONFIG_VECTOR} or ${NO_VECTOR} expected`, {

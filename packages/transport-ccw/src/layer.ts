@@ -3,7 +3,7 @@ import type { Reader } from '@virtkit/vmstate';
 import { ccwIdentity } from './identity.ts';
 import { type CcwParts, ccwConfigState, ccwQueueState } from './subchannel.ts';
 
-/** Virtio over channel I/O: Virtio 1.3 §4.3; QEMU `hw/s390x/virtio-ccw.c`. */
+/** Saved state of virtio over channel I/O: Virtio 1.3 §4.3; QEMU `hw/s390x/virtio-ccw.c`. */
 export const ccw: TransportLayer<CcwParts> = {
   ...ccwIdentity,
   recognize,
@@ -13,7 +13,7 @@ export const ccw: TransportLayer<CcwParts> = {
 
 /** Offset of the control unit type in the state. */
 const CU_TYPE = 0x6d;
-/** Virtio 1.3 §4.3: control unit type of virtio devices. */
+/** Control unit type of virtio devices. Virtio 1.3 §4.3 */
 const VIRTIO_CU_TYPE = 0x3832;
 function recognize(input: Reader): Recognition | undefined {
   if (input.remaining < CU_TYPE + 3) return undefined;

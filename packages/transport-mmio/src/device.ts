@@ -12,7 +12,7 @@ import { MmioDevice as LiveMmioDevice, type MmioOptions } from './live/device.ts
  * ```
  */
 export class MmioDevice<D = unknown> extends LiveMmioDevice<D> {
-  /** The transport's part of the saved state. */
+  /** Transport layer with the format of the transport's part of the saved state. */
   declare readonly layer: typeof mmio;
 
   constructor(model: DeviceModel<D>, options: MmioOptions) {

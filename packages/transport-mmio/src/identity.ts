@@ -2,7 +2,7 @@ import { type Report, reportError, type TransportIdentity, type VirtioState } fr
 import { PAGE_SHIFT_MAX } from './limits.ts';
 import type { MmioParts } from './state.ts';
 
-/** What virtio over MMIO is, without the format of its state. */
+/** Name and rules of virtio over MMIO, without the format of its state. */
 export const mmioIdentity: TransportIdentity<MmioParts> = {
   contract: 1,
   name: 'mmio',

@@ -4,7 +4,7 @@ import { mmioIdentity } from './identity.ts';
 import { PAGE_SHIFT_MAX } from './limits.ts';
 import { type MmioParts, mmioConfigState, mmioExtraState, noQueueState } from './state.ts';
 
-/** Virtio over MMIO: Virtio 1.3 §4.2; QEMU `hw/virtio/virtio-mmio.c`. */
+/** Saved state of virtio over MMIO: Virtio 1.3 §4.2; QEMU `hw/virtio/virtio-mmio.c`. */
 export const mmio: TransportLayer<MmioParts> = {
   ...mmioIdentity,
   recognize,
@@ -13,10 +13,13 @@ export const mmio: TransportLayer<MmioParts> = {
   extraState: mmioExtraState,
 };
 
-/** Bytes of what `save_config` writes. */
+/** Length in bytes of what QEMU's `save_config` writes. */
 const CONFIG_BYTES = 12;
 
-/** Nothing identifies the transport, so that only impossible values speak against it. */
+/**
+ * Looks whether a body can be of this transport. Nothing identifies it, so that only impossible values speak against
+ * it.
+ */
 function recognize(input: Reader): Recognition | undefined {
   if (input.remaining < CONFIG_BYTES) return undefined;
   const word = (index: number): number => input.view.getUint32(input.offset + 4 * index);

@@ -1,20 +1,22 @@
 import { bytesFromJson, bytesToJson, type Field, type Json, type Reader, StateError } from '@virtkit/vmstate';
 import { PCI_HEADER } from './pci-header.ts';
 
-/** Bytes of a conventional function's configuration space. */
+/** Length in bytes of a conventional function's configuration space. */
 export const CONVENTIONAL_BYTES = 256;
-/** Bytes of a PCI Express function's configuration space. */
+/** Length in bytes of a PCI Express function's configuration space. */
 export const EXPRESS_BYTES = 4096;
 
-/** Bits of a capability pointer that count: capabilities are aligned to words. PCI 3.0 §6.7 */
+/** Mask of the bits of a capability pointer that count: capabilities are aligned to words. PCI 3.0 §6.7 */
 const POINTER_BITS = 0xfc;
-/** Capabilities of 4 bytes that fill the space behind the header: more are a loop. */
+/** Number of capabilities of 4 bytes that fill the space behind the header: more are a loop. */
 const CAPABILITIES_MAX = 48;
-/** Bits of the MSI-X message control: entries of the table less one, function mask, enable. PCI 3.0 §6.8.2.3 */
+/**
+ * Bits of the MSI-X message control: number of entries of the table less one, function mask, enable. PCI 3.0 §6.8.2.3
+ */
 const MSIX_CONTROL = { TABLE_SIZE: 0x7ff, MASKED: 0x4000, ENABLED: 0x8000 } as const;
 const CAPABILITY = { POWER: 0x01, VENDOR: 0x09, EXPRESS: 0x10, MSIX: 0x11 } as const;
 
-/** One entry of the capability list. */
+/** Entry of the capability list. */
 export interface Capability {
   /** Kind of the capability. PCI 3.0, appendix H. */
   readonly id: number;
@@ -22,7 +24,7 @@ export interface Capability {
   readonly at: number;
 }
 
-/** The capability list. A list that loops or leaves the space ends there. */
+/** Lists the capabilities. A list that loops or leaves the space ends there. */
 export function capabilities(config: Uint8Array): Capability[] {
   const found: Capability[] = [];
   let at = (config[PCI_HEADER.CAPABILITIES] ?? 0) & POINTER_BITS;
@@ -33,15 +35,15 @@ export function capabilities(config: Uint8Array): Capability[] {
   return found;
 }
 
-/** Entries of the MSI-X table, 0 without the capability. Message control bits 10 to 0, plus 1. */
+/** Number of entries of the MSI-X table, 0 without the capability. Message control bits 10 to 0, plus 1. */
 export function msixVectors(config: Uint8Array): number {
   const capability = capabilities(config).find(({ id }) => id === CAPABILITY.MSIX);
   return capability === undefined ? 0 : (u16(config, capability.at + 2) & MSIX_CONTROL.TABLE_SIZE) + 1;
 }
 
 /**
- * The raw configuration space: 4096 bytes if it has a PCI Express capability, else 256. The stream does not say which;
- * QEMU gives a virtio function that capability exactly when it is an express function.
+ * Field of the raw configuration space: 4096 bytes if it has a PCI Express capability, else 256. The stream does not
+ * say which; QEMU gives a virtio function that capability exactly when it is an express function.
  */
 export const configSpace: Field<Uint8Array> = {
   type: 'pci config',
@@ -66,7 +68,10 @@ export const configSpace: Field<Uint8Array> = {
   fromJSON: bytesFromJson,
 };
 
-/** QEMU has two fields called `config`, one of which is there, and numbers them in the vmdesc. */
+/**
+ * Finds the name of the field in the vmdesc: QEMU has two fields called `config`, one of which is there, and numbers
+ * them.
+ */
 function wireName(size: number): string {
   return size === EXPRESS_BYTES ? 'config[1]' : 'config[0]';
 }
@@ -93,7 +98,7 @@ const VIRTIO_CAPABILITIES = [
   'vendor',
 ];
 
-/** Configuration space by the names of the PCI specification. */
+/** Names the fields of configuration space as the PCI specification does. */
 export function describeConfigSpace(config: Uint8Array): Json {
   return {
     vendorId: hex(u16(config, PCI_HEADER.VENDOR_ID), 4),

@@ -8,7 +8,7 @@ import {
 import { msixVectors } from './config-space.ts';
 import type { PciParts } from './state.ts';
 
-/** What virtio over PCI is, without the format of its state. */
+/** Name and rules of virtio over PCI, without the format of its state. */
 export const pciIdentity: TransportIdentity<PciParts> = {
   contract: 1,
   name: 'pci',
@@ -16,7 +16,7 @@ export const pciIdentity: TransportIdentity<PciParts> = {
   check,
 };
 
-/** The vector that is none. Virtio 1.3 §4.1.5.1.3: `VIRTIO_MSI_NO_VECTOR` */
+/** Vector number that stands for no vector. Virtio 1.3 §4.1.5.1.3: `VIRTIO_MSI_NO_VECTOR` */
 export const NO_VECTOR = 0xffff;
 
 function check(state: VirtioState<PciParts>, report: Report): void {
@@ -39,7 +39,10 @@ function check(state: VirtioState<PciParts>, report: Report): void {
   checkModern(state, report);
 }
 
-/** An enabled queue's registers and core's idea of the ring were the same when the driver enabled it. */
+/**
+ * Checks that an enabled queue's registers and core's idea of the ring are the same, as they were when the driver
+ * enabled it.
+ */
 function checkModern(state: VirtioState<PciParts>, report: Report): void {
   const vqs = state.subsections.extraState?.modernState?.vqs ?? [];
   vqs.forEach((vq, index) => {

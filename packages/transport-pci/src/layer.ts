@@ -5,7 +5,7 @@ import { pciIdentity } from './identity.ts';
 import { DEVICE_ID_MAX, DEVICE_ID_MIN, DEVICE_ID_MODERN, VIRTIO_VENDOR } from './pci-ids.ts';
 import { type PciConfigState, type PciParts, pciConfigState, pciExtraState, pciQueueState } from './state.ts';
 
-/** Virtio over PCI: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. */
+/** Saved state of virtio over PCI: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. */
 export const pci: TransportLayer<PciParts> = {
   ...pciIdentity,
   recognize,
@@ -15,10 +15,16 @@ export const pci: TransportLayer<PciParts> = {
   describe,
 };
 
-/** The version that stands in front of the configuration space: bytes, and the highest that there is. QEMU: `PCIDevice` */
+/**
+ * Length in bytes of the version in front of the configuration space; {@link VERSION_MAX} is the highest version that
+ * there is. QEMU: `PCIDevice`
+ */
 const VERSION_BYTES = 4;
 const VERSION_MAX = 2;
-/** Bytes of a conventional PCI function's configuration space, and where its ids stand, the vendor's first. */
+/**
+ * Length in bytes of a conventional PCI function's configuration space; below it, the offsets of the ids, the vendor's
+ * first.
+ */
 const CONFIG_BYTES = 256;
 const DEVICE_ID = 0x02;
 const SUBSYSTEM_ID = 0x2e;

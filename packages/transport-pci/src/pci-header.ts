@@ -18,5 +18,5 @@ export const PCI_HEADER = {
   END: 0x40,
 } as const;
 
-/** Where the list of extended capabilities begins, in the configuration space of a PCI Express function. PCIe 2.1 §7.9 */
+/** Offset of the list of extended capabilities, in the configuration space of a PCI Express function. PCIe 2.1 §7.9 */
 export const EXTENDED_CAPABILITIES = 0x100;

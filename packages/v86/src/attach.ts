@@ -5,17 +5,20 @@ import { hostOf } from './host.ts';
 import { type AttachOptions, Slot } from './slot.ts';
 import type { Counters } from './target.ts';
 
-/** A device in a slot of an emulator's PCI bus. */
+/** Device in a slot of an emulator's PCI bus. */
 export interface Attachment<D = unknown> {
-  /** PCI slot, 2 to 31. */
+  /** Number of the PCI slot, 2 to 31. */
   readonly slot: number;
-  /** The function, with its device: `function.device.capture()`. */
+  /** PCI function, with its device: `function.device.capture()`. */
   readonly function: PciFunction<D>;
   /** Resolves when the function is on the bus. Rejects with a HostError if v86 has something of its own in the slot. */
   readonly ready: Promise<void>;
-  /** How often the guest reached the device, and the device the guest. */
+  /** Numbers of times that the guest reached the device, and the device the guest. */
   readonly counters: Readonly<Counters>;
-  /** Takes it off the bus at once, like a card pulled out; let the guest remove it first. Its device is reset and paused. */
+  /**
+   * Takes the device off the bus at once, like a card pulled out; let the guest remove it first. The device is reset
+   * and paused.
+   */
   detach(): void;
 }
 

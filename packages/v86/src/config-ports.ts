@@ -5,8 +5,8 @@ const CONFIG_DATA = 0xcfc;
 const PRESENT = 0x8000_0000 | 0;
 
 /**
- * Configuration space of our functions at ports 0xCF8 and 0xCFC. v86 keeps a copy of each function's registers and has no hooks;
- * a virtio function must see each access, its size too (Virtio 1.3 §4.1.4.9).
+ * Hooks the ports of configuration space, 0xCF8 and 0xCFC, for our functions. v86 keeps a copy of each function's
+ * registers and has no hooks; a virtio function must see each access, its size too (Virtio 1.3 §4.1.4.9).
  *
  * @param find the function at bus << 8 | slot << 3 | function, if it is ours now
  */

@@ -1,22 +1,22 @@
 import { HostError } from '@virtkit/core';
 
-/** What this package needs of a `V86`; the class of the npm package `v86` is one. */
+/** Part of a `V86` that this package needs; the class of the npm package `v86` is one. */
 export interface V86Emulator {
-  /** Calls the listener when the machine is there. */
+  /** Has the listener called when the machine is there. */
   add_listener(event: 'emulator-ready', listener: () => void): void;
   /** Lets the processor run. */
   run(): Promise<void>;
   /** Stops the processor; resolves when it has stopped. */
   stop(): Promise<void>;
-  /** The processor runs. */
+  /** Does the processor run? */
   is_running(): boolean;
-  /** The whole machine as bytes, with the devices that are attached. */
+  /** Saves the whole machine as bytes, with the devices that are attached. */
   save_state(): Promise<ArrayBuffer>;
   /** Takes a machine over. Rejects, and nothing has changed, if it has other devices. */
   restore_state(state: ArrayBuffer): Promise<void>;
 }
 
-/** An entry of v86's table of 65536 I/O ports. Writers get no address: `this` is {@link device}. */
+/** Entry of v86's table of 65536 I/O ports. Writers get no address: `this` is {@link device}. */
 export interface PortEntry {
   read8: (port: number) => number;
   read16: (port: number) => number;
@@ -30,7 +30,7 @@ export interface PortEntry {
 export type Read = (address: number) => number;
 export type Write = (address: number, value: number) => void;
 
-/** v86's PCI bus. */
+/** PCI bus of v86. */
 export interface V86Pci {
   readonly pci_addr: Uint8Array;
   readonly pci_status32: Int32Array;
@@ -49,13 +49,13 @@ export interface V86Pci {
   pci_write32(address: number, value: number): void;
 }
 
-/** v86's CPU, which is also its machine: the fields that are used here. They are not in v86's own types. */
+/** CPU of v86, which is also its machine: the fields that are used here. They are not in v86's own types. */
 export interface V86Cpu {
   readonly wasm_memory: { readonly buffer: ArrayBuffer };
   readonly mem8: { readonly byteOffset: number; readonly length: number };
   readonly io: { readonly ports: PortEntry[]; create_empty_entry(): PortEntry };
   readonly devices: { readonly pci?: V86Pci };
-  /** By blocks of 128 KiB. Addresses come as signed 32-bit numbers. */
+  /** Readers of memory by blocks of 128 KiB. Addresses come as signed 32-bit numbers. */
   readonly memory_map_read8: (Read | undefined)[];
   readonly memory_map_write8: (Write | undefined)[];
   readonly memory_map_read32: (Read | undefined)[];
@@ -65,7 +65,7 @@ export interface V86Cpu {
   device_lower_irq(irq: number): void;
   jit_dirty_cache(start: number, end: number): void;
   reboot_internal(): void;
-  /** Low and high word, as of the last {@link store_current_tsc}. */
+  /** Low and high word of the time stamp counter, as of the last {@link store_current_tsc}. */
   readonly current_tsc: Int32Array | Uint32Array;
   store_current_tsc(): void;
   set_tsc(low: number, high: number): void;
@@ -73,7 +73,7 @@ export interface V86Cpu {
   set_state(state: unknown[]): void;
 }
 
-/** A v86 that is ready: devices made, nothing executed yet or more. */
+/** Machine of a v86 that is ready: devices are made, nothing is executed yet or more. */
 export interface V86Machine {
   readonly cpu: V86Cpu;
   readonly pci: V86Pci;
@@ -81,7 +81,10 @@ export interface V86Machine {
   restore_state(state: ArrayBuffer): void;
 }
 
-/** Is this an emulator at all, and has it a machine yet? @throws HostError for a version of v86 with other insides */
+/**
+ * Finds the machine of an emulator, if it has one yet. @throws HostError for what is no emulator, or a version of v86
+ * with other insides
+ */
 export function machineOf(emulator: V86Emulator): V86Machine | undefined {
   if (typeof emulator?.add_listener !== 'function') throw new HostError('no V86: it has no add_listener');
   const { v86 } = emulator as { v86?: { cpu?: V86Cpu } & Pick<V86Machine, 'save_state' | 'restore_state'> };

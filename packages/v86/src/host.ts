@@ -9,7 +9,7 @@ import { match, STATE_INDEX, save } from './snapshot.ts';
 
 const hosts = new WeakMap<V86Emulator, Host>();
 
-/** What all devices attached to one emulator share. @throws HostError if it is no V86 */
+/** Finds what all devices attached to one emulator share. @throws HostError if it is no V86 */
 export function hostOf(emulator: V86Emulator): Host {
   const known = hosts.get(emulator);
   if (known !== undefined) return known;
@@ -26,7 +26,7 @@ export class Host implements SlotHost {
   #running: Running | undefined;
   #hooked = false;
   #goingBack = false;
-  /** Why a slot could not be plugged when the machine came. */
+  /** Errors that say why a slot could not be plugged when the machine came. */
   readonly #failures = new Map<Slot, unknown>();
 
   constructor(emulator: V86Emulator) {
@@ -80,7 +80,7 @@ export class Host implements SlotHost {
     slot.unplug();
   }
 
-  /** From now on states are looked at, also while there is no device: one that has some is refused. */
+  /** Looks at states from now on, also while there is no device: one that has some is refused. */
   guard(): void {
     if (this.#running !== undefined) this.#hook();
   }
@@ -101,8 +101,8 @@ export class Host implements SlotHost {
   }
 
   /**
-   * For good: without a device the hooks pass everything on, except a state that has some. To put back what was there before would take away
-   * what others have hooked since.
+   * Hooks v86's functions for good: without a device the hooks pass everything on, except a state that has some. To put
+   * back what was there before would take away what others have hooked since.
    */
   #hook(): void {
     if (this.#hooked) return;
@@ -123,7 +123,7 @@ export class Host implements SlotHost {
     cpu.set_state = (state) => this.#restore(state, (all) => set_state.call(cpu, all));
   }
 
-  /** A state is restored whole, or refused and nothing is changed. @throws StateError */
+  /** Restores a state whole, or refuses it and changes nothing. @throws StateError */
   #restore(state: unknown[], setState: (state: unknown[]) => void): void {
     const { machine } = this.running;
     const slots = [...this.slots.values()];
@@ -155,8 +155,8 @@ export class Host implements SlotHost {
 }
 
 /**
- * v86's `set_tsc` takes the difference to the counter as it reads now, and not to the host's clock: in an instance that has
- * been restored before, time would jump by as much as it did then. Set to what it reads, the difference is none.
+ * Sets v86's counter to what it reads: `set_tsc` takes the difference to the counter as it reads now, and not to the
+ * host's clock, so that in an instance that has been restored before, time would jump by as much as it did then.
  */
 function forgetTscOffset(cpu: V86Cpu): void {
   cpu.store_current_tsc();

@@ -3,12 +3,15 @@ import type { Mmio } from './mmio.ts';
 
 const PIRQ_ROUTES = 0x60;
 
-/** Interrupt lines of v86's interrupt controller, each shared by any number of functions. v86 itself knows one owner a line. */
+/**
+ * Interrupt lines of v86's interrupt controller, each shared by any number of functions. v86 itself knows one owner a
+ * line.
+ */
 export class Lines {
   readonly #cpu: V86Cpu;
   readonly #pci: V86Pci;
   readonly #mmio: Mmio;
-  /** How many of our functions hold each line up. */
+  /** Number of our functions that hold each line up. */
   readonly #holders = new Uint8Array(256);
   readonly #waiting: Line[] = [];
   readonly #flush = (): void => {
@@ -21,7 +24,7 @@ export class Lines {
     this.#mmio = mmio;
   }
 
-  /** The line that INTA of a slot is routed to now: 0 to 15, or 128 and above if to none. */
+  /** Finds the line that INTA of a slot is routed to now: 0 to 15, or 128 and above if to none. */
   route(slot: number): number {
     return this.#pci.isa_bridge_space8[PIRQ_ROUTES + ((slot - 1) & 3)] ?? 0x80;
   }
@@ -47,9 +50,9 @@ export class Lines {
   }
 }
 
-/** INTA of one function. */
+/** INTA line of one function. */
 export class Line {
-  /** What the function wants. */
+  /** Level that the function wants. */
   wanted = false;
   readonly #lines: Lines;
   readonly #slot: number;
@@ -82,7 +85,7 @@ export class Line {
     }
   }
 
-  /** The interrupt controller has been replaced: tells it again. */
+  /** Tells the level again to an interrupt controller that has been replaced. */
   again(): void {
     if (this.#irq >= 0) {
       const irq = this.#irq;

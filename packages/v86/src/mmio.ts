@@ -1,18 +1,18 @@
 import type { Read, V86Cpu, Write } from './emulator.ts';
 import type { Target } from './target.ts';
 
-/** v86 knows who answers by blocks of 128 KiB. */
+/** Shift from an address to its block: v86 knows who answers by blocks of 128 KiB. */
 const BLOCK_SHIFT = 17;
 
 interface Range {
   readonly target: Target;
   readonly bar: number;
   readonly start: number;
-  /** First address behind it. */
+  /** First address behind the range. */
   readonly end: number;
 }
 
-/** Who answered in a block before. */
+/** Handlers that answered in a block before. */
 interface Handlers {
   readonly read8: Read;
   readonly write8: Write;
@@ -27,11 +27,14 @@ interface Block {
 }
 
 /**
- * Memory BARs. They are smaller than v86's blocks, so that several functions, v86's own among them, may share one: what is
- * nobody's goes to who was there before.
+ * Memory BARs of our functions. They are smaller than v86's blocks, so that several functions, v86's own among them,
+ * may share one: what is nobody's goes to who was there before.
  */
 export class Mmio {
-  /** Is the guest inside an access now? Then no interrupt may be raised: it would enter the CPU in the middle of its code. */
+  /**
+   * Number of accesses that the guest is inside of now. While it is not 0, no interrupt may be raised: it would enter
+   * the CPU in the middle of its code.
+   */
   depth = 0;
   readonly #cpu: V86Cpu;
   readonly #blocks = new Map<number, Block>();
@@ -41,7 +44,7 @@ export class Mmio {
     this.#cpu = cpu;
   }
 
-  /** Answers what takes it away again. */
+  /** Maps a BAR. Answers the function that takes it away again. */
   map(target: Target, bar: number, start: number, size: number): () => void {
     const range: Range = { target, bar, start, end: start + size };
     this.#hookWrite16();
@@ -104,7 +107,7 @@ export class Mmio {
     memory_map_write32[index] = before.write32;
   }
 
-  /** v86 makes two bytes of a write of 16 bits, which would be two kicks, or a register half written. */
+  /** Hooks writes of 16 bits, of which v86 makes two bytes: that would be two kicks, or a register half written. */
   #hookWrite16(): void {
     if (this.#write16 !== undefined) return;
     const before = this.#cpu.mmap_write16;

@@ -2,7 +2,7 @@ import { HostError } from '@virtkit/core';
 import type { V86Emulator } from './emulator.ts';
 import { hostOf } from './host.ts';
 
-/** A device model whose back end may still be at work when the device is paused. */
+/** Device model whose back end may still be at work when the device is paused. */
 interface Draining {
   idle?(): Promise<void>;
 }

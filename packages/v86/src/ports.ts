@@ -1,16 +1,19 @@
 import type { PortEntry, V86Cpu } from './emulator.ts';
 import type { Target } from './target.ts';
 
-/** SeaBIOS and Linux put I/O BARs above; v86's own devices sit below, and must not be covered. */
+/**
+ * First port that I/O BARs may have: SeaBIOS and Linux put them above; v86's own devices sit below, and must not be
+ * covered.
+ */
 const FIRST_PORT = 0x1000;
 const PORTS = 0x10000;
 
-/** `this` of a port's handlers. */
+/** Port of an I/O BAR, which is `this` of its handlers. */
 class Port {
   readonly target: Target;
   readonly bar: number;
   readonly offset: number;
-  /** Who answered here before, and does again when this BAR is gone. */
+  /** Handlers that answered here before, and do again when this BAR is gone. */
   before: PortEntry;
   gone = false;
 
@@ -50,13 +53,16 @@ function write32(this: unknown, value: number): void {
   else target.write(bar, offset, 4, value >>> 0);
 }
 
-/** An I/O BAR where the guest has put it. Guests may put several into one place: the last one answers there, while it is there. */
+/**
+ * Ports of an I/O BAR where the guest has put it. Guests may put several BARs into one place: the last one answers
+ * there, while it is there.
+ */
 export class PortRange {
   readonly #ports: PortEntry[];
   readonly #first: number;
   readonly #ours: PortEntry[] = [];
 
-  /** Ports below 0x1000 are left alone. */
+  /** Covers the ports from 0x1000 on; those below are left alone. */
   constructor(cpu: V86Cpu, target: Target, bar: number, address: number, size: number) {
     this.#ports = cpu.io.ports;
     this.#first = Math.max(address, FIRST_PORT);
@@ -75,7 +81,10 @@ export class PortRange {
     });
   }
 
-  /** Takes an entry out of those that lie over each other at a port. One that others have hooked stays, and passes everything on. */
+  /**
+   * Takes an entry out of those that lie over each other at a port. One that others have hooked stays, and passes
+   * everything on.
+   */
   #removeAt(at: number, entry: PortEntry): void {
     const gone = entry.device as Port;
     gone.gone = true;

@@ -1,13 +1,13 @@
 import { MappedMemory } from '@virtkit/core';
 import type { V86Cpu } from './emulator.ts';
 
-/** The VGA window: not RAM for devices. */
+/** First and last address of the VGA window, which is no RAM for devices. */
 const VGA = 0xa_0000;
 const BEHIND_VGA = 0xc_0000;
 
 /**
- * Guest RAM in v86's WebAssembly memory, which is another buffer each time it grows (10 to 16 times in a boot). Empty until
- * there is a machine.
+ * Guest RAM in v86's WebAssembly memory, which is another buffer each time it grows (10 to 16 times in a boot). Empty
+ * until there is a machine.
  */
 export class GuestRam {
   readonly memory: MappedMemory;

@@ -7,17 +7,24 @@ import { PortRange } from './ports.ts';
 import type { GuestRam } from './ram.ts';
 import { type Counters, Target } from './target.ts';
 
-/** How a device is attached: what {@link PciOptions} has, except what v86 is for. */
+/** Options of a device in a slot: those of {@link PciOptions}, except what v86 is for. */
 export interface AttachOptions
   extends Omit<PciOptions, 'memory' | 'setIntx' | 'sendMsi' | 'onBarChange' | 'vectors' | 'express'> {
-  /** PCI slot, 2 to 31. v86's own: 1 bridge, 5 `ne2k`, 6 9p, 7 ACPI, 10 net, 11 balloon, 12 console, 18 VGA, 30 IDE. */
+  /**
+   * Number of the PCI slot, 2 to 31. v86's own: 1 bridge, 5 `ne2k`, 6 9p, 7 ACPI, 10 net, 11 balloon, 12 console, 18
+   * VGA, 30 IDE.
+   */
   readonly slot: number;
   /**
-   * Kicks by port I/O (QEMU's `modern-pio-notify`), which Linux prefers where it is there. Default here: true, unless `mode` is
-   * `legacy`. v86 can take an interrupt at once behind a port, but not behind a memory access: disks are half as fast again.
+   * True for kicks by port I/O (QEMU's `modern-pio-notify`), which Linux prefers where they are there. Default here:
+   * true, unless `mode` is `legacy`. v86 can take an interrupt at once behind a port, but not behind a memory access:
+   * disks are half as fast again.
    */
   readonly modernPioNotify?: boolean;
-  /** Beside what the device tells: `error`, what was thrown while the guest accessed it; `unreachable`, a BAR where v86 has no place. */
+  /**
+   * Function that hears of what the device tells, and of two events more: `error`, an exception while the guest
+   * accessed the device; `unreachable`, a BAR where v86 has no place.
+   */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
@@ -25,28 +32,28 @@ const IO_END = 0x1_0000;
 const MEMORY_END = 2 ** 32;
 const INTERRUPT_LINE = 0x3c;
 
-/** A v86 that is there, with our side of it. */
+/** Emulator whose machine is there, with our side of it. */
 export interface Running {
   readonly machine: V86Machine;
   readonly mmio: Mmio;
   readonly lines: Lines;
 }
 
-/** What a slot needs of the emulator that it is in. */
+/** Emulator as a slot sees it. */
 export interface SlotHost {
   readonly ram: GuestRam;
   /** @throws HostError if there is no machine yet */
   readonly running: Running;
 }
 
-/** A slot of v86's PCI bus with a device in it, or about to. */
+/** Slot of v86's PCI bus with a device in it, or about to. */
 export class Slot<D = unknown> {
   readonly slot: number;
   readonly function: PciFunction<D>;
   readonly target: Target;
   readonly #host: SlotHost;
   readonly #onEvent: ((event: DeviceEvent) => void) | undefined;
-  /** What takes a mapped BAR away, by BAR. */
+  /** Functions that take a mapped BAR away, by BAR. */
   readonly #mapped = new Map<number, () => void>();
   line: Line | undefined;
 
@@ -75,7 +82,7 @@ export class Slot<D = unknown> {
     return this.target.counters;
   }
 
-  /** The machine is there: the function appears on its bus. @throws HostError if the slot is taken */
+  /** Puts the function on the bus, when the machine is there. @throws HostError if the slot is taken */
   plug(): void {
     const { machine, lines } = this.#host.running;
     const id = this.slot << 3;

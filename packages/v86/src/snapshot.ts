@@ -3,18 +3,18 @@ import { StateError } from '@virtkit/vmstate';
 import type { Slot } from './slot.ts';
 
 /**
- * Where our devices are in the list that v86 saves: far behind its own entries.
+ * Index of our devices in the list that v86 saves: far behind its own entries.
  *
- * The entry is `[version, slot, device, state, slot, device, state, …]`: numbers, names such as `virtio-blk`, and the bytes
- * that QEMU has for the device (a section's body).
+ * The entry is `[version, slot, device, state, slot, device, state, …]`: numbers, names such as `virtio-blk`, and the
+ * bytes that QEMU has for the device (a section's body).
  */
 export const STATE_INDEX = 1000;
 const VERSION = 1;
 
-/** What a snapshot needs of a slot. */
+/** Part of a slot that a snapshot needs. */
 export type SavedSlot = Pick<Slot, 'slot' | 'name' | 'function'>;
 
-/** A device of a snapshot, decoded. */
+/** Device of a snapshot, decoded. */
 export interface SavedDevice<S extends SavedSlot = Slot> {
   readonly slot: S;
   readonly restore: () => void;
@@ -31,9 +31,10 @@ export function save(slots: readonly SavedSlot[]): unknown[] {
 }
 
 /**
- * Reads the entry and finds each device its slot. Changes nothing.
+ * Reads the entry of a snapshot and finds each device its slot. Changes nothing.
  *
- * @throws StateError if the snapshot was made with other devices than are attached, or its bytes are not what they should be
+ * @throws StateError if the snapshot was made with other devices than are attached, or its bytes are not what they
+ * should be
  */
 export function match<S extends SavedSlot>(entry: unknown, slots: readonly S[]): SavedDevice<S>[] {
   const saved = parse(entry);

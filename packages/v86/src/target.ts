@@ -1,24 +1,24 @@
 import { PCI_HEADER, type PciFunction } from '@virtkit/transport-pci';
 
-/** How often the guest and the device spoke to each other. */
+/** Counters of how often the guest and the device spoke to each other. */
 export interface Counters {
-  /** Reads of BARs. */
+  /** Number of reads of BARs. */
   reads: number;
-  /** Writes to BARs; kicks are among them. */
+  /** Number of writes to BARs; kicks are among them. */
   writes: number;
-  /** Times that the interrupt line went up. */
+  /** Number of times that the interrupt line went up. */
   interrupts: number;
 }
 
 const STRUCTURE = { COMMON: 1 } as const;
 const VENDOR_CAPABILITY = 0x09;
-/** Capabilities that have room behind the header: more are a loop. */
+/** Number of capabilities that have room behind the header: more are a loop. */
 const CAPABILITIES_MAX = 48;
 const GENERATION = 0x15;
 
 /**
- * A function as v86's port and memory handlers call it. Nothing that is thrown gets out of here: it would stop v86's loop,
- * while `is_running()` stays true.
+ * PCI function as v86's port and memory handlers call it. Nothing that is thrown gets out of here: it would stop v86's
+ * loop, while `is_running()` stays true.
  */
 export class Target {
   readonly function: PciFunction;
@@ -43,8 +43,8 @@ export class Target {
   }
 
   /**
-   * A byte of a memory BAR. v86 makes two of a read of 16 bits; the registers of the common configuration know only themselves
-   * whole (Virtio 1.3 §4.1.3.1), so that the upper half is taken from there.
+   * Reads a byte of a memory BAR. v86 makes two of a read of 16 bits; the registers of the common configuration know
+   * only themselves whole (Virtio 1.3 §4.1.3.1), so that the upper half is taken from there.
    */
   readByte(bar: number, offset: number): number {
     const common = this.#common;
@@ -86,7 +86,7 @@ function allOnes(size: number): number {
   return size === 4 ? 0xffffffff : (1 << (8 * size)) - 1;
 }
 
-/** Where the common configuration is, by the function's own capabilities. Virtio 1.3 §4.1.4 */
+/** Finds where the common configuration is, by the function's own capabilities. Virtio 1.3 §4.1.4 */
 function commonConfigOf(pci: PciFunction): { bar: number; at: number; end: number } | undefined {
   let at = pci.configRead(PCI_HEADER.CAPABILITIES, 1);
   for (let n = 0; at >= PCI_HEADER.END && n < CAPABILITIES_MAX; n++) {

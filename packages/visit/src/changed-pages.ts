@@ -1,10 +1,10 @@
 import type { ChangedPage } from '@virtkit/migration/rewrite';
 import type { LiveStream } from './stream-live.ts';
 
-/** Bytes of a page of RAM. QEMU sends pages of this size on all machines that have virtio devices. */
+/** Length in bytes of a page of RAM. QEMU sends pages of this size on all machines that have virtio devices. */
 const PAGE = 4096;
 
-/** Pages of RAM that were changed since requests began to be executed, for a `StreamRewriter`. */
+/** Lists the pages of RAM that were changed since requests began to be executed, for a `StreamRewriter`. */
 export function* changedPages(
   { memory, placements }: LiveStream,
   blocks: ReadonlyMap<string, Uint8Array>,

@@ -4,9 +4,11 @@ import { titleOf } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import type { LiveStream, StreamDevice } from './stream-live.ts';
 
-/** What was done to one device. `found` is `executed`, `failed` and `left` together. */
+/**
+ * Numbers of requests of one device, by what was done with them. `found` is `executed`, `failed` and `left` together.
+ */
 export interface Visited {
-  /** The device: `virtio-blk@0000:00:02.0`. */
+  /** Title of the device: `virtio-blk@0000:00:02.0`. */
   readonly title: string;
   /** Name of the section that the device came from. */
   readonly idstr: string;
@@ -21,13 +23,16 @@ export interface Visited {
   readonly failed: number;
   /** Number of requests that were not tried and stay in flight for QEMU: one of each queue, whose interrupt tells the driver of all. */
   readonly left: number;
-  /** The section's body now; undefined: nothing changed. */
+  /** Body of the section as it is now; undefined: nothing changed. */
   readonly body: Uint8Array | undefined;
 }
 
 /** Options of {@link executeRequests}. */
 export interface ExecuteOptions {
-  /** Takes disks that are larger than the guest's, such as one that has grown since the driver looked. Default false. */
+  /**
+   * True to take disks that are larger than the guest's, such as one that has grown since the driver looked. Default
+   * false.
+   */
   readonly largerDisks?: boolean;
 }
 
@@ -109,10 +114,10 @@ async function executeOf(
   return { ...named, executed, failed: rest.length - executed, body: device.codec.encode(next) };
 }
 
-/** A byte that is no answer: it stands where a device has not answered yet. */
+/** Byte that is no answer: it stands where a device has not answered yet. */
 const UNANSWERED = 0xff;
 
-/** The byte in which a request is answered. */
+/** Byte in which a request is answered. */
 class Answer {
   readonly #requests: RequestSide<unknown>;
   readonly #memory: MappedMemory;
@@ -128,7 +133,9 @@ class Answer {
     if (this.#place !== undefined) memory.writeU8(this.#place, UNANSWERED);
   }
 
-  /** Was it answered, and not with a failure of the host? Puts back what stood there if it was not answered. */
+  /**
+   * Was the request answered, and not with a failure of the host? Puts back what stood there if it was not answered.
+   */
   isExecuted(): boolean {
     const place = this.#place;
     if (place === undefined) return false;
@@ -138,7 +145,7 @@ class Answer {
   }
 }
 
-/** The numbers of the first request of each queue. */
+/** Finds the number of the first request of each queue. */
 function oneOfEach(requests: readonly RequestInFlight[]): ReadonlySet<number> {
   const byQueue = new Map<number, number>();
   requests.forEach(({ queue }, number) => {
@@ -147,7 +154,10 @@ function oneOfEach(requests: readonly RequestInFlight[]): ReadonlySet<number> {
   return new Set(byQueue.values());
 }
 
-/** Guest addresses of the summary indicators of channel I/O: a byte that is set already would keep QEMU from interrupting. */
+/**
+ * Lists the guest addresses of the summary indicators of channel I/O: a byte that is set already would keep QEMU from
+ * interrupting.
+ */
 function indicatorSummaries({ transport }: VirtioState): number[] {
   const { summaryIndicator } = transport as {
     readonly summaryIndicator?: { readonly len: number; readonly addr: bigint };

@@ -13,7 +13,7 @@ const EXTENDED = { AER: 0x0001, ATS: 0x000f } as const;
 const NOTIFY = 2;
 const PAGE = 0x1000;
 
-/** How the PCI function was made that wrote this state: all of it is in configuration space. */
+/** Infers how the PCI function was made that wrote a state: all of it is in configuration space. */
 export function inferPci(state: VirtioState<PciParts>, machine: string): InferredPci {
   const { config, msixTable } = state.transport;
   const view = new DataView(config.buffer, config.byteOffset, config.byteLength);

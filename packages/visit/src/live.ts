@@ -22,7 +22,7 @@ import { StateError } from '@virtkit/vmstate';
 import { inferPci } from './infer-pci.ts';
 import type { Made } from './made.ts';
 
-/** The machine around a device that is made from its state. */
+/** Machine around a device that is made from its state. */
 export interface Surroundings {
   /** Guest memory that the rings and buffers are in. */
   readonly memory: MemoryMap;
@@ -30,21 +30,23 @@ export interface Surroundings {
   readonly machine: string;
   /** Byte order of the guest's CPU. */
   readonly targetEndian: Endian;
-  /** MSI-X messages; default: they are lost. */
+  /** Takes MSI-X messages; default: they are lost. */
   sendMsi?(address: number, data: number): void;
-  /** Interrupt lines of PCI and MMIO, by the device's title; default: nobody looks at them. */
+  /** Sets interrupt lines of PCI and MMIO, by the device's title; default: nobody looks at them. */
   setLine?(title: string, level: boolean): void;
-  /** Interrupts of channel I/O; default: they are lost. */
+  /** Machine that takes interrupts of channel I/O; default: they are lost. */
   readonly channelHost?: ChannelHost;
-  /** Is called with what the device tells its host program. */
+  /** Function that is called with what the device tells its host program. */
   readonly onEvent?: (event: DeviceEvent) => void;
 }
 
 /**
- * A live device, made as the one was that wrote this state, and holding it. It is paused: `resume()` sets it going.
+ * Makes a live device as the one was that wrote a state, and gives it the state. It is paused: `resume()` sets it
+ * going.
  *
  * @param types the device types that can be live, with what their devices are connected to
- * @throws StateError what speaks against it, `device-type` for types that are not in `types`; HostError for a back end that does not fit
+ * @throws StateError what speaks against it, `device-type` for types that are not in `types`; HostError for a back end
+ * that does not fit
  */
 export function liveDevice(
   device: VirtioDevice,
@@ -68,7 +70,7 @@ export function liveDevice(
 }
 
 /**
- * The transport that wrote this state, made anew around a device and without the state: as the one was made that wrote it, or
+ * Makes the transport that wrote a state anew around a device, without the state: as the one was made that wrote it, or
  * differently where `made` says so. Its `check` tells what speaks against the state there.
  *
  * @throws HostError for options that contradict each other; StateError for transports that virtkit has no live one of
@@ -125,10 +127,10 @@ export function freshDevice(
   }
 }
 
-/** A host that does not hear of interrupts. */
+/** Machine that does not hear of interrupts. */
 const SILENT: ChannelHost = { ioInterrupt: () => {}, adapterInterrupt: () => {} };
 
-/** Ring features that were offered: those that left a trace in the state, and QEMU's defaults. */
+/** Infers the ring features that were offered: those that left a trace in the state, and QEMU's defaults. */
 function inferRings(state: VirtioState): RingFeatures {
   const features = negotiated(state);
   const { subsections } = state;

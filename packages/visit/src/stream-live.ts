@@ -22,38 +22,38 @@ import {
 import { StateError } from '@virtkit/vmstate';
 import { liveDevice, type Surroundings } from './live.ts';
 
-/** A device of a stream, live. */
+/** Device of a stream, and the live device made from it. */
 export interface StreamDevice {
-  /** Where in the stream it was found. */
+  /** Device as it was found in the stream. */
   readonly device: VirtioDevice;
   /** The state as the stream has it. */
   readonly state: VirtioState;
   /** The live device, paused. */
   readonly live: LiveDevice;
-  /** The device type, with what its devices are connected to. */
+  /** Device type, with what its devices are connected to. */
   readonly type: ConnectedType;
-  /** The section's body from the live device as it is now. */
+  /** Encodes the section's body from the live device as it is now. */
   save(): Uint8Array;
 }
 
-/** The devices of a stream that can be live, live over its memory. */
+/** Devices of a stream that can be live, over the stream's memory. */
 export interface LiveStream {
   /** Guest memory out of the stream. */
   readonly memory: MappedMemory;
-  /** Where in it each piece of a RAM block lies. */
+  /** Places of each piece of a RAM block in {@link memory}. */
   readonly placements: readonly RamPlacement[];
   /** The virtio devices, in the order of the stream. */
   readonly devices: readonly StreamDevice[];
 }
 
-/** Names of the sections of IOMMUs contain this: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
+/** Pattern that names of the sections of IOMMUs contain: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
 const IOMMU = /iommu|smmu/;
 
-/** How {@link openStream} connects devices. */
+/** Options of {@link openStream}: how devices are connected. */
 export interface OpenOptions extends Pick<Surroundings, 'sendMsi' | 'setLine' | 'channelHost' | 'onEvent'> {
-  /** The device types that become live, with what their devices are connected to. Others stay bytes. */
+  /** Device types that become live, with what their devices are connected to. Others stay bytes. */
   readonly types: readonly ConnectedType[];
-  /** Overrides the table of machines: where RAM lies. */
+  /** Places of RAM instead of those in the table of machines. */
   readonly ramMap?: readonly RamPlacement[];
 }
 

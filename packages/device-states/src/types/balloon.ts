@@ -11,15 +11,18 @@ import {
 import { type BalloonState, balloon } from '../balloon.ts';
 
 const SPEC = 'Virtio 1.3 §5.5.3';
-/** Ring sizes: of inflate, deflate and statistics; of hints, which is of the largest size; of reports. */
+/**
+ * Number of entries of a balloon's rings for inflate, deflate and statistics; below, of hints, which is of the largest
+ * size, and of reports.
+ */
 const RING = 128;
 const HINTS_RING = QUEUE_MAX;
 const REPORTS_RING = 32;
-/** Feature bits that have a queue of their own. */
+/** Feature bits of a balloon that have a queue of their own. */
 const FREE_PAGE_HINT = 3;
 const REPORTING = 5;
 
-/** virtio-balloon. */
+/** Descriptor of virtio-balloon. */
 export const balloonType: DeviceType<BalloonState> = {
   layer: balloon,
   features: {
@@ -51,8 +54,9 @@ export const balloonType: DeviceType<BalloonState> = {
 };
 
 /**
- * Inflate, deflate and statistics; then hints and reports, each if it is offered. Of a fourth queue that no driver knows, only a
- * QEMU that makes all queues alike leaves open which it is: the smaller size fits both.
+ * Finds the ring size of a queue: inflate, deflate and statistics; then hints and reports, each if it is offered. Of a
+ * fourth queue that no driver knows, only a QEMU that makes all queues alike leaves open which it is: the smaller size
+ * fits both.
  */
 function queueSize(
   index: number,
@@ -68,7 +72,10 @@ function queueSize(
   return alike && switchOf(properties.get('free-page-hint')) !== true ? REPORTS_RING : HINTS_RING;
 }
 
-/** Interrupt vectors of balloons and memory devices: none, and two from machine 10.0 on. QEMU: `hw_compat_9_2`, as 10.0 itself tells its machines */
+/**
+ * Number of interrupt vectors of balloons and memory devices: none, and two from machine 10.0 on. QEMU:
+ * `hw_compat_9_2`, as 10.0 itself tells its machines
+ */
 export function vectorsSince(making: Making, before: number | undefined): number | undefined {
   if (!making.complete) return before;
   return isSince(making, '10.0') ? 2 : 0;

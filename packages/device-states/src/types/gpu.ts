@@ -14,7 +14,7 @@ const SPEC = 'Virtio 1.3 §5.7.3';
 const CLASS_DISPLAY = 0x038000;
 const CLASS_VGA = 0x030000;
 
-/** virtio-gpu. */
+/** Descriptor of virtio-gpu. */
 export const gpuType: DeviceType = {
   layer: gpu,
   features: {

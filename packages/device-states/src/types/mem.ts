@@ -15,10 +15,13 @@ import { type MemState, mem, memEarlyState } from '../mem.ts';
 import { vectorsSince } from './balloon.ts';
 
 const SPEC = 'Virtio 1.3 §5.15.3';
-/** The section in front of the RAM, in which machines from QEMU 8.0 on have what does not change while the guest runs. */
+/**
+ * Name of the section in front of the RAM, in which machines from QEMU 8.0 on have what does not change while the guest
+ * runs.
+ */
 const EARLY = 'virtio-mem-device-early';
 
-/** virtio-mem. */
+/** Descriptor of virtio-mem. */
 export const memType: DeviceType<MemState> = {
   layer: mem,
   sections: { [EARLY]: memEarlyState },
@@ -53,7 +56,7 @@ export const memType: DeviceType<MemState> = {
   ],
 };
 
-/** What does not change while the guest runs must be the same. */
+/** Checks that what does not change while the guest runs is the same. */
 function checkConstants(
   { device }: VirtioState<TransportParts, MemState>,
   { title, making, sectionOf }: Destined,

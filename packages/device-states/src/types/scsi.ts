@@ -3,10 +3,10 @@ import { type DeviceType, isSince, type Making, numberOf, propertyNames } from '
 import { type EmptyState, scsi } from '../empty.ts';
 
 const SPEC = 'Virtio 1.3 §5.6.3';
-/** The control and the event queue. */
+/** Number of queues that every adapter has: the control and the event queue. */
 const FIXED_QUEUES = 2;
 
-/** virtio-scsi. */
+/** Descriptor of virtio-scsi. */
 export const scsiType: DeviceType<EmptyState> = {
   layer: scsi,
   features: {
@@ -36,7 +36,7 @@ export const scsiType: DeviceType<EmptyState> = {
   },
 };
 
-/** Request queues of a SCSI adapter; undefined: as at the source. */
+/** Number of request queues of a SCSI adapter; undefined: as at the source. */
 function requestQueues(making: Making): number | undefined {
   const said = numberOf(making.device.properties.get('num_queues'));
   if (said !== undefined || !making.complete) return said;

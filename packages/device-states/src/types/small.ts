@@ -6,13 +6,13 @@ import { type IommuState, iommu } from '../iommu.ts';
 const IOMMU = 'Virtio 1.3 §5.13.3';
 const always = { needs: ALWAYS_OFFERED, spec: IOMMU };
 
-/** The function has this many interrupt vectors, by QEMU's default. */
+/** Number of interrupt vectors of the function, by QEMU's default. */
 const vectors =
   (count: number): NonNullable<PciSide['vectors']> =>
   ({ complete }, before) =>
     complete ? count : before;
 
-/** virtio-9p. */
+/** Descriptor of virtio-9p. */
 export const ninepType: DeviceType<EmptyState> = {
   layer: ninep,
   features: { 0: { needs: ALWAYS_OFFERED, spec: 'QEMU virtio-9p' } },
@@ -24,7 +24,7 @@ export const ninepType: DeviceType<EmptyState> = {
   },
 };
 
-/** virtio-input, with QEMU's keyboards, mice and tablets. */
+/** Descriptor of virtio-input, with QEMU's keyboards, mice and tablets. */
 export const inputType: DeviceType<EmptyState> = {
   layer: input,
   features: {},
@@ -51,7 +51,7 @@ export const inputType: DeviceType<EmptyState> = {
   },
 };
 
-/** vhost-vsock. */
+/** Descriptor of vhost-vsock. */
 export const vsockType: DeviceType<EmptyState> = {
   layer: vsock,
   features: {
@@ -65,7 +65,7 @@ export const vsockType: DeviceType<EmptyState> = {
   },
 };
 
-/** virtio-iommu. */
+/** Descriptor of virtio-iommu. */
 export const iommuType: DeviceType<IommuState> = {
   layer: iommu,
   features: {

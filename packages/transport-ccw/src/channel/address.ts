@@ -1,8 +1,8 @@
-/** Where a subchannel is. */
+/** Address of a subchannel. */
 export interface SubchannelAddress {
-  /** Channel subsystem; 0xfe is that of virtual devices. */
+  /** Number of the channel subsystem; 0xfe is that of virtual devices. */
   readonly cssid: number;
-  /** Subchannel set, 0 to 3. */
+  /** Number of the subchannel set, 0 to 3. */
   readonly ssid: number;
   /** Subchannel number in its set, 0 to 0xffff. */
   readonly schid: number;

@@ -1,13 +1,13 @@
 import type { DataStream } from './data-stream.ts';
 import type { Ccw } from './structures.ts';
 
-/** How a channel command ended. */
+/** Ending of a channel command. */
 export type CommandEnding = 'done' | 'command-reject' | 'program-check';
 
-/** The device behind a subchannel. */
+/** Device behind a subchannel. */
 export interface ControlUnit {
   /** Runs a command that is not one of those that every control unit knows. `data` is at the start of its data area. */
   execute(ccw: Ccw, data: DataStream): CommandEnding;
-  /** The subchannel was disabled. */
+  /** Is told that the subchannel was disabled. */
   disabled(): void;
 }

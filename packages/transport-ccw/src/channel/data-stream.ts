@@ -2,27 +2,33 @@ import type { Gpa, GuestMemory } from '@virtkit/core/live';
 import { CCW_FLAG, COMMAND, ORB0 } from './bits.ts';
 import type { Ccw, Orb } from './structures.ts';
 
-/** Blocks that indirect data addresses name: 4 KiB in format 2, or 2 KiB. */
+/**
+ * Length in bytes of the blocks that indirect data addresses name in format 2; below it, in format 1 and where the
+ * program says so.
+ */
 const BLOCK_4K = 4096;
 const BLOCK_2K = 2048;
-/** First address beyond those of 24 and of 31 bits. */
+/** First address beyond those of 24 bits; below it, beyond those of 31 bits. */
 const ADDRESSES_24 = 2 ** 24;
 const ADDRESSES_31 = 2 ** 31;
 /** First high word of an address that a number does not hold exactly. */
 const HIGH_WORDS = 2 ** 21;
-/** The half of a command code that says what it does; read commands have two bits in common, read backward is one value. */
+/**
+ * Mask of the half of a command code that says what it does; read commands have two bits in common, read backward is
+ * one value.
+ */
 const COMMAND_DIGIT = 0x0f;
 const READ_BITS = 0x03;
 const READ = 0x02;
 const READ_BACKWARD = 0x0c;
 
-/** A block that is no memory, whatever the guest has. */
+/** Address of a block that is no memory, whatever the guest has. */
 const NOWHERE = 2 ** 53 - 2 ** 13;
 
 /**
- * The data area of a channel command: one run of bytes at its data address, or the blocks that a list of indirect data
- * addresses names. Whatever is wrong with it breaks it, and everything after that fails: a program check.
- * QEMU: `ccw_dstream_*`.
+ * Data area of a channel command: one run of bytes at its data address, or the blocks that a list of indirect data
+ * addresses names. Whatever is wrong with it breaks it, and everything after that fails: a program check. QEMU:
+ * `ccw_dstream_*`.
  */
 export class DataStream {
   readonly #memory: GuestMemory;
@@ -55,14 +61,14 @@ export class DataStream {
     this.rewind();
   }
 
-  /** Back to the first byte. */
+  /** Goes back to the first byte. */
   rewind(): void {
     this.#at = this.#list;
     this.#next = 0;
     this.#done = 0;
   }
 
-  /** Bytes of the command's count that were not moved. */
+  /** Number of bytes of the command's count that were not moved. */
   get residual(): number {
     return this.#count - this.#done;
   }
@@ -132,7 +138,10 @@ export class DataStream {
   }
 }
 
-/** Read, read backward and sense commands store; for the others the SKIP flag has no meaning. */
+/**
+ * Does a command store into guest memory? Read, read backward and sense commands do; for the others the SKIP flag has
+ * no meaning.
+ */
 function storesData(cmdCode: number): boolean {
   const digit = cmdCode & COMMAND_DIGIT;
   return digit === COMMAND.BASIC_SENSE || (digit & READ_BITS) === READ || digit === READ_BACKWARD;

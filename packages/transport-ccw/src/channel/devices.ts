@@ -2,50 +2,56 @@ import { HostError } from '@virtkit/core/live';
 import type { SubchannelAddress } from './address.ts';
 import type { Subchannel } from './subchannel.ts';
 
-/** A device as the channel subsystem has it; `CcwDevice` is one. */
+/** Device as the channel subsystem has it; `CcwDevice` is one. */
 export interface ChannelDevice {
-  /** Where channel programs reach it. */
+  /** Subchannel through which channel programs reach the device. */
   readonly subchannel: Subchannel;
   /** Is there a queue of this number? */
   queueExists(queue: number): boolean;
-  /** The guest notifies a queue. */
+  /** Handles a notification of a queue by the guest. */
   kick(queue: number): void;
-  /** Indicators in guest memory that are set. */
+  /** Lists the indicators in guest memory that are set. */
   indicatorAreas(): Iterable<{ readonly len: number; readonly addr: bigint }>;
-  /** Machine reset. */
+  /** Resets the device with the machine. */
   reset(): void;
-  /** It is in the channel subsystem now. */
+  /** Is told that the device is in the channel subsystem now. */
   plug?(): void;
-  /** It is no more: nothing of it may reach guest memory from now on. Default: {@link reset}. */
+  /**
+   * Is told that the device is no longer in the channel subsystem: nothing of it may reach guest memory from now on.
+   * Default: {@link reset}.
+   */
   unplug?(): void;
 }
 
-/** Parts of a subchannel id word. */
+/** Bits of a subchannel id word's parts. */
 const ID = { ONE: 0x10000, SSID: 0x60000, M: 0x80000 } as const;
 const SSID_SHIFT = 17;
 const CSSID_SHIFT = 24;
-/** Channel subsystem of virtual devices. */
+/** Number of the channel subsystem of virtual devices. */
 export const VIRTUAL_CSSID = 0xfe;
 const SCHID_MAX = 0xffff;
 export const SSID_MAX = 3;
 export const CSSID_MAX = 0xff;
 
-/** What a subchannel id word leads to. */
+/** Result of a search for the device of a subchannel id word. */
 export type Found<T> =
-  /** The word is none. */
+  /** Result for a word that is no subchannel id. */
   | 'operand'
-  /** No subchannel here, and none behind; or the guest cannot see it. */
+  /** Result where no subchannel is here, and none behind; or the guest cannot see it. */
   | 'none'
-  /** No subchannel here, but there is one with a higher number. */
+  /** Result where no subchannel is here, but there is one with a higher number. */
   | 'gap'
   | T;
 
-/** Devices by subchannel. */
+/** Table of devices by subchannel. */
 export class DeviceMap {
   readonly #devices = new Map<number, ChannelDevice>();
-  /** All of them, by their subchannels: while states are restored, one may be in the way of another. */
+  /** Devices by their subchannels, all of them: while states are restored, one may be in the way of another. */
   readonly #attached = new Map<SubchannelAddress, ChannelDevice>();
-  /** Highest channel subsystem and subchannel set that the guest sees: 0 before it enables MCSS-E and MSS. */
+  /**
+   * Number of the highest channel subsystem that the guest sees, and {@link maxSsid} of the highest subchannel set: 0
+   * before it enables MCSS-E and MSS.
+   */
   maxCssid = 0;
   maxSsid = 0;
 
@@ -69,7 +75,7 @@ export class DeviceMap {
     this.#attached.set(subchannel, device);
   }
 
-  /** False: it was not here. */
+  /** Takes a device out. Answers false if it was not here. */
   remove({ subchannel }: ChannelDevice): boolean {
     if (!this.#attached.delete(subchannel)) return false;
     const key = keyOf(subchannel, subchannel.schid);
@@ -81,7 +87,7 @@ export class DeviceMap {
     return this.#attached.values();
   }
 
-  /** A restored state has moved a subchannel. QEMU: `subch_dev_post_load`. */
+  /** Moves a device, since a restored state has moved its subchannel. QEMU: `subch_dev_post_load`. */
   move(subchannel: SubchannelAddress, from: number): void {
     const before = keyOf(subchannel, from);
     const device = this.#attached.get(subchannel);
@@ -91,7 +97,7 @@ export class DeviceMap {
     this.#devices.set(keyOf(subchannel, subchannel.schid), device);
   }
 
-  /** The device that general register 1 names. QEMU: `ioinst_disassemble_sch_ident`, `css_find_subch`. */
+  /** Finds the device that general register 1 names. QEMU: `ioinst_disassemble_sch_ident`, `css_find_subch`. */
   find(id: number): Found<ChannelDevice> {
     if ((id & ID.ONE) === 0) return 'operand';
     let cssid = id >>> CSSID_SHIFT;

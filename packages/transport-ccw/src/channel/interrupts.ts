@@ -1,6 +1,6 @@
 import { ISC_MAX } from './bits.ts';
 
-/** An I/O interrupt that the guest has not taken, in the words that it finds in its low core. QEMU: `QEMUS390FlicIO`. */
+/** I/O interrupt that the guest has not taken, in the words that it finds in its low core. QEMU: `QEMUS390FlicIO`. */
 export interface PendingInterrupt {
   /** Subchannel id; 0 for adapter interrupts. */
   readonly id: number;
@@ -16,19 +16,19 @@ export interface PendingInterrupt {
 export const ADAPTER_WORD = 0x80000000;
 const WORD_ISC_SHIFT = 27;
 /**
- * Most interrupts waiting in a subclass. Real channel subsystems have at most one for a subchannel; QEMU queues one for
- * every program, so that a guest that never takes them fills the host's memory.
+ * Largest number of interrupts that wait in a subclass. Real channel subsystems have at most one for a subchannel; QEMU
+ * queues one for every program, so that a guest that never takes them fills the host's memory.
  */
 const QUEUE_LIMIT = 1024;
-/** CR6's mask of subclass 0. */
+/** Mask of subclass 0 in control register 6. */
 const CR6_ISC0 = 0x80000000;
 
-/** The interruption word of a subclass. */
+/** Makes the interruption word of a subclass. */
 export function interruptWord(isc: number, adapter: boolean): number {
   return ((isc << WORD_ISC_SHIFT) | (adapter ? ADAPTER_WORD : 0)) >>> 0;
 }
 
-/** Adapter interrupts of a subclass are all alike. */
+/** Adapter interrupts by subclass: those of one subclass are all alike. */
 const ADAPTER_INTERRUPTS: readonly PendingInterrupt[] = Array.from({ length: ISC_MAX + 1 }, (_, isc) => ({
   id: 0,
   nr: 0,
@@ -42,11 +42,11 @@ function enabled(cr6: number, isc: number): boolean {
 }
 
 /**
- * I/O interrupts that wait, by subclass. Subclass 0 comes first; in a subclass the last one comes first, as in QEMU's
- * interrupt controller under TCG.
+ * Queue of I/O interrupts that wait, by subclass. Subclass 0 comes first; in a subclass the last one comes first, as in
+ * QEMU's interrupt controller under TCG.
  */
 export class InterruptQueue {
-  /** By subclass; the last element is the next one. */
+  /** Interrupts by subclass; the last element is the next one. */
   readonly #waiting: PendingInterrupt[][] = Array.from({ length: ISC_MAX + 1 }, () => []);
 
   /** Makes an I/O interrupt of a subchannel pending. */
@@ -63,7 +63,7 @@ export class InterruptQueue {
     if (interrupt !== undefined) this.add(interrupt);
   }
 
-  /** The list with the next one. */
+  /** Finds the list with the next interrupt. */
   #next(cr6: number): PendingInterrupt[] | undefined {
     for (let isc = 0; isc <= ISC_MAX; isc++) {
       const list = this.#waiting[isc];
@@ -72,12 +72,12 @@ export class InterruptQueue {
     return undefined;
   }
 
-  /** Would {@link take} give one? */
+  /** Does an interrupt wait that {@link take} would give? */
   pending(cr6: number): boolean {
     return this.#next(cr6) !== undefined;
   }
 
-  /** The next interrupt of the subclasses that control register 6 (its low word) enables. */
+  /** Takes the next interrupt of the subclasses that control register 6 (its low word) enables. */
   take(cr6: number): PendingInterrupt | undefined {
     return this.#next(cr6)?.pop();
   }
@@ -94,7 +94,7 @@ export class InterruptQueue {
     for (const list of this.#waiting) list.length = 0;
   }
 
-  /** As `qemu-s390-flic-full` saves them: eight lists, the next one first. */
+  /** Takes the interrupts as QEMU's `qemu-s390-flic-full` saves them: eight lists, the next one first. */
   capture(): PendingInterrupt[][] {
     return this.#waiting.map((list) => list.toReversed());
   }

@@ -15,44 +15,49 @@ import {
   writeSenseId,
 } from './structures.ts';
 
-/** Most commands without a data address in a program. */
+/** Largest number of commands without a data address in a program. */
 const NO_DATA_LIMIT = 255;
-/** Most transfers in channel in a program. QEMU: since 10.0.13; before, a guest could keep it running for ever. */
+/**
+ * Largest number of transfers in channel in a program. QEMU has it since 10.0.13; before, a guest could keep it running
+ * for ever.
+ */
 const TIC_LIMIT = 255;
-/** Most commands in a program. QEMU has no such limit: memory full of NOOPs is one program. */
+/** Largest number of commands in a program. QEMU has no such limit: memory full of NOOPs is one program. */
 const COMMAND_LIMIT = 4096;
 
-/** Commands are below this address: of format 0 those of 24 bits, of format 1 those of 31 bits. */
+/**
+ * Address that commands of format 0 are below: those of 24 bits; the next constant is that of format 1, for 31 bits.
+ */
 const LIMIT_FORMAT_0 = 1n << 24n;
 const LIMIT_FORMAT_1 = 1n << 31n;
-/** First byte of the sense data: the control unit does not know the command. */
+/** First byte of the sense data if the control unit does not know the command. */
 const SENSE_COMMAND_REJECT = 0x80;
 
-/** How a program goes on: the next command, or an end. */
+/** Result of a program's step: the next command, or an end. */
 type Step = CommandEnding | 'next' | 'suspended';
 
-/** What a channel program works on: a part of a subchannel. */
+/** Part of a subchannel that a channel program works on. */
 export interface ProgramState {
   readonly memory: GuestMemory;
   readonly unit: ControlUnit;
-  /** The data area of the current command. */
+  /** Data area of the current command. */
   readonly data: DataStream;
-  /** The operation request block of the start function. */
+  /** Operation request block of the start function. */
   readonly orb: Orb;
   readonly pmcw: Pmcw;
   readonly scsw: Scsw;
-  /** What SENSE ID answers. */
+  /** Answer to SENSE ID. */
   readonly id: SenseId;
-  /** What BASIC SENSE answers, and clears: 32 bytes. */
+  /** Answer to BASIC SENSE, which clears it: 32 bytes. */
   readonly senseData: Uint8Array;
   /** Guest address of the current channel command. */
   channelProg: bigint;
-  /** The command before, if {@link lastCmdValid}. */
+  /** Command before the current one, if {@link lastCmdValid}. */
   lastCmd: Ccw;
   lastCmdValid: boolean;
-  /** Commands have format 1. */
+  /** True if commands have format 1. */
   ccwFmt1: boolean;
-  /** Commands without a data address in this program. */
+  /** Number of commands without a data address in this program. */
   ccwNoDataCnt: number;
 }
 
@@ -118,7 +123,7 @@ function endProgram(sch: ProgramState, end: Step): void {
   }
 }
 
-/** One channel command. QEMU: `css_interpret_ccw`. */
+/** Runs one channel command. QEMU: `css_interpret_ccw`. */
 function runCommand(sch: ProgramState, run: Run): Step {
   const ccw = fetchCommand(sch);
   if (ccw === undefined || (ccw.flags & CCW_FLAG.MIDA) !== 0) return 'program-check';
@@ -136,7 +141,7 @@ function runCommand(sch: ProgramState, run: Run): Step {
   return 'next';
 }
 
-/** The command at the program's address, if it is one. */
+/** Fetches the command at the program's address, if it is one. */
 function fetchCommand(sch: ProgramState): Ccw | undefined {
   const at = sch.channelProg;
   if (at === 0n || (at & 7n) !== 0n || at >= (sch.ccwFmt1 ? LIMIT_FORMAT_1 : LIMIT_FORMAT_0))
@@ -150,7 +155,7 @@ function fetchCommand(sch: ProgramState): Ccw | undefined {
   return ccw;
 }
 
-/** TRANSFER IN CHANNEL. */
+/** Follows a TRANSFER IN CHANNEL. */
 function transfer(sch: ProgramState, ccw: Ccw, run: Run): Step {
   if (sch.lastCmdValid && sch.lastCmd.cmdCode === COMMAND.TIC) return 'program-check';
   if (ccw.flags !== 0 || ccw.count !== 0 || run.tics === TIC_LIMIT) return 'program-check';
@@ -159,7 +164,7 @@ function transfer(sch: ProgramState, ccw: Ccw, run: Run): Step {
   return 'next';
 }
 
-/** Must the count be exactly right? */
+/** Must the count of a command be exactly right? */
 export function checksLength(ccw: Ccw): boolean {
   return (ccw.flags & CCW_FLAG.SLI) === 0 || (ccw.flags & CCW_FLAG.DC) !== 0;
 }

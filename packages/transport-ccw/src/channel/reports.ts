@@ -8,18 +8,21 @@ export interface ChannelReport {
 
 /** Bits of {@link ChannelReport.flags}. */
 export const CRW = {
-  /** Reports were lost. */
+  /** Bit that says that reports were lost. */
   OVERFLOW: 0x2000,
-  /** The next report belongs to this one. */
+  /** Bit that says that the next report belongs to this one. */
   CHAINED: 0x1000,
-  /** Source: subchannel; error recovery: installed parameters initialised. */
+  /** Bits of a report whose source is a subchannel, with the error recovery "installed parameters initialised". */
   SUBCHANNEL_IPI: 0x0304,
 } as const;
 
-/** Only what is plugged in and out makes reports, and a guest that never fetches them must not fill the memory. */
+/**
+ * Largest number of reports that wait. Only what is plugged in and out makes reports, and a guest that never fetches
+ * them must not fill the memory.
+ */
 const LIMIT = 1024;
 
-/** Channel reports that the guest has not fetched, and the machine check that tells of the first one. */
+/** Queue of channel reports that the guest has not fetched, with the machine check that tells of the first one. */
 export class ChannelReports {
   #waiting: ChannelReport[] = [];
   #machineCheck = true;
@@ -30,7 +33,7 @@ export class ChannelReports {
     this.#onReport = onReport;
   }
 
-  /** QEMU: `css_queue_crw` */
+  /** Adds a report. QEMU: `css_queue_crw`. */
   add(flags: number, rsid: number): void {
     if (this.#waiting.length >= LIMIT) {
       this.#lost = true;
@@ -43,14 +46,14 @@ export class ChannelReports {
     this.#onReport();
   }
 
-  /** The oldest one. None: the next report makes a machine check again. */
+  /** Takes the oldest report. If there is none, the next report makes a machine check again. */
   take(): ChannelReport | undefined {
     const report = this.#waiting.shift();
     if (report === undefined) this.#machineCheck = true;
     return report;
   }
 
-  /** Puts back what was taken. */
+  /** Puts back a report that was taken. */
   undo(report: ChannelReport): void {
     this.#waiting.unshift(report);
   }

@@ -2,31 +2,31 @@ import type { ValueOf } from '@virtkit/vmstate';
 import type { ccw1, orb, pmcw, scsw, senseId } from '../subchannel.ts';
 import { COMMAND, ORB0, ORB1, PMCW, PMCW_CHARS } from './bits.ts';
 
-/** The same with fields that can be set. */
+/** Type with the same fields as `T`, which can be set. */
 export type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Path management control word. */
+/** Path management control word that can be changed. */
 export type Pmcw = Mutable<ValueOf<typeof pmcw>>;
-/** Subchannel status word. */
+/** Subchannel status word that can be changed. */
 export type Scsw = Mutable<ValueOf<typeof scsw>>;
-/** Operation-request block. */
+/** Operation-request block, the operand of START SUBCHANNEL. */
 export type Orb = ValueOf<typeof orb>;
-/** Channel command, in the shape of format 1. */
+/** Channel command in the shape of format 1. */
 export type Ccw = ValueOf<typeof ccw1>;
-/** What SENSE ID answers. */
+/** Answer to SENSE ID. */
 export type SenseId = ValueOf<typeof senseId>;
 
-/** Bytes of the structures in guest memory. All are big-endian. */
+/** Length in bytes of a subchannel information block. All structures in guest memory are big-endian. */
 export const SCHIB_BYTES = 52;
-/** Bytes of an operation request block, the operand of START SUBCHANNEL. */
+/** Length in bytes of an operation request block, the operand of START SUBCHANNEL. */
 export const ORB_BYTES = 12;
 export const CCW_BYTES = 8;
-/** Without the extended measurement word, which is never stored. */
+/** Length in bytes of an interruption response block without the extended measurement word, which is never stored. */
 export const IRB_BYTES = 64;
 export const SENSE_BYTES = 32;
 export const SENSE_ID_BYTES = 256;
 
-/** Where the SCSW stands in a SCHIB. */
+/** Offset of the SCSW in a SCHIB. */
 const SCHIB_SCSW = 28;
 const SCHIB_MBA = 40;
 const SCHIB_MDA = 48;
@@ -61,7 +61,7 @@ export function readSchib(bytes: Uint8Array): Schib {
   };
 }
 
-/** May MSCH take this? QEMU: `ioinst_schib_valid`. */
+/** Can MODIFY SUBCHANNEL take this block? QEMU: `ioinst_schib_valid`. */
 export function schibValid({ pmcw, mba }: Schib): boolean {
   if ((pmcw.flags & PMCW.INVALID) !== 0 || (pmcw.chars & PMCW_CHARS.INVALID) !== 0) return false;
   // extended measurements are not there
@@ -88,7 +88,7 @@ export function writeSchib(
   target.set(mda, SCHIB_MDA);
 }
 
-/** Big-endian, without a view: what is stored at each interrupt. */
+/** Writes a big-endian 16-bit number without a view, into what is stored at each interrupt. */
 export function put16(target: Uint8Array, at: number, value: number): void {
   target[at] = value >>> 8;
   target[at + 1] = value;
@@ -119,14 +119,14 @@ export function readOrb(bytes: Uint8Array): Orb {
   };
 }
 
-/** May SSCH take this? QEMU: `ioinst_orb_valid`. */
+/** Can START SUBCHANNEL take this block? QEMU: `ioinst_orb_valid`. */
 export function orbValid({ ctrl0, ctrl1, cpa }: Orb): boolean {
   if ((ctrl0 & ORB0.INVALID) !== 0 || (ctrl1 & ORB1.INVALID) !== 0) return false;
   // modified indirect data addressing is not there
   return (ctrl1 & ORB1.MIDAW) === 0 && cpa < 0x80000000;
 }
 
-/** A channel command of either format. QEMU: `copy_ccw_from_guest`. */
+/** Reads a channel command of either format. QEMU: `copy_ccw_from_guest`. */
 export function readCcw(bytes: Uint8Array, format1: boolean): Ccw {
   const view = viewOf(bytes);
   const cmdCode = view.getUint8(0);

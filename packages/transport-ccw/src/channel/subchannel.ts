@@ -26,27 +26,30 @@ import {
 /** Condition code of an I/O instruction. */
 export type ConditionCode = 0 | 1 | 2 | 3;
 
-/** A subchannel's saved state. */
+/** State of a subchannel as it is saved. */
 export type SubchannelState = ValueOf<typeof subchannel>;
 
-/** Device number valid and enabled, or "not operational". */
+/** Flags of a subchannel that is operational: device number valid, and enabled. */
 const OPERATIONAL = PMCW.DNV | PMCW.ENA;
-/** Where the parts of an IRB are that stand behind the SCSW: extended status, extended report, extended control. */
+/**
+ * Offset in an IRB of the extended status, which stands behind the SCSW; below it, those of the extended report and the
+ * extended control.
+ */
 const ESW = 12;
 const ERW = 16;
 const ECW = 32;
-/** The first word of the extended status as QEMU stores it: path 0 was used; and the same after a data or control check. */
+/** First word of the extended status as QEMU stores it: path 0 was used; and the same after a data or control check. */
 const LOGOUT = { PATH_USED: 0x00800000, CHECKED: 0x04804000 } as const;
-/** Extended report: sense bytes are in the extended control word. */
+/** Bit of the extended report that says that sense bytes are in the extended control word. */
 const CONCURRENT_SENSE = 0x01000000;
-/** What MSCH can change in the flags. */
+/** Flags that MODIFY SUBCHANNEL can change. */
 const PROGRAM_FLAGS = PMCW.ISC | PMCW.ENA | PMCW.LM | PMCW.MME | PMCW.MP;
 const PROGRAM_CHARS = PMCW_CHARS.MBFC | PMCW_CHARS.CSENSE;
-/** What ends when status is taken. */
+/** Activities that end when status is taken. */
 const PENDING = ACTL.RESUME_PEND | ACTL.START_PEND | ACTL.HALT_PEND | ACTL.CLEAR_PEND | ACTL.SUSP;
 
 /**
- * A virtual subchannel: the instructions that work on it, each answering its condition code. Programs run to their end
+ * Virtual subchannel: the instructions that work on it, each answering its condition code. Programs run to their end
  * inside {@link ssch}, and then an I/O interrupt is pending. Principles of Operation, chapter 14; QEMU `css_do_*`.
  */
 export class Subchannel implements SubchannelAddress, ProgramState {
@@ -54,11 +57,11 @@ export class Subchannel implements SubchannelAddress, ProgramState {
   readonly ssid: number;
   schid: number;
   readonly devno: number;
-  /** The guest memory that channel programs and their data are in. */
+  /** Guest memory that channel programs and their data are in. */
   readonly memory: GuestMemory;
-  /** The device behind it. */
+  /** Device behind the subchannel. */
   readonly unit: ControlUnit;
-  /** Path management control word: what MODIFY SUBCHANNEL sets. */
+  /** Path management control word, which MODIFY SUBCHANNEL sets. */
   readonly pmcw: Pmcw;
   /** Subchannel status word: which functions are under way, and how the last one ended. */
   readonly scsw: Scsw;
@@ -67,22 +70,22 @@ export class Subchannel implements SubchannelAddress, ProgramState {
   /** Model-dependent area of the subchannel information block, 4 bytes. */
   mda: Uint8Array = new Uint8Array(4);
   readonly senseData: Uint8Array = new Uint8Array(32);
-  /** What SENSE ID answers. */
+  /** Answer to SENSE ID. */
   id: SenseId;
-  /** Address of the current channel command. */
+  /** Guest address of the current channel command. */
   channelProg = 0n;
   lastCmd: Ccw = { cmdCode: 0, flags: 0, count: 0, cda: 0 };
-  /** {@link lastCmd} is a command of the program that runs. */
+  /** True if {@link lastCmd} is a command of the program that runs. */
   lastCmdValid = false;
   ccwFmt1 = false;
-  /** Commands without a data address in this program. */
+  /** Number of commands without a data address in this program. */
   ccwNoDataCnt = 0;
   orb: Orb = { intparm: 0, ctrl0: 0, lpm: 0, ctrl1: 0, cpa: 0 };
-  /** The device behind it uses adapter interrupts. */
+  /** True if the device behind the subchannel uses adapter interrupts. */
   thinintActive = false;
   readonly data: DataStream;
   readonly #host: ChannelHost;
-  /** The last interrupt: mostly the next one is the same. */
+  /** Interrupt that was made last: mostly the next one is the same. */
   #interrupted: IoInterrupt | undefined;
 
   constructor(
@@ -118,7 +121,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     };
   }
 
-  /** I/O system reset. QEMU: `css_reset_sch`. */
+  /** Resets the subchannel with the I/O system. QEMU: `css_reset_sch`. */
   reset(): void {
     if ((this.pmcw.flags & PMCW.ENA) !== 0) this.unit.disabled();
     Object.assign(this.pmcw, {
@@ -141,17 +144,17 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     this.thinintActive = false;
   }
 
-  /** Device number valid, and enabled. */
+  /** Is the device number valid, and the subchannel enabled? */
   get operational(): boolean {
     return (this.pmcw.flags & OPERATIONAL) === OPERATIONAL;
   }
 
-  /** There is status that TEST SUBCHANNEL has not taken. */
+  /** Is there status that TEST SUBCHANNEL has not taken? */
   get statusPending(): boolean {
     return (this.scsw.ctrl & STCTL.STATUS_PEND) !== 0;
   }
 
-  /** Interruption subclass. */
+  /** Interruption subclass, 0 to 7. */
   get isc(): number {
     return (this.pmcw.flags & PMCW.ISC) >> ISC_SHIFT;
   }
@@ -162,13 +165,13 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return this.#host.mcsse === true ? (this.cssid << 8) | (1 << 3) | inSet : inSet;
   }
 
-  /** STORE SUBCHANNEL: 52 bytes. */
+  /** Executes STORE SUBCHANNEL: stores 52 bytes. */
   stsch(target: Uint8Array): 0 {
     writeSchib(target, this);
     return 0;
   }
 
-  /** MODIFY SUBCHANNEL, with the SCHIB's 52 bytes. */
+  /** Executes MODIFY SUBCHANNEL with the SCHIB's 52 bytes. */
   msch(bytes: Uint8Array): ConditionCode | 'operand' {
     const schib = readSchib(bytes);
     if (!schibValid(schib)) return 'operand';
@@ -186,14 +189,14 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** START SUBCHANNEL, with the ORB's 12 bytes: the channel program is run, and an I/O interrupt is pending. */
+  /** Executes START SUBCHANNEL with the ORB's 12 bytes: the channel program is run, and an I/O interrupt is pending. */
   ssch(bytes: Uint8Array): ConditionCode | 'operand' {
     const orb = readOrb(bytes);
     if (!orbValid(orb)) return 'operand';
     return this.start(orb);
   }
 
-  /** {@link ssch} with a valid ORB. */
+  /** Executes START SUBCHANNEL as {@link ssch} does, with a valid ORB. */
   start(orb: Orb): ConditionCode {
     if (!this.operational) return 3;
     if (this.statusPending) return 1;
@@ -209,7 +212,10 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** TEST SUBCHANNEL: stores the IRB's 64 bytes. {@link takeStatus} must follow when they are stored. */
+  /**
+   * Executes the first half of TEST SUBCHANNEL: stores the IRB's 64 bytes. {@link takeStatus} must follow when they are
+   * stored.
+   */
   irb(target: Uint8Array): 0 | 1 | 3 {
     if (!this.operational) return 3;
     const { scsw, pmcw } = this;
@@ -229,7 +235,10 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return this.statusPending ? 0 : 1;
   }
 
-  /** The second half of TEST SUBCHANNEL: the status that {@link irb} told is taken. QEMU: `css_do_tsch_update_subch`. */
+  /**
+   * Executes the second half of TEST SUBCHANNEL: takes the status that {@link irb} told. QEMU:
+   * `css_do_tsch_update_subch`.
+   */
   takeStatus(): void {
     if (!this.statusPending) return;
     const { scsw } = this;
@@ -250,14 +259,14 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     if ((this.pmcw.chars & PMCW_CHARS.CSENSE) !== 0) this.senseData.fill(0);
   }
 
-  /** TEST SUBCHANNEL in one step. */
+  /** Executes TEST SUBCHANNEL in one step. */
   tsch(target: Uint8Array): 0 | 1 | 3 {
     const cc = this.irb(target);
     if (cc === 0) this.takeStatus();
     return cc;
   }
 
-  /** CLEAR SUBCHANNEL. */
+  /** Executes CLEAR SUBCHANNEL. */
   csch(): 0 | 3 {
     if (!this.operational) return 3;
     const { scsw, pmcw } = this;
@@ -271,7 +280,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** HALT SUBCHANNEL. */
+  /** Executes HALT SUBCHANNEL. */
   hsch(): ConditionCode {
     if (!this.operational) return 3;
     const { scsw } = this;
@@ -290,7 +299,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** RESUME SUBCHANNEL: the suspended program goes on. */
+  /** Executes RESUME SUBCHANNEL: the suspended program goes on. */
   rsch(): ConditionCode {
     if (!this.operational) return 3;
     if (this.statusPending) return 1;
@@ -304,7 +313,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** CANCEL SUBCHANNEL: a start that has not begun, or is suspended. */
+  /** Executes CANCEL SUBCHANNEL for a start that has not begun, or is suspended. */
   xsch(): ConditionCode {
     if (!this.operational) return 3;
     const { scsw } = this;
@@ -320,14 +329,14 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     return 0;
   }
 
-  /** Alert status and an interrupt, unless status is pending already. QEMU: `css_conditional_io_interrupt`. */
+  /** Makes alert status and an interrupt, unless status is pending already. QEMU: `css_conditional_io_interrupt`. */
   alert(): void {
     if ((this.pmcw.flags & PMCW.ENA) === 0 || this.statusPending) return;
     this.scsw.ctrl = (this.scsw.ctrl & ~STCTL.MASK) | STCTL.ALERT | STCTL.STATUS_PEND;
     this.#interrupt();
   }
 
-  /** After a clear or a halt. */
+  /** Forgets the program, after a clear or a halt. */
   #forgetProgram(): void {
     this.channelProg = 0n;
     this.lastCmdValid = false;
@@ -345,7 +354,7 @@ export class Subchannel implements SubchannelAddress, ProgramState {
     this.#host.ioInterrupt(last);
   }
 
-  /** The saved state. Without `orb`: as machines before 2.10 wrote it. */
+  /** Takes the saved state. Without `orb`: as machines before 2.10 wrote it. */
   capture(withOrb: boolean): SubchannelState {
     return {
       cssid: this.cssid,

@@ -18,50 +18,55 @@ import {
 } from './structures.ts';
 import type { ConditionCode, Subchannel } from './subchannel.ts';
 
-/** A program interruption that an instruction causes instead of a condition code. */
+/** Program interruption that an instruction causes instead of a condition code. */
 export type ProgramException =
   | 'operand'
   | 'specification'
-  /** The operand cannot be accessed. Which access exception it is, the {@link OperandAccess} knows. */
+  /**
+   * Interruption because the operand cannot be accessed. The {@link OperandAccess} knows which access exception it is.
+   */
   | 'addressing';
 
-/** How an I/O instruction ended. */
+/** Ending of an I/O instruction. */
 export type InstructionEnding = ConditionCode | ProgramException;
 
-/** How instructions reach their operands in storage. */
+/** Access of instructions to their operands in storage. */
 export interface OperandAccess {
-  /** Copies bytes out. False: access exception. */
+  /** Copies bytes out of storage. Answers false for an access exception. */
   read(address: number, target: Uint8Array): boolean;
-  /** Copies bytes in. False, and nothing written: access exception. */
+  /** Copies bytes into storage. Answers false, with nothing written, for an access exception. */
   /** @param source lent for the call */
   write(address: number, source: Uint8Array): boolean;
   /** Could {@link write} write here? */
   writable(address: number, length: number): boolean;
 }
 
-/** What a channel subsystem needs of its machine. */
+/** Options of a channel subsystem: what it needs of its machine. */
 export interface ChannelSubsystemOptions {
   /** Guest memory, in which interruption codes are stored. */
   readonly memory: MemoryMap;
-  /** Default: operand addresses are absolute addresses in `memory`. An emulator that translates addresses brings its own. */
+  /**
+   * Access to operands. Default: operand addresses are absolute addresses in `memory`. An emulator that translates
+   * addresses brings its own.
+   */
   readonly operands?: OperandAccess;
-  /** An I/O interrupt became pending: look at {@link ChannelSubsystem.interruptPending}. */
+  /** Is told that an I/O interrupt became pending: look at {@link ChannelSubsystem.interruptPending}. */
   readonly onInterrupt?: () => void;
-  /** A channel report is pending: the machine check that tells so. */
+  /** Is told that a channel report is pending: the machine check that tells so is due. */
   readonly onChannelReport?: () => void;
 }
 
-/** Low core: where the I/O interruption code is stored. */
+/** Offset in the low core where the I/O interruption code is stored. */
 const LOWCORE_IO_CODE = 0xb8;
 /** Subcodes of diagnose 0x500. */
 const SUBCODE = { NOTIFY: 0, CCW_NOTIFY: 3 } as const;
 const EINVAL = -22;
-/** Channel path 0, as devices use it: virtual, type 0x32. */
+/** Description of channel path 0, as devices use it: virtual, type 0x32. */
 const VIRTIO_PATH = { inUse: 1, type: 0x32, isVirtual: 1 };
 const NO_PATH = { inUse: 0, type: 0, isVirtual: 0 };
 
 /**
- * A channel subsystem for emulators that have none: I/O instructions with the operands that the guest's program gives,
+ * Channel subsystem for emulators that have none: I/O instructions with the operands that the guest's program gives,
  * pending I/O interrupts, channel reports and the notification hypercall. Principles of Operation, chapters 14 to 17;
  * QEMU `target/s390x/ioinst.c`, `hw/s390x/css.c`.
  *
@@ -69,13 +74,13 @@ const NO_PATH = { inUse: 0, type: 0, isVirtual: 0 };
  * general register 1. The machine does what comes before: privilege, the operand's address.
  */
 export class ChannelSubsystem implements ChannelHost {
-  /** Pending I/O interrupts. */
+  /** Queue of pending I/O interrupts. */
   readonly interrupts: InterruptQueue = new InterruptQueue();
   readonly #memory: GuestMemory;
   readonly #operands: OperandAccess;
   readonly #onInterrupt: (() => void) | undefined;
   readonly #devices = new DeviceMap();
-  /** The last interrupt of each subchannel, by id and number: mostly the next one is the same. */
+  /** Last interrupt of each subchannel, by id and number: mostly the next one is the same. */
   readonly #last = new Map<number, PendingInterrupt>();
   // what instructions store: one at a time
   readonly #irb = new Uint8Array(IRB_BYTES);
@@ -131,7 +136,9 @@ export class ChannelSubsystem implements ChannelHost {
     this.#last.clear();
   }
 
-  /** The machine is reset: devices, pending interrupts and reports, and what the guest enabled. */
+  /**
+   * Resets the channel subsystem with the machine: devices, pending interrupts and reports, and what the guest enabled.
+   */
   reset(): void {
     for (const device of this.#devices.all()) device.reset();
     this.interrupts.clear();
@@ -141,12 +148,12 @@ export class ChannelSubsystem implements ChannelHost {
     this.#kept = { ...this.#kept, ...NO_MONITORING };
   }
 
-  /** The guest enabled multiple subchannel sets: CHSC, set domain attributes, operation code 2. */
+  /** Enables multiple subchannel sets, which the guest asks for by CHSC, set domain attributes, operation code 2. */
   enableMss(): void {
     this.#devices.maxSsid = SSID_MAX;
   }
 
-  /** The guest enabled multiple channel subsystems: CHSC, set domain attributes, operation code 0. */
+  /** Enables multiple channel subsystems, which the guest asks for by CHSC, set domain attributes, operation code 0. */
   enableMcsse(): void {
     this.#devices.maxCssid = CSSID_MAX;
   }
@@ -189,7 +196,7 @@ export class ChannelSubsystem implements ChannelHost {
 
   // Instructions
 
-  /** START SUBCHANNEL, ORB at `address`. The channel program has ended when this returns. */
+  /** Executes START SUBCHANNEL with the ORB at `address`. The channel program has ended when this returns. */
   ssch(id: number, address: number): InstructionEnding {
     const bytes = this.#fetch(address, ORB_BYTES);
     if (typeof bytes === 'string') return bytes;
@@ -199,7 +206,7 @@ export class ChannelSubsystem implements ChannelHost {
     return typeof found === 'string' ? 3 : found.subchannel.start(orb);
   }
 
-  /** MODIFY SUBCHANNEL, SCHIB at `address`. */
+  /** Executes MODIFY SUBCHANNEL with the SCHIB at `address`. */
   msch(id: number, address: number): InstructionEnding {
     const bytes = this.#fetch(address, SCHIB_BYTES);
     if (typeof bytes === 'string') return bytes;
@@ -208,7 +215,7 @@ export class ChannelSubsystem implements ChannelHost {
     return typeof found === 'string' ? 3 : found.subchannel.msch(bytes);
   }
 
-  /** STORE SUBCHANNEL, SCHIB to `address`. */
+  /** Executes STORE SUBCHANNEL: stores the SCHIB at `address`. */
   stsch(id: number, address: number): InstructionEnding {
     if ((address & 3) !== 0) return 'specification';
     // access exceptions come before all other ends
@@ -221,7 +228,7 @@ export class ChannelSubsystem implements ChannelHost {
     return this.#operands.write(address, schib) ? 0 : 'addressing';
   }
 
-  /** TEST SUBCHANNEL, IRB to `address`. */
+  /** Executes TEST SUBCHANNEL: stores the IRB at `address`. */
   tsch(id: number, address: number): InstructionEnding {
     const found = this.#devices.find(id);
     if (found === 'operand') return 'operand';
@@ -236,28 +243,28 @@ export class ChannelSubsystem implements ChannelHost {
     return cc;
   }
 
-  /** CLEAR SUBCHANNEL. */
+  /** Executes CLEAR SUBCHANNEL. */
   csch(id: number): InstructionEnding {
     const found = this.#devices.find(id);
     if (typeof found === 'string') return found === 'operand' ? found : 3;
     return found.subchannel.csch();
   }
 
-  /** HALT SUBCHANNEL. */
+  /** Executes HALT SUBCHANNEL. */
   hsch(id: number): InstructionEnding {
     const found = this.#devices.find(id);
     if (typeof found === 'string') return found === 'operand' ? found : 3;
     return found.subchannel.hsch();
   }
 
-  /** RESUME SUBCHANNEL. */
+  /** Executes RESUME SUBCHANNEL. */
   rsch(id: number): InstructionEnding {
     const found = this.#devices.find(id);
     if (typeof found === 'string') return found === 'operand' ? found : 3;
     return found.subchannel.rsch();
   }
 
-  /** CANCEL SUBCHANNEL. */
+  /** Executes CANCEL SUBCHANNEL. */
   xsch(id: number): InstructionEnding {
     const found = this.#devices.find(id);
     if (typeof found === 'string') return found === 'operand' ? found : 3;
@@ -265,8 +272,8 @@ export class ChannelSubsystem implements ChannelHost {
   }
 
   /**
-   * TEST PENDING INTERRUPTION: condition code 1, and an interrupt of the subclasses that control register 6 (low word)
-   * enables is taken: 8 bytes of it to `address`, or with address 0 all 12 into the low core at `prefix`.
+   * Executes TEST PENDING INTERRUPTION: condition code 1, and an interrupt of the subclasses that control register 6
+   * (low word) enables is taken: 8 bytes of it to `address`, or with address 0 all 12 into the low core at `prefix`.
    */
   tpi(address: number, cr6: number, prefix = 0): InstructionEnding {
     if ((address & 3) !== 0) return 'specification';
@@ -285,7 +292,7 @@ export class ChannelSubsystem implements ChannelHost {
     return 'addressing';
   }
 
-  /** STORE CHANNEL REPORT WORD, to `address`. */
+  /** Executes STORE CHANNEL REPORT WORD: stores the word at `address`. */
   stcrw(address: number): InstructionEnding {
     if ((address & 3) !== 0) return 'specification';
     const report = this.#reports.take();
@@ -300,8 +307,8 @@ export class ChannelSubsystem implements ChannelHost {
   }
 
   /**
-   * DIAGNOSE 0x500: general registers 1 (subcode), 2 and 3 as numbers; only the low word of register 2 counts. Answers
-   * what register 2 becomes: 0, or a negative error.
+   * Executes DIAGNOSE 0x500: general registers 1 (subcode), 2 and 3 as numbers; only the low word of register 2 counts.
+   * Answers what register 2 becomes: 0, or a negative error.
    */
   diagnose500(subcode: number, register2: number, register3: number): number | 'specification' {
     if (subcode === SUBCODE.CCW_NOTIFY) return this.#notify(register2 | 0, register3);
@@ -310,7 +317,7 @@ export class ChannelSubsystem implements ChannelHost {
     return 'specification';
   }
 
-  /** Virtio 1.3 §4.3.3.2: the driver notifies a queue. */
+  /** Notifies a queue for the driver. Virtio 1.3 §4.3.3.2 */
   #notify(id: number, data: number): number {
     // Virtio 1.3 §4.3.3.2.1 MUST: bits 0 to 31 of general register 2 are ignored
     const found = this.#devices.find(id);
@@ -329,8 +336,8 @@ export class ChannelSubsystem implements ChannelHost {
   }
 
   /**
-   * An I/O interruption: takes the next pending interrupt and stores its code into the low core at `prefix`. The machine
-   * swaps the PSW. False: there is none.
+   * Interrupts the guest: takes the next pending interrupt and stores its code into the low core at `prefix`. The
+   * machine swaps the PSW. False: there is none.
    */
   deliverInterrupt(cr6: number, prefix = 0): boolean {
     return this.tpi(0, cr6, prefix) === 1;
@@ -338,13 +345,16 @@ export class ChannelSubsystem implements ChannelHost {
 
   // State
 
-  /** Section `s390_css`. */
+  /** Takes the state of section `s390_css`. */
   captureCss(): CssState {
     const { maxCssid, maxSsid } = this.#devices;
     return { ...this.#reports.capture(), maxCssid, maxSsid, ...this.#kept };
   }
 
-  /** Takes over `s390_css`. Pending interrupts are in {@link interrupts}, which has a capture and restore of its own. */
+  /**
+   * Takes over the state of section `s390_css`. Pending interrupts are in {@link interrupts}, which has a capture and
+   * restore of its own.
+   */
   restoreCss(state: CssState): void {
     const { seiPending, chnmonActive, chnmonArea, css, defaultCssid } = state;
     this.#kept = { seiPending, chnmonActive, chnmonArea, css, defaultCssid };
@@ -353,7 +363,7 @@ export class ChannelSubsystem implements ChannelHost {
     this.#reports.restore(state);
   }
 
-  /** An operand: its bytes, or why not. */
+  /** Fetches an operand: its bytes, or why not. */
   #fetch(address: number, length: number): Uint8Array | ProgramException {
     if ((address & 3) !== 0) return 'specification';
     const bytes = new Uint8Array(length);
@@ -379,7 +389,7 @@ export class ChannelSubsystem implements ChannelHost {
 
 const NO_MONITORING = { seiPending: false, chnmonActive: false, chnmonArea: 0n };
 
-/** The I/O interruption code: 12 bytes. */
+/** Writes the I/O interruption code, 12 bytes. */
 function putInterruption(bytes: Uint8Array, { id, nr, parm, word }: PendingInterrupt): void {
   put16(bytes, 0, id);
   put16(bytes, 2, nr);

@@ -26,26 +26,31 @@ import { executeVirtio } from '../virtio/commands.ts';
 import { type IndicatorAddress, Indicators, NO_VECTOR } from '../virtio/indicators.ts';
 import { VirtioProxy } from '../virtio/proxy.ts';
 
-/** Virtio 1.3 §4.3.1: control unit type of virtio devices. */
+/** Control unit type of virtio devices. Virtio 1.3 §4.3.1 */
 const VIRTIO_CU_TYPE = 0x3832;
 
-/** How a virtio device on channel I/O is made. */
+/** Options of a virtio device on channel I/O. */
 export interface CcwOptions extends Omit<LiveOptions, 'targetEndian' | 'align'> {
-  /** Takes its interrupts: a `ChannelSubsystem`, or an emulator's own. */
+  /** Machine that takes the device's interrupts: a `ChannelSubsystem`, or an emulator's own. */
   readonly host: ChannelHost;
   /** Device number, 0 to 0xffff. */
   readonly devno: number;
-  /** Subchannel set, 0 to 3; default 0. */
+  /** Number of the subchannel set, 0 to 3; default 0. */
   readonly ssid?: number;
-  /** Subchannel number; default 0. A `ChannelSubsystem` that the device is attached to gives it one that is free. */
+  /**
+   * Number of the subchannel; default 0. A `ChannelSubsystem` that the device is attached to gives it one that is free.
+   */
   readonly schid?: number;
-  /** Channel subsystem; default 0xfe. */
+  /** Number of the channel subsystem; default 0xfe. */
   readonly cssid?: number;
-  /** Highest revision; default 2, and 0 without VERSION_1. QEMU: `max_revision`, 0 for machines up to 2.4. */
+  /**
+   * Highest revision that is offered; default 2, and 0 without VERSION_1. QEMU: `max_revision`, 0 for machines up to
+   * 2.4.
+   */
   readonly maxRevision?: number;
-  /** No legacy interface: revision 0 is rejected. QEMU: `force_revision_1`. Default false. */
+  /** True if there is no legacy interface: revision 0 is rejected. QEMU: `force_revision_1`. Default false. */
   readonly modernOnly?: boolean;
-  /** Save what machines since 2.10 save: the ORB and the summary offset. Default true. */
+  /** True to save what machines since 2.10 save: the ORB and the summary offset. Default true. */
   readonly saveOrb?: boolean;
 }
 
@@ -57,15 +62,15 @@ export interface CcwOptions extends Omit<LiveOptions, 'targetEndian' | 'align'> 
  * {@link CcwDevice.kick}; one without makes a `ChannelSubsystem`, which is also the `host` here.
  */
 export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, ControlUnit, ChannelDevice {
-  /** What the transport is called, and what its states keep to. */
+  /** Name and rules of the transport. */
   readonly layer: TransportIdentity<CcwParts>;
-  /** Channel I/O offers nothing of its own. */
+  /** Features that channel I/O adds: none. */
   readonly features = 0n;
   /** The device, as its host program sees it. */
   readonly device: LiveDevice<CcwParts, D>;
-  /** Where channel programs reach it. */
+  /** Subchannel through which channel programs reach the device. */
   readonly subchannel: Subchannel;
-  /** How it tells the driver of queues and configuration changes. */
+  /** Indicators, by which the device tells the driver of queues and configuration changes. */
   readonly indicators: Indicators;
   readonly #host: TransportHost;
   readonly #proxy: VirtioProxy;
@@ -126,7 +131,7 @@ export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, Control
     return (this.#host.queue(queue)?.size ?? 0) > 0;
   }
 
-  /** The guest notifies a queue. Virtio 1.3 §4.3.3.2 */
+  /** Handles a notification of a queue by the guest. Virtio 1.3 §4.3.3.2 */
   kick(queue: number): void {
     this.#host.kick(queue);
   }
@@ -135,20 +140,22 @@ export class CcwDevice<D = unknown> implements TransportModel<CcwParts>, Control
     return this.indicators.areas();
   }
 
-  /** The machine is reset. */
+  /** Resets the device with the machine. */
   reset(): void {
     this.#proxy.resetVirtio();
     this.subchannel.reset();
   }
 
-  /** It was taken out, and is put in again: a new device for the guest. */
+  /** Puts the device in again after it was taken out: it is a new device for the guest. */
   plug(): void {
     if (!this.#unplugged) return;
     this.#unplugged = false;
     this.device.resume();
   }
 
-  /** It is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more. */
+  /**
+   * Takes the device out of the machine: requests under way are forgotten, and nothing reaches guest memory any more.
+   */
   unplug(): void {
     this.reset();
     if (this.device.paused) return;

@@ -7,7 +7,7 @@ import type { Ccw } from '../channel/structures.ts';
 import { CLASSIC_QUEUES, CONFIG_VECTOR, type Indicators, NO_VECTOR } from './indicators.ts';
 import type { VirtioProxy } from './proxy.ts';
 
-/** Virtio 1.3 §4.3.1.1 */
+/** Codes of virtio's channel commands. Virtio 1.3 §4.3.1.1 */
 export const VIRTIO_COMMAND = {
   WRITE_FEAT: 0x11,
   READ_FEAT: 0x12,
@@ -24,22 +24,22 @@ export const VIRTIO_COMMAND = {
   SET_VIRTIO_REV: 0x83,
 } as const;
 
-/** A command whose data has a fixed length. */
+/** Command whose data has a fixed length. */
 interface FixedCommand {
   length(proxy: VirtioProxy): number;
-  /** Rejected before the data is looked at. */
+  /** Is the command rejected before the data is looked at? */
   rejected?(proxy: VirtioProxy): boolean;
-  /** Residual count if it is not what the command was too long: QEMU says 0 after SET_VQ. */
+  /** Residual count where it is not the number of bytes that the command was too long by: QEMU says 0 after SET_VQ. */
   readonly residual?: 0;
-  /** `data` is at its first byte. */
+  /** Executes the command; `data` is at its first byte. */
   run(proxy: VirtioProxy, data: DataStream, ccw: Ccw): CommandEnding;
 }
 
-/** Ring alignment of legacy drivers. */
+/** Ring alignment of legacy drivers, in bytes. */
 const LEGACY_ALIGN = 4096;
 const LOW = 0xffffffffn;
 
-/** A virtio command. QEMU: `virtio_ccw_cb`. */
+/** Executes a virtio command. QEMU: `virtio_ccw_cb`. */
 export function executeVirtio(proxy: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnding {
   if (proxy.revision < 0 && ccw.cmdCode !== VIRTIO_COMMAND.SET_VIRTIO_REV) {
     // Virtio 1.3 §4.3.2.1.3 MUST: a device for modern drivers only rejects a driver that has not set a revision
@@ -104,14 +104,14 @@ const FIXED: ReadonlyMap<number, FixedCommand> = new Map<number, FixedCommand>([
   [VIRTIO_COMMAND.SET_IND_ADAPTER, { length: () => 25, run: setAdapterIndicators }],
 ]);
 
-/** QEMU: `virtio_get_num_queues`, the queues before the first that does not exist. */
+/** Counts the queues before the first that does not exist. QEMU: `virtio_get_num_queues`. */
 function queuesInARow(host: TransportHost): number {
   let count = 0;
   while ((host.queue(count)?.size ?? 0) > 0) count++;
   return count;
 }
 
-/** The next bytes of the data, or undefined where there are none. */
+/** Takes the next bytes of the data, or undefined where there are none. */
 function take(data: DataStream, length: number): DataView | undefined {
   const bytes = new Uint8Array(length);
   return data.read(bytes) ? new DataView(bytes.buffer) : undefined;

@@ -4,40 +4,40 @@ import type { ChannelHost } from '../channel/host.ts';
 import type { Subchannel } from '../channel/subchannel.ts';
 import type { CcwConfigState, indicatorAddress } from '../subchannel.ts';
 
-/** An indicator in guest memory; length 0 = not set. QEMU: `IndAddr`. */
+/** Address of an indicator in guest memory; length 0: not set. QEMU: `IndAddr`. */
 export type IndicatorAddress = ValueOf<typeof indicatorAddress>;
 
-/** Stands for "no vector" where a queue number is expected. */
+/** Number that stands for "no vector" where a queue number is expected. */
 export const NO_VECTOR = 0xffff;
 /** Vector of configuration changes: the number behind the last queue. */
 export const CONFIG_VECTOR = QUEUE_MAX;
-/** Queues that classic indicators have bits for. */
+/** Number of queues that classic indicators have bits for. */
 export const CLASSIC_QUEUES = 64;
 
 const NOT_SET: IndicatorAddress = { len: 0, addr: 0n };
-/** Largest length that the saved state can say. */
+/** Largest length in bytes that the saved state can say. */
 const LENGTH_MAX = 0x7fff_ffff;
 
-/** An area for adapter interrupts, as SET_IND_ADAPTER says it. */
+/** Area for adapter interrupts, as SET_IND_ADAPTER says it. */
 export interface AdapterIndicators {
-  /** Guest address of the summary indicator, a byte. */
+  /** Guest address of the summary indicator, which is a byte. */
   readonly summary: bigint;
-  /** Guest address of the indicators, bits. */
+  /** Guest address of the indicators, which are bits. */
   readonly indicators: bigint;
-  /** Bit of queue 0, counted from the left of the first byte. */
+  /** Number of the bit of queue 0, counted from the left of the first byte. */
   readonly bit: bigint;
   /** Interruption subclass, 0 to 7. */
   readonly isc: number;
 }
 
 /**
- * How the device tells the driver of used buffers and of configuration changes: bits in guest memory, and an interrupt.
- * Virtio 1.3 §4.3.3.1; QEMU `virtio_ccw_notify`.
+ * Indicators of a device, which tell the driver of used buffers and of configuration changes: bits in guest memory, and
+ * an interrupt. Virtio 1.3 §4.3.3.1; QEMU `virtio_ccw_notify`.
  */
 export class Indicators {
-  /** QEMU: `config_vector`. */
+  /** Vector of configuration changes. QEMU: `config_vector`. */
   configVector: number = NO_VECTOR;
-  /** By queue. */
+  /** Vectors by number of the queue. */
   readonly vectors: Uint16Array = new Uint16Array(QUEUE_MAX).fill(NO_VECTOR);
   #queues: IndicatorAddress = NOT_SET;
   #config: IndicatorAddress = NOT_SET;
@@ -64,18 +64,18 @@ export class Indicators {
     return this.#queues.len !== 0;
   }
 
-  /** SET_IND */
+  /** Sets the classic queue indicators, by SET_IND. */
   setClassic(addr: bigint): void {
     this.#queues = this.#area(addr, 8);
     this.#locate();
   }
 
-  /** SET_CONF_IND */
+  /** Sets the configuration indicators, by SET_CONF_IND. */
   setConfig(addr: bigint): void {
     this.#config = this.#area(addr, 8);
   }
 
-  /** SET_IND_ADAPTER. False: the area has no place in any memory. */
+  /** Sets the area for adapter interrupts, by SET_IND_ADAPTER. Answers false if the area has no place in any memory. */
   setAdapter({ summary, indicators, bit, isc }: AdapterIndicators): boolean {
     const length = bit / 8n + 1n;
     if (length > LENGTH_MAX) return false;
@@ -89,7 +89,10 @@ export class Indicators {
     return true;
   }
 
-  /** After a virtio reset. The route of adapter interrupts is forgotten with its addresses, and still saved. */
+  /**
+   * Forgets the indicators after a virtio reset. The route of adapter interrupts is forgotten with its addresses, and
+   * still saved.
+   */
   drop(): void {
     this.#queues = NOT_SET;
     this.#config = NOT_SET;
@@ -100,7 +103,10 @@ export class Indicators {
     this.#locate();
   }
 
-  /** Used buffers in a queue (its vector), or a configuration change. False: no memory where the driver wants its bit. */
+  /**
+   * Tells the driver of used buffers in a queue (its vector), or of a configuration change. Answers false if there is
+   * no memory where the driver wants its bit.
+   */
   notify(vector: number): boolean {
     if (vector === CONFIG_VECTOR) return this.#config.len === 0 || this.#setClassic(this.#config.addr, 0);
     if (vector > CONFIG_VECTOR || this.#queues.len === 0) return true;
@@ -141,12 +147,12 @@ export class Indicators {
     this.#summaryByte = Number(this.#summary.addr);
   }
 
-  /** The addresses that are set, for whoever looks for shared ones. */
+  /** Lists the addresses that are set, for whoever looks for shared ones. */
   *areas(): Generator<IndicatorAddress> {
     for (const area of [this.#queues, this.#config, this.#summary]) if (area.len !== 0) yield area;
   }
 
-  /** This part of the saved state. Without `withSummaryOffset`: as machines before 2.10 wrote it. */
+  /** Takes the indicators' part of the saved state. Without `withSummaryOffset`: as machines before 2.10 wrote it. */
   capture(
     withSummaryOffset: boolean,
   ): Pick<

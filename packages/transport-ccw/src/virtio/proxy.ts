@@ -2,14 +2,14 @@ import type { TransportHost } from '@virtkit/core/live';
 import type { Subchannel } from '../channel/subchannel.ts';
 import type { Indicators } from './indicators.ts';
 
-/** What the virtio commands work on: core, the subchannel, and the state between them. QEMU: `VirtioCcwDevice`. */
+/** State between core and the subchannel, which the virtio commands work on. QEMU: `VirtioCcwDevice`. */
 export class VirtioProxy {
   readonly host: TransportHost;
   readonly subchannel: Subchannel;
   readonly indicators: Indicators;
   /** Highest revision that a driver may choose, 0 to 2. */
   readonly maxRevision: number;
-  /** Legacy drivers are rejected. */
+  /** True if legacy drivers are rejected. */
   readonly modernOnly: boolean;
   /** Revision that the driver chose; -1 before it did. */
   revision = -1;
@@ -28,7 +28,7 @@ export class VirtioProxy {
     this.modernOnly = modernOnly;
   }
 
-  /** Virtio reset. The revision stays: it belongs to the subchannel. QEMU: `virtio_ccw_reset_virtio`. */
+  /** Resets the virtio device. The revision stays: it belongs to the subchannel. QEMU: `virtio_ccw_reset_virtio`. */
   resetVirtio(): void {
     this.host.reset();
     this.indicators.drop();

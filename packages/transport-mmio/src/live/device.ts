@@ -20,26 +20,26 @@ import type { MmioParts } from '../state.ts';
 import { ProxyQueues } from './proxy-queues.ts';
 import { REGISTER } from './registers.ts';
 
-/** Bytes of the register window; the configuration space is its second half. */
+/** Length of the register window in bytes; the configuration space is its second half. */
 export const MMIO_BYTES = 0x200;
 const CONFIG = 0x100;
 const MAGIC = 0x74726976;
 const VENDOR = 0x554d4551;
-/** Words of 32 feature bits that a device may have features in. */
+/** Number of words of 32 feature bits that a device may have features in. */
 const FEATURE_WORDS = 2;
-/** `VIRTQUEUE_MAX_SIZE` */
+/** Largest number of entries of a ring. QEMU: `VIRTQUEUE_MAX_SIZE`. */
 const QUEUE_NUM_MAX = 1024;
 
-/** How a device is attached to its register window. */
+/** Options of a device behind its register window. */
 export interface MmioOptions extends Omit<LiveOptions, 'version1' | 'align'> {
-  /** Version 1 of the interface, for drivers older than Virtio 1.0. QEMU: `force-legacy`; default false. */
+  /** True for version 1 of the interface, for drivers older than Virtio 1.0. QEMU: `force-legacy`; default false. */
   readonly legacy?: boolean;
-  /** The interrupt line. Level-triggered: high while an interrupt is not acknowledged. */
+  /** Sets the interrupt line, which is level-triggered: high while an interrupt is not acknowledged. */
   setIrq(level: boolean): void;
 }
 
 /**
- * A virtio device behind memory-mapped registers: Virtio 1.3 §4.2; QEMU `hw/virtio/virtio-mmio.c`.
+ * Virtio device behind memory-mapped registers: Virtio 1.3 §4.2; QEMU `hw/virtio/virtio-mmio.c`.
  *
  * ```ts
  * const disk = new MmioDevice(new BlkDevice({ backend }), { memory, setIrq: (level) => plic.set(8, level) });
@@ -47,10 +47,13 @@ export interface MmioOptions extends Omit<LiveOptions, 'version1' | 'align'> {
  * ```
  */
 export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
-  /** What the transport is called, and what its states keep to. */
+  /** Name and rules of the transport. */
   readonly layer: TransportIdentity<MmioParts>;
   readonly features = 0n;
-  /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */
+  /**
+   * Device as the host program sees it, with its status and queues, and what saves, loads, stops and goes on:
+   * `device.capture()`, `restore()`, `pause()`, `resume()`.
+   */
   readonly device: LiveDevice<MmioParts, D>;
   readonly #host: TransportHost;
   readonly #deviceId: number;
@@ -60,7 +63,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   #hostFeaturesSel = 0;
   #guestFeaturesSel = 0;
   #guestPageShift = 0;
-  /** DriverFeatures 0 and 1 as written; taken over with FEATURES_OK. */
+  /** Values of DriverFeatures 0 and 1 as written; taken over with FEATURES_OK. */
   readonly #guestFeatures = new Uint32Array(FEATURE_WORDS);
 
   /** @param layer what makes bytes of the state; default: nothing does */
@@ -133,7 +136,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     return Number((features >> BigInt(32 * this.#hostFeaturesSel)) & 0xffffffffn);
   }
 
-  /** Writes 1, 2 or 4 bytes. */
+  /** Writes 1, 2 or 4 bytes. Registers take 4 only. Virtio 1.3 §4.2.2.2 */
   write(offset: number, size: number, value: number): void {
     const host = this.#host;
     if (offset >= CONFIG) {
@@ -187,7 +190,9 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     else if (queue.desc !== 0n) queue.setAddress(queue.desc);
   }
 
-  /** Virtio 1.3 §4.2.2.1: the queue; with NOTIFICATION_DATA the avail index in the upper half. */
+  /**
+   * Handles a notification: the queue; with NOTIFICATION_DATA the avail index in the upper half. Virtio 1.3 §4.2.2.1
+   */
   #notify(word: number): void {
     const host = this.#host;
     host.kick(host.has(FEATURE.NOTIFICATION_DATA) ? word & 0xffff : word);
@@ -241,14 +246,14 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
     queue.reset();
   }
 
-  /** Reset by the driver. Virtio 1.3 §4.2.2.1 MUST: InterruptStatus and all of QueueReady are cleared */
+  /** Resets the device for its driver. Virtio 1.3 §4.2.2.1 MUST: InterruptStatus and all of QueueReady are cleared */
   #softReset(): void {
     this.#host.reset();
     this.#queues.disableAll();
     this.#updateIrq();
   }
 
-  /** Reset with the machine. */
+  /** Resets the device with the machine. */
   reset(): void {
     this.#host.reset();
     this.#hostFeaturesSel = 0;
@@ -260,8 +265,8 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   }
 
   /**
-   * The device is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more, whatever a back
-   * end brings. It stays paused; `device.resume()` makes it one that can be put in again.
+   * Takes the device out of the machine: requests under way are forgotten, and nothing reaches guest memory any more,
+   * whatever a back end brings. It stays paused; `device.resume()` makes it one that can be put in again.
    */
   unplug(): void {
     this.reset();
@@ -320,7 +325,7 @@ export class MmioDevice<D = unknown> implements TransportModel<MmioParts> {
   }
 }
 
-/** QEMU has 0 or 1 in a state, and uses what it loads as an index without a look. */
+/** Makes the selector that is saved: QEMU has 0 or 1 in a state, and uses what it loads as an index without a look. */
 function savedSelector(selector: number): number {
   return Math.min(selector, FEATURE_WORDS - 1);
 }

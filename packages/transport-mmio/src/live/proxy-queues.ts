@@ -5,7 +5,7 @@ import { REGISTER } from './registers.ts';
 
 type QueueRegisters = ValueOf<typeof mmioQueue>;
 
-/** Where each address register lies among a queue's six words. */
+/** Index of each address register among a queue's six words. */
 const ADDRESS_WORD: Readonly<Record<number, number>> = {
   [REGISTER.QUEUE_DESC_LOW]: 0,
   [REGISTER.QUEUE_DESC_HIGH]: 1,
@@ -15,7 +15,7 @@ const ADDRESS_WORD: Readonly<Record<number, number>> = {
   [REGISTER.QUEUE_DEVICE_HIGH]: 5,
 };
 
-/** The queue registers of the modern interface, as written; core gets them with QueueReady. QEMU: `VirtIOMMIOQueue`. */
+/** Queue registers of the modern interface, as written; core gets them with QueueReady. QEMU: `VirtIOMMIOQueue`. */
 export class ProxyQueues {
   readonly #num = new Uint16Array(QUEUE_MAX);
   readonly #enabled = new Uint8Array(QUEUE_MAX);
@@ -34,7 +34,7 @@ export class ProxyQueues {
     if (at !== undefined) this.#words[6 * queue + at] = word;
   }
 
-  /** QueueReady := 1; answers what core takes over. */
+  /** Sets QueueReady to 1; answers what core takes over. */
   enable(queue: number): Omit<QueueRegisters, 'enabled'> {
     this.#enabled[queue] = 1;
     return this.#registers(queue);
@@ -69,7 +69,7 @@ export class ProxyQueues {
     return (BigInt(this.#words[at + 1] ?? 0) << 32n) | BigInt(this.#words[at] ?? 0);
   }
 
-  /** Registers up to the last queue with anything but zeros. */
+  /** Takes the registers of queues up to the last one with anything but zeros. */
   capture(): QueueRegisters[] {
     let count = QUEUE_MAX;
     while (count > 0 && this.#isZero(count - 1)) count--;

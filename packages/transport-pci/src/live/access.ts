@@ -1,5 +1,5 @@
 /**
- * A range of addresses behind a BAR or a capability. It is asked only for 1, 2 or 4 bytes at a multiple of that: whatever
+ * Range of addresses behind a BAR or a capability. It is asked only for 1, 2 or 4 bytes at a multiple of that: whatever
  * else an emulator wants is cut into such pieces. The value may have more bits than were asked for; they are cut off.
  */
 export interface Region {
@@ -7,26 +7,29 @@ export interface Region {
   write(offset: number, size: number, value: number): void;
 }
 
-/** Is this one access for a {@link Region}, or several? */
+/** Is an access a single one for a {@link Region}, or does it take several? */
 export function isAligned(offset: number, size: number): boolean {
   return (size === 1 || size === 2 || size === 4) && offset % size === 0;
 }
 
-/** The low bytes of a value, as a number that is not negative. */
+/** Cuts a value to its low bytes, as a number that is not negative. */
 export function truncate(value: number, size: number): number {
   return size === 4 ? value >>> 0 : value & (size === 2 ? 0xffff : 0xff);
 }
 
-/** Bytes of the next piece: no more than there are left, and aligned. QEMU: `memory_access_size`. */
+/**
+ * Finds the length in bytes of the next piece of an access: no more than is left, and aligned. QEMU:
+ * `memory_access_size`.
+ */
 export function pieceOf(offset: number, left: number): number {
   if (left >= 4 && offset % 4 === 0) return 4;
   return left >= 2 && offset % 2 === 0 ? 2 : 1;
 }
 
-/** The longest access that a bus makes. */
+/** Length in bytes of the longest access that a bus makes. */
 const LONGEST = 8;
 
-/** Can anything be at this place at all? Guards against what an emulator may hand through from a guest. */
+/** Can anything be at this place at all? It guards against what an emulator may hand through from a guest. */
 export function isPlausible(offset: number, size: number): boolean {
   return (
     Number.isSafeInteger(offset) && offset >= 0 && Number.isInteger(size) && size >= 1 && size <= LONGEST
@@ -69,7 +72,7 @@ export function writePieces(
   }
 }
 
-/** What a bus reads where nobody answers. */
+/** Makes the value that a bus reads where nobody answers. */
 export function allOnes(size: number): number {
   return size >= 1 && size <= LONGEST ? 2 ** (8 * size) - 1 : 0xffffffff;
 }

@@ -2,22 +2,22 @@ import { PCI_HEADER as HEADER } from '../pci-header.ts';
 import { BAR } from './capabilities.ts';
 import { COMMAND, type ConfigRegisters } from './config-registers.ts';
 
-/** What a base address register asks for. */
+/** Kind of address space that a base address register asks for. */
 export type BarKind = 'io' | 'memory32' | 'memory64' | 'rom';
 
-/** A base address register, as an emulator maps it. */
+/** Base address register, as an emulator maps it. */
 export interface Bar {
-  /** 0 to 5; 6 is the expansion ROM. A `memory64` takes two. */
+  /** Number of the register, 0 to 5; 6 is the expansion ROM. A `memory64` takes two. */
   readonly index: number;
-  /** Is it in the space of ports or of memory, and with 32 or 64 bits of address? */
+  /** Kind of address space: of ports or of memory, and with 32 or 64 bits of address. */
   readonly kind: BarKind;
-  /** Bytes, a power of two. */
+  /** Length of the range in bytes, a power of two. */
   readonly size: number;
-  /** Reading has no side effects. Memory only. */
+  /** True if reading has no side effects. Memory only. */
   readonly prefetchable: boolean;
-  /** Where the guest has put it; of use only while {@link enabled}. */
+  /** Address where the guest has put the range; of use only while {@link enabled}. */
   readonly address: number;
-  /** Does the function answer there? The guest has switched decoding on, and the address is one. */
+  /** True if the function answers at the address: the guest has switched decoding on, and the address is one. */
   readonly enabled: boolean;
 }
 
@@ -25,7 +25,7 @@ const TYPE: Readonly<Record<BarKind, number>> = { io: 0x1, memory32: 0x0, memory
 const PREFETCHABLE = 0x8;
 const ROM_ENABLE = 0x1;
 
-/** The base address registers of a function, and where they are mapped. */
+/** Base address registers of a function, and where they are mapped. */
 export class Bars {
   readonly #space: ConfigRegisters;
   readonly #allowZero: boolean;
@@ -42,12 +42,12 @@ export class Bars {
     return this.#bars;
   }
 
-  /** Bytes of a BAR, 0 if there is no such. */
+  /** Length of a BAR's range in bytes, 0 if there is no such BAR. */
   sizeOf(index: number): number {
     return this.#bars.find((bar) => bar.index === index)?.size ?? 0;
   }
 
-  /** QEMU: `pci_register_bar`. */
+  /** Adds a base address register. QEMU: `pci_register_bar`. */
   add(index: number, kind: BarKind, size: number, prefetchable = false): void {
     const space = this.#space;
     const at = registerOf(index);
@@ -65,7 +65,7 @@ export class Bars {
     this.#bars.sort((a, b) => a.index - b.index);
   }
 
-  /** Back to no address. QEMU: `pci_reset_regions`. */
+  /** Resets all registers to no address. QEMU: `pci_reset_regions`. */
   reset(): void {
     for (const { index, kind, prefetchable } of this.#bars) {
       const at = registerOf(index);
@@ -75,7 +75,7 @@ export class Bars {
     this.update();
   }
 
-  /** Looks where the guest has put them, and tells of changes. QEMU: `pci_update_mappings`. */
+  /** Looks where the guest has put the ranges, and tells of changes. QEMU: `pci_update_mappings`. */
   update(): void {
     this.#bars.forEach((bar, i) => {
       const address = this.#addressOf(bar);
@@ -96,7 +96,10 @@ export class Bars {
     return kind === 'memory64' ? this.#space.u32(at + 4) * 2 ** 32 + low : low;
   }
 
-  /** QEMU: `pci_bar_address`. Sizing writes all ones: that is no address either. */
+  /**
+   * Does the function answer at this address? Sizing writes all ones, which is no address either. QEMU:
+   * `pci_bar_address`.
+   */
   #answers({ index, kind, size }: Bar, address: number): boolean {
     const command = this.#space.u16(HEADER.COMMAND);
     if ((command & (kind === 'io' ? COMMAND.IO : COMMAND.MEMORY)) === 0) return false;
@@ -110,7 +113,7 @@ function registerOf(index: number): number {
   return index === BAR.ROM ? HEADER.ROM : HEADER.BAR0 + 4 * index;
 }
 
-/** The smallest power of two that is not below. */
+/** Finds the smallest power of two that is not below a number. */
 export function powerOfTwo(bytes: number): number {
   let size = 1;
   while (size < bytes) size *= 2;

@@ -1,16 +1,16 @@
 import { EXTENDED_CAPABILITIES, PCI_HEADER as HEADER } from '../pci-header.ts';
 import type { ConfigRegisters } from './config-registers.ts';
 
-/** BARs as QEMU's virtio functions have them. */
+/** Numbers of BARs as QEMU's virtio functions have them. */
 export const BAR = { LEGACY: 0, MSIX: 1, NOTIFY_PIO: 2, MODERN: 4, ROM: 6 } as const;
 
 const ID = { POWER: 0x01, VENDOR: 0x09, EXPRESS: 0x10, MSIX: 0x11 } as const;
 const EXTENDED_ID = { AER: 0x0001, ATS: 0x000f } as const;
 
-/** `cfg_type` of a virtio capability. Virtio 1.3 §4.1.4 */
+/** Types of virtio capabilities, their `cfg_type`. Virtio 1.3 §4.1.4 */
 const CFG_TYPE = { COMMON: 1, NOTIFY: 2, ISR: 3, DEVICE: 4, PCI: 5 } as const;
 
-/** Where the structures lie in the modern BAR; each has a page, the notifications may have more. */
+/** Offsets of the structures in the modern BAR; each has a page, the notifications may have more. */
 // Virtio 1.3 §4.1.4.3.1 MUST, §4.1.4.4.1 MUST, §4.1.4.6.1 MUST: offsets are multiples of 4
 export const STRUCTURE = {
   COMMON: 0x0000,
@@ -20,7 +20,7 @@ export const STRUCTURE = {
   BYTES: 0x1000,
 } as const;
 
-/** Queues that notification addresses are laid out for. */
+/** Number of queues that notification addresses are laid out for. */
 const QUEUES = 1024;
 
 interface Structure {
@@ -29,17 +29,17 @@ interface Structure {
   readonly bar: number;
   readonly offset: number;
   readonly length: number;
-  /** `notify_off_multiplier`, of notification structures only. */
+  /** Factor of a queue's notification address (`notify_off_multiplier`), of notification structures only. */
   readonly multiplier?: number;
 }
 
 /** Offsets in a virtio capability. Virtio 1.3 §4.1.4: `struct virtio_pci_cap`, with the multiplier or the data behind it */
 const VIRTIO_CAP = { NEXT: 1, LEN: 2, TYPE: 3, BAR: 4, OFFSET: 8, LENGTH: 12, MORE: 16 } as const;
-/** Bytes of a virtio capability, and of one with a multiplier or with data. */
+/** Length in bytes of a virtio capability; below it, of one with a multiplier or with data. */
 const VIRTIO_CAP_BYTES = 16;
 const VIRTIO_CAP_BYTES_MORE = 20;
 
-/** Virtio 1.3 §4.1.4: `struct virtio_pci_cap`, and what some types have behind it. */
+/** Adds a virtio capability, `struct virtio_pci_cap`, and what some types have behind it. Virtio 1.3 §4.1.4 */
 function addVirtio(space: ConfigRegisters, structure: Structure, bytes: number): number {
   const { type, name, bar, offset, length } = structure;
   const at = space.addCapability(ID.VENDOR, bytes, `virtio ${name} capability`);
@@ -60,14 +60,14 @@ function addVirtio(space: ConfigRegisters, structure: Structure, bytes: number):
   return at;
 }
 
-/** Bytes of the notification structure. */
+/** Length in bytes of the notification structure. */
 export function notifyBytes(multiplier: number): number {
   // Virtio 1.3 §4.1.4.4.1 MUST: room for a notification of each queue, with data or without
   return multiplier * QUEUES;
 }
 
 /**
- * The capabilities of the modern interface, in QEMU's order.
+ * Adds the capabilities of the modern interface, in QEMU's order.
  *
  * @returns offset of the PCI configuration access capability
  */
@@ -111,11 +111,14 @@ export function addModernCapabilities(
   return at;
 }
 
-/** Bytes of the MSI-X capability, and the bits of the upper half of its message control that a driver may change: enable, function mask. */
+/**
+ * Length in bytes of the MSI-X capability; below it, the bits of the upper half of its message control that a driver
+ * may change: enable, function mask.
+ */
 const MSIX_BYTES = 12;
 const MSIX_CONTROL_DRIVER = 0xc0;
 
-/** PCI 3.0 §6.8.2; returns the capability's offset. */
+/** Adds the MSI-X capability, PCI 3.0 §6.8.2; answers its offset. */
 export function addMsix(space: ConfigRegisters, vectors: number, pbaOffset: number): number {
   const at = space.addCapability(ID.MSIX, MSIX_BYTES, 'MSI-X capability');
   // Virtio 1.3 §4.1.5.1.2.1 MUST: the number of vectors is in Table Size
@@ -130,7 +133,7 @@ export function addMsix(space: ConfigRegisters, vectors: number, pbaOffset: numb
   return at;
 }
 
-/** What differs between PCI Express functions. */
+/** Features in which PCI Express functions differ. */
 export interface ExpressFeatures {
   readonly extTag: boolean;
   readonly flr: boolean;
@@ -153,24 +156,24 @@ export const EXPRESS = {
 } as const;
 const DEVCAP2 = 0x24;
 const DEVCTL2 = 0x28;
-/** Device capabilities: role-based error reporting, extended tag, function level reset. */
+/** Bits of the device capabilities: role-based error reporting, extended tag, function level reset. */
 const DEVCAP_BIT = { ROLE_BASED_ERRORS: 0x8000, EXT_TAG: 0x20, FLR: 0x1000_0000 } as const;
-/** Link capabilities and link status: one lane of 2.5 GT/s; ASPM L0s. */
+/** Value of the link capabilities and the link status: one lane of 2.5 GT/s; ASPM L0s. */
 const LNKCAP_VALUE = 0x0411;
 const LNKSTA_VALUE = 0x0011;
-/** Device capabilities 2 and device control 2: end-to-end TLP prefixes, and their blocking. */
+/** Bits of the device capabilities 2 and the device control 2: end-to-end TLP prefixes, and their blocking. */
 const DEVCAP2_PREFIXES = 0x0030_0000;
 const DEVCTL2_BLOCK_PREFIXES = 0x8000;
-/** Device status: an error of each of the four kinds was detected; cleared by ones. */
+/** Bits of the device status: an error of each of the four kinds was detected; cleared by ones. */
 const DEVSTA_ERRORS = 0x000f;
 
-/** Device control: the four error reporting enables; initiate function level reset. */
+/** Bits of the device control: the four error reporting enables; initiate function level reset. */
 export const DEVCTL_BIT = { ERRORS: 0x000f, FLR: 0x8000 } as const;
-/** Link control: common clock, extended synch. */
+/** Bits of the link control: common clock, extended synch. */
 export const LNKCTL_BITS = 0x00c0;
 
 /**
- * PCI Express and power management, and extended capabilities where they are wanted.
+ * Adds the capabilities of PCI Express and power management, and extended ones where they are wanted.
  *
  * @returns offsets of the two
  */
@@ -226,7 +229,7 @@ function nameExpress(space: ConfigRegisters, at: number): void {
     space.name(at + offset, bytes, `PCI Express capability: ${name}`);
 }
 
-/** Offsets in the capability for advanced error reporting, and its bytes. PCIe 2.1 §7.10 */
+/** Offsets in the capability for advanced error reporting, and its length, in bytes. PCIe 2.1 §7.10 */
 const AER = {
   UNCORRECTABLE_STATUS: 0x04,
   UNCORRECTABLE_MASK: 0x08,
@@ -236,19 +239,21 @@ const AER = {
   CONTROL: 0x18,
 } as const;
 const AER_BYTES = 0x48;
-/** What its masks and severities are after a reset, in QEMU. */
+/** Values of the masks and severities of advanced error reporting after a reset, in QEMU. */
 const UNCORRECTABLE_MASKED = 0x0240_0000;
 const UNCORRECTABLE_FATAL = 0x0046_2030;
 const CORRECTABLE_MASKED = 0xe000;
-/** Its control register: ECRC generation and check can be had; their enables. */
+/**
+ * Bits of the control register of advanced error reporting: ECRC generation and check can be had; below, their enables.
+ */
 const ECRC_CAPABLE = 0x00a0;
 const ECRC_ENABLE = 0x0140;
 
-/** Uncorrectable and correctable errors that there are. */
+/** Bits of the uncorrectable errors that there are; below, of the correctable ones. */
 const UNCORRECTABLE = 0x03ff_f030;
 const CORRECTABLE = 0xf1c1;
 
-/** Advanced error reporting, PCIe 2.1 §7.10: registers that remember; no error ever happens. */
+/** Adds advanced error reporting, PCIe 2.1 §7.10: registers that remember; no error ever happens. */
 function addAer(space: ConfigRegisters, uncorrectableMask: boolean): void {
   const at = EXTENDED_CAPABILITIES;
   space.addExtended(at, EXTENDED_ID.AER, 2, AER_BYTES, 'advanced error reporting capability');
@@ -267,11 +272,14 @@ function addAer(space: ConfigRegisters, uncorrectableMask: boolean): void {
   space.name(at + AER.UNCORRECTABLE_MASK, 4, 'advanced error reporting capability: uncorrectable error mask');
 }
 
-/** Address translation services, PCIe ATS 1.1 §5.1: its capability says that requests are aligned to pages; its control enables, with a smallest unit. */
+/**
+ * Bit of the capability of address translation services that says that requests are aligned to pages; below, the
+ * control's enable and smallest unit. PCIe ATS 1.1 §5.1
+ */
 const ATS_PAGE_ALIGNED = 0x20;
 const ATS_CONTROL = 0x800f;
 
-/** Address translation services: a control register that remembers. */
+/** Adds address translation services: a control register that remembers. */
 function addAts(space: ConfigRegisters, at: number, pageAligned: boolean): void {
   space.addExtended(at, EXTENDED_ID.ATS, 1, 8, 'address translation services capability');
   // the first of the list says where the next one is
@@ -282,10 +290,10 @@ function addAts(space: ConfigRegisters, at: number, pageAligned: boolean): void 
   space.name(at + 4, 2, 'address translation services capability: page aligned');
 }
 
-/** Bit of the header type: there are other functions in the slot. */
+/** Bit of the header type that says that there are other functions in the slot. */
 const MULTIFUNCTION = 0x80;
 
-/** The identity of a function in its header. */
+/** Identity of a function in its header. */
 export interface Identity {
   readonly vendor: number;
   readonly device: number;

@@ -1,9 +1,9 @@
 import { VIRTIO_ID } from './virtio-ids.ts';
 
-/** Class, subclass and programming interface of what no class of PCI describes. QEMU: `PCI_CLASS_OTHERS`. */
+/** Class code of what no class of PCI describes: class, subclass, programming interface. QEMU: `PCI_CLASS_OTHERS`. */
 const OTHERS = 0x00ff00;
 
-/** QEMU's class code of each device type, by the number that Virtio 1.3 §5 gives the type. */
+/** Class codes of QEMU for device types, by the number that Virtio 1.3 §5 gives the type. */
 const CLASS_CODES: Readonly<Record<number, number>> = {
   // network card: Ethernet controller
   [VIRTIO_ID.NET]: 0x020000,
@@ -28,8 +28,8 @@ const CLASS_CODES: Readonly<Record<number, number>> = {
 };
 
 /**
- * The class code of a device type's PCI function as QEMU has it: 24 bits, class in the upper 8, then subclass, then
- * programming interface.
+ * Finds the class code of a device type's PCI function as QEMU has it: 24 bits, class in the upper 8, then subclass,
+ * then programming interface.
  *
  * @param virtioId number of the device type, Virtio 1.3 §5; undefined for a type that has none
  */

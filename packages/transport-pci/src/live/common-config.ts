@@ -27,8 +27,8 @@ export const COMMON = {
 } as const;
 
 /**
- * The common configuration structure. A register answers at its own offset only, whatever the width; everything else
- * reads as 0 and ignores writes. QEMU: `virtio_pci_common_read`, `virtio_pci_common_write`.
+ * Common configuration structure. A register answers at its own offset only, whatever the width; everything else reads
+ * as 0 and ignores writes. QEMU: `virtio_pci_common_read`, `virtio_pci_common_write`.
  */
 export class CommonConfig implements Region {
   readonly #host: TransportHost;
@@ -174,7 +174,10 @@ export class CommonConfig implements Region {
   }
 }
 
-/** The word of a queue's addresses that stands at an offset, or -1. Virtio 1.3 §4.1.3.2: each half has its own access. */
+/**
+ * Finds the word of a queue's addresses that stands at an offset, or -1: each half has its own access. Virtio 1.3
+ * §4.1.3.2
+ */
 function addressWord(offset: number): number {
   if (offset < COMMON.QUEUE_DESC || offset >= COMMON.QUEUE_NOTIFY_DATA || offset % 4 !== 0) return -1;
   return (offset - COMMON.QUEUE_DESC) / 4;

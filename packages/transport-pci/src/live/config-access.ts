@@ -10,16 +10,16 @@ import type { PciTransport } from './transport.ts';
 /** Offsets in the PCI configuration access capability. Virtio 1.3 §4.1.4.9 */
 const WINDOW = { OFFSET: 8, LENGTH: 12, DATA: 16, DATA_BYTES: 4 } as const;
 const POWER_CONTROL = 4;
-/** Bytes of the six BARs' registers. */
+/** Length in bytes of the six BARs' registers. */
 const BARS_BYTES = 24;
 
-/** What configuration space does outside of itself. */
+/** Actions of configuration space outside of itself. */
 export interface ConfigActions {
-  /** A function level reset. */
+  /** Resets the function, by a function level reset. */
   reset(): void;
 }
 
-/** The driver's accesses to configuration space, and all that hangs on them. */
+/** Configuration space as the driver reaches it, with all that hangs on its accesses. */
 export class ConfigAccess implements Region {
   readonly #host: TransportHost;
   readonly #transport: PciTransport;
@@ -41,14 +41,14 @@ export class ConfigAccess implements Region {
     this.#actions = actions;
   }
 
-  /** QEMU: `virtio_read_config`. */
+  /** Reads configuration space. QEMU: `virtio_read_config`. */
   read(offset: number, size: number): number {
     const { space } = this.#transport.layout;
     if (this.#touchesWindow(offset, size)) this.#readWindow();
     return space.get(offset, size);
   }
 
-  /** QEMU: `virtio_write_config`. */
+  /** Writes configuration space. QEMU: `virtio_write_config`. */
   write(offset: number, size: number, value: number): void {
     this.#writeRegisters(offset, size, value);
     this.#functionLevelReset();
@@ -56,7 +56,7 @@ export class ConfigAccess implements Region {
     if (this.#touchesWindow(offset, size)) this.#writeWindow();
   }
 
-  /** QEMU: `pci_default_write_config`. */
+  /** Writes registers, and follows what they switch. QEMU: `pci_default_write_config`. */
   #writeRegisters(offset: number, size: number, value: number): void {
     const { space, bars, msix } = this.#transport.layout;
     space.write(offset, size, value);
@@ -68,7 +68,10 @@ export class ConfigAccess implements Region {
     if (msix.configWritten(offset, size)) this.#transport.intx.deassert();
   }
 
-  /** Without bus mastering a device may not touch memory: it does nothing, until a driver begins anew. */
+  /**
+   * Follows a write of the bus mastering bit: without it a device may not touch memory, and does nothing until a driver
+   * begins anew.
+   */
   #busMasterWritten(): void {
     const host = this.#host;
     const on = this.#transport.busMaster;
@@ -76,7 +79,10 @@ export class ConfigAccess implements Region {
     if (!on) host.setStatus(host.status & ~STATUS.DRIVER_OK);
   }
 
-  /** As if the driver had written Command, but `disabled` stays: QEMU goes past `virtio_write_config` here. */
+  /**
+   * Switches bus mastering on as if the driver had written Command, but `disabled` stays: QEMU goes past
+   * `virtio_write_config` here.
+   */
   enableBusMaster(): void {
     const { space } = this.#transport.layout;
     this.#writeRegisters(HEADER.COMMAND, 1, space.u8(HEADER.COMMAND) | COMMAND.MASTER);
@@ -91,7 +97,7 @@ export class ConfigAccess implements Region {
     space.set(at, 2, space.u16(at) & ~DEVCTL_BIT.FLR);
   }
 
-  /** The function's registers as they were made. QEMU: `virtio_pci_bus_reset`, `pci_do_device_reset`. */
+  /** Resets the function's registers to how they were made. QEMU: `virtio_pci_bus_reset`, `pci_do_device_reset`. */
   reset(): void {
     const { space, bars, msix, express } = this.#transport.layout;
     if (express !== undefined) {
@@ -117,7 +123,7 @@ export class ConfigAccess implements Region {
     return window !== 0 && overlaps(offset, size, window + WINDOW.DATA, WINDOW.DATA_BYTES);
   }
 
-  /** Where the window shows to, or undefined. The BAR that the driver names does not matter: there is one. */
+  /** Finds where the window shows to, or undefined. The BAR that the driver names does not matter: there is one. */
   #target(): { at: number; length: number } | undefined {
     const { space, window } = this.#transport.layout;
     const length = space.u32(window + WINDOW.LENGTH);

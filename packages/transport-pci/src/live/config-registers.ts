@@ -8,7 +8,10 @@ export const COMMAND = { IO: 0x1, MEMORY: 0x2, MASTER: 0x4, SERR: 0x100, INTX_DI
 /** Bits of the status register. */
 export const STATUS_BIT = { INTERRUPT: 0x08, CAPABILITIES: 0x10 } as const;
 
-/** Parity, target abort (2), master abort, system error, parity: written as ones to clear. */
+/**
+ * Bits of the status register that are cleared by writing ones: parity, target abort (2), master abort, system error,
+ * parity.
+ */
 const STATUS_W1C = 0xf900;
 
 const HEADER_FIELDS: readonly (readonly [offset: number, bytes: number, name: string])[] = [
@@ -28,10 +31,10 @@ const HEADER_FIELDS: readonly (readonly [offset: number, bytes: number, name: st
   [HEADER.INTERRUPT_PIN, 1, 'interrupt pin'],
 ];
 
-/** A byte in which saved and own configuration space differ, and must not. */
+/** Byte in which saved and own configuration space differ, and must not. */
 export interface Mismatch {
   readonly at: number;
-  /** The field or capability that the byte belongs to. */
+  /** Name of the field or capability that the byte belongs to. */
   readonly name: string;
   readonly read: number;
   readonly device: number;
@@ -41,8 +44,8 @@ export interface Mismatch {
 }
 
 /**
- * Configuration space: the bytes, and for each bit whether the driver can write it (`wmask`), can clear it with a one
- * (`w1cmask`), and whether a saved state must have the same (`cmask`). QEMU: `PCIDevice`.
+ * Registers of configuration space: the bytes, and for each bit whether the driver can write it (`wmask`), can clear it
+ * with a one (`w1cmask`), and whether a saved state must have the same (`cmask`). QEMU: `PCIDevice`.
  */
 export class ConfigRegisters {
   readonly bytes: Uint8Array;
@@ -50,7 +53,7 @@ export class ConfigRegisters {
   readonly wmask: Uint8Array;
   readonly w1cmask: Uint8Array;
   readonly #names: { readonly at: number; readonly end: number; readonly name: string }[] = [];
-  /** Where the next capability goes. */
+  /** Offset of the next capability. */
   #free: number = HEADER.END;
 
   constructor(express: boolean) {
@@ -63,7 +66,10 @@ export class ConfigRegisters {
     this.#initialiseMasks();
   }
 
-  /** QEMU: `pci_init_cmask`, `pci_init_wmask`, `pci_init_w1cmask`. What no capability covers, the driver can write. */
+  /**
+   * Sets the masks of what the driver can change. What no capability covers, it can write. QEMU: `pci_init_cmask`,
+   * `pci_init_wmask`, `pci_init_w1cmask`.
+   */
   #initialiseMasks(): void {
     const { cmask, wmask, w1cmask } = this;
     cmask.fill(0xff, HEADER.VENDOR_ID, HEADER.DEVICE_ID + 2);
@@ -103,7 +109,7 @@ export class ConfigRegisters {
     return size === 4 ? this.u32(at) : size === 2 ? this.u16(at) : this.u8(at);
   }
 
-  /** Sets bytes whatever the masks say. */
+  /** Sets bytes, whatever the masks say. */
   set(at: number, size: number, value: number): void {
     put(this.bytes, at, size, value);
   }
@@ -114,13 +120,13 @@ export class ConfigRegisters {
       this.wmask[at + i] = (this.wmask[at + i] ?? 0) | ((mask >>> (8 * i)) & 0xff);
   }
 
-  /** Makes bits that the driver clears by writing a one. */
+  /** Makes bits that the driver clears by writing a one clearable. */
   allowClear(at: number, size: number, mask: number): void {
     for (let i = 0; i < size; i++)
       this.w1cmask[at + i] = (this.w1cmask[at + i] ?? 0) | ((mask >>> (8 * i)) & 0xff);
   }
 
-  /** What the driver writes. QEMU: `pci_default_write_config`. */
+  /** Writes bytes for the driver, as far as the masks let it. QEMU: `pci_default_write_config`. */
   write(at: number, size: number, value: number): void {
     const { bytes, wmask, w1cmask } = this;
     for (let i = 0; i < size; i++) {
@@ -131,7 +137,7 @@ export class ConfigRegisters {
     }
   }
 
-  /** Back to zero, all that the driver can change. QEMU: `pci_word_test_and_clear_mask` with both masks. */
+  /** Clears all bits that the driver can change. QEMU: `pci_word_test_and_clear_mask` with both masks. */
   clearWritable(at: number, size: number): void {
     for (let i = at; i < at + size; i++)
       this.bytes[i] = this.u8(i) & ~((this.wmask[i] ?? 0) | (this.w1cmask[i] ?? 0));
@@ -166,17 +172,17 @@ export class ConfigRegisters {
     this.name(at, size, name);
   }
 
-  /** Says what a range is called; later names win. */
+  /** Gives a range a name; later names win. */
   name(at: number, size: number, name: string): void {
     this.#names.unshift({ at, end: at + size, name });
   }
 
-  /** What a byte is called. */
+  /** Finds the name of a byte. */
   nameOf(at: number): string {
     return this.#names.find((range) => at >= range.at && at < range.end)?.name ?? 'unused';
   }
 
-  /** Every byte of a saved configuration space that does not fit. QEMU: `get_pci_config_device`. */
+  /** Lists every byte of a saved configuration space that does not fit. QEMU: `get_pci_config_device`. */
   mismatches(saved: Uint8Array): Mismatch[] {
     const found: Mismatch[] = [];
     this.bytes.forEach((device, at) => {

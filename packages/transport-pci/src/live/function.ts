@@ -20,22 +20,25 @@ import { type PciOptions, type PciShape, shapeOf } from './options.ts';
 import { NotifyPioRegion, RomRegion } from './small-regions.ts';
 import { PciTransport } from './transport.ts';
 
-/** BARs 0 to 5, and the ROM. */
+/** Number of base address registers: BARs 0 to 5, and the ROM. */
 const BARS = 7;
 
 /**
- * A virtio device as a PCI function: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. An emulator hands it the guest's accesses
- * to configuration space and BARs, and takes interrupts and messages from it.
+ * Virtio device as a PCI function: Virtio 1.3 §4.1; QEMU `hw/virtio/virtio-pci.c`. An emulator hands it the guest's
+ * accesses to configuration space and BARs, and takes interrupts and messages from it.
  *
  * Nothing here throws for what a guest does, whatever the offset, the size and the value.
  */
 export class PciFunction<D = unknown> {
-  /** Status, queues, and what saves, loads, stops and goes on: `device.capture()`, `restore()`, `pause()`, `resume()`. */
+  /**
+   * Device as the host program sees it, with its status and queues, and what saves, loads, stops and goes on:
+   * `device.capture()`, `restore()`, `pause()`, `resume()`.
+   */
   readonly device: LiveDevice<PciParts, D>;
   readonly #host: TransportHost;
   readonly #transport: PciTransport;
   readonly #config: ConfigAccess;
-  /** By BAR. */
+  /** Ranges of addresses by BAR. */
   readonly #regions: readonly (Region | undefined)[];
   readonly #sizes: readonly number[];
 
@@ -94,7 +97,7 @@ export class PciFunction<D = unknown> {
     return regions;
   }
 
-  /** What the guest maps, lowest first. Those that are not `enabled` are nowhere now. */
+  /** Base address registers that the guest maps, lowest first. Those that are not `enabled` are nowhere now. */
   get bars(): readonly Bar[] {
     return this.#transport.layout.bars.all;
   }
@@ -104,22 +107,22 @@ export class PciFunction<D = unknown> {
     return this.#transport.intx.level;
   }
 
-  /** MSI-X vectors; 0 without the capability. */
+  /** Number of MSI-X vectors; 0 without the capability. */
   get vectors(): number {
     return this.#transport.layout.msix.vectors;
   }
 
-  /** Bytes of configuration space: 256, or 4096 of a PCI Express function. */
+  /** Length of configuration space in bytes: 256, or 4096 of a PCI Express function. */
   get configSize(): number {
     return this.#transport.layout.space.size;
   }
 
-  /** Reads configuration space, 1, 2 or 4 bytes (any number to 8). All ones behind its end. */
+  /** Reads configuration space: 1, 2 or 4 bytes (any number to 8). What lies behind its end reads as all ones. */
   configRead(offset: number, size: number): number {
     return readPieces(this.#config, this.configSize, offset, size);
   }
 
-  /** Writes configuration space. */
+  /** Writes configuration space: 1, 2 or 4 bytes (any number to 8). */
   configWrite(offset: number, size: number, value: number): void {
     writePieces(this.#config, this.configSize, offset, size, value);
   }
@@ -137,7 +140,7 @@ export class PciFunction<D = unknown> {
     return readPieces(region, limit, offset, size);
   }
 
-  /** Writes to a BAR. */
+  /** Writes to a BAR as {@link barRead} reads. */
   barWrite(bar: number, offset: number, size: number, value: number): void {
     const region = this.#regions[bar];
     if (region === undefined) return;
@@ -148,7 +151,8 @@ export class PciFunction<D = unknown> {
   }
 
   /**
-   * With `sendVector`: the machine takes messages of this vector again. One that it did not take is sent now.
+   * Sends the message of a vector that the machine did not take before, for functions with `sendVector`: the machine
+   * takes messages of this vector again.
    *
    * @param vector what is none is nothing to send
    */
@@ -156,22 +160,25 @@ export class PciFunction<D = unknown> {
     this.#transport.layout.msix.sendPending(vector);
   }
 
-  /** Bus reset, and what a function level reset does: everything is as it was made. QEMU: `pci_device_reset`. */
+  /**
+   * Resets the function, as a bus reset and a function level reset do: everything is as it was made. QEMU:
+   * `pci_device_reset`.
+   */
   reset(): void {
     this.#virtioReset();
     this.#config.reset();
   }
 
   /**
-   * The function is taken out of the machine: requests under way are forgotten, and nothing reaches guest memory any more, whatever a back
-   * end brings. It stays paused; `device.resume()` makes it one that can be put in again.
+   * Takes the function out of the machine: requests under way are forgotten, and nothing reaches guest memory any more,
+   * whatever a back end brings. It stays paused; `device.resume()` makes it one that can be put in again.
    */
   unplug(): void {
     this.reset();
     this.device.pause();
   }
 
-  /** A reset of the virtio device alone, by status 0 or PFN 0. QEMU: `virtio_pci_reset`. */
+  /** Resets the virtio device alone, by status 0 or PFN 0. QEMU: `virtio_pci_reset`. */
   #virtioReset(): void {
     this.#host.reset();
     this.#transport.updateIntx();
@@ -187,7 +194,7 @@ export class PciFunction<D = unknown> {
   }
 }
 
-/** What the machine type and the interface mean for core. */
+/** Derives core's options from what the machine type and the interface mean. */
 function liveOptions(
   model: DeviceModel,
   options: PciOptions,

@@ -3,13 +3,13 @@ import { COMMAND, type ConfigRegisters, STATUS_BIT } from './config-registers.ts
 
 const PINS = 4;
 
-/** The interrupt pins of a function. A saved state has the levels of all four, a function has one pin. */
+/** Interrupt pins of a function. A saved state has the levels of all four, a function has one pin. */
 export class Intx {
   readonly #space: ConfigRegisters;
   readonly #set: (level: boolean) => void;
-  /** A bit for each pin. */
+  /** Levels of the pins, a bit each. */
   #state = 0;
-  /** What the host was told last. */
+  /** Level that the host was told last. */
   #told = false;
 
   constructor(space: ConfigRegisters, set: (level: boolean) => void) {
@@ -21,7 +21,7 @@ export class Intx {
     return Array.from({ length: PINS }, (_, pin) => (this.#state >> pin) & 1);
   }
 
-  /** What the line carries: nothing while the guest has it disabled. */
+  /** Level of the line: low while the guest has it disabled. */
   get level(): boolean {
     const disabled = (this.#space.u16(HEADER.COMMAND) & COMMAND.INTX_DISABLE) !== 0;
     return !disabled && this.#state !== 0;
@@ -40,7 +40,7 @@ export class Intx {
     this.#state = level ? this.#state | bit : this.#state & ~bit;
   }
 
-  /** QEMU: `pci_device_deassert_intx`. */
+  /** Lowers all pins. QEMU: `pci_device_deassert_intx`. */
   deassert(): void {
     this.#state = 0;
     this.update();
@@ -57,7 +57,7 @@ export class Intx {
     this.update();
   }
 
-  /** The levels or the disable bit may be others now. */
+  /** Tells the host the level of the line if it has changed, after the levels or the disable bit may have. */
   update(): void {
     const status = this.#space.u8(HEADER.STATUS);
     // Virtio 1.3 §4.1.4.5.1 MUST: Interrupt Status in the PCI status register follows the ISR status

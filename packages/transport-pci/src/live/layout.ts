@@ -15,12 +15,12 @@ import { legacyBytes } from './legacy-registers.ts';
 import { type MessageWays, Msix, msixBar } from './msix.ts';
 import type { PciOptions, PciShape } from './options.ts';
 
-/** A function's configuration space as it is made, and what hangs on it. */
+/** Configuration space of a function as it is made, with the offsets that belong to it. */
 export interface Layout {
   readonly space: ConfigRegisters;
   readonly bars: Bars;
   readonly msix: Msix;
-  /** Offset of the PCI configuration access capability, 0 without. */
+  /** Offset of the PCI configuration access capability; 0 without. */
   readonly window: number;
   /** Offsets of the PCI Express and power management capabilities. */
   readonly express: { readonly express: number; readonly power: number } | undefined;

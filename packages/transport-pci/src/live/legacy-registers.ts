@@ -17,21 +17,24 @@ export const LEGACY = {
   QUEUE_VECTOR: 22,
 } as const;
 
-/** Where the device's configuration begins, without and with the two vectors. */
+/** Offset of the device's configuration, without and with the two vectors in front of it. */
 const CONFIG = { WITHOUT_MSIX: 20, WITH_MSIX: 24 } as const;
 
 const PFN_SHIFT = 12n;
 const ACKNOWLEDGE_AND_DRIVER = 0x03;
 const ALL_ONES = 0xffffffff;
 
-/** Bytes of the legacy BAR before it is rounded up: it has room for the vectors if there is MSI-X at all. */
+/**
+ * Finds the length of the legacy BAR in bytes before it is rounded up: it has room for the vectors if there is MSI-X at
+ * all.
+ */
 export function legacyBytes(hasMsix: boolean, configLength: number): number {
   return (hasMsix ? CONFIG.WITH_MSIX : CONFIG.WITHOUT_MSIX) + configLength;
 }
 
-/** What the registers do outside of themselves. */
+/** Actions of the legacy registers outside of themselves. */
 export interface LegacyActions {
-  /** A virtio reset. */
+  /** Resets the virtio device. */
   reset(): void;
   /** Switches bus mastering on, as if the driver had. */
   enableBusMaster(): void;
@@ -40,7 +43,7 @@ export interface LegacyActions {
 }
 
 /**
- * The legacy registers. QEMU: `virtio_ioport_read`, `virtio_ioport_write`. A register answers at its own offset only,
+ * Legacy registers. QEMU: `virtio_ioport_read`, `virtio_ioport_write`. A register answers at its own offset only,
  * whatever the width. Registers are little-endian; the configuration behind them has the byte order of the guest.
  */
 export class LegacyRegisters implements Region {
@@ -138,7 +141,10 @@ export class LegacyRegisters implements Region {
     }
   }
 
-  /** A driver that takes every bit takes BAD_FEATURE too, and gets what such drivers can do. */
+  /**
+   * Finds the features that a driver gets: one that takes every bit takes BAD_FEATURE too, and gets what such drivers
+   * can do.
+   */
   #negotiable(features: number): bigint {
     const bad = (features & (1 << FEATURE.BAD_FEATURE)) !== 0;
     return bad ? this.#badFeatures : BigInt(features);

@@ -3,50 +3,51 @@ import { compareVersion, DEFAULT_CHANGED } from '@virtkit/core/qemu';
 import { VIRTIO_ID } from './virtio-ids.ts';
 
 /**
- * What QEMU's machine types set for virtio over PCI, so that an old guest finds the device that it knows. Each property
- * is visible to the guest or in the saved state; a stream can only be loaded where all of them are the same.
+ * Properties of virtio over PCI that QEMU's machine types set, so that an old guest finds the device that it knows.
+ * Each property is visible to the guest or in the saved state; a stream can only be loaded where all of them are the
+ * same.
  */
 export interface MachineProperties {
-  /** `x-pcie-err-unc-mask`: AER has a mask of uncorrectable errors. */
+  /** True if AER has a mask of uncorrectable errors (`x-pcie-err-unc-mask`). */
   readonly errUncMask: boolean;
-  /** `x-pcie-ext-tag`: PCIe extended tags. */
+  /** True if PCIe has extended tags (`x-pcie-ext-tag`). */
   readonly extTag: boolean;
-  /** `queue_reset`: RING_RESET is offered. */
+  /** True if RING_RESET is offered (`queue_reset`). */
   readonly ringReset: boolean;
-  /** `x-ats-page-aligned`: address translation requests are aligned to pages. */
+  /** True if address translation requests are aligned to pages (`x-ats-page-aligned`). */
   readonly atsPageAligned: boolean;
-  /** `use-disabled-flag`: without bus mastering the device does nothing. */
+  /** True if the device does nothing without bus mastering (`use-disabled-flag`). */
   readonly useDisabled: boolean;
-  /** `x-pcie-flr-init`: function level reset. */
+  /** True if there is a function level reset (`x-pcie-flr-init`). */
   readonly flr: boolean;
-  /** `use-started`: "started" is a flag beside DRIVER_OK. */
+  /** True if "started" is a flag beside DRIVER_OK (`use-started`). */
   readonly useStarted: boolean;
-  /** `x-pcie-deverr-init`, `-lnkctl-init`, `-pm-init`, `-extcap-init`: writable PCIe control registers. */
+  /** True if PCIe control registers are writable (`x-pcie-deverr-init`, `-lnkctl-init`, `-pm-init`, `-extcap-init`). */
   readonly pcieControls: boolean;
-  /** `page-per-vq`: a page of notification addresses for each queue. */
+  /** True if each queue has a page of notification addresses (`page-per-vq`). */
   readonly pagePerVq: boolean;
-  /** `disable-modern`: legacy only. */
+  /** True if there is only the legacy interface (`disable-modern`). */
   readonly legacyOnly: boolean;
-  /** `migrate-extra`: the modern registers are in the saved state. */
+  /** True if the modern registers are in the saved state (`migrate-extra`). */
   readonly migrateExtra: boolean;
-  /** `x-disable-pcie` off: may be a PCI Express function. */
+  /** True if the function may be PCI Express (`x-disable-pcie` off). */
   readonly express: boolean;
-  /** Device types for which `any_layout` is off: ANY_LAYOUT is not offered. */
+  /** Numbers of the device types for which ANY_LAYOUT is not offered (`any_layout` off). */
   readonly withoutAnyLayout: readonly number[];
-  /** MSI-X vectors of a device type, where the machine fixes them. */
+  /** Numbers of MSI-X vectors by device type, where the machine fixes them. */
   readonly vectors: Readonly<Record<number, number>>;
 }
 
-/** Machine versions with which cards and disks have as many vectors as queues: those before fix the number. */
+/** Machine version since which cards and disks have as many vectors as queues: machines before fix the number. */
 const CARD_VECTORS_SINCE = '6.0';
 const DISK_VECTORS_SINCE = '2.12';
-/** MSI-X vectors of a card before: for the configuration, one receive and one transmit queue. */
+/** Number of MSI-X vectors of a card on older machines: for the configuration, one receive and one transmit queue. */
 const CARD_VECTORS_BEFORE = 3;
-/** MSI-X vectors of a disk before: for the configuration and one queue. */
+/** Number of MSI-X vectors of a disk on older machines: for the configuration and one queue. */
 const DISK_VECTORS_BEFORE = 2;
 
 /**
- * The properties of a machine type: `7.2`, `pc-q35-7.2`, or nothing for QEMU 7.2's own.
+ * Finds the properties of a machine type: `7.2`, `pc-q35-7.2`, or nothing for QEMU 7.2's own.
  *
  * @throws HostError if no version can be read from the name
  */

@@ -3,7 +3,7 @@ import type { Region } from './access.ts';
 import { notifyBytes, STRUCTURE } from './capabilities.ts';
 import type { CommonConfig } from './common-config.ts';
 
-/** The modern BAR: common configuration, ISR, device configuration, notifications. Virtio 1.3 §4.1.4 */
+/** Modern BAR: common configuration, ISR, device configuration, notifications. Virtio 1.3 §4.1.4 */
 export class ModernRegion implements Region {
   readonly #host: TransportHost;
   readonly #common: CommonConfig;
@@ -39,7 +39,7 @@ export class ModernRegion implements Region {
     }
   }
 
-  /** The structure that all of `[offset, offset + size)` lies in: the PCI configuration window crosses none. */
+  /** Finds the structure that all of `[offset, offset + size)` lies in: the PCI configuration window crosses none. */
   holds(offset: number, size: number): boolean {
     if (offset >= STRUCTURE.NOTIFY) return offset + size <= this.#end;
     return (offset % STRUCTURE.BYTES) + size <= STRUCTURE.BYTES;

@@ -1,17 +1,17 @@
 import { QUEUE_MAX } from '@virtkit/core/live';
 import type { PciExtraState } from '../state.ts';
 
-/** Words of a queue's addresses: descriptor area, driver area, device area, each low and high. */
+/** Indices of a queue's address words: descriptor area, driver area, device area, each low and high. */
 export const WORD = { DESC: 0, AVAIL: 2, USED: 4 } as const;
 const WORDS = 6;
 
 type SavedRegisters = NonNullable<PciExtraState['modernState']>;
 
-/** The registers of the modern interface that core does not have: as the driver wrote them. QEMU: `VirtIOPCIProxy`. */
+/** Registers of the modern interface that core does not have: as the driver wrote them. QEMU: `VirtIOPCIProxy`. */
 export class ModernState {
   deviceFeatureSelect = 0;
   driverFeatureSelect = 0;
-  /** Words of features: 2, or 4 for a device that has any above bit 63. */
+  /** Number of words of features: 2, or 4 for a device that has any above bit 63. */
   readonly featureWords: number;
   readonly #driverFeatures: Uint32Array;
   readonly #sizes = new Uint16Array(QUEUE_MAX);
@@ -25,12 +25,12 @@ export class ModernState {
 
   // Features
 
-  /** The selected word of the driver's features; 0 where there is none. */
+  /** Selected word of the driver's features; 0 where there is none. */
   get driverFeature(): number {
     return this.#driverFeatures[this.driverFeatureSelect] ?? 0;
   }
 
-  /** Stores the selected word. False: there is no such word. */
+  /** Stores the selected word of the driver's features. Answers false if there is no such word. */
   setDriverFeature(value: number): boolean {
     if (this.driverFeatureSelect >= this.featureWords) return false;
     this.#driverFeatures[this.driverFeatureSelect] = value;
@@ -72,7 +72,7 @@ export class ModernState {
   }
 
   /**
-   * Reset of the device: the selectors stay, and the driver's features as well, as in QEMU up to 10.1; devices with
+   * Resets the registers: the selectors stay, and the driver's features as well, as in QEMU up to 10.1; devices with
    * features above bit 63 came with 10.2, which clears them.
    */
   reset(): void {

@@ -2,34 +2,37 @@ import type { Region } from './access.ts';
 import { powerOfTwo } from './bars.ts';
 import type { ConfigRegisters } from './config-registers.ts';
 
-/** Bytes of a table entry: address (8), data, vector control. */
+/** Length of a table entry in bytes: address (8), data, vector control. */
 export const MSIX_ENTRY_BYTES = 16;
 const DATA = 8;
 const CONTROL = 12;
 const MASKED = 0x01;
-/** In the high byte of message control. */
+/** Bit of the high byte of message control that enables MSI-X. */
 const ENABLE = 0x80;
 const FUNCTION_MASK = 0x40;
 
-/** Takes a message: a 32-bit little-endian write of `data` to `address`. */
+/** Function that takes a message: a 32-bit little-endian write of `data` to `address`. */
 export type SendMessage = (address: number, data: number) => void;
 
-/** Takes a message by the number of its vector, where the machine has the table. False: nobody takes it now. */
+/**
+ * Function that takes a message by the number of its vector, where the machine has the table. Answers false if nobody
+ * takes it now.
+ */
 export type SendVector = (vector: number) => boolean;
 
-/** Where messages go: by what the table says, or by number past the table. */
+/** Ways of messages: by what the table says, or by number past the table. */
 export interface MessageWays {
   readonly message: SendMessage;
   readonly vector?: SendVector | undefined;
 }
 
-/** Where the pending bits lie in the MSI-X BAR, and how large that is. QEMU: `msix_init_exclusive_bar`. */
+/** Finds where the pending bits lie in the MSI-X BAR, and how large that is. QEMU: `msix_init_exclusive_bar`. */
 export function msixBar(vectors: number): { readonly pbaOffset: number; readonly size: number } {
   const pbaOffset = Math.max(2048, vectors * MSIX_ENTRY_BYTES);
   return { pbaOffset, size: powerOfTwo(Math.max(4096, pbaOffset + pendingBytes(vectors))) };
 }
 
-/** The BAR shows whole 64-bit words. */
+/** Finds the length in bytes of the pending bits that the BAR shows, in whole 64-bit words. */
 function pendingBytes(vectors: number): number {
   return 8 * Math.ceil(vectors / 64);
 }
@@ -40,7 +43,7 @@ function pendingBytes(vectors: number): number {
  */
 export class Msix implements Region {
   readonly vectors: number;
-  /** Little-endian, as the guest sees it. */
+  /** Bytes of the table, little-endian, as the guest sees it. */
   readonly table: Uint8Array;
   readonly pending: Uint8Array;
   readonly #view: DataView;
@@ -51,7 +54,7 @@ export class Msix implements Region {
   /** Offset of the high byte of message control. */
   readonly #control: number;
   readonly #ways: MessageWays;
-  /** Not enabled, or masked as a whole. */
+  /** True if MSI-X is not enabled, or masked as a whole. */
   #functionMasked = true;
 
   constructor(space: ConfigRegisters, capability: number, vectors: number, ways: MessageWays) {
@@ -74,7 +77,10 @@ export class Msix implements Region {
 
   // The BAR
 
-  /** Only 4 bytes at a time (8 are two of them). Between table and pending bits there is nothing, which reads as 0. */
+  /**
+   * Reads the table or the pending bits, 4 bytes at a time (8 are two of them). Between table and pending bits there is
+   * nothing, which reads as 0.
+   */
   read(offset: number, size: number): number {
     if (size !== 4) return 0;
     if (offset + 4 <= this.table.length) return this.#view.getUint32(offset, true);
@@ -98,7 +104,7 @@ export class Msix implements Region {
     return functionMasked || ((this.table[vector * MSIX_ENTRY_BYTES + CONTROL] ?? 0) & MASKED) !== 0;
   }
 
-  /** What became pending behind the mask is sent now. QEMU: `msix_handle_mask_update`. */
+  /** Sends what became pending behind the mask. QEMU: `msix_handle_mask_update`. */
   #maskChanged(vector: number, was: boolean): void {
     if (this.#masked(vector) || !was || !this.isPending(vector)) return;
     this.#setPending(vector, false);
@@ -115,7 +121,7 @@ export class Msix implements Region {
   }
 
   /**
-   * The driver wrote configuration space. QEMU: `msix_write_config`.
+   * Follows a write of the driver to configuration space. QEMU: `msix_write_config`.
    *
    * @returns true if MSI-X is enabled and message control was written: INTx is silent then
    */
@@ -158,19 +164,19 @@ export class Msix implements Region {
     this.#ways.message(address, this.#view.getUint32(at + DATA, true));
   }
 
-  /** The machine takes messages of this vector now: one that is due is sent. */
+  /** Sends the message of a vector that is due, since the machine takes it now. */
   sendPending(vector: number): void {
     this.#maskChanged(vector, true);
   }
 
   // Uses
 
-  /** A queue or configuration changes are mapped to this vector. */
+  /** Counts a use of a vector: a queue or configuration changes are mapped to it. */
   use(vector: number): void {
     if (vector < this.vectors) this.#uses[vector] = (this.#uses[vector] ?? 0) + 1;
   }
 
-  /** One use less; the last one takes the pending bit with it. */
+  /** Counts a use less; the last one takes the pending bit with it. */
   unuse(vector: number): void {
     const uses = this.#uses[vector] ?? 0;
     if (uses === 0) return;
@@ -183,7 +189,9 @@ export class Msix implements Region {
     this.pending.fill(0);
   }
 
-  /** Reset of the function. The cached function mask stays as it was until the driver writes message control. */
+  /**
+   * Resets MSI-X with the function. The cached function mask stays as it was until the driver writes message control.
+   */
   reset(): void {
     if (this.vectors === 0) return;
     this.#space.clearWritable(this.#control, 1);
@@ -208,7 +216,7 @@ export class Msix implements Region {
     for (let vector = 0; vector < this.vectors; vector++) this.#maskChanged(vector, true);
   }
 
-  /** The table by entries, for saving. */
+  /** Lists the table by entries, for saving. */
   entries(): { address: bigint; data: number; control: number }[] {
     return Array.from({ length: this.vectors }, (_, vector) => {
       const at = vector * MSIX_ENTRY_BYTES;
@@ -220,7 +228,7 @@ export class Msix implements Region {
     });
   }
 
-  /** The bytes of pending bits that are saved: not the rounding of the BAR. */
+  /** Takes the bytes of pending bits that are saved: not the rounding of the BAR. */
   pendingSaved(): Uint8Array {
     return this.pending.slice(0, Math.ceil(this.vectors / 8));
   }

@@ -6,59 +6,71 @@ import type { SendMessage } from './msix.ts';
 import { VIRTIO_ID } from './virtio-ids.ts';
 
 /**
- * Which drivers find their interface. `transitional`: old and new ones; `legacy`: old ones, as with QEMU's
- * `disable-modern=on`; `modern`: new ones, as with `disable-legacy=on`.
+ * Interface that drivers find. `transitional`: for old and new drivers; `legacy`: for old ones, as with QEMU's
+ * `disable-modern=on`; `modern`: for new ones, as with `disable-legacy=on`.
  */
 export type PciMode = 'transitional' | 'legacy' | 'modern';
 
-/** How a device is attached to a PCI bus. Names in brackets are QEMU's properties. */
+/** Options of a device on a PCI bus. Names in brackets are QEMU's properties. */
 export interface PciOptions extends Omit<LiveOptions, 'version1' | 'align' | 'useStarted'> {
-  /** The INTA line: called when its level changes, and after a restore. */
+  /** Sets the INTA line: called when its level changes, and after a restore. */
   setIntx?(level: boolean): void;
   /**
-   * An MSI-X message: a 32-bit little-endian write to that guest address, which may be above 4 GiB. Without it the
-   * function has no MSI-X, as on a machine that does not know MSI.
+   * Takes an MSI-X message: a 32-bit little-endian write to that guest address, which may be above 4 GiB. Without it
+   * the function has no MSI-X, as on a machine that does not know MSI.
    */
   sendMsi?: SendMessage;
   /**
-   * Instead of {@link sendMsi}, where the machine has the MSI-X table itself and guests write it there (VFIO): a message of this vector. False: it is masked
-   * there, and stays pending until {@link PciFunction.sendPending}.
+   * Takes an MSI-X message by its vector, instead of {@link sendMsi}, where the machine has the MSI-X table itself and
+   * guests write it there (VFIO). Answers false if the vector is masked there: the message stays pending until {@link
+   * PciFunction.sendPending}.
    */
   sendVector?(vector: number): boolean;
-  /** A BAR is mapped now, elsewhere, or no more. */
+  /** Is told that a BAR is mapped now, elsewhere, or no more. */
   onBarChange?(bar: Bar): void;
-  /** Default: as QEMU's `disable-legacy=auto`, modern if express, else transitional; machines up to 2.6 legacy. */
+  /**
+   * Interface that drivers find. Default: as QEMU's `disable-legacy=auto`, modern if express, else transitional;
+   * machines up to 2.6 legacy.
+   */
   readonly mode?: PciMode;
-  /** The function sits behind a PCI Express port: 4096 bytes of configuration space, PCI Express capability. Default false. */
+  /**
+   * True if the function sits behind a PCI Express port: 4096 bytes of configuration space, PCI Express capability.
+   * Default false.
+   */
   readonly express?: boolean;
-  /** MSI-X vectors, 0 to 2048 (`vectors`). Default: as QEMU's, one for each queue and one for the configuration. */
+  /**
+   * Number of MSI-X vectors, 0 to 2048 (`vectors`). Default: as QEMU's, one for each queue and one for the
+   * configuration.
+   */
   readonly vectors?: number;
   /**
-   * The QEMU machine type whose function this is: `7.2`, `pc-q35-5.2`. Decides vectors, capability bytes, offered features,
-   * what is saved: a stream of that machine type fits. Default 7.2.
+   * Machine type of the QEMU whose function this is: `7.2`, `pc-q35-5.2`. It decides vectors, capability bytes, offered
+   * features, what is saved: a stream of that machine type fits. Default 7.2.
    */
   readonly machine?: string;
-  /** A page of notification addresses for each queue (`page-per-vq`). Default by machine. */
+  /** True for a page of notification addresses for each queue (`page-per-vq`). Default by machine. */
   readonly pagePerVq?: boolean;
-  /** Notification by port I/O as well (`modern-pio-notify`). Default false. */
+  /** True for notification by port I/O as well (`modern-pio-notify`). Default false. */
   readonly modernPioNotify?: boolean;
-  /** Advanced error reporting (`aer`); express only. Default false. */
+  /** True for advanced error reporting (`aer`); express only. Default false. */
   readonly aer?: boolean;
-  /** Address translation services (`ats`); express only. Default false. */
+  /** True for address translation services (`ats`); express only. Default false. */
   readonly ats?: boolean;
-  /** The function is one of several in its slot (`multifunction`). Default false. */
+  /** True if the function is one of several in its slot (`multifunction`). Default false. */
   readonly multifunction?: boolean;
   /** Content of the expansion ROM (`romfile`). Default: no ROM. */
   readonly rom?: Uint8Array;
   /** Class code, 24 bits (`class`). Default: QEMU's for the device type; 0x00ff00, no class, for types that QEMU has none for. */
   readonly classCode?: number;
-  /** Identity; what is not given is as in QEMU. */
+  /** Ids of the function; what is not given is as in QEMU. */
   readonly ids?: PciIds;
-  /** Is 0 an address for a BAR? QEMU: `pci_allow_0_address`, of ARM, RISC-V and POWER machines. Default false. */
+  /**
+   * True if 0 is an address for a BAR. QEMU: `pci_allow_0_address`, of ARM, RISC-V and POWER machines. Default false.
+   */
   readonly allowAddressZero?: boolean;
 }
 
-/** Ids of a function. */
+/** Ids in the header of a function. */
 export interface PciIds {
   /** Vendor id; default 0x1af4. */
   readonly vendor?: number;
@@ -73,7 +85,7 @@ export interface PciIds {
 }
 
 const MODERN_SUBSYSTEM = 0x1100;
-/** Virtio 1.3 §4.1.2.1: device type → transitional PCI device id. */
+/** Transitional PCI device ids by the number of the device type. Virtio 1.3 §4.1.2.1 */
 const TRANSITIONAL: Readonly<Record<number, number>> = {
   [VIRTIO_ID.NET]: 0x1000,
   [VIRTIO_ID.BLK]: 0x1001,
@@ -86,7 +98,7 @@ const TRANSITIONAL: Readonly<Record<number, number>> = {
 const MAX_VECTORS = 2048;
 const CLASS_CODE_MAX = 0xffffff;
 
-/** {@link PciOptions}, decided. */
+/** Options of a function, checked and complete. */
 export interface PciShape {
   readonly properties: MachineProperties;
   readonly mode: PciMode;
@@ -94,7 +106,7 @@ export interface PciShape {
   readonly hasModern: boolean;
   readonly express: boolean;
   readonly vectors: number;
-  /** `notify_off_multiplier` */
+  /** Factor of a queue's notification address: `notify_off_multiplier`. */
   readonly multiplier: number;
   readonly ids: Required<PciIds>;
 }

@@ -1,7 +1,7 @@
 import { FEATURE, type TransportHost } from '@virtkit/core/live';
 import type { Region } from './access.ts';
 
-/** Notification by port I/O: the value is the queue. QEMU: `virtio_pci_notify_write_pio`. */
+/** Range for notification by port I/O: the value is the queue. QEMU: `virtio_pci_notify_write_pio`. */
 export class NotifyPioRegion implements Region {
   readonly #host: TransportHost;
 
@@ -19,7 +19,7 @@ export class NotifyPioRegion implements Region {
   }
 }
 
-/** The expansion ROM. Zeros behind its content. */
+/** Expansion ROM. It reads as zeros behind its content. */
 export class RomRegion implements Region {
   readonly #bytes: Uint8Array;
 

@@ -20,7 +20,7 @@ import { ModernState } from './modern-state.ts';
 import type { PciShape } from './options.ts';
 import { Vectors } from './vectors.ts';
 
-/** `PCIDevice.version_id` of every QEMU since 0.12. */
+/** Version of every QEMU's `PCIDevice` since 0.12. */
 const VERSION_ID = 2;
 
 /** PCI as core sees it: interrupts for queues and configuration changes, and the transport's part of the state. */
@@ -30,7 +30,7 @@ export class PciTransport implements TransportModel<PciParts> {
   readonly layout: Layout;
   readonly vectors: Vectors;
   readonly intx: Intx;
-  /** Messages reach memory only while this is on. QEMU: `bus_master_enable_region`. */
+  /** True if messages reach memory: bus mastering is on. QEMU: `bus_master_enable_region`. */
   busMaster = false;
   readonly #shape: PciShape;
   #host: TransportHost | undefined;
@@ -50,7 +50,7 @@ export class PciTransport implements TransportModel<PciParts> {
     this.intx = new Intx(layout.space, setIntx);
   }
 
-  /** Core exists now. */
+  /** Takes core's view of the device, which exists now. */
   attach(host: TransportHost): void {
     this.#host = host;
     if (this.#shape.hasModern)
@@ -63,7 +63,7 @@ export class PciTransport implements TransportModel<PciParts> {
 
   // Interrupts
 
-  /** QEMU: `virtio_pci_notify`. */
+  /** Interrupts the driver for a queue or for the configuration. QEMU: `virtio_pci_notify`. */
   notify(queue: number): void {
     const { msix } = this.layout;
     if (!msix.enabled) {
@@ -76,7 +76,7 @@ export class PciTransport implements TransportModel<PciParts> {
     msix.notify(vector);
   }
 
-  /** Without MSI-X, the line follows bit 0 of the ISR; configuration changes set both bits. */
+  /** Sets the line by the ISR: without MSI-X, it follows bit 0; configuration changes set both bits. */
   updateIntx(): void {
     if (!this.layout.msix.enabled) this.intx.set(((this.#host?.isr ?? 0) & ISR.QUEUE) !== 0);
   }

@@ -1,10 +1,10 @@
 import { QUEUE_MAX } from '@virtkit/core/live';
 import type { Msix } from './msix.ts';
 
-/** "No vector". Virtio 1.3 §4.1.5.1.2 */
+/** Vector number that stands for no vector. Virtio 1.3 §4.1.5.1.2 */
 export const NO_VECTOR = 0xffff;
 
-/** Which MSI-X vector each queue and the configuration changes are mapped to. */
+/** Vectors that the queues and the configuration changes are mapped to. */
 export class Vectors {
   readonly #msix: Msix;
   readonly #queues = new Uint16Array(QUEUE_MAX).fill(NO_VECTOR);
@@ -14,7 +14,7 @@ export class Vectors {
     this.#msix = msix;
   }
 
-  /** Virtio 1.3 §4.1.5.1.2.1 MUST: reading gives the vector, or {@link NO_VECTOR}. */
+  /** Vector of configuration changes. Virtio 1.3 §4.1.5.1.2.1 MUST: reading gives the vector, or {@link NO_VECTOR}. */
   get config(): number {
     return this.#config;
   }
@@ -40,12 +40,14 @@ export class Vectors {
     return to;
   }
 
-  /** A queue was reset. The vector's use is still counted, as in QEMU, until all are forgotten. */
+  /** Forgets the vector of a queue that was reset. Its use is still counted, as in QEMU, until all are forgotten. */
   unmapQueue(queue: number): void {
     this.#queues[queue] = NO_VECTOR;
   }
 
-  /** Virtio 1.3 §4.1.5.1.2.1 MUST: nothing is mapped after a reset. Queues were told one by one. */
+  /**
+   * Forgets all vectors. Virtio 1.3 §4.1.5.1.2.1 MUST: nothing is mapped after a reset. Queues were told one by one.
+   */
   reset(): void {
     this.#config = NO_VECTOR;
     this.#msix.unuseAll();
