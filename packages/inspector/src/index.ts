@@ -10,17 +10,17 @@ import { h, render } from 'preact';
 import { App } from './view/app.tsx';
 import { Controller } from './view/controller.ts';
 
-/** What an inspector may be told. */
+/** Options of an inspector. */
 export interface InspectorOptions {
   /** Makes the worker in which streams are read. Default: the package's own, from a file beside this one. */
   readonly worker?: () => Worker;
 }
 
-/** An inspector in a page. */
+/** Inspector in a page. */
 export interface Inspector {
-  /** Opens a file, as if a person had dropped it. Ready when it is read, whatever came of it. */
+  /** Opens a file, as if a person had dropped it. Resolves when it is read, whatever came of it. */
   openFile(file: Blob, name: string): Promise<void>;
-  /** Opens what a URL of the page's own host has, as {@link openFile}. */
+  /** Opens what a URL of the page's own host has, as {@link openFile} does a file. */
   openUrl(url: string, name: string): Promise<void>;
   /** Takes the inspector out of the page, and ends its worker. */
   close(): void;

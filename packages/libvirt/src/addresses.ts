@@ -1,11 +1,11 @@
 import { child, type XmlElement } from './xml.ts';
 
-/** Where a device is: the end of its type's name on that bus, and the properties that say the place. */
+/** Place of a device: the end of its type's name on that bus, and the properties that say the place. */
 export interface Address {
-  /** `-pci`, `-ccw`, `-device`. */
+  /** End of the type's name: `-pci`, `-ccw`, `-device`. */
   readonly suffix: string;
   readonly properties: ReadonlyMap<string, string>;
-  /** The description says the place. */
+  /** True if the description says the place. */
   readonly said: boolean;
 }
 
@@ -57,7 +57,7 @@ export class Addresses {
   }
 }
 
-/** `fe.0.0005` */
+/** Writes the place of a subchannel: `fe.0.0005`. */
 function subchannel(attributes: ReadonlyMap<string, string>): string {
   const hex = (name: string): string => Number(attributes.get(name) ?? '0').toString(16);
   return `${hex('cssid')}.${hex('ssid')}.${hex('devno').padStart(4, '0')}`;

@@ -7,7 +7,7 @@ interface Board {
   readonly unknown: readonly string[];
 }
 
-/** Bytes of the units that libvirt knows. */
+/** Numbers of bytes of the units that libvirt knows. */
 const UNITS: ReadonlyMap<string, bigint> = new Map(
   Object.entries({
     b: 1n,
@@ -33,7 +33,7 @@ const UNITS: ReadonlyMap<string, bigint> = new Map(
   }),
 );
 
-/** The size in an element, in KiB, rounded up; undefined: none that is understood. */
+/** Reads the size in an element, in KiB, rounded up; undefined: there is none that is understood. */
 export function kibibytes(element: XmlElement | undefined, path = ''): bigint | undefined {
   if (element === undefined) return undefined;
   const text = path === '' ? element.text : (valueAt(element, path) ?? '');
@@ -41,7 +41,7 @@ export function kibibytes(element: XmlElement | undefined, path = ''): bigint | 
   return /^\d{1,18}$/.test(text) && unit !== undefined ? (BigInt(text) * unit + 1023n) / 1024n : undefined;
 }
 
-/** The machine, its memory and processors. */
+/** Makes the words for the machine, its memory and its processors. */
 export function boardWords(domain: XmlElement): Board {
   const unknown: string[] = [];
   const machine = machineWords(domain, unknown);
@@ -80,7 +80,7 @@ function machineWords(domain: XmlElement, unknown: string[]): string[] {
   return ['-machine', optionText(type ?? '', options).replace(/^,/, '')];
 }
 
-/** Firmware beside the program's own. */
+/** Makes the words for firmware beside the program's own. */
 function firmwareWords(domain: XmlElement): string[] {
   const os = child(domain, 'os');
   const loader = child(os, 'loader');

@@ -32,24 +32,24 @@ import {
 } from './table.ts';
 import { child, valueAt, type XmlElement } from './xml.ts';
 
-/** What the devices of a domain become: options that stand in front of them, the devices, and what is not known. */
+/** Words for the devices of a domain: options that stand in front of them, the devices, and what is not known. */
 export interface Described {
   readonly words: string[];
   readonly devices: DeviceWords[];
   readonly unknown: string[];
   readonly unplaced: string[];
-  /** How many ids of each kind were given. */
+  /** Number of ids of each kind that were given. */
   readonly numbers: Map<string, number>;
 }
 
-/** The machine whose devices are described. */
+/** Machine whose devices are described. */
 interface Machine {
   readonly arch: string;
   readonly machine: string;
   readonly addresses: Addresses;
 }
 
-/** Adds what an element of `<devices>` becomes. */
+/** Adds the words that an element of `<devices>` becomes. */
 export function describe(element: XmlElement, machine: Machine, into: Described): void {
   new Describing(element, machine, into).describe();
 }
@@ -58,7 +58,7 @@ class Describing {
   readonly #element: XmlElement;
   readonly #machine: Machine;
   readonly #into: Described;
-  /** The id that the device got here, where the XML has none. */
+  /** Id that the device got here, where the XML has none. */
   #own: string | undefined;
 
   constructor(element: XmlElement, machine: Machine, into: Described) {
@@ -141,14 +141,14 @@ class Describing {
     this.#into.unknown.push(`<${this.#title()}>: virtkit does not know ${what}`);
   }
 
-  /** The element as a reader finds it: its name, and its alias, target or model. */
+  /** Makes the title of the element as a reader finds it: its name, and its alias, target or model. */
   #title(): string {
     const which =
       this.#value('alias@name') ?? this.#value('target@dev') ?? this.#value('@type') ?? this.#value('@model');
     return which === undefined ? this.#element.name : `${this.#element.name} ${which}`;
   }
 
-  /** The device's id: libvirt's alias where the XML has it, else one of the same form. */
+  /** Finds the device's id: libvirt's alias where the XML has it, else one of the same form. */
   #id(otherwise?: string): string {
     const alias = this.#value('alias@name') ?? otherwise;
     if (alias !== undefined) return alias;
@@ -195,7 +195,7 @@ class Describing {
     );
   }
 
-  /** `-transitional`, `-non-transitional` or nothing, as the model says. */
+  /** Finds the end of a virtio type's name, `-transitional`, `-non-transitional` or nothing, as the model says. */
   #generation(): string {
     const model = this.#value('@model') ?? '';
     const [, end = ''] =
@@ -389,7 +389,7 @@ class Describing {
     if (!driver.endsWith('-ccw')) all.set('vectors', String(2 * Number(queues) + 2));
   }
 
-  /** A back end of the same kind. */
+  /** Adds a network back end of the kind that libvirt uses, without the host's part. */
   #network(id: string, queues: string, properties: Map<string, string>): void {
     const type = this.#value('@type') ?? 'user';
     const isPasst = type === 'user' && this.#value('backend@type') === 'passt';
@@ -544,7 +544,7 @@ class Describing {
     this.#virtio('virtio-crypto', PLAIN, new Map([['cryptodev', `obj${id}`]]));
   }
 
-  /** Devices of the host, which have no state that another host loads. */
+  /** Notes a device of the host, which has no state that another host loads. */
   #hostDevice(): void {
     if (this.#value('@type') === 'scsi_host') {
       this.#virtio('vhost-scsi', PLAIN);
@@ -555,7 +555,7 @@ class Describing {
   }
 }
 
-/** What a disk is attached to, by the name of its target, where the XML does not say it. */
+/** Finds what a disk is attached to by the name of its target, where the XML does not say it. */
 function busOfDisk(device: string): string {
   if (device.startsWith('vd')) return 'virtio';
   if (device.startsWith('sd')) return 'scsi';

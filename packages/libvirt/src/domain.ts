@@ -5,26 +5,29 @@ import { type Described, describe } from './devices.ts';
 import { optionText } from './qemu-words.ts';
 import { child, parseXml, valueAt, type XmlElement } from './xml.ts';
 
-/** A machine as its management describes it, in words of QEMU. */
+/** Machine as its management describes it, in words of QEMU. */
 export interface MachineDescription {
-  /** The machine's name in its management: the domain of libvirt, the VM of KubeVirt or Proxmox. */
+  /** Name of the machine in its management: the domain of libvirt, the VM of KubeVirt or Proxmox. */
   readonly name: string;
-  /** `pc-q35-7.2`; undefined: the description does not say. */
+  /** Name of the machine type, `pc-q35-7.2`; undefined: the description does not say. */
   readonly machine: string | undefined;
-  /** QEMU's command line, the program first: the same devices at the same places, nothing behind them. */
+  /** Command line of QEMU, the program first: the same devices at the same places, nothing behind them. */
   readonly command: readonly string[];
-  /** What was not understood, or is not said there, one sentence each. With one of them, nothing certain can be said of a load. */
+  /**
+   * Sentences about what was not understood, or is not said in the description. With one of them, nothing certain can
+   * be said of a load.
+   */
   readonly unknown: readonly string[];
   /** Ids of the devices whose places the description does not say: the management gives them. */
   readonly unplaced: readonly string[];
 }
 
-/** Most devices of a domain. libvirt's own limits are below. */
+/** Largest number of devices of a domain. libvirt's own limits are below. */
 const DEVICES_MAX = 4096;
 
 /**
- * The machine that libvirt starts for a domain's XML: of `virsh dumpxml`, in the header of a save file, from a migration's cookie, in
- * KubeVirt's launcher.
+ * Describes the machine that libvirt starts for a domain's XML: of `virsh dumpxml`, in the header of a save file, from
+ * a migration's cookie, in KubeVirt's launcher.
  *
  * @throws StateError `xml` for what is no XML or no domain, `limit` for one that is too large
  */
@@ -58,7 +61,7 @@ export function describeDomain(text: string): MachineDescription {
   };
 }
 
-/** Elements in the order in which QEMU needs them: buses in front of what is on them. */
+/** Sorts elements in the order in which QEMU needs them: buses in front of what is on them. */
 function inOrder(elements: readonly XmlElement[]): XmlElement[] {
   const rank = ({ name, attributes }: XmlElement): number => {
     if (name !== 'controller') return Number.MAX_SAFE_INTEGER;
@@ -72,14 +75,17 @@ function refuse(reason: string): never {
   throw new StateError('xml', reason, {});
 }
 
-/** A domain on its own, or inside of what libvirt keeps of one: `<domstatus>`, `<domainsnapshot>`, `<qemumigration>`. */
+/**
+ * Finds a domain on its own, or inside of what libvirt keeps of one: `<domstatus>`, `<domainsnapshot>`,
+ * `<qemumigration>`.
+ */
 function domainIn(root: XmlElement): XmlElement {
   if (root.name === 'domain') return root;
   const inside = child(root, 'domain');
   return inside ?? refuse(`the XML is <${root.name}>, and no <domain>`);
 }
 
-/** Arguments that `<qemu:commandline>` passes to QEMU as they are. */
+/** Lists arguments that `<qemu:commandline>` passes to QEMU as they are. */
 function passed(domain: XmlElement): string[] {
   return domain.children
     .filter(({ name }) => name.endsWith(':commandline'))
@@ -88,7 +94,7 @@ function passed(domain: XmlElement): string[] {
     .flatMap(({ attributes }) => attributes.get('value') ?? []);
 }
 
-/** Properties that `<qemu:override>` changes of the device with an alias. */
+/** Changes the properties that `<qemu:override>` names of the device with an alias. */
 function override(domain: XmlElement, { devices }: Described): void {
   const byId = new Map(devices.map((device) => [device.properties.get('id'), device] as const));
   const inside = (name: string, of: readonly XmlElement[]): XmlElement[] =>

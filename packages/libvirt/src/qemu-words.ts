@@ -1,6 +1,6 @@
 import { StateError } from '@virtkit/vmstate';
 
-/** A device for QEMU's command line. */
+/** Device for QEMU's command line. */
 export interface DeviceWords {
   /** QEMU's device type: `virtio-blk-pci`. */
   readonly driver: string;
@@ -9,7 +9,7 @@ export interface DeviceWords {
 }
 
 /**
- * `driver,key=value,…`; a comma inside of a value is written twice.
+ * Writes an option: `driver,key=value,…`; a comma inside of a value is written twice.
  *
  * @throws StateError where the first word is no name of a type: with `=` in it QEMU reads a property
  */
@@ -19,7 +19,7 @@ export function optionText(first: string, values: Iterable<readonly [string, str
   return [escaped(first), ...[...values].map(([key, value]) => `${key}=${escaped(value)}`)].join(',');
 }
 
-/** `on` or `off` for what XML, YAML and Proxmox write; undefined for anything else. */
+/** Reads a switch, `on` or `off`, as XML, YAML and Proxmox write it; undefined for anything else. */
 export function switchText(text: string | undefined): 'on' | 'off' | undefined {
   if (text === undefined) return undefined;
   if (/^(on|yes|true|1|enabled)$/i.test(text)) return 'on';

@@ -2,7 +2,7 @@ import { StateError } from '@virtkit/vmstate';
 import { type MachineOutline, processors } from './outline.ts';
 import type { DeviceWords } from './qemu-words.ts';
 
-/** Most characters of a configuration. */
+/** Largest number of characters of a configuration. */
 const CONF_MAX = 1 << 20;
 
 /** Is the text what `qm showcmd` prints, QEMU's command line, and no configuration? */
@@ -12,8 +12,9 @@ export function isShownCommand(text: string): boolean {
 }
 
 /**
- * The machine of a configuration of Proxmox VE, `/etc/pve/qemu-server/VMID.conf` or `qm config VMID`. What Proxmox adds by itself differs
- * from version to version and stands only in the command line, so that what is told of a load is never a yes.
+ * Describes the machine of a configuration of Proxmox VE, `/etc/pve/qemu-server/VMID.conf` or `qm config VMID`. What
+ * Proxmox adds by itself differs from version to version and stands only in the command line, so that what is told of a
+ * load is never a yes.
  *
  * @throws StateError `qm` for what is no configuration, `limit` for one that is too large
  */
@@ -62,7 +63,10 @@ export function describeQm(text: string): MachineOutline {
   };
 }
 
-/** What is the same in all cards: Proxmox gives queues to each card for itself. */
+/**
+ * Lists the words for all cards: properties that they have in common, since Proxmox gives queues to each card for
+ * itself.
+ */
 function cardsIn(values: ReadonlyMap<string, string>): DeviceWords[] {
   const cards = [...values]
     .filter(([key]) => /^net\d+$/.test(key))
@@ -77,7 +81,7 @@ function cardsIn(values: ReadonlyMap<string, string>): DeviceWords[] {
   return [{ driver: 'virtio-net-pci', properties }];
 }
 
-/** `first,key=value,…` */
+/** Reads options: `first,key=value,…`. */
 function optionsIn(text: string, firstKey: string): ReadonlyMap<string, string> {
   const pairs = text.split(',').map((part): [string, string] => {
     const at = part.indexOf('=');

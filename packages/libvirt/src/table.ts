@@ -1,16 +1,19 @@
 // What of a domain's XML becomes which property of a QEMU device. Source: what libvirt 9.0 starts (`virsh start`), compared by the tests.
 
-/** How the text of the XML becomes the value of the property. */
+/** Kind of a rule: how the text of the XML becomes the value of the property. */
 type Kind =
-  /** `on`, `off`, `yes`, `no` */
+  /** Kind for switches: `on`, `off`, `yes`, `no`. */
   | 'switch'
-  /** The text itself. */
+  /** Kind for values that are the text itself. */
   | 'text';
 
-/** Where a value stands in the element of a device (see `valueAt`), the property it becomes, and how. */
+/**
+ * Rule for a property: where its value stands in the element of a device (see `valueAt`), the property, and how the
+ * text becomes it.
+ */
 export type Rule = readonly [path: string, property: string, kind: Kind];
 
-/** Of every virtio device. */
+/** Rules for every virtio device. */
 const DRIVER: readonly Rule[] = [
   ['driver@iommu', 'iommu_platform', 'switch'],
   ['driver@ats', 'ats', 'switch'],
@@ -18,13 +21,13 @@ const DRIVER: readonly Rule[] = [
   ['driver@page_per_vq', 'page-per-vq', 'switch'],
 ];
 
-/** Of those that are notified by the host's kernel. */
+/** Rules for devices that are notified by the host's kernel. */
 const NOTIFIED: readonly Rule[] = [
   ['driver@ioeventfd', 'ioeventfd', 'switch'],
   ['driver@event_idx', 'event_idx', 'switch'],
 ];
 
-/** Of every disk, whatever it is attached to. */
+/** Rules for every disk, whatever it is attached to. */
 export const DISK: readonly Rule[] = [
   ['serial', 'serial', 'text'],
   ['wwn', 'wwn', 'text'],
@@ -109,10 +112,10 @@ export const VIRTIOFS: readonly Rule[] = [
 
 export const SOCKET: readonly Rule[] = [...DRIVER, ['cid@address', 'guest-cid', 'text']];
 
-/** Input devices, random numbers, memory, IOMMU, crypto: nothing but what every virtio device has. */
+/** Rules for input devices, random numbers, memory, IOMMU, crypto: nothing but what every virtio device has. */
 export const PLAIN: readonly Rule[] = DRIVER;
 
-/** Ports and bridges. */
+/** Rules for ports and bridges. */
 export const PCI_CONTROLLER: readonly Rule[] = [
   ['target@port', 'port', 'text'],
   ['target@chassis', 'chassis', 'text'],
@@ -121,14 +124,14 @@ export const PCI_CONTROLLER: readonly Rule[] = [
   ['target@hotplug', 'hotplug', 'switch'],
 ];
 
-/** Any device with a ROM. */
+/** Rules for any device with a ROM. */
 export const ROM: readonly Rule[] = [
   ['rom@bar', 'rombar', 'switch'],
   ['rom@file', 'romfile', 'text'],
   ['acpi@index', 'acpi-index', 'text'],
 ];
 
-/** Members by name. A description may hold any name: `constructor` must find nothing. */
+/** Makes a table of members by name. A description may hold any name: `constructor` must find nothing. */
 function table<T>(members: Readonly<Record<string, T>>): ReadonlyMap<string, T> {
   return new Map(Object.entries(members));
 }
@@ -182,7 +185,7 @@ export const SOUND_CARDS = table({
   pcspk: '',
 });
 
-/** Displays by model: what the first one is, and each further one; empty: there is none of its own. */
+/** Types of displays by model: what the first one is, and each further one; empty: there is none of its own. */
 export const DISPLAYS = table<readonly [primary: string, other: string]>({
   vga: ['VGA', ''],
   cirrus: ['cirrus-vga', ''],
@@ -216,7 +219,7 @@ export const INPUTS = table({
   keyboard: 'virtio-keyboard',
   passthrough: 'virtio-input-host',
 });
-/** What libvirt's aliases begin with, where it is not the element's name. */
+/** Beginnings of libvirt's aliases, where they are not the element's name. */
 export const ALIASES = table({
   disk: 'virtio-disk',
   interface: 'net',

@@ -3,18 +3,21 @@ import { parse, YAMLParseError } from 'yaml';
 import { type MachineOutline, processors } from './outline.ts';
 import type { DeviceWords } from './qemu-words.ts';
 
-/** Most characters of a document in JSON. */
+/** Largest number of characters of a document in JSON. */
 const JSON_MAX = 1 << 20;
-/** Most characters of a document in YAML, whose reader is slow. KubeVirt's objects have some ten thousand. */
+/**
+ * Largest number of characters of a document in YAML, whose reader is slow. KubeVirt's objects have some ten thousand.
+ */
 const YAML_MAX = 1 << 17;
-/** Most anchors, aliases and tags of a document: the time of the reader grows with their square. */
+/** Largest number of anchors, aliases and tags of a document: the time of the reader grows with their square. */
 const MARKS_MAX = 100;
 
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * The machine of KubeVirt's VirtualMachineInstance, or of a VirtualMachine's template, in YAML or JSON. A migration hands the source's
- * domain on, with its addresses and drivers' options: what the object says of devices is told for all of a kind.
+ * Describes the machine of KubeVirt's VirtualMachineInstance, or of a VirtualMachine's template, in YAML or JSON. A
+ * migration hands the source's domain on, with its addresses and drivers' options: what the object says of devices is
+ * told for all of a kind.
  *
  * @throws StateError `yaml` for what is no such object, `limit` for one that is too large
  */
@@ -46,7 +49,9 @@ export function describeVmi(text: string): MachineOutline {
   };
 }
 
-/** KubeVirt gives each disk and card as many queues as there are processors, where it is told to. */
+/**
+ * Lists the words for queues: KubeVirt gives each disk and card as many as there are processors, where it is told to.
+ */
 function queuesOf(devices: Fields, cpus: number): DeviceWords[] {
   const words: DeviceWords[] = [];
   if (devices['blockMultiQueue'] === true)
@@ -62,7 +67,7 @@ function queuesOf(devices: Fields, cpus: number): DeviceWords[] {
   return words;
 }
 
-/** With a maximum, memory is in nodes, and blocks of theirs. */
+/** Finds the number of bytes of memory in one block; with a maximum, memory is in nodes, and blocks of theirs. */
 function memoryIn(domain: Fields): number | undefined {
   const memory = fieldsIn(domain['memory']);
   if (memory['maxGuest'] !== undefined || fieldsIn(domain['cpu'])['numa'] !== undefined) return undefined;
@@ -90,7 +95,7 @@ function machineIn(text: string): { readonly metadata: Fields; readonly domain: 
   };
 }
 
-/** JSON is YAML, and is read as such only where it is not well-formed. */
+/** Reads a document. JSON is YAML, and is read as such only where it is not well-formed. */
 function read(text: string): unknown {
   demandFew('characters', text.length, JSON_MAX);
   if (/^\s*\{/.test(text)) {
@@ -127,7 +132,7 @@ function fieldsIn(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
 
-/** Text, or a number as it is written; nothing for what is neither: an object may not even have a text. */
+/** Takes a text, or a number as it is written; nothing for what is neither: an object may not even have a text. */
 function textIn(value: unknown): string {
   return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 }
@@ -137,7 +142,7 @@ function numberIn(value: unknown): number | undefined {
   return Number.isSafeInteger(number) && number > 0 ? number : undefined;
 }
 
-/** Kubernetes' quantities: `1Gi`, `512M`, `1073741824`. */
+/** Reads a quantity of Kubernetes: `1Gi`, `512M`, `1073741824`. */
 function bytesIn(value: unknown): number | undefined {
   const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)([KMGTPE]i?|k)?$/.exec(textIn(value)) ?? [];
   if (digits === '') return undefined;

@@ -1,21 +1,21 @@
 import { StateError } from '@virtkit/vmstate';
 import { SaxesParser } from 'saxes';
 
-/** An element of an XML document. */
+/** Element of an XML document. */
 export interface XmlElement {
-  /** The name with its prefix, as it is written: `disk`, `qemu:arg`. */
+  /** Name of the element with its prefix, as it is written: `disk`, `qemu:arg`. */
   readonly name: string;
   readonly attributes: ReadonlyMap<string, string>;
   readonly children: readonly XmlElement[];
-  /** All text directly inside of the element, without the white space around it. */
+  /** Text directly inside of the element, without the white space around it. */
   readonly text: string;
 }
 
-/** Most characters of a document. A domain with a thousand disks has a million. */
+/** Largest number of characters of a document. A domain with a thousand disks has a million. */
 const XML_MAX = 1 << 24;
-/** Deepest nesting. A domain's own is ten; chains of disk images go deeper. */
+/** Deepest nesting of elements. A domain's own is ten; chains of disk images go deeper. */
 const DEPTH_MAX = 512;
-/** Most elements and attributes, each an object. */
+/** Largest number of elements and attributes, each an object. */
 const NODES_MAX = 1 << 18;
 
 interface Open {
@@ -73,19 +73,19 @@ function tooMuch(what: string, count: number, limit: number): StateError {
   return new StateError('limit', `XML of ${count} ${what}, at most ${limit} are read`, { count, limit });
 }
 
-/** The first child of a name. */
+/** Finds the first child with a name. */
 export function child(of: XmlElement | undefined, name: string): XmlElement | undefined {
   return of?.children.find((each) => each.name === name);
 }
 
-/** All children of a name. */
+/** Lists all children with a name. */
 export function children(of: XmlElement | undefined, name: string): readonly XmlElement[] {
   return of?.children.filter((each) => each.name === name) ?? [];
 }
 
 /**
- * A value inside of an element by its path: `driver@queues` is an attribute of a child, `@model` one of the element itself,
- * `serial` the text of a child, `driver/host@csum` an attribute two levels below.
+ * Finds a value inside of an element by its path: `driver@queues` is an attribute of a child, `@model` one of the
+ * element itself, `serial` the text of a child, `driver/host@csum` an attribute two levels below.
  */
 export function valueAt(of: XmlElement, path: string): string | undefined {
   const [elements = '', attribute] = path.split('@');

@@ -1,13 +1,13 @@
 import type { Facts } from '@virtkit/vmstate';
 
 /**
- * The other process said something that its protocol does not allow, or handed over a file that is not what it has to be. It never reaches a
- * host program: the connection is closed, and an event tells why.
+ * Error of the process at the other end: it said something that its protocol does not allow, or handed over a file that
+ * is not what it has to be. It never reaches a host program: the connection is closed, and an event tells why.
  */
 export class PeerError extends Error {
   /** The class's name. */
   override readonly name: string = 'PeerError';
-  /** The values by name. */
+  /** Values that the error is about, by name. */
   readonly facts: Facts;
 
   /** @param message what is wrong, for a person */
@@ -17,11 +17,11 @@ export class PeerError extends Error {
   }
 }
 
-/** The operating system refused a call. */
+/** Error of the operating system, which refused a call. */
 export class SystemCallError extends Error {
   /** The class's name. */
   override readonly name = 'SystemCallError';
-  /** `EADDRINUSE`, `ENOENT`, … */
+  /** Code of the error: `EADDRINUSE`, `ENOENT`, … */
   readonly code: string;
   /** Name of the call: `bind`. */
   readonly syscall: string;

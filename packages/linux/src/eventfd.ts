@@ -14,7 +14,7 @@ import {
 let one: Scratch | undefined;
 let read: Scratch | undefined;
 
-/** A new eventfd, which is 0. The caller closes it. @throws SystemCallError */
+/** Makes a new eventfd, which is 0. The caller closes it. @throws SystemCallError */
 export function createEventfd(): number {
   return checked(libc().eventfd(0, EFD_CLOEXEC_NONBLOCK), 'eventfd');
 }
@@ -41,7 +41,7 @@ export function signal(fd: number): void {
   libc().write(fd, one.address, 8);
 }
 
-/** Sets an eventfd back to 0. False: it was. */
+/** Sets an eventfd back to 0. Answers false if it was 0. */
 export function clear(fd: number): boolean {
   read ??= scratch(8);
   return libc().read(fd, read.address, 8) === 8;

@@ -16,7 +16,7 @@ export const MSG_CTRUNC = 8;
 export const SHUT_RDWR = 2;
 export const PROT_READ_WRITE = 3;
 export const MAP_SHARED = 1;
-/** MAP_PRIVATE, MAP_ANONYMOUS and MAP_NORESERVE. */
+/** Flags MAP_PRIVATE, MAP_ANONYMOUS and MAP_NORESERVE. */
 export const MAP_SCRATCH = 0x2 | 0x20 | 0x4000;
 export const MAP_FIXED = 0x10;
 export const MFD_CLOEXEC_ALLOW_SEALING = 3;
@@ -27,10 +27,10 @@ export const F_GET_SEALS = 1034;
 export const F_SEAL_SHRINK = 2;
 export const EFD_CLOEXEC_NONBLOCK = SOCK_CLOEXEC | SOCK_NONBLOCK;
 
-/** An address in this process. */
+/** Address in this process. */
 export type Address = bigint;
 
-/** What `mmap` answers if it refuses. */
+/** Value that `mmap` returns if it refuses. */
 const MAP_FAILED = 2n ** 64n - 1n;
 
 interface Libc {
@@ -81,7 +81,7 @@ const PROTOTYPES: Readonly<Record<keyof Libc, string>> = {
 let loaded: Libc | undefined;
 
 /**
- * The functions of the C library that this process has loaded anyway.
+ * Loads the functions of the C library that this process has loaded anyway.
  *
  * @throws SystemCallError on another system than Linux
  */
@@ -120,14 +120,14 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries(koffi.os.errno).map(([name, number]) => [number, name]),
 );
 
-/** The name of the error of the call before: `EAGAIN`. */
+/** Finds the name of the error of the call before: `EAGAIN`. */
 export function errorName(): string {
   const number = koffi.errno();
   return NAMES.get(number) ?? `errno ${number}`;
 }
 
 /**
- * What a call answered.
+ * Takes the result of a system call that has succeeded.
  *
  * @throws SystemCallError if that is -1
  */
@@ -150,12 +150,12 @@ export function map(
   return address;
 }
 
-/** Bytes at an address, without a copy. They must stay mapped for as long as somebody has the array. */
+/** Views bytes at an address, without a copy. They must stay mapped for as long as somebody has the array. */
 export function viewOf(address: Address, length: number): ArrayBuffer {
   return koffi.view(address, length);
 }
 
-/** Memory of the kernel's calls: it does not move, and is there as long as the process. */
+/** Memory for the kernel's calls: it does not move, and is there as long as the process. */
 export interface Scratch {
   readonly address: Address;
   readonly bytes: Uint8Array;
@@ -169,9 +169,9 @@ export function scratch(length: number): Scratch {
   return { address, bytes: new Uint8Array(buffer), view: new DataView(buffer) };
 }
 
-/** Waits for a file descriptor. */
+/** Watch on a file descriptor. */
 export interface Watch {
-  /** Nothing is called any more. */
+  /** Ends the watch: nothing is called any more. */
   close(): void;
 }
 

@@ -3,9 +3,9 @@ import { SystemCallError } from './errors.ts';
 import { type Watch, watch } from './libc.ts';
 import { acceptFrom, closeDescriptor, connectTo, listenAt } from './socket.ts';
 
-/** A socket where one peer after the other is served: the next one waits until {@link accept} is called again. */
+/** Socket where one peer after the other is served: the next one waits until {@link accept} is called again. */
 export class Listener {
-  /** Where it listens. */
+  /** Path where the socket listens. */
   readonly path: string;
   readonly #fd: number;
   #watch: Watch | undefined;
@@ -30,7 +30,7 @@ export class Listener {
     });
   }
 
-  /** Takes no connection any more, and removes the socket. Called once. */
+  /** Closes the socket and removes it. Called once. */
   close(): void {
     this.#watch?.close();
     closeDescriptor(this.#fd);
@@ -38,7 +38,10 @@ export class Listener {
   }
 }
 
-/** The socket of a server that was killed is nobody's: one that somebody listens on is not replaced. */
+/**
+ * Listens at a path. The socket of a server that was killed is nobody's, and is replaced: one that somebody listens on
+ * is not.
+ */
 function listen(path: string): number {
   try {
     return listenAt(path);

@@ -19,9 +19,9 @@ const PAGE = 4096;
 
 /** Part of a file that another process has in its memory, too. */
 export interface SharedMapping {
-  /** The bytes from `from` on, without a copy; none after {@link close}. @param length at most 4 GiB */
+  /** Views the bytes from `from` on, without a copy; none after {@link close}. @param length at most 4 GiB */
   window(from: number, length: number): Uint8Array;
-  /** Could the other process make the file shorter, so that an access behind its end would kill this one? */
+  /** True if the other process could make the file shorter, so that an access behind its end would kill this one. */
   readonly shrinkable: boolean;
   /**
    * Lets the memory go. Arrays that somebody still has show bytes of their own from now on, which are zero and nobody else's; their addresses
@@ -30,12 +30,12 @@ export interface SharedMapping {
   close(): void;
 }
 
-/** Addresses that are free when nobody has the arrays over them any more. */
+/** Registry of addresses that are free when nobody has the arrays over them any more. */
 const finished = new FinalizationRegistry<Span>((span) => {
   if (--span.users === 0) libc().munmap(span.address, span.length);
 });
 
-/** Mapped addresses, and how many arrays there are over them. */
+/** Mapped addresses, and the number of arrays over them. */
 interface Span {
   readonly address: Address;
   readonly length: number;
@@ -89,7 +89,10 @@ function mapFile(fd: number, offset: number, length: number): Address {
   }
 }
 
-/** Sees to it that a file cannot be made shorter any more. False: its file system, or its owner, does not allow that. */
+/**
+ * Sees to it that a file cannot be made shorter any more. Answers false if its file system, or its owner, does not
+ * allow that.
+ */
 function sealShrink(fd: number): boolean {
   const { fcntl } = libc();
   const seals = fcntl(fd, F_GET_SEALS, 0);
@@ -97,7 +100,7 @@ function sealShrink(fd: number): boolean {
 }
 
 /**
- * A file in memory, zeros, with a descriptor that the caller closes.
+ * Makes a file in memory, zeros, with a descriptor that the caller closes.
  *
  * @param sealed nobody can make it shorter any more; without it, whoever gets it can see to that
  * @throws SystemCallError

@@ -7,21 +7,21 @@ import { closeDescriptor } from './socket.ts';
 export type { SharedMapping, Watch };
 
 /**
- * What a session does with file descriptors. An interface, so that the fuzzer can hand a session numbers that are none; everybody else has
- * {@link linux}.
+ * Operations of a session on file descriptors. It is an interface, so that the fuzzer can hand a session numbers that
+ * are none; everybody else has {@link linux}.
  */
 export interface Platform {
-  /** Bytes `[offset, offset + size)` of a file. @throws PeerError */
+  /** Maps bytes `[offset, offset + size)` of a file. @throws PeerError */
   map(fd: number, offset: number, size: number): SharedMapping;
-  /** Tells the file behind a descriptor from all others. */
+  /** Makes a text that tells the file behind a descriptor from all others. */
   identity(fd: number): string;
-  /** A new file in memory of this size, all zeros. */
+  /** Makes a new file in memory of this size, all zeros. */
   file(name: string, size: number): number;
-  /** @throws PeerError if this is no eventfd */
+  /** Sees to it that a descriptor is an eventfd. @throws PeerError if it is none */
   checkEventfd(fd: number): void;
   /** Adds 1 to an eventfd. */
   signal(fd: number): void;
-  /** Sets an eventfd back to 0. False: it was. */
+  /** Sets an eventfd back to 0. Answers false if it was 0. */
   clear(fd: number): boolean;
   /** Calls a function each time that a descriptor can be read. */
   watch(fd: number, ready: () => void): Watch;
@@ -29,7 +29,7 @@ export interface Platform {
   close(fd: number): void;
 }
 
-/** The operating system. */
+/** Operations of the operating system. */
 export const linux: Platform = {
   map: mapShared,
   identity: (fd) => {

@@ -2,56 +2,62 @@ import type { Gpa, MemoryMap, MemoryRegion } from '@virtkit/core';
 import { PeerError } from './errors.ts';
 import type { Platform, SharedMapping } from './platform.ts';
 
-/** A stretch of guest memory, and where its bytes lie in a file. */
+/** Stretch of guest memory, and where its bytes lie in a file. */
 export interface FileRegion {
-  /** Address of its first byte in the guest. */
+  /** Guest-physical address of the region's first byte. */
   readonly guestAddress: bigint;
-  /** Bytes. */
+  /** Length of the region in bytes. */
   readonly size: bigint;
-  /** Where its first byte lies in the file. */
+  /** Offset of the region's first byte in the file. */
   readonly fileOffset: bigint;
-  /** Devices may not write it. Default: false. */
+  /** True if devices may not write the region. Default: false. */
   readonly readonly?: boolean;
 }
 
-/** Hears of what devices write. */
+/** Log that hears of what devices write. */
 export interface WriteLog {
-  /** Bytes `[gpa, gpa + length)` were written. */
+  /** Notes that bytes `[gpa, gpa + length)` were written. */
   mark(gpa: number, length: number): void;
-  /** It is needed no more. */
+  /** Closes the log, which is needed no more. */
   close(): void;
 }
 
-/** What a protocol has of its own about regions. */
+/** Rules about regions that a protocol has of its own. */
 export interface SharedMemoryOptions<R extends FileRegion> {
-  /** Regions at a time, at most. */
+  /** Largest number of regions at a time. */
   readonly regionsMax: number;
-  /** What stands in front of a refusal: the protocol's name of the message. */
+  /** Text in front of a refusal: the protocol's name of the message. */
   readonly adding: string;
-  /** @throws PeerError for a region that makes no sense, or not beside the others; addresses and sizes are known to be in range */
+  /**
+   * Checks a region against the others. @throws PeerError for one that makes no sense, or not beside the others;
+   * addresses and sizes are known to be in range
+   */
   check?(region: R, others: readonly R[]): void;
-  /** Are they the same, besides addresses, size and file? */
+  /** Are two regions the same, besides addresses, size and file? */
   isSame?(a: R, b: R): boolean;
 }
 
 /**
- * Bytes of a window. Core finds buffers fastest in regions of 2 GiB at most, Node 20 ends the process for an array of more than 4 GiB, and a window that
- * begins at a multiple of its size crosses no boundary of 4 GiB.
+ * Length of a window in bytes. Core finds buffers fastest in regions of 2 GiB at most, Node 20 ends the process for an
+ * array of more than 4 GiB, and a window that begins at a multiple of its size crosses no boundary of 4 GiB.
  */
 const WINDOW_BYTES = 2 ** 31;
-/** Places of windows that a peer may bring from its connection to its end. */
+/** Largest number of places of windows that a peer may bring from its connection to its end. */
 export const WINDOWS_MAX = 2048;
 
-/** A region as the peer has named it, mapped. */
+/** Region as the peer has named it, mapped. */
 interface Mapped<R> {
   readonly region: R;
-  /** Tells its file from all others. */
+  /** Text that tells the region's file from all others. */
   readonly file: string;
   readonly mapping: SharedMapping;
   readonly windows: readonly Window[];
 }
 
-/** A window. Its array is made when it is first touched: each one of this size makes the engine collect its garbage. */
+/**
+ * Window of a mapping. Its array is made when it is first touched: each one of this size makes the engine collect its
+ * garbage.
+ */
 class Window implements MemoryRegion {
   readonly gpa: number;
   readonly end: number;
@@ -81,20 +87,20 @@ class Window implements MemoryRegion {
 
 /** Memory of a guest, as another process shows it: regions of files that both have mapped, in windows. */
 export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMap {
-  /** The contract that it was written for. */
+  /** Contract number that the memory was written for. */
   readonly contract = 1;
-  /** One more each time that regions come or go. */
+  /** Number that goes up by one each time that regions come or go. */
   epoch = 0;
   /** Counts the peers whose memory this was: devices of an earlier one must not reach the memory of the next. */
   owner = 0;
-  /** Where writes are noted while the peer wants to hear of them. */
+  /** Log where writes are noted while the peer wants to hear of them. */
   log: WriteLog | undefined;
-  /** Is there memory whose file could become shorter? */
+  /** True if there is memory whose file could become shorter. */
   shrinkable = false;
   readonly #platform: Platform;
   readonly #options: SharedMemoryOptions<R>;
   #mapped: readonly Mapped<R>[] = [];
-  /** By address. */
+  /** Windows by address. */
   #windows: readonly Window[] = [];
   /** Addresses of all windows since the peer has connected: core keeps a place for each. */
   readonly #known: Set<number> = new Set();
@@ -104,12 +110,12 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     this.#options = options;
   }
 
-  /** Regions that there are. */
+  /** Number of regions. */
   get count(): number {
     return this.#mapped.length;
   }
 
-  /** Bytes of all regions. */
+  /** Number of bytes of all regions. */
   get size(): number {
     return this.#mapped.reduce((sum, { region }) => sum + Number(region.size), 0);
   }
@@ -124,10 +130,10 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     return this.log !== undefined;
   }
 
-  /** Regions change between messages, when no device is at work: nothing is to be done here. */
+  /** Does nothing: regions change between messages, when no device is at work. */
   sync(): void {}
 
-  /** The window that an address lies in: a stretch of at most 2 GiB of a region. */
+  /** Finds the window that an address lies in: a stretch of at most 2 GiB of a region. */
   regionAt(gpa: number): MemoryRegion | undefined {
     const windows = this.#windows;
     let low = 0;
@@ -142,7 +148,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     return undefined;
   }
 
-  /** Tells the {@link log}. */
+  /** Tells the {@link log} of bytes that were written. */
   markDirty(gpa: Gpa, length: number): void {
     this.log?.mark(gpa, length);
   }
@@ -172,7 +178,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     closeAll(old, mapped);
   }
 
-  /** One region more. @param descriptor the caller's to close. @throws PeerError */
+  /** Adds a region. @param descriptor the caller's to close. @throws PeerError */
   add(region: R, descriptor: number | undefined): void {
     const { regionsMax, adding } = this.#options;
     if (this.#mapped.length >= regionsMax)
@@ -181,7 +187,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
     this.#take([...this.#mapped, this.#map(region, descriptor)]);
   }
 
-  /** One region less. @returns false if there is none of which that is so */
+  /** Removes a region. @returns false if there is none of which `which` is true */
   remove(which: (region: R) => boolean): boolean {
     const gone = this.#mapped.find(({ region }) => which(region));
     if (gone === undefined) return false;
@@ -249,7 +255,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
   }
 }
 
-/** Lets go what is in the first list and not in the second. */
+/** Lets go of what is in the first list and not in the second. */
 function closeAll<R>(mapped: readonly Mapped<R>[], kept: readonly Mapped<R>[]): void {
   for (const each of mapped) if (!kept.includes(each)) each.mapping.close();
 }
@@ -260,10 +266,10 @@ function tooMany(size: number): PeerError {
   });
 }
 
-/** Addresses from here on are no memory: core has them as numbers. */
+/** Address from which on there is no memory: core has addresses as numbers. */
 const ADDRESS_END = 2n ** 53n;
 
-/** @throws PeerError for a region that is none, or overlaps one of the others */
+/** Checks a region. @throws PeerError for one that is none, or overlaps one of the others */
 function checkRegion(region: FileRegion, others: readonly FileRegion[]): void {
   const { guestAddress, size, fileOffset } = region;
   const facts = { guestAddress, size, fileOffset };
@@ -278,7 +284,7 @@ function checkRegion(region: FileRegion, others: readonly FileRegion[]): void {
   if (other !== undefined) throw overlapping(region, other);
 }
 
-/** What is said of two regions that overlap. */
+/** Makes the error for two regions that overlap. */
 export function overlapping(region: FileRegion, other: FileRegion): PeerError {
   const { guestAddress, size, fileOffset } = region;
   return new PeerError(

@@ -18,25 +18,25 @@ import {
   scratch,
 } from './libc.ts';
 
-/** Bytes of `sockaddr_un`: a family, and a path with the 0 behind it. */
+/** Length in bytes of the path in `sockaddr_un`, without the 0 behind it. */
 const PATH_BYTES = 107;
 
 // `msghdr`, `iovec`, the control block and the data, one behind the other, of a machine with 64-bit pointers
 const IOVEC = 56;
 const CONTROL = 72;
 const CMSG_HEADER = 16;
-/** File descriptors that can come or go with a message, at most. */
+/** Largest number of file descriptors that can come or go with a message. */
 export const DESCRIPTORS_MAX = 16;
 const DATA = 192;
-/** Bytes that are received or sent in one go, at most. */
+/** Largest number of bytes that are received or sent in one go. */
 const DATA_BYTES = 64 * 1024;
 
-/** Bytes of a control block with so many descriptors. */
+/** Finds the length in bytes of a control block with so many descriptors. */
 const controlBytes = (descriptors: number): number => CMSG_HEADER + 8 * Math.ceil((4 * descriptors) / 8);
 
 let block: Scratch | undefined;
 
-/** A `msghdr` for `length` bytes of data, and as many bytes of control block. */
+/** Makes a `msghdr` for `length` bytes of data, and as many bytes of control block. */
 function messageBlock(length: number, control: number): Scratch {
   block ??= scratch(DATA + DATA_BYTES);
   const { view, address, bytes } = block;
@@ -50,11 +50,11 @@ function messageBlock(length: number, control: number): Scratch {
   return block;
 }
 
-/** What came over a socket. */
+/** Bytes and descriptors that came over a socket. */
 export interface Received {
-  /** Bytes that were put into the target; 0: the other side has closed; -1: there is nothing now. */
+  /** Number of bytes that were put into the target; 0: the other side has closed; -1: there is nothing now. */
   readonly count: number;
-  /** File descriptors that came with them; they are the caller's to close. */
+  /** File descriptors that came with the bytes; they are the caller's to close. */
   readonly descriptors: readonly number[];
 }
 
@@ -91,7 +91,7 @@ export function receive(fd: number, target: Uint8Array, descriptorsMax = DESCRIP
   return { count, descriptors };
 }
 
-/** The file descriptors of a control block. */
+/** Lists the file descriptors of a control block. */
 function descriptorsIn(view: DataView): number[] {
   const length = Number(view.getBigUint64(40, true));
   if (length < CMSG_HEADER) return [];
@@ -174,7 +174,7 @@ function unixSocket(): number {
   return checked(libc().socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), 'socket');
 }
 
-/** A socket that listens at a path. @throws SystemCallError */
+/** Makes a socket that listens at a path. @throws SystemCallError */
 export function listenAt(path: string): number {
   const fd = unixSocket();
   try {
@@ -187,7 +187,7 @@ export function listenAt(path: string): number {
   }
 }
 
-/** The next connection of a listening socket, or undefined if there is none. @throws SystemCallError */
+/** Takes the next connection of a listening socket, or undefined if there is none. @throws SystemCallError */
 export function acceptFrom(fd: number): number | undefined {
   const connection = libc().accept4(fd, null, null, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (connection >= 0) return connection;
@@ -196,7 +196,10 @@ export function acceptFrom(fd: number): number | undefined {
   throw new SystemCallError('accept4', code);
 }
 
-/** A connection to a socket that listens at a path. @throws SystemCallError, `ECONNREFUSED` and `ENOENT` if nobody listens there */
+/**
+ * Connects to a socket that listens at a path. @throws SystemCallError, `ECONNREFUSED` and `ENOENT` if nobody listens
+ * there
+ */
 export function connectTo(path: string): number {
   const fd = unixSocket();
   try {

@@ -15,26 +15,29 @@ import { Session } from './session/session.ts';
 import { DESCRIPTORS_MAX } from './wire/commands.ts';
 import { MessageReader } from './wire/reader.ts';
 
-/** Messages that are handled before others have a turn. */
+/** Number of messages that are handled before others have a turn. */
 const MESSAGES_IN_A_ROW = 64;
 
-/** Why a connection has ended. */
+/** Reason why a connection has ended. */
 export interface Ending {
-  /** `client-left`: it closed the connection. `client-fault`: it was closed here, for what the client said. `closed`: by the host program. */
+  /**
+   * Kind of the end. `client-left`: the client closed the connection. `client-fault`: it was closed here, for what the
+   * client said. `closed`: by the host program.
+   */
   readonly name: 'client-left' | 'client-fault' | 'closed';
   readonly reason?: string;
   readonly facts?: Facts;
 }
 
-/** Who hears of a connection. */
+/** Listener of a connection. */
 export interface ConnectionEvents {
-  /** Once, when the socket is closed and the device has forgotten the client. */
+  /** Is told once that the socket is closed and the device has forgotten the client. */
   ended(ending: Ending): void;
-  /** A command was not carried out; the connection goes on. */
+  /** Is told that a command was not carried out; the connection goes on. */
   refused(refusal: Refusal): void;
 }
 
-/** A connection with a client: its socket, and what comes over it. */
+/** Connection with a client: its socket, and what comes over it. */
 export class Connection {
   readonly #fd: number;
   readonly #events: ConnectionEvents;
@@ -71,7 +74,7 @@ export class Connection {
     }
   }
 
-  /** Takes what is there of a message. False: there is nothing now. */
+  /** Takes what is there of a message. Answers false if there is nothing now. */
   #next(): boolean {
     const reader = this.#reader;
     const { count, descriptors } = receive(this.#fd, reader.room, DESCRIPTORS_MAX);

@@ -5,15 +5,15 @@ import { DmaMemory } from './session/dma.ts';
 import { Interrupts } from './session/interrupts.ts';
 import { Regions } from './session/regions.ts';
 
-/** How a device is put behind vfio-user: the function's shape, as `PciFunction` has it. */
+/** Options of a device behind vfio-user: the function's shape, as `PciFunction` has it. */
 export type VfioUserDeviceOptions = Omit<
   PciOptions,
   'memory' | 'setIntx' | 'sendMsi' | 'sendVector' | 'onBarChange'
 >;
 
 /**
- * A virtio device behind vfio-user: a PCI function whose bus, memory and interrupts are a client's. Which messages have what effect is the
- * session's affair.
+ * Virtio device behind vfio-user: a PCI function whose bus, memory and interrupts are a client's. The session knows
+ * which messages have what effect.
  */
 export class VfioUserDevice<D = unknown> {
   readonly pci: PciFunction<D>;
@@ -35,12 +35,12 @@ export class VfioUserDevice<D = unknown> {
     this.regions = new Regions(this.pci);
   }
 
-  /** For the host program. */
+  /** Device as the host program sees it. */
   get device(): LiveDevice<PciParts, D> {
     return this.pci.device;
   }
 
-  /** The client has gone: nothing of it stays. */
+  /** Forgets the client, which has gone. */
   leave(): void {
     this.pci.reset();
     this.interrupts.close();

@@ -6,7 +6,7 @@ export class ClientError extends PeerError {
   override readonly name = 'ClientError';
 }
 
-/** Numbers of errors in replies: those of Linux. */
+/** Numbers of errors in replies, which are those of Linux. */
 export const ERRNO = {
   ENOENT: 2,
   EEXIST: 17,
@@ -15,11 +15,11 @@ export const ERRNO = {
   ENOTSUP: 95,
 } as const;
 
-/** A command that is not carried out: its reply says so, and the connection goes on. */
+/** Error for a command that is not carried out: its reply says so, and the connection goes on. */
 export class Refusal extends PeerError {
   /** The class's name. */
   override readonly name = 'Refusal';
-  /** What the reply says. */
+  /** Name of the error in the reply. */
   readonly errno: keyof typeof ERRNO;
 
   constructor(errno: keyof typeof ERRNO, message: string, facts: PeerError['facts'] = {}) {

@@ -4,21 +4,27 @@ import type { PciParts } from '@virtkit/transport-pci';
 import { Connection, type Ending } from './connection.ts';
 import { VfioUserDevice, type VfioUserDeviceOptions } from './device.ts';
 
-/** How a device is served. */
+/** Options of a served device. */
 export interface ServeOptions extends VfioUserDeviceOptions {
   /** Path of the UNIX socket, at most 107 bytes. */
   readonly path: string;
 }
 
-/** A client that is connected. */
+/** Client that is connected. */
 export interface ClientInfo {
-  /** Regions of guest memory that the device can reach. */
+  /** Number of regions of guest memory that the device can reach. */
   readonly regions: number;
-  /** Bytes of guest memory that the device can reach, in all regions together. */
+  /** Number of bytes of guest memory that the device can reach, in all regions together. */
   readonly memoryBytes: number;
-  /** Bytes that the client has, and for which it has sent no file: the device cannot reach them. QEMU: `share=on` is missing. */
+  /**
+   * Number of bytes that the client has, and for which it has sent no file: the device cannot reach them. QEMU:
+   * `share=on` is missing.
+   */
   readonly unreachableBytes: number;
-  /** Could it make its memory disappear under this process (no seal on the file)? See "Security" in the README. */
+  /**
+   * True if the client could make its memory disappear under this process (no seal on the file). See "Security" in the
+   * README.
+   */
   readonly shrinkable: boolean;
 }
 
@@ -33,11 +39,11 @@ export function serveVfioUser<D>(model: DeviceModel<D>, options: ServeOptions): 
 }
 
 /**
- * A PCI function, and the socket where clients find it, one after the other. It lives in the event loop of the thread that made it: while no client
- * wants something, it costs nothing.
+ * Server of a PCI function, with the socket where clients find it, one after the other. It lives in the event loop of
+ * the thread that made it: while no client wants something, it costs nothing.
  */
 export class VfioUserServer<D = unknown> {
-  /** The device, for its host program. What a client's guest has set up in it goes when the client goes. */
+  /** Device as the host program sees it. What a client's guest has set up in it goes when the client goes. */
   readonly device: LiveDevice<PciParts, D>;
   /** Path of the socket. */
   readonly path: string;
@@ -58,12 +64,12 @@ export class VfioUserServer<D = unknown> {
     this.#awaitClient();
   }
 
-  /** Clients that have come so far. */
+  /** Number of clients that have come so far. */
   get served(): number {
     return this.#served;
   }
 
-  /** The client that is connected now. */
+  /** Client that is connected now. */
   get client(): ClientInfo | undefined {
     if (this.#connection === undefined) return undefined;
     const { count, size, shrinkable, unreachableBytes } = this.#behind.memory;
@@ -78,7 +84,7 @@ export class VfioUserServer<D = unknown> {
     this.#listener.close();
   }
 
-  /** Another one waits until the one before has gone. */
+  /** Waits for the next client, which waits until the one before has gone. */
   #awaitClient(): void {
     this.#listener.accept((fd) => {
       this.#served++;

@@ -6,18 +6,21 @@ import { Session } from './session/session.ts';
 import { MessageReader } from './wire/reader.ts';
 import { DESCRIPTORS_MAX } from './wire/requests.ts';
 
-/** Messages that are handled before others have a turn. */
+/** Number of messages that are handled before others have a turn. */
 const MESSAGES_IN_A_ROW = 64;
 
-/** Why a connection has ended. */
+/** Reason why a connection has ended. */
 export interface Ending {
-  /** `front-end-left`: it closed the connection. `front-end-fault`: it was closed here, for what the front end said. `closed`: by the host program. */
+  /**
+   * Kind of the end. `front-end-left`: the front end closed the connection. `front-end-fault`: it was closed here, for
+   * what the front end said. `closed`: by the host program.
+   */
   readonly name: 'front-end-left' | 'front-end-fault' | 'closed';
   readonly reason?: string;
   readonly facts?: Facts;
 }
 
-/** A connection with a front end: its socket, and what comes over it. */
+/** Connection with a front end: its socket, and what comes over it. */
 export class Connection {
   readonly session: Session;
   readonly #fd: number;
@@ -72,7 +75,10 @@ export class Connection {
     }
   }
 
-  /** Takes what is there of a message. True: there may be more. False: there is nothing now. A promise: a message takes time. */
+  /**
+   * Takes what is there of a message. Answers true if there may be more, false if there is nothing now, a promise if a
+   * message takes time.
+   */
   #next(): boolean | Promise<void> {
     const reader = this.#reader;
     const { count, descriptors } = receive(this.#fd, reader.room, DESCRIPTORS_MAX);

@@ -26,7 +26,7 @@ import { Vring } from './session/vring.ts';
 import type { InflightArea, SharedArea, VringAddress, WireRegion } from './wire/message.ts';
 import { VHOST_FEATURE } from './wire/requests.ts';
 
-/** How a device is put behind vhost-user. */
+/** Options of a device behind vhost-user. */
 export interface VhostUserDeviceOptions extends Pick<LiveOptions, 'onEvent'> {
   /**
    * Ring features that the front end may choose from. All that core has but IN_ORDER and NOTIFICATION_DATA are offered by default, RING_PACKED
@@ -38,19 +38,23 @@ export interface VhostUserDeviceOptions extends Pick<LiveOptions, 'onEvent'> {
 /** Milliseconds that a queue has to finish what it has taken, when the front end stops it. */
 export const DRAIN_MS = 30_000;
 
-/** SET_VRING_BASE of a packed ring that is used for the first time: both wrap counters are 1. */
+/** Value of SET_VRING_BASE for a packed ring that is used for the first time: both wrap counters are 1. */
 const FRESH_PACKED = 0x80008000;
 /**
- * The same from front ends that tell only where the driver stands (DPDK's virtio-user). Read as it is written, all of the ring would be in flight: no
- * ring is stopped there, since what it has taken is finished first.
+ * Value of SET_VRING_BASE for a fresh packed ring from front ends that tell only where the driver stands (DPDK's
+ * virtio-user). Read as it is written, all of the ring would be in flight: no ring is stopped there, since what it has
+ * taken is finished first.
  */
 const FRESH_PACKED_AVAIL = 0x8000;
-/** All that a running driver has set. */
+/** Status bits that a running driver has set. */
 const DRIVER_RUNS = STATUS.ACKNOWLEDGE | STATUS.DRIVER | STATUS.FEATURES_OK | STATUS.DRIVER_OK;
-/** Features that are vhost-user's, and nothing to core. */
+/** Features that are vhost-user's, and mean nothing to core. */
 const VHOST_ONLY = (1n << BigInt(VHOST_FEATURE.LOG_ALL)) | (1n << BigInt(VHOST_FEATURE.PROTOCOL_FEATURES));
 
-/** A position as GET_VRING_BASE tells it. Chains that are still in flight are to be taken again, from the first one on. */
+/**
+ * Makes the number by which GET_VRING_BASE tells a position. Chains that are still in flight are to be taken again,
+ * from the first one on.
+ */
 function baseOf(position: QueuePosition, whole: boolean, packed: boolean): number {
   const { lastAvailIdx, lastAvailWrap, usedIdx, usedWrap } = position;
   if (!packed) return whole ? lastAvailIdx : usedIdx;
@@ -60,17 +64,19 @@ function baseOf(position: QueuePosition, whole: boolean, packed: boolean): numbe
 }
 
 /**
- * A virtio device behind vhost-user: what the front end has set up, and core behind it. Which messages have what effect is the session's
- * affair; here are their effects.
+ * Virtio device behind vhost-user: what the front end has set up, and core behind it. The session knows which messages
+ * have what effect; here are their effects.
  */
 export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserParts>, InFlightLog {
   readonly layer = vhostUser;
   readonly features = 0n;
-  /** For the host program. */
+  /** Device as the host program sees it. */
   readonly device: LiveDevice<VhostUserParts, D>;
   readonly memory: FrontEndMemory;
   readonly inFlightLog: InFlightLog = this;
-  /** Tells the front end that the configuration has changed, while there is one that wants to hear of it. */
+  /**
+   * Function that tells the front end that the configuration has changed, while there is one that wants to hear of it.
+   */
   onConfigChange: (() => void) | undefined;
   readonly #host: TransportHost;
   readonly #platform: Platform;
@@ -78,9 +84,9 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   #frontFeatures = 0n;
   #table: InFlightTable | undefined;
   #log: DirtyPages | undefined;
-  /** The driver has reset its device, and rings that ran are still to be stopped or set up anew. */
+  /** True if the driver has reset its device, and rings that ran are still to be stopped or set up anew. */
   #ending = false;
-  /** The queue that is being stopped, and what waits for its last chain. */
+  /** Queue that is being stopped, with the function that waits for its last chain. */
   #draining: { readonly queue: number; readonly done: () => void } | undefined;
 
   constructor(model: DeviceModel<D>, platform: Platform, options: VhostUserDeviceOptions) {
@@ -103,12 +109,12 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   // What the front end asks
 
-  /** Features for SET_FEATURES to choose from. */
+  /** Features that SET_FEATURES may choose from. */
   get offeredFeatures(): bigint {
     return this.#host.offeredFeatures(false) | VHOST_ONLY;
   }
 
-  /** Bytes of the configuration space. */
+  /** Length of the configuration space in bytes. */
   get configLength(): number {
     return this.#host.config.length;
   }
@@ -117,7 +123,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     return this.#vrings.length;
   }
 
-  /** The device needs a reset: the driver broke a rule. */
+  /** True if the device needs a reset: the driver broke a rule. */
   get broken(): boolean {
     return this.device.broken && !this.#ending;
   }
@@ -134,7 +140,10 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     for (const [i, byte] of bytes.entries()) this.#host.config.write(offset + i, 1, byte);
   }
 
-  /** @throws FrontEndError for features that were not offered, and other ones while a ring runs */
+  /**
+   * Takes over features of the driver. @throws FrontEndError for features that were not offered, and other ones while a
+   * ring runs
+   */
   setFeatures(features: bigint): void {
     this.#beginAnew();
     if ((features & ~this.offeredFeatures) !== 0n)
@@ -177,7 +186,10 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     this.#followMemory();
   }
 
-  /** Rings that run lie where their front end's addresses lead now. One that is in no region reads zeros until it is again. */
+  /**
+   * Moves rings that run to where their front end's addresses lead now. One that is in no region reads zeros until it
+   * is again.
+   */
   #followMemory(): void {
     this.device.memory.sync();
     for (const vring of this.#vrings) {
@@ -211,7 +223,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
 
   // Chains in flight
 
-  /** Bytes and descriptor of a new list; undefined: none is kept, for packed rings have another one. */
+  /** Makes the memory of a new list of chains in flight; undefined: none is kept, for packed rings have another one. */
   makeInFlight({
     queues,
     queueSize,
@@ -340,8 +352,8 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   /**
-   * The first ring starts. If it begins at 0 a driver has begun anew, and so does the device; else the machine only goes on, or has moved
-   * here.
+   * Begins with the first ring. If it begins at 0 a driver has begun anew, and so does the device; else the machine
+   * only goes on, or has moved here.
    */
   #begin(base: number): void {
     const features = this.#frontFeatures & ~VHOST_ONLY;
@@ -386,7 +398,8 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   /**
-   * Stops a ring: nothing is taken from it any more, and what was taken is given back. Answers where it stands then, as GET_VRING_BASE does.
+   * Stops a ring: nothing is taken from it any more, and what was taken is given back. Answers its position then, as
+   * GET_VRING_BASE does.
    */
   async stop(index: number): Promise<number> {
     const vring = this.#vring(index);
@@ -408,7 +421,9 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     if (!this.#vrings.some(({ started }) => started)) this.#ending = false;
   }
 
-  /** Resolves when a queue has nothing in flight, when the device has nothing to do any more, or after {@link DRAIN_MS}. */
+  /**
+   * Waits until a queue has nothing in flight, until the device has nothing to do any more, or for {@link DRAIN_MS}.
+   */
   #drained(queue: number): Promise<void> {
     const inFlight = (): number => this.device.queue(queue)?.inFlight ?? 0;
     if (inFlight() === 0) return Promise.resolve();
@@ -433,8 +448,9 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
   }
 
   /**
-   * Status 0: the driver has reset its device. QEMU 7.2 says so in front of GET_VRING_BASE, also when its machine only stops, and wants to know where the
-   * rings stand: they take nothing more, and all is forgotten when something is set up anew, unless it goes on where it was.
+   * Ends the driver's use of the device, by status 0: the driver has reset its device. QEMU 7.2 says so in front of
+   * GET_VRING_BASE, also when its machine only stops, and wants to know where the rings stand: they take nothing more,
+   * and all is forgotten when something is set up anew, unless it goes on where it was.
    */
   endDriver(): void {
     for (const { index, started } of this.#vrings) {
@@ -444,12 +460,12 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     }
   }
 
-  /** Rings of a driver that is no more, and that nobody has stopped, are none. */
+  /** Drops the rings of a driver that is no more, and that nobody has stopped. */
   #beginAnew(): void {
     if (this.#ending) this.reset();
   }
 
-  /** Device reset: what RESET_DEVICE asks for. All rings stop. */
+  /** Resets the device, as RESET_DEVICE asks for. All rings stop. */
   reset(): void {
     this.#ending = false;
     this.#draining?.done();
@@ -462,7 +478,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     this.#host.reset();
   }
 
-  /** The front end has gone: nothing of it stays. */
+  /** Forgets the front end, which has gone. */
   leave(): void {
     this.reset();
     for (const vring of this.#vrings) vring.clear();

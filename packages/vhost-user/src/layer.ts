@@ -1,21 +1,24 @@
 import type { TransportLayer } from '@virtkit/core';
 import { type ValueOf, vmstate } from '@virtkit/vmstate';
 
-/** vhost-user saves nothing of its own: what the front end has set up, it sets up again. */
+/** Structure of the transport's state, which is empty: what the front end has set up, it sets up again. */
 const config = vmstate('vhost_user', 1).fields({});
 const queue = vmstate('vhost_user_queue', 1).fields({});
 
-/** The state types of vhost-user. */
+/** State types of vhost-user. */
 export interface VhostUserParts {
-  /** What the transport saves of a device: nothing. */
+  /** Part of the state that the transport saves of a device: nothing. */
   readonly config: ValueOf<typeof config>;
-  /** What the transport saves of a queue: nothing. */
+  /** Part of the state that the transport saves of a queue: nothing. */
   readonly queue: ValueOf<typeof queue>;
-  /** There is no further state of the transport. */
+  /** Extra state of the transport, which there is not. */
   readonly extra: never;
 }
 
-/** vhost-user as a transport: `virtioDevice(vhostUser, blk)` is the codec of a disk behind it. QEMU saves such devices in its own proxy. */
+/**
+ * Saved state of a device behind vhost-user: `virtioDevice(vhostUser, blk)` is the codec of a disk. QEMU saves such
+ * devices in its own proxy.
+ */
 export const vhostUser: TransportLayer<VhostUserParts> = {
   contract: 1,
   name: 'vhost-user',

@@ -4,28 +4,31 @@ import { Connection, type Ending } from './connection.ts';
 import { VhostUserDevice, type VhostUserDeviceOptions } from './device.ts';
 import type { VhostUserParts } from './layer.ts';
 
-/** How a device is served. */
+/** Options of a served device. */
 export interface ServeOptions extends VhostUserDeviceOptions {
   /** Path of the UNIX socket, at most 107 bytes. */
   readonly path: string;
   /**
-   * `server` (the default): listens there, and takes one front end after the other. `client`: connects to a front end that listens there (QEMU's
-   * `-chardev socket,server=on`), again and again.
+   * Role of this side. `server` (the default): listens there, and takes one front end after the other. `client`:
+   * connects to a front end that listens there (QEMU's `-chardev socket,server=on`), again and again.
    */
   readonly mode?: 'server' | 'client';
-  /** As a client: milliseconds until the next try to connect; default 1000. */
+  /** Milliseconds until the next try of a client to connect; default 1000. */
   readonly reconnectMs?: number;
 }
 
-/** A front end that is connected. */
+/** Front end that is connected. */
 export interface FrontEndInfo {
-  /** Protocol features that it has taken. */
+  /** Protocol features that the front end has taken. */
   readonly protocolFeatures: bigint;
-  /** Regions of guest memory that it shows. */
+  /** Number of regions of guest memory that the front end shows. */
   readonly regions: number;
-  /** Bytes of guest memory that it shows, in all regions together. */
+  /** Number of bytes of guest memory that the front end shows, in all regions together. */
   readonly memoryBytes: number;
-  /** Could it make its memory disappear under this process (no seal on the file)? See "Security" in the README. */
+  /**
+   * True if the front end could make its memory disappear under this process (no seal on the file). See "Security" in
+   * the README.
+   */
   readonly shrinkable: boolean;
 }
 
@@ -40,11 +43,11 @@ export function serveVhostUser<D>(model: DeviceModel<D>, options: ServeOptions):
 }
 
 /**
- * A device, and the socket where front ends find it. It lives in the event loop of the thread that made it: while no front end wants
- * something, it costs nothing.
+ * Server of a device, with the socket where front ends find it. It lives in the event loop of the thread that made it:
+ * while no front end wants something, it costs nothing.
  */
 export class VhostUserServer<D = unknown> {
-  /** The device, for its host program. What the front end has set up in it goes when the front end goes. */
+  /** Device as the host program sees it. What the front end has set up in it goes when the front end goes. */
   readonly device: LiveDevice<VhostUserParts, D>;
   /** Path of the socket. */
   readonly path: string;
@@ -68,12 +71,12 @@ export class VhostUserServer<D = unknown> {
     else this.#connect();
   }
 
-  /** Front ends that have come so far. */
+  /** Number of front ends that have come so far. */
   get served(): number {
     return this.#served;
   }
 
-  /** The front end that is connected now. */
+  /** Front end that is connected now. */
   get frontEnd(): FrontEndInfo | undefined {
     if (this.#connection === undefined) return undefined;
     const { memory } = this.#behind;
@@ -94,7 +97,7 @@ export class VhostUserServer<D = unknown> {
     this.#listener?.close();
   }
 
-  /** Another one waits until the one before has gone. */
+  /** Waits for the next front end, which waits until the one before has gone. */
   #awaitFrontEnd(): void {
     this.#listener?.accept((fd) => this.#serve(fd));
   }

@@ -7,23 +7,23 @@ import { isStateError } from '@virtkit/vmstate';
 import type { Opened } from './read.ts';
 import { registry } from './registry.ts';
 
-/** A target, in the words of `virtkit check`. */
+/** Question about a target, in the words of `virtkit check`. */
 export interface Question {
-  /** `qemu-11.1`, `rhel-9.6`, with `,machine=…` and others behind it. */
+  /** Name of the target: `qemu-11.1`, `rhel-9.6`, with `,machine=…` and others behind it. */
   readonly target: string;
-  /** Devices that are not as at the source: `virtio-blk-pci,num-queues=1`. */
+  /** Properties of devices that are not as at the source: `virtio-blk-pci,num-queues=1`. */
   readonly devices: readonly string[];
 }
 
-/** A verdict, and where its field is. */
+/** Verdict, and where its field is. */
 export type PlacedVerdict = Verdict & {
   /** Number of the device's section; absent where the verdict is about no device. */
   readonly section?: number;
-  /** Path of the field in it. */
+  /** Path of the verdict's field in the section. */
   readonly field?: string;
 };
 
-/** What a target makes of a stream, or why the question is none. */
+/** Answer to the question whether a target loads a stream, or why the question is none. */
 export type CheckAnswer =
   | {
       readonly answer: 'refused' | 'unknown' | 'depends' | 'loads';
@@ -31,7 +31,7 @@ export type CheckAnswer =
     }
   | { readonly wrong: string };
 
-/** Will the target load this stream? As `virtkit check` answers. */
+/** Answers whether a target will load a stream, as `virtkit check` does. */
 export async function checkOpened(
   opened: Opened,
   devices: readonly Examined[],
@@ -51,7 +51,7 @@ export async function checkOpened(
   }
 }
 
-/** `virtio-blk@0000:00:02.0 / queues[0].num` names a device and a field. */
+/** Finds the device and the field that a verdict's path names: `virtio-blk@0000:00:02.0 / queues[0].num`. */
 function placed(verdict: Verdict, { stream }: Opened, devices: readonly Examined[]): PlacedVerdict {
   const [title, field] = verdict.path.split(' / ');
   const found = devices.find(({ device }) => titleOf(device) === title);
@@ -63,13 +63,13 @@ function placed(verdict: Verdict, { stream }: Opened, devices: readonly Examined
   };
 }
 
-/** What an error text means, as `virtkit explain` answers. */
+/** Explains an error text, as `virtkit explain` does. */
 export async function explained(text: string): Promise<readonly Diagnosis[]> {
   const { diagnose } = await import('@virtkit/compat');
   return diagnose(text);
 }
 
-/** Names of targets: QEMU's versions and releases of distributions. */
+/** Lists names of targets: QEMU's versions and releases of distributions. */
 export async function targetNames(): Promise<readonly string[]> {
   const { RELEASES, VERSIONS } = await import('@virtkit/compat');
   return [...VERSIONS.map(({ name }) => `qemu-${name}`), ...RELEASES.map(({ name }) => name)];

@@ -13,13 +13,13 @@ import { hex, type Json, nameIn, snakeCase, type TraceNode } from '@virtkit/vmst
 import { registry } from './registry.ts';
 import type { FeatureRow, FieldNode, Layer, QueueRow, RequestRow, SectionDetail, Segment } from './types.ts';
 
-/** The fields of a section that is no virtio device. */
+/** Lists the fields of a section that is no virtio device. */
 export function otherDetail(section: StreamSection, number: number): SectionDetail {
   const root = describeSection(section, registry);
   return { section: number, fields: root === undefined ? [] : fieldNodes(root, section) };
 }
 
-/** The fields of a virtio device, its features, queues and requests. */
+/** Lists the fields of a virtio device, its features, queues and requests. */
 export async function virtioDetail(
   { device }: Examined,
   decoded: DecodedVirtio,
@@ -47,7 +47,7 @@ function fieldNodes(root: TraceNode, section: StreamSection): FieldNode[] {
   return root.children.map((child) => fieldNode(child, '', 'core', section));
 }
 
-/** Whose a field is: the transport's and the device's parts have groups of their own, wherever they stand. */
+/** Finds the layer of a field: the transport's and the device's parts have groups of their own, wherever they stand. */
 function layerOf({ name }: TraceNode, parent: string, above: Layer): Layer {
   if (name === 'transport' || name === 'extraState') return 'transport';
   if (parent === '' && (name === 'device' || name === 'rest')) return 'device';
@@ -74,12 +74,12 @@ function fieldNode(node: TraceNode, parent: string, above: Layer, section: Strea
   };
 }
 
-/** QEMU's name, where it is not the same in another spelling. */
+/** Finds QEMU's name of a field, where it is not the same in another spelling. */
 function wireName({ name, wire }: TraceNode): string | undefined {
   return wire === '' || name.startsWith('[') || wire === name || wire === snakeCase(name) ? undefined : wire;
 }
 
-/** More elements than that are better shown as bytes. */
+/** Largest number of elements that are shown one by one: more are better shown as bytes. */
 const LIST_MAX = 16;
 
 function shownOf(node: TraceNode, { body, offset }: StreamSection): string {
@@ -93,7 +93,7 @@ function shownOf(node: TraceNode, { body, offset }: StreamSection): string {
   return showValue(value, node.type);
 }
 
-/** What a number stands for. */
+/** Says what the number of a field stands for. */
 function meaningOf(path: string, { value, wire }: TraceNode): string | undefined {
   if (path === 'status' && typeof value === 'number') return nameStatus(value).join(' ');
   if (path === 'isr' && typeof value === 'number')
@@ -123,7 +123,7 @@ async function featuresOf(
   });
 }
 
-/** As far as requests of all device types look alike. */
+/** Fields in which requests of all device types look alike. */
 interface SavedRequest {
   readonly queue?: number;
   readonly element: {
@@ -176,7 +176,7 @@ function queuesOf({ queues, subsections, status }: VirtioState, requests: readon
   });
 }
 
-/** JSON as names and values: what is nested has its names joined. */
+/** Lists JSON as names and values: what is nested has its names joined. */
 function pairs(json: Json, at = ''): (readonly [string, string])[] {
   if (typeof json !== 'object' || json === null) return json === null ? [] : [[at, String(json)]];
   const flat = JSON.stringify(json);

@@ -8,7 +8,7 @@ import type { Opened } from './read.ts';
 import { registry } from './registry.ts';
 import type { DeviceCard, Overview, RamBlockMap, SectionRow, Stretch, Trouble } from './types.ts';
 
-/** What a page shows first of a stream. */
+/** Makes what a page shows first of a stream. */
 export function overviewOf(opened: Opened, devices: readonly Examined[]): Overview {
   const { stream, source, error, packing, bytes } = opened;
   const { configuration, libvirt } = stream;
@@ -35,7 +35,7 @@ export function overviewOf(opened: Opened, devices: readonly Examined[]): Overvi
   };
 }
 
-/** An error or a finding, as plain data. */
+/** Turns an error or a finding into plain data. */
 export function troubleOf(
   trouble: Pick<StateError, 'code' | 'path' | 'reason'> & {
     readonly severity?: 'error' | 'warning';
@@ -47,7 +47,7 @@ export function troubleOf(
   return { severity, code, layer, path, reason, ...(offset !== undefined && { offset }) };
 }
 
-/** A name that comes many times in a row is said once. */
+/** Says a name that comes many times in a row once. */
 function runs(names: readonly string[]): string[] {
   const found: { readonly name: string; count: number }[] = [];
   for (const name of names) {
@@ -101,10 +101,13 @@ function ramMaps({ stream, cells }: Opened): RamBlockMap[] {
   }));
 }
 
-/** Bytes of a footer: its type, and the section's number. */
+/** Length of a footer in bytes: its type, and the section's number. */
 const FOOTER_BYTES = 5;
 
-/** The stream from its first byte to its last. Each section begins with its header and goes on to where the next one begins. */
+/**
+ * Cuts the stream from its first byte to its last into stretches. Each section begins with its header and goes on to
+ * where the next one begins.
+ */
 function stretchesOf(opened: Opened, sections: readonly SectionRow[]): Stretch[] {
   const { stream, ramStarts, bytes } = opened;
   type Start = Omit<Stretch, 'end'>;

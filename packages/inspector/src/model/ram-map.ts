@@ -9,29 +9,31 @@ import {
 } from '@virtkit/migration';
 import { CELL } from './types.ts';
 
-/** Cells of all blocks together. */
+/** Largest number of cells of all blocks together. */
 const CELLS_MAX = 1 << 20;
-/** A cell stands for no less: the smallest page of QEMU's targets. */
+/** Smallest number of bytes that a cell stands for: the smallest page of QEMU's targets. */
 const CELL_BYTES_MIN = 4096;
-/** Cells of one block. */
+/** Largest number of cells of one block. */
 const BLOCK_CELLS_MAX = 1 << 16;
 
-/** Which parts of a block came, in cells. */
+/** Cells of a block: which parts of it came. */
 export interface BlockCells {
   readonly cellBytes: number;
   readonly cells: Uint8Array;
 }
 
-/** A sink that notes where RAM stands in the stream, and for each piece of it whether it came, with content or as zeros. */
+/**
+ * Sink that notes where RAM stands in the stream, and for each piece of it whether it came, with content or as zeros.
+ */
 export class RamMap extends NullSink {
   readonly blocks: BlockCells[] = [];
-  /** Where runs of `ram` sections begin. */
+  /** Offsets at which runs of `ram` sections begin. */
   readonly starts: number[] = [];
   /** Machine type, once it has come. */
   machine: string | undefined;
   #inRam = false;
   #cells = 0;
-  /** The region of a mapped-ram file that comes now: its bitmap, and how far it has come. */
+  /** Region of a mapped-ram file that comes now: its bitmap, and how far it has come. */
   #region:
     | { readonly block: BlockCells; readonly pageBytes: number; readonly bitmapBytes: number; at: number }
     | undefined;

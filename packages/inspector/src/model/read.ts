@@ -9,24 +9,24 @@ import type { Source } from './source.ts';
 import type { Progress } from './types.ts';
 import { unpacked } from './unpack.ts';
 
-/** A stream that was read. */
+/** Stream that was read. */
 export interface Opened extends ReadStream {
   readonly source: Source;
-  /** How it was packed. */
+  /** Name of how the file was packed. */
   readonly packing: string | undefined;
-  /** What came of each RAM block, by its index. */
+  /** Cells of each RAM block by its index, which tell what came of it. */
   readonly cells: readonly BlockCells[];
-  /** Where runs of `ram` sections begin. */
+  /** Offsets at which runs of `ram` sections begin. */
   readonly ramStarts: readonly number[];
-  /** Bytes of the file that were read. */
+  /** Number of bytes of the file that were read. */
   readonly fileBytes: number;
 }
 
-/** How a stream is read. */
+/** Options for reading a stream. */
 export interface ReadOptions {
-  /** Ends the reading, with an exception. */
+  /** Signal that ends the reading, with an exception. */
   readonly signal?: AbortSignal;
-  /** Is told after each piece of the file. */
+  /** Function that is told the progress after each piece of the file. */
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -79,7 +79,10 @@ export async function readSource(source: Source, { signal, onProgress }: ReadOpt
   }
 }
 
-/** Has what came so far taken apart: device state is kept until it is all there. Its own error would say less. */
+/**
+ * Ends a parser early and has what came so far taken apart: device state is kept until it is all there. The error that
+ * the parser throws then would say less.
+ */
 function endEarly(parser: StreamParser): void {
   try {
     parser.end();

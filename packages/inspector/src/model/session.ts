@@ -10,16 +10,19 @@ import { registry } from './registry.ts';
 import { blobSource, type Source, urlSource } from './source.ts';
 import type { Overview, Progress, SectionDetail } from './types.ts';
 
-/** Most bytes of a section that are handed out at a time. */
+/** Largest number of bytes of a section that are handed out at a time. */
 const BYTES_MAX = 1 << 16;
 
-/** A stream in the hands of a worker. Plain data goes in and comes out. */
+/** Session with a stream in the hands of a worker. Plain data goes in and comes out. */
 export class Session {
   #opened: Opened | undefined;
   #devices: readonly Examined[] = [];
   #reading: AbortController | undefined;
 
-  /** Opens a file of the person. @throws DOMException `AbortError` if another one was opened meanwhile, or {@link cancel} called */
+  /**
+   * Opens a file of the person. @throws DOMException `AbortError` if another one was opened meanwhile, or {@link
+   * cancel} called
+   */
   openFile(file: Blob, name: string, onProgress?: (progress: Progress) => void): Promise<Overview> {
     return this.open(blobSource(file, name), onProgress);
   }
@@ -50,7 +53,7 @@ export class Session {
     this.#reading = undefined;
   }
 
-  /** Fields of a section, by its number in the overview. */
+  /** Lists the fields of a section, by its number in the overview. */
   async detail(number: number): Promise<SectionDetail> {
     const { stream } = this.#open();
     const section = this.#section(number);
@@ -60,14 +63,14 @@ export class Session {
       : virtioDetail(examined, examined.decoded, number, stream);
   }
 
-  /** Bytes of a section's body, from `start` in the stream on; at most 64 KiB. */
+  /** Takes bytes of a section's body, from `start` in the stream on; at most 64 KiB. */
   bytes(number: number, start: number, length: number): Uint8Array {
     const { body, offset } = this.#section(number);
     const from = Math.max(start - offset, 0);
     return body.slice(from, from + Math.min(length, BYTES_MAX));
   }
 
-  /** The stream as `virtkit inspect --json` prints it; with fields, as with `--hex`. */
+  /** Writes the stream as `virtkit inspect --json` prints it; with fields, as with `--hex`. */
   json(fields = false): string {
     const json = inspectionOf(this.#open(), {
       registry,
@@ -78,17 +81,17 @@ export class Session {
     return `${JSON.stringify(json, null, 2)}\n`;
   }
 
-  /** Will the target load the stream? */
+  /** Answers whether a target will load the stream. */
   check(question: Question): Promise<CheckAnswer> {
     return checkOpened(this.#open(), this.#devices, question);
   }
 
-  /** What an error text means. */
+  /** Explains an error text. */
   explain(text: string): Promise<readonly Diagnosis[]> {
     return explained(text);
   }
 
-  /** Names of the targets that are known. */
+  /** Lists names of the targets that are known. */
   targets(): Promise<readonly string[]> {
     return targetNames();
   }

@@ -1,20 +1,20 @@
 // Where the bytes of a stream come from: a file of the person, or a URL of the page's own host.
 import { StateError } from '@virtkit/vmstate';
 
-/** Bytes that can be read from the beginning, as often as one likes. */
+/** Source of bytes that can be read from the beginning, as often as one likes. */
 export interface Source {
-  /** For people. */
+  /** Name of the source, for people. */
   readonly name: string;
-  /** Bytes; undefined where nobody says. */
+  /** Number of bytes; undefined where nobody says. */
   readonly size: number | undefined;
-  /** All bytes in pieces, each good until the next one is asked for. */
+  /** Reads all bytes in pieces, each good until the next one is asked for. */
   chunks(signal?: AbortSignal): AsyncIterable<Uint8Array>;
 }
 
-/** What is read of a file at a time: large enough that waiting for it does not count. */
+/** Number of bytes that are read of a file at a time: large enough that waiting for it does not count. */
 const CHUNK_BYTES = 4 << 20;
 
-/** A file. It is read in slices: never more than one of them is in memory. */
+/** Makes a source of a file. It is read in slices: never more than one of them is in memory. */
 export function blobSource(blob: Blob, name: string): Source {
   return {
     name,
@@ -28,7 +28,7 @@ export function blobSource(blob: Blob, name: string): Source {
   };
 }
 
-/** What a URL has. Its bytes throw StateError `url` where the server answers no. */
+/** Makes a source of what a URL has. Its bytes throw StateError `url` where the server answers no. */
 export function urlSource(url: string, name: string): Source {
   let size: number | undefined;
   return {

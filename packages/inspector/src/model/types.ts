@@ -1,59 +1,59 @@
 // What the worker tells the page: plain data that a structured clone carries.
 
-/** Something wrong, or that does not fit, with its place. */
+/** Trouble with a stream, with its place: an error, or something that does not fit. */
 export interface Trouble {
-  /** `error`: it is not read, or must not be loaded. */
+  /** Severity of the trouble. `error`: the stream is not read, or must not be loaded. */
   readonly severity: 'error' | 'warning';
-  /** Machine-readable: `truncated`, `queue-index`. */
+  /** Short name of the kind of trouble, for programs: `truncated`, `queue-index`. */
   readonly code: string;
-  /** Whose rule it is: `core`, `transport`, `device`, `stream`; empty where nobody's. */
+  /** Layer whose rule is broken: `core`, `transport`, `device`, `stream`; empty where it is nobody's. */
   readonly layer: string;
   /** Path of the field: `queues[0].lastAvailIdx`; empty where there is none. */
   readonly path: string;
-  /** In words. */
+  /** Sentence that says what is wrong. */
   readonly reason: string;
-  /** Byte of the stream. */
+  /** Offset in the stream, in bytes. */
   readonly offset?: number;
 }
 
-/** A block of the guest's RAM, and what of it is in the stream. */
+/** Block of the guest's RAM, and what of it is in the stream. */
 export interface RamBlockMap {
   /** Name of the block: `pc.ram`. */
   readonly name: string;
-  /** Bytes. */
+  /** Length of the block in bytes. */
   readonly length: number;
-  /** Pages with content, in all passes together. */
+  /** Number of pages with content, in all passes together. */
   readonly pages: number;
-  /** Pages that were sent as zeros. */
+  /** Number of pages that were sent as zeros. */
   readonly zeroPages: number;
-  /** Pages as delta or compressed. */
+  /** Number of pages that came as delta or compressed. */
   readonly encodedPages: number;
-  /** Bytes that a cell of {@link cells} stands for. */
+  /** Number of bytes that a cell of {@link cells} stands for. */
   readonly cellBytes: number;
-  /** For each piece of the block what came of it: a sum of {@link CELL}s; 0: nothing. */
+  /** Sums of {@link CELL}s, one for each piece of the block: what came of it; 0: nothing. */
   readonly cells: Uint8Array;
 }
 
-/** What came of a piece of RAM. */
+/** Bits that say what came of a piece of RAM. */
 export const CELL = { CONTENT: 1, ZERO: 2 } as const;
 
-/** What kind of bytes a stretch of the stream is. */
+/** Kind of the bytes in a stretch of the stream. */
 export type StretchKind = 'head' | 'ram' | 'virtio' | 'section' | 'vmdesc' | 'trailing' | 'unread';
 
-/** A stretch of the stream, for the ruler. */
+/** Stretch of the stream, for the ruler. */
 export interface Stretch {
-  /** What it is. */
+  /** Kind of the stretch's bytes. */
   readonly kind: StretchKind;
   /** Name for people: `0000:00:02.0/virtio-blk`. */
   readonly name: string;
-  /** First byte, and the one behind the last. */
+  /** Offset of the stretch's first byte; {@link end} is the one behind the last. */
   readonly start: number;
   readonly end: number;
-  /** Number of the section in {@link Overview.sections}; absent: it is none. */
+  /** Number of the section in {@link Overview.sections}; absent: the stretch is none. */
   readonly section?: number;
 }
 
-/** A section that is not RAM. */
+/** Section that is not RAM. */
 export interface SectionRow {
   /** Name of the section: device path and vmsd. */
   readonly idstr: string;
@@ -61,72 +61,72 @@ export interface SectionRow {
   readonly kind: string;
   readonly instanceId: number;
   readonly versionId: number;
-  /** Place of the body in the stream, and its bytes. */
+  /** Offset of the body in the stream; {@link length} is its number of bytes. */
   readonly offset: number;
   readonly size: number;
-  /** Number of the device in {@link Overview.devices}; absent: no virtio device. */
+  /** Number of the device in {@link Overview.devices}; absent: the section is no virtio device. */
   readonly device?: number;
 }
 
-/** A virtio device, for its card. */
+/** Virtio device, for its card. */
 export interface DeviceCard {
-  /** Number of its section in {@link Overview.sections}. */
+  /** Number of the device's section in {@link Overview.sections}. */
   readonly section: number;
-  /** `virtio-blk@0000:00:02.0` */
+  /** Title of the device: `virtio-blk@0000:00:02.0`. */
   readonly title: string;
-  /** `virtio-blk` */
+  /** Name of the device type: `virtio-blk`. */
   readonly name: string;
-  /** `0000:00:02.0` */
+  /** Path of the device: `0000:00:02.0`. */
   readonly path: string;
-  /** `pci`, `ccw`, `mmio` */
+  /** Name of the transport: `pci`, `ccw`, `mmio`. */
   readonly transport: string;
-  /** False: the device's own part is bytes. */
+  /** False if the device's own part is bytes. */
   readonly known: boolean;
-  /** The furthest that the driver has come: `DRIVER_OK`. */
+  /** Furthest state that the driver has come to: `DRIVER_OK`. */
   readonly status: string;
   /** Bits of the status byte by name. */
   readonly statusBits: readonly string[];
-  /** `1.x, split`; absent: no driver. */
+  /** Interface of the driver and its kind of rings, `1.x, split`; absent: no driver. */
   readonly driver?: string;
-  /** How many features were negotiated; absent: no driver. */
+  /** Number of features that were negotiated; absent: no driver. */
   readonly featureCount?: number;
-  /** Those in which drivers and machines differ most often. */
+  /** Names of negotiated features in which drivers and machines differ most often. */
   readonly telling: readonly string[];
-  /** `2 of 3 × 256/64` */
+  /** Description of the queues that are set up: `2 of 3 × 256/64`. */
   readonly queues: string;
-  /** Requests in flight. */
+  /** Number of requests in flight. */
   readonly inFlight: number;
-  /** What does not fit together, or why it cannot be read. */
+  /** Troubles of the device: what does not fit together, or why it cannot be read. */
   readonly findings: readonly Trouble[];
 }
 
-/** A stream at a glance. */
+/** Stream at a glance. */
 export interface Overview {
   /** Name of the file. */
   readonly name: string;
-  /** Bytes of the file; absent where that is not known. */
+  /** Length of the file in bytes; absent where that is not known. */
   readonly fileBytes?: number;
-  /** How it was packed: `gzip`; absent: not. */
+  /** Name of how the file was packed, `gzip`; absent: it was not. */
   readonly packing?: string;
-  /** Bytes of the stream that were read. */
+  /** Number of bytes of the stream that were read. */
   readonly bytes: number;
-  /** It was read to its end. */
+  /** True if the stream was read to its end. */
   readonly complete: boolean;
-  /** Why it was not. */
+  /** Reason why the stream was not read to its end. */
   readonly error?: Trouble;
-  /** What in the stream itself does not fit together. */
+  /** Troubles in the stream itself: what does not fit together. */
   readonly findings: readonly Trouble[];
   /** Machine type; absent: machine types up to 2.3 do not tell. */
   readonly machine?: string;
-  /** The first QEMU that has this machine type; absent: its name has no version. */
+  /** Name of the first QEMU that has this machine type; absent: the type's name has no version. */
   readonly since?: string;
   /** The guest's UUID, where it is sent. */
   readonly uuid?: string;
   /** Migration capabilities that the source had on. */
   readonly capabilities: readonly string[];
-  /** Commands of the source, in order, each with how often it came in a row. */
+  /** Names of commands of the source, in order, each with how often it came in a row. */
   readonly commands: readonly string[];
-  /** It stands in a libvirt save file: bytes of its header. */
+  /** Length in bytes of the libvirt save file's header that the stream stands behind; absent: there is none. */
   readonly libvirtBytes?: number;
   readonly ram: readonly RamBlockMap[];
   readonly sections: readonly SectionRow[];
@@ -134,56 +134,56 @@ export interface Overview {
   readonly stretches: readonly Stretch[];
 }
 
-/** The owner of a field. */
+/** Owner of a field. */
 export type Layer = 'core' | 'transport' | 'device';
 
-/** A field in a section: a tree. */
+/** Field in a section: a node of a tree. */
 export interface FieldNode {
   /** Path in the state's spelling, unique in the section: `queues[0].lastAvailIdx`. */
   readonly path: string;
   /** Last part of the path. */
   readonly name: string;
-  /** QEMU's name, where it is another one. */
+  /** Name that QEMU has for the field, where it is another one. */
   readonly wire?: string;
   /** Type as in vmdesc: `uint32`, `buffer`, `struct`. */
   readonly type: string;
-  /** First byte in the stream, and the one behind the last. */
+  /** Offset of the field's first byte in the stream; {@link end} is the one behind the last. */
   readonly start: number;
   readonly end: number;
-  /** The value for people; absent for groups. */
+  /** Value for people; absent for groups. */
   readonly value?: string;
-  /** What the value means: names of bits, of vectors. */
+  /** Meaning of the value: names of bits, of vectors. */
   readonly means?: string;
-  /** Whose it is. */
+  /** Layer that the field belongs to. */
   readonly layer: Layer;
   readonly children: readonly FieldNode[];
 }
 
-/** A feature bit that was negotiated. */
+/** Feature bit that was negotiated. */
 export interface FeatureRow {
   readonly bit: number;
   /** Name in the specification; absent: nobody has named it. */
   readonly name?: string;
-  /** The property of `-device` that switches it. */
+  /** Property of `-device` that switches the feature. */
   readonly property?: string;
   /** First machine version with the property on by default. */
   readonly machine?: string;
-  /** What else it needs. */
+  /** Conditions of the feature beside these. */
   readonly needs?: string;
-  /** Where the specification has it. */
+  /** Place in the specification. */
   readonly spec?: string;
 }
 
-/** A piece of a guest's buffer. */
+/** Piece of a guest's buffer. */
 export interface Segment {
   /** Guest-physical address, in hexadecimal. */
   readonly address: string;
   readonly bytes: number;
-  /** The device writes it. */
+  /** True if the device writes the piece. */
   readonly writable: boolean;
 }
 
-/** A request that the device had taken and not answered. */
+/** Request that the device had taken and not answered. */
 export interface RequestRow {
   readonly queue: number;
   /** Index of the chain's head. */
@@ -191,51 +191,51 @@ export interface RequestRow {
   readonly segments: readonly Segment[];
 }
 
-/** A queue. */
+/** Queue of a device. */
 export interface QueueRow {
   readonly index: number;
-  /** Entries of the ring. */
+  /** Number of entries of the ring. */
   readonly size: number;
-  /** Guest addresses in hexadecimal; absent: not set up or not told. */
+  /** Guest address of the descriptor table in hexadecimal, as those below; absent: not set up or not told. */
   readonly desc?: string;
   readonly avail?: string;
   readonly used?: string;
   readonly ring: 'split' | 'packed';
   /** Next available entry that the device takes; slot in a packed ring. */
   readonly lastAvail: number;
-  /** Where the device writes next; packed rings only, in split rings it is in guest memory. */
+  /** Slot where the device writes next; packed rings only, in split rings it is in guest memory. */
   readonly usedIndex?: number;
-  /** Slots of chains taken and not returned; packed rings only. */
+  /** Number of slots of chains taken and not returned; packed rings only. */
   readonly inUse?: number;
-  /** Interrupt vector; absent: none. */
+  /** Number of the interrupt vector; absent: none. */
   readonly vector?: number;
   /** Heads of the requests in flight. */
   readonly inFlight: readonly number[];
 }
 
-/** A section in all its fields. */
+/** Section in all its fields. */
 export interface SectionDetail {
-  /** Number in {@link Overview.sections}. */
+  /** Number of the section in {@link Overview.sections}. */
   readonly section: number;
   /** Fields of the outermost level; empty where nothing tells what is in the section. */
   readonly fields: readonly FieldNode[];
-  /** Only of virtio devices. */
+  /** Facts that only virtio devices have. */
   readonly virtio?: {
     readonly features: readonly FeatureRow[];
     readonly queues: readonly QueueRow[];
     readonly requests: readonly RequestRow[];
-    /** The configuration space by field name, as pairs. */
+    /** Fields of the configuration space by name, as pairs. */
     readonly config: readonly (readonly [name: string, value: string])[];
-    /** The transport's configuration under the names of its standard. */
+    /** Fields of the transport's configuration under the names of its standard. */
     readonly transport: readonly (readonly [name: string, value: string])[];
   };
 }
 
-/** How far a reading has come. */
+/** Progress of a reading. */
 export interface Progress {
-  /** Bytes of the file that were read. */
+  /** Number of bytes of the file that were read. */
   readonly done: number;
-  /** Bytes of the file; absent where that is not known. */
+  /** Length of the file in bytes; absent where that is not known. */
   readonly total?: number;
   /** Machine type, as soon as it is known. */
   readonly machine?: string;

@@ -2,9 +2,9 @@
 import { asRaw, formatOf, HEAD_BYTES, type Packing } from '@virtkit/migration/files';
 import { StateError } from '@virtkit/vmstate';
 
-/** The stream in the bytes of a file. */
+/** Stream in the bytes of a file, unpacked. */
 export interface Unpacked {
-  /** How it was packed; undefined: not. */
+  /** Name of how the file was packed; undefined: it was not. */
   readonly packing: Packing | undefined;
   /** Bytes of the stream, each piece good until the next one is asked for. */
   readonly chunks: AsyncIterable<Uint8Array>;
@@ -51,7 +51,7 @@ async function* startingWith(
   }
 }
 
-/** A libvirt save file keeps its header, which then says that nothing is packed. */
+/** Unpacks a stream by its format. A libvirt save file keeps its header, which then says that nothing is packed. */
 async function* fromFormat(
   chunks: AsyncGenerator<Uint8Array, undefined>,
   packing: Packing,
@@ -73,7 +73,7 @@ async function* fromFormat(
   }
 }
 
-/** What is unpacked at a time. Small, for it may become a thousand times as much. */
+/** Number of bytes that are unpacked at a time. It is small, since they may become a thousand times as much. */
 const PIECE_BYTES = 1 << 14;
 
 function* pieces(chunk: Uint8Array): Generator<Uint8Array<ArrayBuffer>> {
@@ -113,7 +113,7 @@ async function feed(
   }
 }
 
-/** Zstandard, by a decoder that is loaded when it is needed: browsers have none. */
+/** Unpacks Zstandard, by a decoder that is loaded when it is needed: browsers have none. */
 async function* decodeZstd(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, undefined> {
   const { Decompress } = await import('fzstd');
   const ready: Uint8Array[] = [];

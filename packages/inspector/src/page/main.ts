@@ -4,8 +4,9 @@ import '../style.css';
 import workerUrl from '../worker.ts?worker&url';
 
 /**
- * A worker that is loaded from an address has the policy that comes with that file, and static hosts send none. One that is made
- * of a few words inherits the page's, and may ask nobody for anything either.
+ * Makes a worker that has the page's policy. One that is loaded from an address has the policy that comes with that
+ * file, and static hosts send none. One that is made of a few words inherits the page's, and may ask nobody for
+ * anything either.
  */
 function strictWorker(): Worker {
   const url = new URL(workerUrl, import.meta.url).href;

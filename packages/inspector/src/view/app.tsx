@@ -8,7 +8,7 @@ import { SectionPage } from './section-page.tsx';
 import { counted, inUnits } from './units.ts';
 import { OpenButton, Reading, useDrop, Welcome } from './welcome.tsx';
 
-/** The inspector, whole. */
+/** Draws the whole inspector. */
 export function App({ controller }: { readonly controller: Controller }) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   useEffect(() => controller.subscribe(() => redraw(undefined)), [controller]);

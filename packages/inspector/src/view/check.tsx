@@ -9,7 +9,7 @@ interface Props {
   readonly controller: Controller;
 }
 
-/** Asks whether a target loads the stream that is open. */
+/** Form that asks whether a target loads the stream that is open. */
 export function Check({ controller, overview }: Props & { readonly overview: Overview }) {
   const [names, setNames] = useState<readonly string[]>([]);
   const [answer, setAnswer] = useState<CheckAnswer>();
@@ -117,7 +117,7 @@ function VerdictItem({ controller, verdict }: Props & { readonly verdict: Placed
   );
 }
 
-/** Asks what an error means. */
+/** Form that asks what an error means. */
 export function Explain({ controller }: Props) {
   const [answers, setAnswers] = useState<readonly Diagnosis[]>();
   const ask = (event: SubmitEvent): void => {

@@ -6,20 +6,20 @@ import type { Session } from '../model/session.ts';
 import type { Overview, Progress, SectionDetail } from '../model/types.ts';
 import { fragmentOf, type Route, routeOf } from './route.ts';
 
-/** Nothing is open, something is being read, or something is. */
+/** Phase of the inspector: nothing is open, something is being read, or something is. */
 export type Phase =
   | { readonly at: 'empty' }
   | { readonly at: 'reading'; readonly name: string; readonly progress: Progress }
   | { readonly at: 'open'; readonly overview: Overview };
 
-/** Bytes of a section are asked for in pages of so many, and so many pages are kept. */
+/** Number of bytes of a section in a page that is asked for; {@link PAGES_MAX} pages are kept. */
 const PAGE_BYTES = 1 << 12;
 const PAGES_MAX = 256;
 
-/** The page's side of one inspector. */
+/** Controller of one inspector: the page's side of it. */
 export class Controller {
   phase: Phase = { at: 'empty' };
-  /** What went wrong outside of a stream, in words; empty: nothing. */
+  /** Sentence about what went wrong outside of a stream; empty: nothing. */
   trouble = '';
   route: Route;
   readonly #worker: Worker;
@@ -27,7 +27,7 @@ export class Controller {
   readonly #listeners = new Set<() => void>();
   readonly #details = new Map<number, SectionDetail | 'asked'>();
   readonly #pages = new Map<string, Uint8Array | 'asked'>();
-  /** Counts openings: answers of an earlier one are not for this one. */
+  /** Number of openings: answers of an earlier one are not for this one. */
   #opening = 0;
   readonly #onHash = (): void => {
     this.route = routeOf(location.hash);
@@ -107,7 +107,7 @@ export class Controller {
     this.#tell();
   }
 
-  /** The fields of a section; undefined until they have come. */
+  /** Finds the fields of a section; undefined until they have come. */
   detail(section: number): SectionDetail | undefined {
     const known = this.#details.get(section);
     if (known === undefined) {
@@ -120,7 +120,7 @@ export class Controller {
     return known === 'asked' ? undefined : known;
   }
 
-  /** A byte of a section, by its place in the stream; undefined until it has come. */
+  /** Finds a byte of a section, by its place in the stream; undefined until it has come. */
   byte(section: number, at: number): number | undefined {
     const page = Math.floor(at / PAGE_BYTES);
     const key = `${section}:${page}`;
@@ -137,7 +137,7 @@ export class Controller {
     return known === undefined || known === 'asked' ? undefined : known[at - page * PAGE_BYTES];
   }
 
-  /** A page of bytes; those in front of the section's first one are zeros, and never shown. */
+  /** Asks for a page of bytes; those in front of the section's first one are zeros, and never shown. */
   async #page(section: number, page: number): Promise<Uint8Array> {
     const { phase } = this;
     const offset = phase.at === 'open' ? (phase.overview.sections[section]?.offset ?? 0) : 0;
@@ -149,22 +149,22 @@ export class Controller {
     return whole;
   }
 
-  /** Will a target load the stream? */
+  /** Answers whether a target will load the stream. */
   check(question: Question): Promise<CheckAnswer> {
     return this.#session.check(question);
   }
 
-  /** What an error text means. */
+  /** Explains an error text. */
   explain(text: string): Promise<readonly Diagnosis[]> {
     return this.#session.explain(text);
   }
 
-  /** Names of the targets that are known. */
+  /** Lists names of the targets that are known. */
   targetNames(): Promise<readonly string[]> {
     return this.#session.targets();
   }
 
-  /** The stream as JSON. */
+  /** Writes the stream as JSON. */
   json(fields: boolean): Promise<string> {
     return this.#session.json(fields);
   }

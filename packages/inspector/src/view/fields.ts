@@ -1,7 +1,7 @@
 // Trees of fields: what of them belongs to a layer, what is seen, and which field has a byte.
 import type { FieldNode, Layer } from '../model/types.ts';
 
-/** The fields of one layer, with the groups that they are in. */
+/** Lists the fields of one layer, with the groups that they are in. */
 export function ofLayer(fields: readonly FieldNode[], layer: Layer): FieldNode[] {
   return fields.flatMap((field) => {
     if (field.children.length === 0) return field.layer === layer ? [field] : [];
@@ -10,13 +10,13 @@ export function ofLayer(fields: readonly FieldNode[], layer: Layer): FieldNode[]
   });
 }
 
-/** The innermost field that has this byte. */
+/** Finds the innermost field that has a byte. */
 export function fieldAt(fields: readonly FieldNode[], at: number): FieldNode | undefined {
   const found = fields.find(({ start, end }) => start <= at && at < end);
   return found && (fieldAt(found.children, at) ?? found);
 }
 
-/** The field at a path. */
+/** Finds the field at a path. */
 export function fieldNamed(fields: readonly FieldNode[], path: string): FieldNode | undefined {
   for (const field of fields) {
     if (field.path === path) return field;
@@ -26,21 +26,21 @@ export function fieldNamed(fields: readonly FieldNode[], path: string): FieldNod
   return undefined;
 }
 
-/** Is what has this path in that group? */
+/** Is the field with this path inside of a group? */
 export function isInside(path: string, group: FieldNode): boolean {
   return path.startsWith(group.path) && /^[.[]/.test(path.slice(group.path.length));
 }
 
-/** A field in a tree, as it is drawn. */
+/** Field of a tree, as it is drawn. */
 export interface SeenField {
   readonly field: FieldNode;
-  /** 1 for the outermost. */
+  /** Depth in the tree, 1 for the outermost. */
   readonly level: number;
-  /** Of a group: are its fields seen? */
+  /** True for a group whose fields are seen. */
   readonly isOpen: boolean;
 }
 
-/** The fields that are seen, from top to bottom. */
+/** Lists the fields that are seen, from top to bottom. */
 export function seenFields(
   fields: readonly FieldNode[],
   isOpen: (group: FieldNode) => boolean,

@@ -6,21 +6,21 @@ interface Props {
   readonly controller: Controller;
   readonly section: SectionRow;
   readonly number: number;
-  /** Bytes that are marked, as places in the stream. */
+  /** Bytes that are marked, as offsets in the stream. */
   readonly marked: { readonly start: number; readonly end: number } | undefined;
   readonly onByte: (at: number) => void;
 }
 
-/** Pixels of a row; the style sheet has the same. */
+/** Height of a row in pixels; the style sheet has the same. */
 const ROW = 18;
-/** Rows that are drawn above and below of what is seen. */
+/** Number of rows that are drawn above and below of what is seen. */
 const AROUND = 4;
-/** Browsers lay out nothing that is higher. */
+/** Largest height in pixels: browsers lay out nothing that is higher. */
 const HEIGHT_MAX = 16_000_000;
-/** Window width below which a row has 8 bytes and not 16. */
+/** Window width in pixels below which a row has 8 bytes and not 16. */
 const NARROW = 760;
 
-/** The bytes of a section. Only what is seen is drawn, and asked for. */
+/** Table of a section's bytes. Only what is seen is drawn, and asked for. */
 export function Hex({ controller, section, number, marked, onByte }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 300, width: 16 });

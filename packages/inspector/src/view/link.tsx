@@ -10,7 +10,7 @@ interface LinkProps {
   readonly children: ComponentChildren;
 }
 
-/** A link to a place in the stream; it can be copied, and opened in another tab. */
+/** Link to a place in the stream; it can be copied, and opened in another tab. */
 export function Link({ controller, to, current = false, class: name, children }: LinkProps) {
   const follow = (event: MouseEvent): void => {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;

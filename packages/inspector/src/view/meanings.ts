@@ -1,10 +1,10 @@
 // What fields are, in a sentence, with the place in the specification. By the path in the state.
 // QEMU: hw/virtio/virtio.c, hw/virtio/virtio-pci.c, hw/s390x/virtio-ccw.c, hw/virtio/virtio-mmio.c
 
-/** What a field is. */
+/** Meaning of a field, and its source. */
 export interface Meaning {
   readonly text: string;
-  /** Section of the specification; absent: it is QEMU's own. */
+  /** Section of the specification; absent: the field is QEMU's own. */
   readonly spec?: string;
 }
 
@@ -94,7 +94,7 @@ const MEANINGS: readonly (readonly [pattern: RegExp, text: string, spec?: string
   [/^device\.mac$/, 'Hardware address of the card.', 'Virtio 1.3 §5.1.4'],
 ];
 
-/** What the field at a path is; undefined where nothing is said. */
+/** Finds the meaning of the field at a path; undefined where nothing is said. */
 export function meaningOf(path: string): Meaning | undefined {
   const found = MEANINGS.find(([pattern]) => pattern.test(path));
   if (found === undefined) return undefined;

@@ -10,7 +10,7 @@ interface Props {
   readonly overview: OverviewModel;
 }
 
-/** A stream at a glance. */
+/** Draws a stream at a glance. */
 export function Overview({ controller, overview }: Props) {
   const { error, findings, bytes } = overview;
   return (
@@ -115,7 +115,7 @@ function stateClass({ status, findings }: DeviceCard): string {
   return status === 'no driver' || status === 'starting' ? 'idle' : 'bad';
 }
 
-/** What is wrong, one line each; nothing where there is nothing. */
+/** List of troubles, one line each; nothing where there are none. */
 export function Findings({ of }: { readonly of: readonly Trouble[] }) {
   if (of.length === 0) return null;
   return (
@@ -154,7 +154,7 @@ function Ram({ blocks }: { readonly blocks: readonly RamBlockMap[] }) {
   );
 }
 
-/** What of a block is in the stream, in words. */
+/** Says in words what of a block is in the stream. */
 function sentOf({ pages, zeroPages, encodedPages, cells }: RamBlockMap): string {
   const sent = pages + zeroPages + encodedPages;
   if (sent > 0) return `${counted(sent, 'page')} sent, ${zeroPages} of them zero`;

@@ -1,6 +1,6 @@
 import type { FeatureRow, QueueRow, RequestRow } from '../model/types.ts';
 
-/** The queues of a device: each as a ring, with where the device stands. */
+/** Draws the queues of a device: each as a ring, with where the device stands. */
 export function Queues({
   queues,
   requests,
@@ -54,13 +54,13 @@ function Pair({ name, value }: { readonly name: string; readonly value: string }
   );
 }
 
-/** Half of the picture's side. */
+/** Half of the picture's side, in units of the drawing. */
 const MIDDLE = 60;
 const RADIUS = 44;
-/** Ticks at most. */
+/** Largest number of ticks. */
 const TICKS_MAX = 64;
 
-/** The ring as a circle: entry 0 is on top, a hand shows the next entry to take, an arc what is in use. */
+/** Draws a ring as a circle: entry 0 is on top, a hand shows the next entry to take, an arc what is in use. */
 function RingPicture({ queue }: { readonly queue: QueueRow }) {
   const { index, size, lastAvail, inUse, inFlight, usedIndex } = queue;
   const entries = Math.max(size, 1);
@@ -126,7 +126,7 @@ function Requests({ requests }: { readonly requests: readonly RequestRow[] }) {
   );
 }
 
-/** The features that were negotiated, and what decides over each. */
+/** Table of the features that were negotiated, and what decides over each. */
 export function Features({ features }: { readonly features: readonly FeatureRow[] }) {
   if (features.length === 0) return <p>No features were negotiated.</p>;
   return (
@@ -162,7 +162,7 @@ export function Features({ features }: { readonly features: readonly FeatureRow[
   );
 }
 
-/** Names and values. */
+/** Table of names and values. */
 export function Values({ pairs }: { readonly pairs: readonly (readonly [string, string])[] }) {
   if (pairs.length === 0) return <p>Nothing is known of it.</p>;
   return (

@@ -2,12 +2,12 @@ import { useEffect, useRef } from 'preact/hooks';
 import { CELL, type RamBlockMap } from '../model/types.ts';
 import { inUnits } from './units.ts';
 
-/** Cells in a row of the picture. */
+/** Number of cells in a row of the picture. */
 const COLUMNS = 256;
-/** Rows at most: larger blocks have several cells of the model in one of the picture. */
+/** Largest number of rows: larger blocks have several cells of the model in one of the picture. */
 const ROWS_MAX = 16;
 
-/** A block of RAM as a picture: a square for each piece of it, from left to right and top to bottom. */
+/** Picture of a block of RAM: a square for each piece of it, from left to right and top to bottom. */
 export function RamMap({ block }: { readonly block: RamBlockMap }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { cells, cellBytes } = block;

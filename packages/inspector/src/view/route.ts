@@ -1,12 +1,12 @@
 // Where in a stream somebody is, as the part of an address behind its #.
 
-/** A place in a stream. */
+/** Place in a stream. */
 export type Route =
   | { readonly page: 'overview' }
   | { readonly page: 'check' }
   | { readonly page: 'section'; readonly section: number; readonly field?: string };
 
-/** The place that a fragment names: `#/section/12/queues[0].num`. What is none is the overview. */
+/** Finds the place that a fragment names: `#/section/12/queues[0].num`. What is none is the overview. */
 export function routeOf(fragment: string): Route {
   if (fragment === '#/check') return { page: 'check' };
   const [, number, field] = /^#\/section\/(\d{1,9})(?:\/(.+))?$/.exec(fragment) ?? [];
@@ -18,7 +18,7 @@ export function routeOf(fragment: string): Route {
   };
 }
 
-/** The fragment that names a place. */
+/** Makes the fragment that names a place. */
 export function fragmentOf(route: Route): string {
   if (route.page === 'overview') return '#/';
   if (route.page === 'check') return '#/check';
@@ -26,7 +26,7 @@ export function fragmentOf(route: Route): string {
   return `#/section/${section}${field === undefined ? '' : `/${encodeURIComponent(field)}`}`;
 }
 
-/** A person may have typed it. */
+/** Decodes a part of a fragment, which a person may have typed. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -18,7 +18,7 @@ const WORDS: Readonly<Record<Stretch['kind'], string>> = {
   unread: 'not read',
 };
 
-/** The stream from its first byte to its last: once as it is, and once the device state alone. */
+/** Ruler of the stream from its first byte to its last: once as it is, and once the device state alone. */
 export function Ruler({ controller, overview }: Props) {
   const { stretches, bytes } = overview;
   const state = stretches.filter(({ kind }) => kind === 'virtio' || kind === 'section');
@@ -58,7 +58,9 @@ interface ScaleProps {
   readonly controller: Controller;
 }
 
-/** Stretches that are narrower than a pixel or so are drawn with their neighbours of the same kind. */
+/**
+ * Scale of the ruler. Stretches that are narrower than a pixel or so are drawn with their neighbours of the same kind.
+ */
 function Scale({ name, stretches, start, end, controller }: ScaleProps) {
   const total = Math.max(1, end - start);
   return (

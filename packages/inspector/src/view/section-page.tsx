@@ -22,7 +22,7 @@ const LAYERS: readonly (readonly [Layer, string])[] = [
   ['device', 'Device'],
 ];
 
-/** A section in all its fields. */
+/** Page of a section with all its fields. */
 export function SectionPage({ controller, overview, number, field }: Props) {
   const section = overview.sections[number];
   if (section === undefined) return <p>The stream has no section {number}.</p>;
@@ -59,7 +59,7 @@ interface PartsProps {
   readonly section: SectionRow;
   readonly number: number;
   readonly detail: SectionDetail;
-  /** Of the field that is selected. */
+  /** Path of the field that is selected. */
   readonly path: string | undefined;
   readonly wrong: ReadonlySet<string>;
 }
@@ -149,7 +149,7 @@ function FieldsAndBytes({ controller, section, number, detail, path, wrong }: Pa
   );
 }
 
-/** What there is to say of the field that is selected. */
+/** Description of the field that is selected. */
 function Selected({ field }: { readonly field: FieldNode | undefined }) {
   if (field === undefined)
     return <p class="selected dim">Select a field to see its bytes, or a byte to see its field.</p>;

@@ -7,15 +7,15 @@ interface Props {
   readonly fields: readonly FieldNode[];
   /** Path of the field that is selected, wherever it is. */
   readonly selected: string | undefined;
-  /** Paths with something wrong. */
+  /** Paths of fields with something wrong. */
   readonly wrong: ReadonlySet<string>;
   readonly onSelect: (path: string) => void;
 }
 
-/** Groups with more fields are closed at first. */
+/** Largest number of fields of a group that is open at first. */
 const OPEN_MAX = 16;
 
-/** Fields as a tree: arrows move, right and left open and close. */
+/** Tree of fields: arrows move, right and left open and close. */
 export function Tree({ label, fields, selected, wrong, onSelect }: Props) {
   const [turned, setTurned] = useState<ReadonlyMap<string, boolean>>(new Map());
   const tree = useRef<HTMLUListElement>(null);
@@ -55,7 +55,7 @@ export function Tree({ label, fields, selected, wrong, onSelect }: Props) {
   );
 }
 
-/** Which row a key leads to; undefined: the key is not for the tree. */
+/** Finds the row that a key leads to; undefined: the key is not for the tree. */
 function stepOf(
   key: string,
   seen: readonly SeenField[],

@@ -1,4 +1,4 @@
-/** Bytes as people say them: `512 bytes`, `1.5 KiB`, `128 MiB`. */
+/** Writes a number of bytes as people say it: `512 bytes`, `1.5 KiB`, `128 MiB`. */
 export function inUnits(bytes: number): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let [value, unit] = [bytes, 0];
@@ -7,12 +7,12 @@ export function inUnits(bytes: number): string {
   return `${rounded} ${units[unit]}`;
 }
 
-/** A number in hexadecimal: `0x1f`. */
+/** Writes a number in hexadecimal: `0x1f`. */
 export function inHex(value: number): string {
   return `0x${value.toString(16)}`;
 }
 
-/** `1 section`, `2 sections` */
+/** Writes a number with what it counts: `1 section`, `2 sections`. */
 export function counted(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }

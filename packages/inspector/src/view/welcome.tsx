@@ -8,7 +8,7 @@ interface Props {
   readonly controller: Controller;
 }
 
-/** What a page shows while nothing is open. */
+/** Page while nothing is open. */
 export function Welcome({ controller }: Props) {
   return (
     <main class="welcome">
@@ -28,7 +28,7 @@ export function Welcome({ controller }: Props) {
   );
 }
 
-/** A button that lets a person choose a file. */
+/** Button that lets a person choose a file. */
 export function OpenButton({
   controller,
   label,
@@ -51,7 +51,7 @@ export function OpenButton({
   );
 }
 
-/** What a page shows while a stream is read. */
+/** Page while a stream is read. */
 export function Reading({
   controller,
   name,
@@ -78,7 +78,7 @@ export function Reading({
   );
 }
 
-/** Handlers for files that are dropped, and whether one is above. */
+/** Makes handlers for files that are dropped, and tells whether one is above. */
 export function useDrop(controller: Controller) {
   const [isOver, setOver] = useState(false);
   return {

@@ -1,15 +1,18 @@
 import { type FileRegion, PeerError, type Platform, SharedMemory } from '@virtkit/linux';
 import { Refusal } from '../errors.ts';
 
-/** Regions that a client may have mapped at a time: what VERSION tells it. */
+/** Largest number of regions that a client may have mapped at a time: VERSION tells it. */
 export const MAPS_MAX = 512;
 
-/** What DMA_MAP asks for. */
+/** Region that DMA_MAP asks for. */
 export interface DmaRegion extends FileRegion {
   readonly readonly: boolean;
 }
 
-/** What a client lets a device reach: regions of its files, mapped here, and regions for which it has sent no file. */
+/**
+ * Memory that a client lets a device reach: regions of its files, mapped here, and regions for which it has sent no
+ * file.
+ */
 export class DmaMemory extends SharedMemory<DmaRegion> {
   /** Regions without a file: devices find no memory there. */
   #withoutFile: readonly DmaRegion[] = [];
@@ -18,13 +21,13 @@ export class DmaMemory extends SharedMemory<DmaRegion> {
     super(platform, { regionsMax: MAPS_MAX, adding: 'DMA_MAP' });
   }
 
-  /** Bytes of memory that could be written, if the client had sent its file. */
+  /** Number of bytes of memory that could be written, if the client had sent its file. */
   get unreachableBytes(): number {
     return this.#withoutFile.reduce((sum, { readonly, size }) => sum + (readonly ? 0 : Number(size)), 0);
   }
 
   /**
-   * DMA_MAP.
+   * Adds a region, as DMA_MAP asks for.
    *
    * @param descriptor of the file, the caller's to close
    * @throws Refusal for a region that cannot be: EEXIST if it overlaps another one, ENOSPC if there are too many, else EINVAL
@@ -52,7 +55,7 @@ export class DmaMemory extends SharedMemory<DmaRegion> {
     }
   }
 
-  /** DMA_UNMAP. @throws Refusal, ENOENT, if there is no such region */
+  /** Removes a region, as DMA_UNMAP asks for. @throws Refusal, ENOENT, if there is no such region */
   unmapRegion(address: bigint, size: bigint): void {
     const isIt = (region: DmaRegion): boolean => region.guestAddress === address && region.size === size;
     if (this.remove(isIt)) return;
@@ -65,7 +68,7 @@ export class DmaMemory extends SharedMemory<DmaRegion> {
     this.#withoutFile = kept;
   }
 
-  /** DMA_UNMAP of all. */
+  /** Removes all regions, as DMA_UNMAP may ask for. */
   unmapAll(): void {
     this.#withoutFile = [];
     this.replace([], []);

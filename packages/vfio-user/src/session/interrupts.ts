@@ -2,23 +2,25 @@ import type { Platform, Watch } from '@virtkit/linux';
 import { Refusal } from '../errors.ts';
 import { IRQ, IRQ_FLAG, IRQ_TYPES, SET_IRQS } from '../wire/commands.ts';
 
-/** An interrupt type, as DEVICE_GET_IRQ_INFO tells it. */
+/** Type of interrupts, as DEVICE_GET_IRQ_INFO tells it. */
 export interface IrqInfo {
   readonly flags: number;
-  /** How many there are of it; 0: none. */
+  /** Number of interrupts of the type; 0: none. */
   readonly count: number;
 }
 
-/** What DEVICE_SET_IRQS asks for, read and in range. */
+/** Request of DEVICE_SET_IRQS, read and in range. */
 export interface IrqRequest {
   readonly index: number;
   readonly start: number;
   readonly count: number;
-  /** One of the actions of {@link SET_IRQS}. */
+  /** Action that is asked for, one of those of {@link SET_IRQS}. */
   readonly action: number;
-  /** Which of the range are meant; none: all. */
+  /** Flags of the interrupts of the range that are meant; undefined: all of them. */
   readonly chosen: Uint8Array | undefined;
-  /** With `DATA_EVENTFD`: one for each of the range, or none to take those there were away. */
+  /**
+   * Eventfds that came with `DATA_EVENTFD`: one for each interrupt of the range, or none to take those there were away.
+   */
   readonly eventfds: number[] | undefined;
 }
 
@@ -26,18 +28,18 @@ export interface IrqRequest {
 export class Interrupts {
   readonly #platform: Platform;
   readonly #vectors: number;
-  /** Told that a vector that had no eventfd has one. */
+  /** Function that is told that a vector that had no eventfd has one. */
   readonly #ready: (vector: number) => void;
-  /** By vector. */
+  /** Eventfds of MSI-X messages, by vector. */
   readonly #msix = new Map<number, number>();
   #intx: number | undefined;
-  /** Of errors: kept, and never signalled. */
+  /** Eventfd of errors: kept, and never signalled. */
   #error: number | undefined;
-  /** The line as the function has it. */
+  /** Level of the line as the function has it. */
   #level = false;
-  /** Nothing is signalled until the client unmasks: by its command, or since the last signal. */
+  /** True if nothing is signalled until the client unmasks: by its command, or since the last signal. */
   #masked = false;
-  /** An eventfd by which the client unmasks. */
+  /** Eventfd by which the client unmasks. */
   #unmask: { readonly fd: number; readonly watch: Watch } | undefined;
 
   constructor(platform: Platform, vectors: number, ready: (vector: number) => void) {
@@ -46,7 +48,7 @@ export class Interrupts {
     this.#ready = ready;
   }
 
-  /** Undefined for a type that there is none of. */
+  /** Describes a type of interrupts; undefined for a type that does not exist. */
   info(index: number): IrqInfo | undefined {
     if (index >= IRQ_TYPES) return undefined;
     if (index === IRQ.INTX)
@@ -59,13 +61,13 @@ export class Interrupts {
 
   // What the function does
 
-  /** The INTA line. */
+  /** Sets the level of the INTA line. */
   setIntx(level: boolean): void {
     this.#level = level;
     this.#signalIntx();
   }
 
-  /** An MSI-X message. False: the client has no eventfd for it now. */
+  /** Sends an MSI-X message. Answers false if the client has no eventfd for it now. */
   sendVector(vector: number): boolean {
     const fd = this.#msix.get(vector);
     if (fd === undefined) return false;
@@ -163,7 +165,7 @@ export class Interrupts {
     this.#unmask = undefined;
   }
 
-  /** The client tries an interrupt. */
+  /** Triggers interrupts, since the client tries them. */
   #trigger(request: IrqRequest): void {
     for (let i = 0; i < request.count; i++) {
       const fd = this.#eventfdOf(request.index, request.start + i);
@@ -187,7 +189,7 @@ export class Interrupts {
     this.#msix.clear();
   }
 
-  /** The client has gone. */
+  /** Closes all eventfds, since the client has gone. */
   close(): void {
     for (let index = 0; index < IRQ_TYPES; index++) this.#release(index);
   }

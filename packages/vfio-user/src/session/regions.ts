@@ -1,16 +1,16 @@
 import type { PciFunction } from '@virtkit/transport-pci';
 import { REGION, REGION_FLAG, REGIONS } from '../wire/commands.ts';
 
-/** A region, as DEVICE_GET_REGION_INFO tells it. */
+/** Region, as DEVICE_GET_REGION_INFO tells it. */
 export interface RegionInfo {
   readonly flags: number;
-  /** Bytes; 0: there is no such region. */
+  /** Length of the region in bytes; 0: there is no such region. */
   readonly size: number;
 }
 
 const NO_REGION: RegionInfo = { flags: 0, size: 0 };
 
-/** The regions of a PCI function: BARs, ROM and configuration space, read and written in pieces as a bus does. */
+/** Regions of a PCI function: BARs, ROM and configuration space, read and written in pieces as a bus does. */
 export class Regions {
   readonly #pci: PciFunction;
   readonly #infos: readonly RegionInfo[];
@@ -20,7 +20,7 @@ export class Regions {
     this.#infos = Array.from({ length: REGIONS }, (_, index) => infoOf(pci, index));
   }
 
-  /** Undefined for a number that no region has. */
+  /** Describes a region; undefined for a number that no region has. */
   info(index: number): RegionInfo | undefined {
     return this.#infos[index];
   }
@@ -74,7 +74,7 @@ export class Regions {
   }
 }
 
-/** The next access: 4 bytes at most, at a multiple of them. */
+/** Finds the length in bytes of the next access: 4 at most, at a multiple of it. */
 function pieceOf(offset: number, left: number): 1 | 2 | 4 {
   if (left >= 4 && offset % 4 === 0) return 4;
   return left >= 2 && offset % 2 === 0 ? 2 : 1;

@@ -17,29 +17,29 @@ import { readVersion, versionReply } from '../wire/version.ts';
 import { MAPS_MAX } from './dma.ts';
 import type { IrqRequest } from './interrupts.ts';
 
-/** Bytes of a REGION_READ's or -WRITE's head: offset, region, count. */
+/** Length in bytes of a REGION_READ's or -WRITE's head: offset, region, count. */
 const ACCESS_BYTES = 16;
-/** Bytes of each write of REGION_WRITE_MULTI: its head, and 8 for data. */
+/** Length in bytes of each write of REGION_WRITE_MULTI: its head, and 8 for data. */
 const WRITE_BYTES = 24;
 
-/** The way to the client. */
+/** Way to the client. */
 export interface Client {
-  /** @throws ClientError if the client does not take it */
+  /** Sends a message. @throws ClientError if the client does not take it */
   send(message: Uint8Array): void;
-  /** A command was not carried out, and the client has been told. */
+  /** Is told that a command was not carried out, and that the client knows. */
   refused(refusal: Refusal): void;
 }
 
-/** One client, from its connection to its end: what each of its messages does, and is answered. */
+/** Session of one client, from its connection to its end: what each of its messages does, and is answered. */
 export class Session {
   readonly #device: VfioUserDevice;
   readonly #platform: Platform;
   readonly #client: Client;
-  /** VERSION has come. */
+  /** True if VERSION has come. */
   #begun = false;
   #writeMultiple = false;
   #closed = false;
-  /** The reply that is being made: what was sent is the socket's. */
+  /** Buffer for the reply that is being made: what was sent is the socket's. */
   readonly #reply = new Uint8Array(HEADER_BYTES + ACCESS_BYTES + TRANSFER_MAX);
   readonly #view = new DataView(this.#reply.buffer);
   #answered = false;
@@ -69,7 +69,7 @@ export class Session {
     }
   }
 
-  /** The client has gone. */
+  /** Ends the session, since the client has gone. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -141,7 +141,7 @@ export class Session {
     }
   }
 
-  /** @throws ClientError for a payload of another length */
+  /** Demands a payload's length. @throws ClientError for another length */
   #expect({ name, length }: Message, bytes: number, exact = true): void {
     if (length === bytes || (!exact && length > bytes)) return;
     throw new ClientError(`${name}: ${length} bytes, ${exact ? '' : 'at least '}${bytes} expected`, {
@@ -171,7 +171,10 @@ export class Session {
     this.#answer(message, ACCESS_BYTES + count);
   }
 
-  /** The reply is sent before the write has its effect: a processor of the guest waits for it, and the device may have much to do. */
+  /**
+   * Carries out REGION_WRITE. The reply is sent before the write has its effect: a processor of the guest waits for it,
+   * and the device may have much to do.
+   */
   #write(message: Message): void {
     this.#expect(message, ACCESS_BYTES, false);
     const { payload } = message;
@@ -257,7 +260,7 @@ export class Session {
 
   // What there is
 
-  /** @throws Refusal if the client has no room for a reply, or names its own message wrongly */
+  /** Checks the room for a reply. @throws Refusal if the client has none, or names its own message wrongly */
   #checkArgsz({ name, payload }: Message, bytes: number): void {
     const argsz = payload.getUint32(0, true);
     if (argsz < bytes) throw new Refusal('EINVAL', `${name}: argsz ${argsz}, ${bytes} expected`, { argsz });
@@ -364,7 +367,7 @@ function isOne(bits: number): boolean {
 
 const access: [offset: number, region: number, count: number] = [0, 0, 0];
 
-/** The head of a read or write: offset, region, count. The same array each time. */
+/** Reads the head of a read or write: offset, region, count. It answers the same array each time. */
 function accessOf(payload: DataView, at: number): typeof access {
   access[0] = payload.getUint32(at, true) + 2 ** 32 * payload.getUint32(at + 4, true);
   access[1] = payload.getUint32(at + 8, true);

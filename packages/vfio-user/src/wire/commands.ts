@@ -1,6 +1,6 @@
 // Numbers of the protocol. QEMU's docs/interop/vfio-user.rst, and linux/vfio.h.
 
-/** Commands of a client, and those of a server. */
+/** Numbers of the commands of a client, and those of a server. */
 export const COMMAND = {
   VERSION: 1,
   DMA_MAP: 2,
@@ -23,7 +23,7 @@ export const COMMAND = {
 
 export type CommandName = keyof typeof COMMAND;
 
-/** By number. */
+/** Names of the commands, by number. */
 export const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map(
   (Object.keys(COMMAND) as CommandName[]).map((name) => [COMMAND[name], name]),
 );
@@ -31,40 +31,40 @@ export const COMMAND_NAMES: ReadonlyMap<number, CommandName> = new Map(
 /** Bits of a header's flags. The lowest four are the type: 0 is a command, 1 a reply. */
 export const FLAG = { TYPE: 0xf, REPLY: 0x1, NO_REPLY: 0x10, ERROR: 0x20 } as const;
 
-/** Bytes in front of a payload: id, command, size of the message, flags, error. */
+/** Length in bytes of the header in front of a payload: id, command, size of the message, flags, error. */
 export const HEADER_BYTES = 16;
-/** Bytes that are read or written by one command at most: what VERSION tells the client. */
+/** Largest number of bytes that are read or written by one command: VERSION tells the client. */
 export const TRANSFER_MAX = 65_536;
-/** Bytes of a payload at most: a transfer, and what stands in front of its bytes. */
+/** Largest length of a payload in bytes: a transfer, and what stands in front of its bytes. */
 export const PAYLOAD_MAX = 65_552;
-/** File descriptors that come with a command at most: what VERSION tells the client. */
+/** Largest number of file descriptors that come with a command: VERSION tells the client. */
 export const DESCRIPTORS_MAX = 16;
 
-/** Versions of the protocol: 0.0 is what QEMU speaks. */
+/** Major number of the protocol's version; 0.0 is what QEMU speaks. */
 export const VERSION_MAJOR = 0;
 export const VERSION_MINOR = 0;
 
-/** DMA_MAP's flags. */
+/** Bits of DMA_MAP's flags. */
 export const DMA_FLAG = { READ: 1, WRITE: 2 } as const;
-/** DMA_UNMAP's flags. */
+/** Bits of DMA_UNMAP's flags. */
 export const UNMAP_FLAG = { DIRTY_BITMAP: 1, ALL: 2 } as const;
 
-/** DEVICE_GET_INFO's flags. */
+/** Bits of DEVICE_GET_INFO's flags. */
 export const DEVICE_FLAG = { RESET: 1, PCI: 2 } as const;
-/** DEVICE_GET_REGION_INFO's flags. */
+/** Bits of DEVICE_GET_REGION_INFO's flags. */
 export const REGION_FLAG = { READ: 1, WRITE: 2 } as const;
-/** DEVICE_GET_IRQ_INFO's flags. */
+/** Bits of DEVICE_GET_IRQ_INFO's flags. */
 export const IRQ_FLAG = { EVENTFD: 1, MASKABLE: 2, AUTOMASKED: 4 } as const;
 
-/** Regions of a PCI device: BARs 0 to 5, and these. */
+/** Numbers of a PCI device's regions: BARs 0 to 5, and these. */
 export const REGION = { ROM: 6, CONFIG: 7, VGA: 8 } as const;
 export const REGIONS = 9;
 
-/** Types of interrupts of a PCI device. */
+/** Types of a PCI device's interrupts. */
 export const IRQ = { INTX: 0, MSI: 1, MSIX: 2, ERR: 3, REQ: 4 } as const;
 export const IRQ_TYPES = 5;
 
-/** DEVICE_SET_IRQS's flags: one of what comes with it, and one of what is to be done. */
+/** Bits of DEVICE_SET_IRQS's flags: one of what comes with it, and one of what is to be done. */
 export const SET_IRQS = {
   DATA_NONE: 0x01,
   DATA_BOOL: 0x02,

@@ -8,25 +8,27 @@ import {
   PAYLOAD_MAX,
 } from './commands.ts';
 
-/** A message of the client. Lent: the next one is read into the same memory. */
+/** Message of the client, which is lent: the next one is read into the same memory. */
 export interface Message {
   readonly id: number;
   /** Number of the command. */
   readonly command: number;
-  /** Its name; undefined for one that is not known. */
+  /** Name of the command; undefined for one that is not known. */
   readonly name: CommandName | undefined;
   readonly isReply: boolean;
-  /** The client waits for no reply. */
+  /** True if the client waits for no reply. */
   readonly noReply: boolean;
-  /** Of a reply: the client could not do it. */
+  /** True for a reply that says that the client could not do it. */
   readonly isError: boolean;
-  /** Bytes behind the header. */
+  /** Number of bytes behind the header. */
   readonly length: number;
-  /** The bytes behind the header, {@link length} of them; what lies behind is of older messages. */
+  /** Bytes behind the header, {@link length} of them; what lies behind is of older messages. */
   readonly payload: DataView<ArrayBuffer>;
 }
 
-/** Makes messages of what comes over a socket, in whatever pieces it comes. It keeps one message at most. */
+/**
+ * Reader that makes messages of what comes over a socket, in whatever pieces it comes. It keeps one message at most.
+ */
 export class MessageReader implements Message {
   id = 0;
   command = 0;
@@ -46,18 +48,21 @@ export class MessageReader implements Message {
     this.payload = new DataView(this.#bytes.buffer, HEADER_BYTES);
   }
 
-  /** Where the next bytes go; no more than the message still wants, since those behind it may bring descriptors of another one. */
+  /**
+   * Array where the next bytes go; no more than the message still wants, since those behind it may bring descriptors of
+   * another one.
+   */
   get room(): Uint8Array {
     return this.#bytes.subarray(this.#filled, HEADER_BYTES + (this.#hasHeader ? this.length : 0));
   }
 
-  /** Is it in the middle of a message? */
+  /** Is the reader in the middle of a message? */
   get started(): boolean {
     return this.#filled > 0;
   }
 
   /**
-   * Bytes were put into {@link room}.
+   * Takes bytes that were put into {@link room}.
    *
    * @returns true if the message is whole: it is this object
    * @throws ClientError for one that is none
@@ -97,7 +102,7 @@ export class MessageReader implements Message {
     this.#hasHeader = true;
   }
 
-  /** Descriptors that have come: the caller's from now on. */
+  /** Takes the descriptors that have come: they are the caller's from now on. */
   takeDescriptors(): number[] {
     if (this.#descriptors.length === 0) return NONE;
     const descriptors = this.#descriptors;
@@ -106,5 +111,5 @@ export class MessageReader implements Message {
   }
 }
 
-/** Nobody puts anything into it. */
+/** Array without descriptors, into which nobody puts anything. */
 const NONE: number[] = [];

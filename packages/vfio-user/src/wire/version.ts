@@ -1,22 +1,22 @@
 import { ClientError } from '../errors.ts';
 import { DESCRIPTORS_MAX, TRANSFER_MAX, VERSION_MAJOR, VERSION_MINOR } from './commands.ts';
 
-/** Bytes of VERSION's JSON at most. */
+/** Largest length in bytes of VERSION's JSON. */
 export const VERSION_DATA_MAX = 4096;
-/** `max_data_xfer_size` of who says nothing. */
+/** Value of `max_data_xfer_size` for a side that says nothing. */
 const TRANSFER_DEFAULT = 1 << 20;
 
-/** What a client has said of itself. */
+/** Facts that a client has told of itself. */
 export interface ClientVersion {
   readonly minor: number;
-  /** It knows REGION_WRITE_MULTI. */
+  /** True if the client knows REGION_WRITE_MULTI. */
   readonly writeMultiple: boolean;
-  /** Bytes that DMA_READ and DMA_WRITE may ask it for. */
+  /** Largest number of bytes that DMA_READ and DMA_WRITE may ask the client for. */
   readonly transferMax: number;
 }
 
 /**
- * Reads VERSION's payload.
+ * Reads the payload of VERSION.
  *
  * @throws ClientError for another major version, and for what is no JSON object
  */
@@ -59,7 +59,10 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What this side says of itself: no more than the client has said. @param mapsMax what `max_dma_maps` is to be */
+/**
+ * Makes the answer to VERSION: it says of this side no more than the client has said. @param mapsMax what
+ * `max_dma_maps` is to be
+ */
 export function versionReply({ writeMultiple }: ClientVersion, mapsMax: number): Uint8Array {
   const capabilities = {
     max_msg_fds: DESCRIPTORS_MAX,

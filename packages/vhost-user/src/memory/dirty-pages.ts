@@ -2,12 +2,15 @@ import type { Platform, SharedMapping } from '@virtkit/linux';
 import { FrontEndError } from '../errors.ts';
 import type { SharedArea } from '../wire/message.ts';
 
-/** Bytes of a page of the log. The specification's number. */
+/** Length in bytes of a page of the log, which is the specification's. */
 const PAGE = 4096;
-/** Bytes of a log at most: a bit a page of 16 TiB. */
+/** Largest length of a log in bytes: a bit a page of 16 TiB. */
 export const LOG_MAX = 2 ** 29;
 
-/** The front end's list of pages that were written, in memory that it reads and clears meanwhile: a bit a page, from address 0 on. */
+/**
+ * Log of the pages that were written, in memory that the front end reads and clears meanwhile: a bit a page, from
+ * address 0 on.
+ */
 export class DirtyPages {
   readonly #bytes: Uint8Array;
   readonly #mapping: SharedMapping;
@@ -24,7 +27,10 @@ export class DirtyPages {
     this.#bytes = this.#mapping.window(0, Number(size));
   }
 
-  /** Bytes `[gpa, gpa + length)` were written. What is behind the end of the log is not the front end's memory. */
+  /**
+   * Notes that bytes `[gpa, gpa + length)` were written. What is behind the end of the log is not the front end's
+   * memory.
+   */
   mark(gpa: number, length: number): void {
     if (length <= 0) return;
     const last = Math.floor((gpa + length - 1) / PAGE);

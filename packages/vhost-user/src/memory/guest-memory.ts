@@ -2,11 +2,13 @@ import { overlapping, type Platform, SharedMemory } from '@virtkit/linux';
 import { FrontEndError } from '../errors.ts';
 import type { WireRegion } from '../wire/message.ts';
 
-/** Regions at a time, at most: what GET_MAX_MEM_SLOTS answers. */
+/** Largest number of regions at a time: the answer to GET_MAX_MEM_SLOTS. */
 export const SLOTS_MAX = 512;
 const USER_END = 2n ** 64n;
 
-/** Guest memory as a front end shows it: each region has an address in the front end as well, by which rings are named. */
+/**
+ * Guest memory as a front end shows it: each region has an address in the front end as well, by which rings are named.
+ */
 export class FrontEndMemory extends SharedMemory<WireRegion> {
   constructor(platform: Platform) {
     super(platform, {
@@ -17,14 +19,14 @@ export class FrontEndMemory extends SharedMemory<WireRegion> {
     });
   }
 
-  /** The guest address of something of which the front end has told its own address; undefined: it is in no region. */
+  /** Translates an address of the front end into the guest's; undefined: it is in no region. */
   translate(userAddress: bigint): bigint | undefined {
     for (const { userAddress: first, size, guestAddress } of this.regions)
       if (userAddress >= first && userAddress < first + size) return guestAddress + (userAddress - first);
     return undefined;
   }
 
-  /** One region less. @throws FrontEndError if there is none like it */
+  /** Removes a region. @throws FrontEndError if there is none like it */
   removeRegion({ guestAddress, size, userAddress }: WireRegion): void {
     const removed = this.remove(
       (region) =>
@@ -38,7 +40,10 @@ export class FrontEndMemory extends SharedMemory<WireRegion> {
   }
 }
 
-/** @throws PeerError for addresses of the front end that go round, or overlap those of another region */
+/**
+ * Checks the front end's addresses of a region. @throws PeerError for addresses that go round, or overlap those of
+ * another region
+ */
 function checkUserAddress(region: WireRegion, others: readonly WireRegion[]): void {
   const { guestAddress, size, userAddress } = region;
   if (userAddress + size > USER_END)

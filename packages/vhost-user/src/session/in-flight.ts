@@ -3,29 +3,32 @@ import type { Platform, SharedMapping } from '@virtkit/linux';
 import { FrontEndError } from '../errors.ts';
 import type { InflightArea } from '../wire/message.ts';
 
-/** Bytes in front of the entries of a queue: `features`, `version`, `desc_num`, `last_batch_head`, `used_idx`. */
+/**
+ * Length in bytes of the header in front of a queue's entries: `features`, `version`, `desc_num`, `last_batch_head`,
+ * `used_idx`.
+ */
 const QUEUE_HEADER = 16;
-/** Bytes of an entry: `inflight`, `next`, `counter`. QEMU: `DescStateSplit`. */
+/** Length in bytes of an entry: `inflight`, `next`, `counter`. QEMU: `DescStateSplit`. */
 const ENTRY = 16;
 const ALIGN = 64;
 const VERSION = 1;
 
-/** Bytes that the list of one queue takes. */
+/** Finds the number of bytes that the list of one queue takes. */
 function queueBytes(entries: number): number {
   return Math.ceil((QUEUE_HEADER + ENTRY * entries) / ALIGN) * ALIGN;
 }
 
-/** What a queue had in flight when its device ended. */
+/** Chains that a queue had in flight when its device ended. */
 export interface LeftBehind {
-  /** Where the ring stands: its used index. */
+  /** Used index of the ring: where it stands. */
   readonly usedIdx: number;
   /** Heads that were taken and not given back, in the order in which they were taken. */
   readonly heads: readonly number[];
 }
 
 /**
- * The list of chains in flight in memory that the front end keeps when this program dies: vhost-user, "Inflight I/O tracking", split rings. What it
- * holds comes from the front end, and is judged when it is read.
+ * List of the chains in flight, in memory that the front end keeps when this program dies: vhost-user, "Inflight I/O
+ * tracking", split rings. What it holds comes from the front end, and is judged when it is read.
  */
 export class InFlightTable {
   readonly queues: number;
@@ -60,7 +63,7 @@ export class InFlightTable {
     );
   }
 
-  /** Undefined: this queue has no list. */
+  /** Finds the list of a queue; undefined: it has none. */
   queue(index: number): QueueTable | undefined {
     return this.#tables[index];
   }
@@ -71,7 +74,7 @@ export class InFlightTable {
 }
 
 /**
- * Bytes of the lists of all queues.
+ * Finds the number of bytes that the lists of all queues take.
  *
  * @throws FrontEndError for numbers of queues or entries that no device has
  */
@@ -81,15 +84,18 @@ export function tableBytes(queues: number, queueSize: number): number {
   return queues * queueBytes(queueSize);
 }
 
-/** The list of one queue. The hot path of a ring writes here: a few stores, in an order that a death at any point leaves readable. */
+/**
+ * List of the chains in flight of one queue. The hot path of a ring writes here: a few stores, in an order that a death
+ * at any point leaves readable.
+ */
 export class QueueTable {
   readonly #bytes: Uint8Array;
   readonly #halves: Uint16Array;
   readonly #words: Uint32Array;
   readonly #entries: number;
-  /** How many chains were taken: tells their order. */
+  /** Number of chains that were taken, which tells their order. */
   #counter = 0;
-  /** Heads by their place behind the used index, as a ring of places. */
+  /** Heads by their place behind the used index, in a circular list of places. */
   readonly #places: Uint16Array;
   #first = 0;
 
@@ -102,7 +108,7 @@ export class QueueTable {
   }
 
   /**
-   * A ring begins, or goes on: what was in flight when its last device ended.
+   * Begins with a ring, or goes on: answers what was in flight when its last device ended.
    *
    * @param size entries of the ring; more than the list has: none of it is kept
    * @param usedIdx as the ring has it
@@ -127,7 +133,7 @@ export class QueueTable {
     return { usedIdx, heads };
   }
 
-  /** The driver has seen `count` chains whose entries were still to be cleared. */
+  /** Clears the entries of `count` chains that the driver has seen. */
   #finishBatch(count: number): void {
     let head = this.#halves[6] as number;
     for (let done = 0; done < count && done < this.#entries && head < this.#entries; done++) {
@@ -158,7 +164,7 @@ export class QueueTable {
     this.#places[(this.#first + ahead) % this.#entries] = head;
   }
 
-  /** The next places become visible: their heads are linked, the last one first. */
+  /** Links the heads of the next places, which become visible, the last one first. */
   showing(count: number): void {
     const halves = this.#halves;
     let last = halves[6] as number;

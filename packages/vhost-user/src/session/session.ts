@@ -20,22 +20,22 @@ const OFFERED = [
   PROTOCOL.STATUS,
 ].reduce((sum, bit) => sum | (1n << BigInt(bit)), 0n);
 
-/** The way to the front end. */
+/** Way to the front end. */
 export interface FrontEnd {
   /** @param descriptors go with the message, and stay open. @throws FrontEndError if the front end does not take it */
   send(message: Uint8Array, descriptors?: readonly number[]): void;
-  /** Sends over another socket of the front end. False: it was not taken. */
+  /** Sends over another socket of the front end. Answers false if the message was not taken. */
   sendTo(fd: number, message: Uint8Array): boolean;
 }
 
-/** One front end, from its connection to its end: what each of its messages does, and is answered. */
+/** Session of one front end, from its connection to its end: what each of its messages does, and is answered. */
 export class Session {
   readonly #device: VhostUserDevice;
   readonly #platform: Platform;
   readonly #frontEnd: FrontEnd;
   #protocol = 0n;
   #status = 0;
-  /** Socket for requests of the back end. */
+  /** Descriptor of the socket for requests of the back end. */
   #backend: number | undefined;
   #closed = false;
 
@@ -71,7 +71,7 @@ export class Session {
     }
   }
 
-  /** The front end has gone. */
+  /** Ends the session, since the front end has gone. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -263,7 +263,10 @@ export class Session {
     this.#frontEnd.send(reply(REQUEST.GET_VRING_BASE, payload));
   }
 
-  /** One that the front end does not take now is lost: it has others to read, and reads the configuration when it comes to them. */
+  /**
+   * Tells the front end that the configuration has changed. A message that it does not take now is lost: it has others
+   * to read, and reads the configuration when it comes to them.
+   */
   #configChanged(): void {
     if (this.#backend === undefined || !this.#has(PROTOCOL.CONFIG)) return;
     this.#frontEnd.sendTo(this.#backend, backendRequest(BACKEND_REQUEST.CONFIG_CHANGE_MSG));

@@ -2,19 +2,19 @@ import type { Platform, Watch } from '@virtkit/linux';
 import type { VringAddress } from '../wire/message.ts';
 import type { QueueTable } from './in-flight.ts';
 
-/** A queue as the front end has set it up. */
+/** Queue as the front end has set it up. */
 export class Vring {
   readonly index: number;
-  /** Entries; 0: the front end has not said. */
+  /** Number of entries of the ring; 0: the front end has not said. */
   size = 0;
-  /** Where the ring goes on, as SET_VRING_BASE has it. */
+  /** Position where the ring goes on, as SET_VRING_BASE has it. */
   base = 0;
   address: VringAddress | undefined;
-  /** The device may work on it. */
+  /** True if the device may work on the queue. */
   enabled = false;
-  /** Core has the ring. */
+  /** True if core has the ring. */
   started = false;
-  /** The list of its chains in flight, while the ring is started. */
+  /** List of the queue's chains in flight, while the ring is started. */
   flights: QueueTable | undefined;
   readonly #platform: Platform;
   #kick: number | undefined;
@@ -27,7 +27,7 @@ export class Vring {
     this.#platform = platform;
   }
 
-  /** The driver's kicks come here from now on; undefined: no more. */
+  /** Sets the descriptor that the driver's kicks come from; undefined: no more. */
   setKick(fd: number | undefined, kicked: () => void): void {
     this.#watch?.close();
     this.#watch = undefined;
@@ -43,7 +43,7 @@ export class Vring {
     return this.#kick !== undefined;
   }
 
-  /** Where the driver is interrupted; undefined: it looks itself. */
+  /** Sets the descriptor by which the driver is interrupted; undefined: the driver looks itself. */
   setCall(fd: number | undefined): void {
     this.#call = this.#replace(this.#call, fd);
     // what was told to somebody who was not there any more
@@ -63,7 +63,7 @@ export class Vring {
     if (this.#error !== undefined) this.#platform.signal(this.#error);
   }
 
-  /** Nobody is told anything any more, and the ring is as it was at first. */
+  /** Clears the ring to what it was at first: nobody is told anything any more. */
   clear(): void {
     this.setKick(undefined, () => {});
     this.#call = this.#replace(this.#call, undefined);

@@ -9,35 +9,35 @@ import {
   TABLE_REGIONS_MAX,
 } from './requests.ts';
 
-/** What stands in front of a payload. */
+/** Header in front of a payload. */
 export interface Header {
   readonly request: RequestName;
-  /** The front end waits for an answer, also to a request that has none of its own. */
+  /** True if the front end waits for an answer, also to a request that has none of its own. */
   readonly needReply: boolean;
-  /** Bytes of the payload, at most {@link PAYLOAD_MAX}. */
+  /** Length of the payload in bytes, at most {@link PAYLOAD_MAX}. */
   readonly size: number;
 }
 
-/** A stretch of guest memory: addresses of the guest and of the front end, and where the bytes lie in a file. */
+/** Stretch of guest memory: addresses of the guest and of the front end, and where the bytes lie in a file. */
 export interface WireRegion {
   readonly guestAddress: bigint;
-  /** Bytes. */
+  /** Length of the region in bytes. */
   readonly size: bigint;
-  /** Address of its first byte in the front end: addresses of rings are such. */
+  /** Address of the region's first byte in the front end: addresses of rings are such. */
   readonly userAddress: bigint;
   readonly fileOffset: bigint;
 }
 
-/** A ring's number and one value. QEMU: `vhost_vring_state`. */
+/** Number of a ring with one value. QEMU: `vhost_vring_state`. */
 export interface VringState {
   readonly queue: number;
   readonly value: number;
 }
 
-/** Where a ring lies, as addresses of the front end. QEMU: `vhost_vring_addr`. */
+/** Place of a ring, as addresses of the front end. QEMU: `vhost_vring_addr`. */
 export interface VringAddress {
   readonly queue: number;
-  /** Bit 0: writes to the used ring are to be logged. */
+  /** Flags of the ring. Bit 0: writes to the used ring are to be logged. */
   readonly flags: number;
   readonly desc: bigint;
   readonly used: bigint;
@@ -46,12 +46,12 @@ export interface VringAddress {
   readonly log: bigint;
 }
 
-/** A piece of the configuration space. QEMU: `vhost_user_config`. */
+/** Piece of the configuration space. QEMU: `vhost_user_config`. */
 export interface ConfigPiece {
   readonly offset: number;
-  /** Bytes, at most {@link CONFIG_MAX}. */
+  /** Length of the piece in bytes, at most {@link CONFIG_MAX}. */
   readonly size: number;
-  /** Of SET_CONFIG; empty for GET_CONFIG. */
+  /** Bytes of SET_CONFIG; empty for GET_CONFIG. */
   readonly bytes: Uint8Array;
 }
 
@@ -63,13 +63,13 @@ export interface SharedArea {
 
 export interface InflightArea extends SharedArea {
   readonly queues: number;
-  /** Entries of each ring. */
+  /** Number of entries of each ring. */
   readonly queueSize: number;
-  /** Bytes of the payload, 20 or 24, which an answer has as well. */
+  /** Length of the payload in bytes, 20 or 24, which an answer has as well. */
   readonly payloadBytes: number;
 }
 
-/** A request of the front end, read and within the protocol's bounds. What it asks for may still make no sense. */
+/** Request of the front end, read and within the protocol's bounds. What it asks for may still make no sense. */
 export type Message = { readonly needReply: boolean } & (
   | {
       readonly request:
@@ -98,7 +98,7 @@ export type Message = { readonly needReply: boolean } & (
   | {
       readonly request: 'SET_VRING_KICK' | 'SET_VRING_CALL' | 'SET_VRING_ERR';
       readonly queue: number;
-      /** No file descriptor comes with it. */
+      /** True if no file descriptor comes with the message. */
       readonly none: boolean;
     }
   | { readonly request: 'GET_CONFIG' | 'SET_CONFIG'; readonly piece: ConfigPiece }
@@ -106,11 +106,14 @@ export type Message = { readonly needReply: boolean } & (
   | { readonly request: 'GET_INFLIGHT_FD' | 'SET_INFLIGHT_FD'; readonly area: InflightArea }
 );
 
-/** Bit of the value of SET_VRING_KICK, _CALL and _ERR: there is no file descriptor. The bits below it are the queue. */
+/**
+ * Bit of the value of SET_VRING_KICK, _CALL and _ERR that says that there is no file descriptor. The bits below it are
+ * the queue.
+ */
 const NO_DESCRIPTOR = 0x100;
 
 /**
- * Reads what stands in front of a payload.
+ * Reads the header in front of a payload.
  *
  * @param view the first {@link HEADER_BYTES} bytes of a message
  * @throws FrontEndError for another version, a reply, a request that nobody offered, and a payload that is too long
@@ -201,7 +204,7 @@ export function readMessage(
   }
 }
 
-/** The fields of a payload, in the machine's byte order, which is little-endian wherever this runs. */
+/** Fields of a payload, in the machine's byte order, which is little-endian wherever this runs. */
 class Payload {
   readonly #request: RequestName;
   readonly #view: DataView;
@@ -213,7 +216,7 @@ class Payload {
     this.#descriptors = descriptors;
   }
 
-  /** @throws FrontEndError */
+  /** Demands a payload's length and number of descriptors. @throws FrontEndError for others */
   expect(size: number, descriptors: number = this.#descriptors): void {
     const found = this.#view.byteLength;
     if (found === size && this.#descriptors === descriptors) return;

@@ -2,13 +2,15 @@ import { FrontEndError } from '../errors.ts';
 import { type Header, type Message, readHeader, readMessage } from './message.ts';
 import { DESCRIPTORS_MAX, HEADER_BYTES, PAYLOAD_MAX } from './requests.ts';
 
-/** A message, and the file descriptors that came with it: they are whoever's takes them, and else to be closed. */
+/** Message with the file descriptors that came with it: they are whoever's takes them, and else to be closed. */
 export interface Arrived {
   readonly message: Message;
   readonly descriptors: number[];
 }
 
-/** Makes messages of what comes over a socket, in whatever pieces it comes. It keeps one message at most. */
+/**
+ * Reader that makes messages of what comes over a socket, in whatever pieces it comes. It keeps one message at most.
+ */
 export class MessageReader {
   readonly #bytes = new Uint8Array(HEADER_BYTES + PAYLOAD_MAX);
   readonly #view = new DataView(this.#bytes.buffer);
@@ -16,18 +18,21 @@ export class MessageReader {
   #header: Header | undefined;
   #descriptors: number[] = [];
 
-  /** Where the next bytes go; no more than the message still wants, since those behind it may bring descriptors of another one. */
+  /**
+   * Array where the next bytes go; no more than the message still wants, since those behind it may bring descriptors of
+   * another one.
+   */
   get room(): Uint8Array {
     return this.#bytes.subarray(this.#filled, HEADER_BYTES + (this.#header?.size ?? 0));
   }
 
-  /** Is it in the middle of a message? */
+  /** Is the reader in the middle of a message? */
   get started(): boolean {
     return this.#filled > 0;
   }
 
   /**
-   * Bytes were put into {@link room}.
+   * Takes bytes that were put into {@link room}.
    *
    * @returns the message, if it is whole
    * @throws FrontEndError for one that is none
@@ -51,7 +56,7 @@ export class MessageReader {
     return { message, descriptors: this.abandon() };
   }
 
-  /** Descriptors of a message that is not whole: the caller's to close. */
+  /** Gives up a message that is not whole. Answers its descriptors, which are the caller's to close. */
   abandon(): number[] {
     const descriptors = this.#descriptors;
     this.#descriptors = [];

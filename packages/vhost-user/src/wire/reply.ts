@@ -1,6 +1,6 @@
 import { FLAG, HEADER_BYTES } from './requests.ts';
 
-/** A message to the front end: a header, and room for a payload. */
+/** Makes a message to the front end: a header, and room for a payload. */
 function message(request: number, flags: number, size: number): DataView<ArrayBuffer> {
   const view = new DataView(new ArrayBuffer(HEADER_BYTES + size));
   view.setUint32(0, request, true);
@@ -11,21 +11,21 @@ function message(request: number, flags: number, size: number): DataView<ArrayBu
 
 const bytesOf = (view: DataView<ArrayBuffer>): Uint8Array => new Uint8Array(view.buffer);
 
-/** An answer to a request, with any payload. */
+/** Makes an answer to a request, with any payload. */
 export function reply(request: number, payload: Uint8Array): Uint8Array {
   const bytes = bytesOf(message(request, FLAG.VERSION | FLAG.REPLY, payload.length));
   bytes.set(payload, HEADER_BYTES);
   return bytes;
 }
 
-/** An answer that is one number. */
+/** Makes an answer that is one number. */
 export function replyU64(request: number, value: bigint): Uint8Array {
   const view = message(request, FLAG.VERSION | FLAG.REPLY, 8);
   view.setBigUint64(HEADER_BYTES, value, true);
   return bytesOf(view);
 }
 
-/** A request of the back end that has no payload, and wants no answer. */
+/** Makes a request of the back end that has no payload, and wants no answer. */
 export function backendRequest(request: number): Uint8Array {
   return bytesOf(message(request, FLAG.VERSION, 0));
 }

@@ -1,4 +1,4 @@
-/** Requests of the front end. QEMU `docs/interop/vhost-user.rst`, "Front-end message types". */
+/** Numbers of the front end's requests. QEMU `docs/interop/vhost-user.rst`, "Front-end message types". */
 export const REQUEST = {
   GET_FEATURES: 1,
   SET_FEATURES: 2,
@@ -33,12 +33,12 @@ export const REQUEST = {
 
 export type RequestName = keyof typeof REQUEST;
 
-/** The name of a request by its number. */
+/** Names of the front end's requests, by number. */
 export const REQUEST_NAMES: ReadonlyMap<number, RequestName> = new Map(
   (Object.keys(REQUEST) as RequestName[]).map((name) => [REQUEST[name], name]),
 );
 
-/** Requests of the back end, over the socket that SET_BACKEND_REQ_FD brings. */
+/** Numbers of the back end's requests, over the socket that SET_BACKEND_REQ_FD brings. */
 export const BACKEND_REQUEST = { CONFIG_CHANGE_MSG: 2 } as const;
 
 /** Bits of a message's flags. */
@@ -59,18 +59,20 @@ export const PROTOCOL = {
 
 /** Feature bits that are vhost-user's and no device's. */
 export const VHOST_FEATURE = {
-  /** What the device writes is to be noted in the dirty log. */
+  /** Feature bit that says that what the device writes is to be noted in the dirty log. */
   LOG_ALL: 26,
   PROTOCOL_FEATURES: 30,
 } as const;
 
-/** Bytes in front of a message's payload. */
+/** Length in bytes of the header in front of a message's payload. */
 export const HEADER_BYTES = 12;
-/** Bytes of a payload at most: a memory table of eight regions and a configuration space are the longest. */
+/** Largest length of a payload in bytes: a memory table of eight regions and a configuration space are the longest. */
 export const PAYLOAD_MAX = 512;
-/** Regions of SET_MEM_TABLE at most. The specification's number. */
+/** Largest number of regions of SET_MEM_TABLE, which is the specification's. */
 export const TABLE_REGIONS_MAX = 8;
-/** File descriptors that come with a message at most. */
+/** Largest number of file descriptors that come with a message. */
 export const DESCRIPTORS_MAX = 8;
-/** Bytes of a configuration space that are read or written at a time, at most. The specification's number. */
+/**
+ * Largest number of bytes of a configuration space that are read or written at a time, which is the specification's.
+ */
 export const CONFIG_MAX = 256;
