@@ -11,6 +11,9 @@ import {
   scratch,
 } from './libc.ts';
 
+/** What the descriptor of an eventfd is a link to; a file's is an absolute path. */
+const EVENTFD = 'anon_inode:[eventfd]';
+
 let one: Scratch | undefined;
 let read: Scratch | undefined;
 
@@ -26,7 +29,8 @@ export function createEventfd(): number {
  */
 export function checkEventfd(fd: number): void {
   const target = readlinkSync(`/proc/self/fd/${fd}`);
-  if (!target.includes('[eventfd]')) throw new PeerError(`${target} is no eventfd`);
+  // all of it: whoever names a file chooses the end of its path, and none of an eventfd's
+  if (target !== EVENTFD) throw new PeerError(`${target} is no eventfd`);
   const { fcntl } = libc();
   fcntl(fd, F_SETFL, fcntl(fd, F_GETFL, 0) | SOCK_NONBLOCK);
 }

@@ -8,6 +8,8 @@ export class Listener {
   /** Path where the socket listens. */
   readonly path: string;
   readonly #fd: number;
+  /** What stands under the path since it listens. */
+  readonly #name: string | undefined;
   #watch: Watch | undefined;
 
   /**
@@ -17,6 +19,7 @@ export class Listener {
   constructor(path: string) {
     this.path = path;
     this.#fd = listen(path);
+    this.#name = nameAt(path);
   }
 
   /** Takes the next connection, when it comes: once. @param take has to close the descriptor */
@@ -30,12 +33,18 @@ export class Listener {
     });
   }
 
-  /** Closes the socket and removes it. Called once. */
+  /** Closes the socket and removes it, unless something else has its name by now. Called once. */
   close(): void {
     this.#watch?.close();
+    if (this.#name !== undefined && nameAt(this.path) === this.#name) rmSync(this.path, { force: true });
     closeDescriptor(this.#fd);
-    rmSync(this.path, { force: true });
   }
+}
+
+/** Tells what stands under a path from all that stands there while a socket of that name listens, which keeps its inode; undefined: nothing does. */
+function nameAt(path: string): string | undefined {
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? undefined : `${stat.dev}:${stat.ino}`;
 }
 
 /**

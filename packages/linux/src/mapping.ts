@@ -48,6 +48,8 @@ interface Span {
  * @throws PeerError if the file is shorter, or cannot be mapped
  */
 export function mapShared(fd: number, offset: number, size: number): SharedMapping {
+  // in front of the look at its length: it must not become shorter behind that
+  const shrinkable = !sealShrink(fd);
   const file = fstatSync(fd);
   if (!file.isFile() || offset + size > file.size)
     throw new PeerError(`bytes ${offset} to ${offset + size} of a file of ${file.size}`, {
@@ -55,7 +57,6 @@ export function mapShared(fd: number, offset: number, size: number): SharedMappi
       size,
       file: file.size,
     });
-  const shrinkable = !sealShrink(fd);
   // huge pages are mapped from their beginning
   const page = Math.max(PAGE, file.blksize);
   const skip = offset % page;

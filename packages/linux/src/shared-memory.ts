@@ -95,7 +95,7 @@ export class SharedMemory<R extends FileRegion = FileRegion> implements MemoryMa
   owner = 0;
   /** Log where writes are noted while the peer wants to hear of them. */
   log: WriteLog | undefined;
-  /** True if there is memory whose file could become shorter. */
+  /** True if the peer has brought a file that could become shorter. */
   shrinkable = false;
   readonly #platform: Platform;
   readonly #options: SharedMemoryOptions<R>;

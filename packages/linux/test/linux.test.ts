@@ -1,5 +1,15 @@
 // Sockets, files and eventfds of this machine, both ends in this process.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import fs, {
+  existsSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -124,6 +134,55 @@ test('a socket that a killed server has left is replaced; one where somebody lis
   new Listener(path()).close();
   writeFileSync(path(), 'a file');
   expect(() => new Listener(path())).toThrow(/EADDRINUSE/);
+});
+
+test('what stands under the name of a socket later is not removed with it', () => {
+  const listener = new Listener(path());
+  renameSync(path(), join(folder, 'moved'));
+  writeFileSync(path(), 'a file');
+  listener.close();
+  expect(readFileSync(path(), 'utf8')).toBe('a file');
+  rmSync(path());
+  const [first, second] = [new Listener(path()), join(folder, 'other')];
+  renameSync(path(), second);
+  const third = new Listener(path());
+  first.close();
+  kept(connectTo(path()));
+  third.close();
+  expect(existsSync(path())).toBe(false);
+});
+
+test('a file is no eventfd, whatever it is called', () => {
+  for (const name of ['[eventfd]', 'anon_inode:[eventfd]']) {
+    writeFileSync(join(folder, name), '');
+    expect(() => checkEventfd(kept(openSync(join(folder, name), 'r+')))).toThrow(/is no eventfd/);
+  }
+});
+
+test('a file that becomes shorter while it is looked at is not mapped', () => {
+  const file = kept(sharedFile('test', 8192, false));
+  const { fstatSync } = fs;
+  const shorter = (fd: number): fs.Stats => {
+    const stat = fstatSync(fd);
+    try {
+      // the other side, at the worst moment
+      ftruncateSync(fd, 4096);
+    } catch {
+      // it was too late
+    }
+    return stat;
+  };
+  Object.assign(fs, { fstatSync: shorter });
+  syncBuiltinESMExports();
+  try {
+    const mapping = mapShared(file, 0, 8192);
+    expect(mapping.shrinkable).toBe(false);
+    mapping.close();
+  } finally {
+    Object.assign(fs, { fstatSync });
+    syncBuiltinESMExports();
+  }
+  expect(fstatSync(file).size).toBe(8192);
 });
 
 test('what is no eventfd is none, and memory that has gone is zeros', () => {

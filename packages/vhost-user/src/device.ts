@@ -212,6 +212,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     const log = new DirtyPages(this.#platform, descriptor, area);
     this.#log?.close();
     this.#log = log;
+    if (log.shrinkable) this.memory.shrinkable = true;
     this.#followLog();
   }
 
@@ -239,6 +240,7 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     const table = new InFlightTable(this.#platform, descriptor, area);
     this.#table?.close();
     this.#table = table;
+    if (table.shrinkable) this.memory.shrinkable = true;
   }
 
   // Rings

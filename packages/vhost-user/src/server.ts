@@ -26,8 +26,8 @@ export interface FrontEndInfo {
   /** Number of bytes of guest memory that the front end shows, in all regions together. */
   readonly memoryBytes: number;
   /**
-   * True if the front end could make its memory disappear under this process (no seal on the file). See "Security" in
-   * the README.
+   * True if the front end could make its memory, its log or its list of chains in flight disappear under this process (no
+   * seal on a file). See "Security" in the README.
    */
   readonly shrinkable: boolean;
 }

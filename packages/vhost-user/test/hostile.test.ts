@@ -1,5 +1,5 @@
 // Front ends that are broken, or mean harm: an event, a closed connection, and a server that goes on.
-import { mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DeviceEvent } from '@virtkit/core';
@@ -183,6 +183,15 @@ const ATTACKS: readonly Attack[] = [
     says: () => [...RING(0), [request('SET_VRING_KICK', fields(0n)), [kept(memfd(8))]]],
   },
   {
+    what: 'kicks from a file that is called as an eventfd',
+    reason: /is no eventfd/,
+    says: () => {
+      const name = join(folder, '[eventfd]');
+      writeFileSync(name, '');
+      return [...RING(0), [request('SET_VRING_KICK', fields(0n)), [kept(openSync(name, 'r+'))]]];
+    },
+  },
+  {
     what: 'interrupts to a file',
     reason: /is no eventfd/,
     says: () => [[request('SET_VRING_CALL', fields(0n)), [kept(openSync('/dev/full', 'r+'))]]],
@@ -319,6 +328,28 @@ describe('bounds', () => {
     }
     expect(events.at(-1)?.reason).toBe('the front end does not take its answers');
     wire.close();
+  });
+
+  test.each([
+    { what: 'a log', says: [request('SET_LOG_BASE', fields(4096n, 0n))] },
+    { what: 'a list of chains', says: [request('SET_INFLIGHT_FD', fields(4096n, 0n, 0x00100002, 0))] },
+  ])('$what that could become shorter is told of, as memory is', async ({ says }) => {
+    const name = join(folder, 'file');
+    writeFileSync(name, new Uint8Array(4096));
+    const file = kept(openSync(name, 'r+'));
+    for (const [fd, shrinkable] of [
+      [kept(memfd(4096)), false],
+      [file, true],
+    ] as const) {
+      const wire = new Wire(path());
+      for (const bytes of says) wire.raw(bytes, [fd]);
+      wire.send('GET_STATUS');
+      await wire.next();
+      await until(() => server.frontEnd !== undefined);
+      expect(server.frontEnd?.shrinkable).toBe(shrinkable);
+      wire.close();
+      await until(() => server.frontEnd === undefined);
+    }
   });
 
   test('memory that has gone is zeros to whoever has an array of it still', async () => {

@@ -42,6 +42,11 @@ export class DirtyPages {
     }
   }
 
+  /** Could the front end make it shorter? */
+  get shrinkable(): boolean {
+    return this.#mapping.shrinkable;
+  }
+
   close(): void {
     this.#mapping.close();
   }

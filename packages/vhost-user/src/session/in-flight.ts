@@ -68,6 +68,11 @@ export class InFlightTable {
     return this.#tables[index];
   }
 
+  /** Could the front end make it shorter? */
+  get shrinkable(): boolean {
+    return this.#mapping.shrinkable;
+  }
+
   close(): void {
     this.#mapping.close();
   }
