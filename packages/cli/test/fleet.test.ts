@@ -1,5 +1,6 @@
 // All machines of a folder, a libvirt, a cluster, a node, against a target.
 import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -59,6 +60,9 @@ describe('a folder', () => {
   test('Prometheus: each line is a comment or a sample with its labels', () => {
     const folder = fleet(20);
     writeFileSync(join(folder, 'odd "name"\\x.xml'), domainXml('odd', 'pc-q35-rhel9.6.0', 1));
+    // what a terminal must not get is `\u001b` on standard output, which this format does not know
+    for (const name of ['\x1b[2J', 'tab\there', 'zero\u200bwidth', 'line\nbreak', '\u202eturned'])
+      writeFileSync(join(folder, `${name}.xml`), 'no XML');
     const { stdout } = virtkit(['check', '--all', folder, ...TARGET, '--format', 'prometheus']);
     const sample = /^[a-z_]+\{[a-z]+="(?:[^"\\\n]|\\["\\n])*"(?:,[a-z]+="(?:[^"\\\n]|\\["\\n])*")*\} \d+$/;
     for (const line of stdout.trim().split('\n'))
@@ -108,14 +112,17 @@ describe('a folder', () => {
     writeFileSync(join(folder, 'huge.xml'), ' '.repeat(2 ** 20 + 1));
     writeFileSync(join(folder, 'other.args'), 'qemu-system-x86_64 -M pc-q35-rhel9.6.0 -nodefaults');
     writeFileSync(join(folder, 'other.features.json'), '{"net0": 5}');
+    // nobody ever writes into it
+    expect(spawnSync('mkfifo', [join(folder, 'pipe.xml')]).status).toBe(0);
+    mkdirSync(join(folder, 'folder.xml'));
     const { stdout, status } = virtkit(['check', '--all', folder, ...TARGET, '--json']);
     const lines = stdout
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as VmResult);
-    expect(lines.length).toBe(8);
+    expect(lines.length).toBe(10);
     const unread = lines.filter(({ verdicts }) => verdicts.some(({ code }) => code === 'not-read'));
-    expect(unread.map(({ vm }) => vm).sort()).toEqual(['broken', 'huge', 'other']);
+    expect(unread.map(({ vm }) => vm).sort()).toEqual(['broken', 'folder', 'huge', 'other', 'pipe']);
     expect(status).toBe(1);
   });
 
@@ -229,8 +236,9 @@ esac
       console.warn('SKIPPED: no virsh (Debian: libvirt-clients)');
       return;
     }
+    // without a UUID the test driver makes up another one in each virsh
     const domain = (name: string, os: string): string =>
-      `<domain type='test'><name>${name}</name><memory>1048576</memory><vcpu>1</vcpu><os>${os}</os></domain>`;
+      `<domain type='test'><name>${name}</name><uuid>${randomUUID()}</uuid><memory>1048576</memory><vcpu>1</vcpu><os>${os}</os></domain>`;
     const node = join(home(), 'node.xml');
     writeFileSync(
       node,
@@ -243,6 +251,26 @@ esac
       one: 'loads: ',
       two: expect.stringMatching(/^refused: kubevirt-1\.7 has no machine type pc-q35-9\.1/),
       three: expect.stringMatching(/^unknown: a domain of type xen/),
+    });
+  });
+
+  test('libvirt, with names that virsh would take for the id or the UUID of another domain', () => {
+    if (spawnSync('virsh', ['--version']).error !== undefined) {
+      console.warn('SKIPPED: no virsh (Debian: libvirt-clients)');
+      return;
+    }
+    const uuid = (digit: number): string => `${String(digit).repeat(8)}-1111-4111-8111-111111111111`;
+    const domain = (name: string, digit: number, machine: string): string =>
+      `<domain type='test'><name>${name}</name><uuid>${uuid(digit)}</uuid><memory>1048576</memory><os><type arch='x86_64' machine='${machine}'>hvm</type></os></domain>`;
+    const node = join(home(), 'names.xml');
+    writeFileSync(
+      node,
+      `<node>${domain('first', 1, 'pc-q35-rhel9.6.0')}${domain('1', 2, 'pc-q35-9.1')}${domain(uuid(1), 3, 'pc-q35-9.2')}</node>`,
+    );
+    expect(lines(['--connect', `test://${node}`], ['--target', 'kubevirt-1.7'])).toEqual({
+      first: 'loads: ',
+      1: expect.stringContaining('pc-q35-9.1'),
+      [uuid(1)]: expect.stringContaining('pc-q35-9.2'),
     });
   });
 

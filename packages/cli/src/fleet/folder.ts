@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { describeDomain, type MachineDescription } from '@virtkit/libvirt';
-import { readSmall } from '../files.ts';
+import { readSmall, refusePipe } from '../files.ts';
 import { UsageError } from '../usage.ts';
 import { featuresOf } from './features.ts';
 import type { DescribedVm, Vm } from './vm.ts';
@@ -34,17 +34,23 @@ export function folderVms(folder: string): Vm[] {
       source: path,
       describe: (): Promise<DescribedVm> =>
         Promise.resolve().then(() => {
-          const text = readSmall(path).toString('utf8');
+          const text = readFile(path);
           const beside = `${name}.features.json`;
           return {
             description: (READERS[end] ?? describeDomain)(text),
             ...(features.has(beside) && {
-              features: featuresOf(readSmall(join(folder, beside)).toString('utf8')),
+              features: featuresOf(readFile(join(folder, beside))),
             }),
           };
         }),
     };
   });
+}
+
+/** A pipe would wait for who writes it, and all machines behind it with it. */
+function readFile(path: string): string {
+  refusePipe(path, 'files of a folder are read one after the other');
+  return readSmall(path).toString('utf8');
 }
 
 function filesIn(folder: string): string[] {

@@ -1,6 +1,6 @@
 // What a fleet's check prints: for people, for Prometheus, for what reads JUnit.
 import type { Verdict } from '@virtkit/compat';
-import { textOf } from '../output.ts';
+import { harmless, textOf } from '../output.ts';
 import type { Summary } from './causes.ts';
 import type { VmResult } from './check-fleet.ts';
 
@@ -52,8 +52,9 @@ export function summaryText(summary: Summary, target: string, pc: Painter): stri
 
 /** Prometheus' text format: counts by answer, by cause, and a line for each machine. */
 export function prometheusText(results: readonly VmResult[], summary: Summary, target: string): string {
+  // what would drive a terminal is made harmless first: its backslashes are escaped, too, and those of this format are no others
   const label = (value: string): string =>
-    `"${value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
+    `"${harmless(value).replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')}"`;
   const lines = [
     '# HELP virtkit_check_machines Machines by what the target would make of their state.',
     '# TYPE virtkit_check_machines gauge',

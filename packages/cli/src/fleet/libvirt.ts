@@ -14,24 +14,39 @@ import type { Vm } from './vm.ts';
 export async function libvirtVms(uri: string, ask: boolean): Promise<Vm[]> {
   const virsh = (...args: readonly string[]): Promise<string> =>
     outputOf('virsh', ['--readonly', '--connect', uri, ...args]);
-  let names: string;
+  let machines: readonly Domain[];
   let running: ReadonlySet<string>;
   try {
-    names = await virsh('list', '--all', '--name');
-    running = new Set(ask ? (await virsh('list', '--name')).split('\n').map((name) => name.trim()) : []);
+    machines = domainsIn(await virsh('list', '--all', '--uuid', '--name'));
+    running = new Set(ask ? domainsIn(await virsh('list', '--uuid', '--name')).map(({ uuid }) => uuid) : []);
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
-  return names
+  return machines.map(({ uuid, name }) => ({
+    name,
+    source: uri,
+    describe: async () => ({
+      description: describeDomain(await virsh('dumpxml', '--domain', uuid)),
+      ...(running.has(uuid) && { running: (await askRunning(new VirshMonitor(uri, uuid))).running }),
+    }),
+  }));
+}
+
+/** A domain in virsh's list. By its UUID it is asked for: a name that is a number is another domain's id to virsh, or another one's UUID. */
+interface Domain {
+  readonly uuid: string;
+  readonly name: string;
+}
+
+/** @throws Error for a line that is none of such a list */
+function domainsIn(list: string): Domain[] {
+  return list
     .split('\n')
-    .map((name) => name.trim())
-    .filter((name) => name !== '')
-    .map((name) => ({
-      name,
-      source: uri,
-      describe: async () => ({
-        description: describeDomain(await virsh('dumpxml', '--domain', name)),
-        ...(running.has(name) && { running: (await askRunning(new VirshMonitor(uri, name))).running }),
-      }),
-    }));
+    .filter((line) => line.trim() !== '')
+    .map((line) => {
+      const [, uuid, name] = /^\s*([0-9a-f-]{36})\s+(.*?)\s*$/i.exec(line) ?? [];
+      if (uuid === undefined || name === undefined)
+        throw new Error(`virsh list: a UUID and a name expected: ${line}`);
+      return { uuid, name };
+    });
 }
