@@ -5,18 +5,18 @@ import { join } from 'node:path';
 import type { AskedQemu } from '@virtkit/compat';
 import { UsageError } from './usage.ts';
 
-/** A QEMU that has not answered by then is ended. */
+/** Milliseconds after which a QEMU that has not answered is ended. */
 const PATIENCE_MS = 60_000;
-/** Of what it prints, at most. */
+/** Largest number of bytes that are taken of what a QEMU prints. */
 const OUTPUT_BYTES = 32 * 2 ** 20;
 const ERROR_BYTES = 2 ** 16;
 const LINE_FEED = 10;
 
-/** A question of QMP. */
+/** Question to a QEMU, by QMP. */
 export interface Question {
   readonly execute: string;
   readonly arguments?: object;
-  /** An error is an answer, too: it stands for undefined. */
+  /** True if an error is an answer, too: it stands for undefined. */
   readonly mayFail?: true;
 }
 
@@ -28,7 +28,7 @@ const QUESTIONS: readonly Question[] = [
   { execute: 'human-monitor-command', arguments: { 'command-line': 'info ramblock' } },
 ];
 
-/** What a QEMU said, and its version: `7.2`. */
+/** Answers of a QEMU, and its version: `7.2`. */
 export interface Answered extends AskedQemu {
   readonly version: string;
 }
@@ -69,7 +69,7 @@ export async function askQmp(
   }
 }
 
-/** One answer a question, in their order. */
+/** Lists the answers, one a question, in their order. */
 function answers(
   binary: string,
   options: readonly string[],

@@ -3,16 +3,16 @@ import type { Monitor } from './monitor.ts';
 import { whyNotAsked } from './questions.ts';
 import { UsageError } from './usage.ts';
 
-/** What a running QEMU said, and what it was not asked. */
+/** Answers of a running QEMU, and what it was not asked. */
 export interface Asked {
   readonly running: RunningMachine;
-  /** Why something was not asked, or not understood, a sentence each. */
+  /** Sentences about why something was not asked, or not understood. */
   readonly notAsked: readonly string[];
   /** Milliseconds of the longest answer: for so long at most the guest could not do what needs QEMU itself. */
   readonly longestMs: number;
 }
 
-/** Most virtio devices that are asked for, and queues of one. */
+/** Largest number of virtio devices that are asked for, and of queues of one. */
 const DEVICES_MAX = 1024;
 const QUEUES_MAX = 1024;
 
@@ -55,7 +55,7 @@ class Asking {
     return this.#version;
   }
 
-  /** @throws UsageError for a question that was not tried with this version */
+  /** Asks the QEMU. @throws UsageError for a question that was not tried with this version */
   async ask(command: string, args: object = {}): Promise<unknown> {
     this.#refuse(command);
     return await this.#timed(command, args);
@@ -81,7 +81,7 @@ class Asking {
     return answer;
   }
 
-  /** Features and rings of the virtio devices with an id. */
+  /** Asks for features and rings of the virtio devices with an id. */
   async devices(): Promise<ReadonlyMap<string, RunningDevice>> {
     const found = new Map<string, RunningDevice>();
     const why =
@@ -117,7 +117,10 @@ class Asking {
   }
 }
 
-/** Names of the features in an answer: texts that begin with one, and numbers for those that this QEMU has no text of. */
+/**
+ * Lists the names of the features in an answer: texts that begin with one, and numbers for those that this QEMU has no
+ * text of.
+ */
 export function featureNames(features: Readonly<Record<string, unknown>>): string[] {
   const texts = ['dev-features', 'transports'].flatMap((key) => listIn(features[key] ?? []));
   const names = texts.map((text) => String(text).replace(/:.*$/s, ''));

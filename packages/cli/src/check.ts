@@ -23,55 +23,59 @@ import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 import { UsageError } from './usage.ts';
 
-/** What `virtkit check` prints, and what it comes to. */
+/** Text that `virtkit check` prints, and the answer that it comes to. */
 export interface Checked {
   readonly text: string;
   readonly answer: Answer;
 }
 
-/** What the command line says of the target. */
+/** Words of the command line about the target. */
 export interface TargetWords {
   readonly target: string;
-  /** Devices in QEMU's words. */
+  /** Properties of devices in QEMU's words. */
   readonly device?: readonly string[];
-  /** QEMU's command line, or a file that holds it. */
+  /** Command line of a QEMU, or the name of a file that holds it. */
   readonly args?: string;
-  /** Which of the starts in that file, the first is 1. */
+  /** Number of the start in that file; the first is 1. */
   readonly start?: string;
-  /** The target's program, which is asked what it makes of that command line. */
+  /** Name of the target's program, which is asked what it makes of that command line. */
   readonly qemu?: string;
   /** Release of the Linux on the target's host. */
   readonly hostKernel?: string;
-  /** A file that `virtkit host` wrote there. */
+  /** Name of a file that `virtkit host` wrote on the target. */
   readonly host?: string;
-  /** Files with a domain's XML; one that is no file is the name of a domain that runs. */
+  /** Names of files with a domain's XML; one that is no file is the name of a domain that runs. */
   readonly domain?: readonly string[];
-  /** A file with KubeVirt's VirtualMachineInstance. */
+  /** Name of a file with KubeVirt's VirtualMachineInstance. */
   readonly vmi?: string;
-  /** A file with a configuration of Proxmox, or what `qm showcmd` prints. */
+  /** Name of a file with a configuration of Proxmox, or what `qm showcmd` prints. */
   readonly qm?: string;
-  /** The QMP socket of a QEMU that runs. */
+  /** Name of the QMP socket of a QEMU that runs. */
   readonly qmp?: string;
-  /** The libvirt that is asked for a domain by its name. */
+  /** Connection of the libvirt that is asked for a domain by its name. */
   readonly connect?: string;
 }
 
-/** What of the target is known before the stream is read. */
+/** Facts about the target that are known before the stream is read. */
 interface Prepared {
   readonly target: Target;
-  /** The command line of the destination, or what stands for it; undefined: none is known. */
+  /** Command line of the destination, or what stands for it; undefined: none is known. */
   readonly commandLine: string | readonly string[] | undefined;
 }
 
-/** Largest file that `-readconfig` of a command line may name. */
+/** Length in bytes of the largest file that `-readconfig` of a command line may name. */
 const CONFIG_BYTES = 2 ** 20;
 
-/** @throws StateError `target`, UsageError for a file that cannot be read */
+/**
+ * Makes the target of the command line's words. @throws StateError `target`, UsageError for a file that cannot be read
+ */
 export function targetOf(words: TargetWords): Target {
   return prepared(words).target;
 }
 
-/** With a stream, `--domain` names files alone. @throws UsageError for one that is not there */
+/**
+ * Sees to it that `--domain` names files alone, as it must with a stream. @throws UsageError for one that is not there
+ */
 export function demandFiles({ domain = [], qmp }: Pick<TargetWords, 'domain' | 'qmp'>): void {
   const missing = domain.find((each) => !existsSync(each));
   if (missing !== undefined)
@@ -82,13 +86,16 @@ export function demandFiles({ domain = [], qmp }: Pick<TargetWords, 'domain' | '
   if (domain.length > 1) throw new UsageError('--domain is given twice');
 }
 
-/** A target for one stream, and what is to be said of how it was found. */
+/** Target for one stream, and what is to be said of how it was found. */
 interface TargetFor {
   readonly target: Target;
   readonly verdicts: readonly Verdict[];
 }
 
-/** The target; where nothing says which devices it has, those of the machine in the header of a save file of libvirt. */
+/**
+ * Finds the target; where nothing says which devices it has, those of the machine in the header of a save file of
+ * libvirt.
+ */
 export function targetFor(stream: MigrationStream, words: TargetWords, target = targetOf(words)): TargetFor {
   const { description, problem } = target.destination === undefined ? savedDescription(stream) : {};
   if (description !== undefined)
@@ -109,7 +116,7 @@ export function targetFor(stream: MigrationStream, words: TargetWords, target = 
   return { target, verdicts };
 }
 
-/** What else is known of a target. @throws UsageError for values that are none */
+/** Collects what else is known of a target. @throws UsageError for values that are none */
 export function optionsOf({ device = [], start, host, hostKernel }: TargetWords): TargetOptions {
   if (start !== undefined && !/^[1-9]\d{0,8}$/.test(start))
     throw new UsageError(`--start ${start}: a number from 1 on expected`);
@@ -160,7 +167,7 @@ function prepared(words: TargetWords): Prepared {
   };
 }
 
-/** The target as its own program makes it, where one is named: stopped, and with nothing behind it. */
+/** Makes the target as its own program makes it, where one is named: stopped, and with nothing behind it. */
 export async function askedTargetOf(words: TargetWords): Promise<Target> {
   const { qemu, start } = words;
   const { target, commandLine } = prepared(words);
@@ -176,7 +183,7 @@ export async function askedTargetOf(words: TargetWords): Promise<Target> {
   return { ...target, destination: askedDestination(destination, asked) };
 }
 
-/** A file that the command line names; undefined where it is not at hand, or no small file. */
+/** Reads a file that the command line names; undefined where it is not at hand, or no small file. */
 function readConfig(name: string): string | undefined {
   try {
     const file = statSync(name);
@@ -186,20 +193,20 @@ function readConfig(name: string): string | undefined {
   }
 }
 
-/** What has an option in it, or is JSON, is a command line; anything else names a file with one. */
+/** Takes a command line: what has an option in it, or is JSON, is one; anything else names a file with one. */
 function commandLineOf(args: string): string {
   if (/(^|\s)-/.test(args) || args.trimStart().startsWith('[')) return args;
   return readSmall(args).toString('utf8');
 }
 
-/** Will the target load this stream? */
+/** Answers whether the target will load a stream. */
 export function check(read: Read, words: TargetWords, json: boolean, asked = targetOf(words)): Checked {
   const made = targetFor(read.stream, words, asked);
   const found = [...made.verdicts, ...checkStream(read.stream, made.target, registry)];
   return answered(words, read.error === undefined ? found : [...found, unreadable(read.error)], json);
 }
 
-/** What is printed of verdicts over a stream, or over what a guest would send. */
+/** Writes what is printed of verdicts over a stream, or over what a guest would send. */
 function answered(
   { target }: TargetWords,
   verdicts: readonly Verdict[],
@@ -217,7 +224,7 @@ function answered(
   return { answer, text: `${[...verdicts.map(verdictText), lastLine(target, answer, what)].join('\n')}\n` };
 }
 
-/** Will the target load what a running guest would send? It is asked, and runs on. */
+/** Answers whether the target will load what a running guest would send. The guest is asked, and runs on. */
 export async function checkGuest(
   words: TargetWords,
   json: boolean,
@@ -277,7 +284,7 @@ function lastLine(target: string, answer: Answer, what: string): string {
   }
 }
 
-/** One verdict in lines. */
+/** Writes one verdict in lines. */
 export function verdictText(verdict: Verdict): string {
   const { severity, path, reason, qemuSays, feature, property, machine, spec, advice, convertible } = verdict;
   const color = severity === 'refused' ? pc.red : severity === 'note' ? pc.dim : pc.yellow;

@@ -9,12 +9,15 @@ import { PartFile } from './part-file.ts';
 import { readInput } from './read.ts';
 import { registry } from './registry.ts';
 
-/** How `virtkit convert` ended. */
+/** Ending of `virtkit convert`. */
 export interface Conversion {
   readonly verdicts: readonly Verdict[];
-  /** The stream was written: the target loads it, as far as a stream can tell. */
+  /** True if the stream was written: the target loads it, as far as a stream can tell. */
   readonly written: boolean;
-  /** `unknown`: it was written, and whether the target loads it cannot be said. `refused`: it was not written. */
+  /**
+   * Answer for the target. `unknown`: the stream was written, and whether the target loads it cannot be said.
+   * `refused`: it was not written.
+   */
   readonly answer: Answer;
 }
 

@@ -5,7 +5,7 @@ import { readInput } from './read.ts';
 import { stepsText } from './steps.ts';
 import { verify } from './verify.ts';
 
-/** Real streams that lie in the repository: a PC with requests in flight, and an s390x with channel I/O. */
+/** Names of real streams that lie in the repository: a PC with requests in flight, and an s390x with channel I/O. */
 const STREAMS = [
   '../../lab/streams/10.0.13/q100-q35-inflight-mq.mig.gz',
   '../../lab/streams/10.0.13/q100-s390-io.mig.gz',

@@ -5,10 +5,13 @@ import type { MigrationStream } from '@virtkit/migration';
 import { isStateError } from '@virtkit/vmstate';
 import { UsageError } from './usage.ts';
 
-/** A device whose place nobody knows: where there is only that, each device is taken to be where it was. */
+/**
+ * Device that stands for those whose places nobody knows: where there is only that, each device is taken to be where it
+ * was.
+ */
 const AS_AT_SOURCE = [{ driver: 'as-at-the-source', properties: new Map<string, string>() }];
 
-/** The machine of a description, for a version of QEMU. */
+/** Makes the machine of a description, for a version of QEMU. */
 export function describedTarget(
   target: string,
   description: MachineDescription,
@@ -33,7 +36,7 @@ function unplaced({ unplaced: ids }: MachineDescription): string[] {
   ];
 }
 
-/** The machine of an outline: what it does not say of devices is as at the source. */
+/** Makes the machine of an outline: what it does not say of devices is as at the source. */
 export function outlinedTarget(target: string, outline: MachineOutline, options: TargetOptions = {}): Target {
   const { machine, memoryBytes, cpus, devices, unknown } = outline;
   const parsed = parseTarget(target, options);
@@ -50,7 +53,7 @@ export function outlinedTarget(target: string, outline: MachineOutline, options:
   };
 }
 
-/** A description that was read from a file. @throws UsageError with the option and the file */
+/** Reads a description from a file's text. @throws UsageError with the option and the file */
 export function readDescription<T>(option: string, file: string, text: string, read: (text: string) => T): T {
   try {
     return read(text);
@@ -60,14 +63,17 @@ export function readDescription<T>(option: string, file: string, text: string, r
   }
 }
 
-/** What a save file of libvirt says of the machine that a restore starts. */
+/** Description of the machine that a restore starts, from a save file of libvirt. */
 export interface Saved {
   readonly description?: MachineDescription;
-  /** Why the XML in the header could not be read. */
+  /** Sentence that says why the XML in the header could not be read. */
   readonly problem?: string;
 }
 
-/** The machine in the header of a libvirt save file; nothing where the stream has no such header, or one that names no devices. */
+/**
+ * Describes the machine in the header of a libvirt save file; nothing where the stream has no such header, or one that
+ * names no devices.
+ */
 export function savedDescription({ libvirt }: MigrationStream): Saved {
   if (libvirt === undefined || !libvirt.xml.includes('<devices')) return {};
   const text = new TextDecoder().decode(Uint8Array.from(libvirt.xml, (char) => char.charCodeAt(0)));

@@ -13,20 +13,23 @@ import { type Examined, examineDevices } from '@virtkit/migration/inspect';
 import { hex, isStateError, StateError, type TraceNode } from '@virtkit/vmstate';
 import { registry } from './registry.ts';
 
-/** All virtio devices of a stream. */
+/** Examines all virtio devices of a stream. */
 export function examine(stream: MigrationStream): Examined[] {
   return examineDevices(stream, registry);
 }
 
-/** What does not fit together in the stream itself: where two readers could see different devices. */
+/** Lists what does not fit together in the stream itself: where two readers could see different devices. */
 export function findingsOf(stream: MigrationStream): StreamFinding[] {
   return judgeStream(stream, registry);
 }
 
-/** What a vmdesc may say against the bytes: they are read all the same. */
+/** Codes of findings about a vmdesc that contradicts the bytes: they are read all the same. */
 const HARMLESS: ReadonlySet<string> = new Set(['vmdesc-size', 'vmdesc-type', 'vmdesc-missing']);
 
-/** @throws StateError for a stream that two readers could take apart differently: what is made of it could be another one */
+/**
+ * Refuses a stream that two readers could take apart differently: what is made of it could be another one. @throws
+ * StateError
+ */
 export function demandClear(stream: MigrationStream): void {
   const first = findingsOf(stream).find(({ code: each }) => !HARMLESS.has(each));
   if (first === undefined) return;
@@ -34,7 +37,7 @@ export function demandClear(stream: MigrationStream): void {
   throw new StateError(code, reason, facts, { layer, path, ...(offset !== undefined && { offset }) });
 }
 
-/** One finding in a line. */
+/** Writes one finding in a line. */
 export function findingText({
   severity,
   layer,
@@ -46,10 +49,10 @@ export function findingText({
   return `${severity}: ${place}: ${reason}${offset === undefined ? '' : ` (at byte ${hex(offset)})`}`;
 }
 
-/** What is wrong with a device, if anything. */
+/** Troubles of a device, if it has any. */
 export type Checked = Pick<Examined, 'device' | 'error' | 'findings'>;
 
-/** The virtio devices of a stream, without the place of each field: a guest stands still meanwhile. */
+/** Checks the virtio devices of a stream, without the place of each field: a guest stands still meanwhile. */
 export function checkDevices({ sections }: Pick<MigrationStream, 'sections'>): Checked[] {
   return sections.flatMap((section) => {
     const device = findVirtio(section, registry);
@@ -63,7 +66,7 @@ export function checkDevices({ sections }: Pick<MigrationStream, 'sections'>): C
   });
 }
 
-/** Does the section's name or the device's title have this in it? */
+/** Does the section's name or the device's title contain the wanted text? */
 export function matches(section: StreamSection, wanted: string | undefined): boolean {
   return (
     wanted === undefined ||
@@ -80,7 +83,7 @@ function splitTitle(section: StreamSection): { readonly name: string; readonly p
   };
 }
 
-/** Fields of a section that is not virtio. */
+/** Lists the fields of a section that is not virtio. */
 export function fieldsOf(section: StreamSection): TraceNode | undefined {
   return describeSection(section, registry);
 }

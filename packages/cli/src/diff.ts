@@ -3,7 +3,7 @@ import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 
-/** What `virtkit diff` prints, and whether anything in it would make a load fail. */
+/** Text that `virtkit diff` prints, and whether anything in it would make a load fail. */
 export interface Diffed {
   readonly text: string;
   readonly refused: boolean;

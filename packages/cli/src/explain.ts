@@ -1,14 +1,16 @@
 import { type Diagnosis, diagnose, type Explanation, explain } from '@virtkit/compat';
 import { colors as pc, textOf } from './output.ts';
 
-/** What `virtkit explain` found in a text. */
+/** Text that `virtkit explain` prints. */
 export interface Explained {
   readonly text: string;
   /** False if nothing in the text was a message that virtkit knows. */
   readonly known: boolean;
 }
 
-/** The answer to a log: for each VM the one cause and the one cure in the first lines, what else there is to say behind them. */
+/**
+ * Answers a log: for each VM the one cause and the one cure in the first lines, what else there is to say behind them.
+ */
 export function explainText(input: string, json: boolean): Explained {
   const answers = diagnose(input);
   const known = answers.length > 0;
@@ -21,7 +23,7 @@ export function explainText(input: string, json: boolean): Explained {
   return { known, text: answers.map(block).join('\n') };
 }
 
-/** An answer as JSON: its message by the line that it stands in, since the messages have all of it. */
+/** Turns an answer into JSON: its message by the line that it stands in, since the messages have all of it. */
 function jsonOf({ vms, certainty, cause, cure, from, others, unknown }: Diagnosis): object {
   return {
     vms,
@@ -54,16 +56,16 @@ function block(answer: Diagnosis): string {
   ]);
 }
 
-/** Most of the other messages that are shown. */
+/** Largest number of the other messages that are shown. */
 const OTHERS_MAX = 20;
 
-/** Names of VMs, the first few of many. */
+/** Writes names of VMs, the first few of many. */
 function named(vms: readonly string[]): string {
   const shown = vms.slice(0, 5).join(', ');
   return `${vms.length === 1 ? 'VM' : `${vms.length} VMs:`} ${shown}${vms.length > 5 ? ', …' : ''}`;
 }
 
-/** What else there is to do, and the features that it is about. */
+/** Lists what else there is to do, and the features that it is about. */
 function detailsOf({ advice, features = [] }: Explanation): string[] {
   return [
     ...features.map(

@@ -4,13 +4,13 @@ import { basename, dirname, join } from 'node:path';
 import { isSystemError, systemError } from './system-error.ts';
 import { UsageError } from './usage.ts';
 
-/** A file, and what the command takes it for: `the input`. */
+/** File, and what the command takes it for: `the input`. */
 export interface NamedFile {
   readonly what: string;
   readonly path: string;
 }
 
-/** What stands under a name, links followed. Equal for two names of the same file or device. */
+/** Identifies what stands under a name, links followed: equal for two names of the same file or device. */
 function identity(path: string): string | undefined {
   try {
     const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
@@ -26,7 +26,7 @@ function identity(path: string): string | undefined {
 }
 
 /**
- * What is written must be no other file of the same command: not under another name, not through a link.
+ * Refuses to write a file that is another file of the same command: under another name, or through a link.
  * @throws UsageError that names both
  */
 export function refuseShared(written: readonly NamedFile[], read: readonly NamedFile[]): void {
@@ -43,7 +43,8 @@ export function refuseShared(written: readonly NamedFile[], read: readonly Named
 }
 
 /**
- * A file that is read twice, or in any order: a pipe would wait for ever, or give other bytes the second time.
+ * Refuses a pipe where a file is read twice, or in any order: a pipe would wait for ever, or give other bytes the
+ * second time.
  * @throws UsageError for pipes, directories and sockets; nothing for a file that is not there
  */
 export function refusePipe(path: string, why: string): void {
@@ -54,17 +55,17 @@ export function refusePipe(path: string, why: string): void {
   throw new UsageError(`${path}: ${kind}; ${why}: a file is needed`);
 }
 
-/** What tells a file that was written to, or replaced, from the one that it was. */
+/** Makes a text that tells a file that was written to, or replaced, from the one that it was. */
 export function versionOf(path: string): string {
   const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
   return stat === undefined ? '' : `${stat.dev} ${stat.ino} ${stat.size} ${stat.mtimeNs}`;
 }
 
-/** Most bytes of a file that is read at once: a certificate, a command line. */
+/** Largest number of bytes of a file that is read at once: a certificate, a command line. */
 const SMALL_MAX = 1 << 20;
 
 /**
- * A small file, or what comes out of a pipe.
+ * Reads a small file, or what comes out of a pipe.
  *
  * @param most bytes that are read; default 1 MiB
  * @throws UsageError if it cannot be read, or is larger

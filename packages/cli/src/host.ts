@@ -16,14 +16,14 @@ import { UsageError } from './usage.ts';
 const NOTHING = ['-no-user-config', '-nodefaults', '-M', 'none', '-display', 'none', '-S'];
 /** Forms of a device type on the buses, as QEMU names them. */
 const FORMS = ['-pci', '-pci-transitional', '-pci-non-transitional', '-ccw', '-device'];
-/** Types whose defaults a machine type may change, and which decide how virtio devices are made. */
+/** Pattern of types whose defaults a machine type may change, and which decide how virtio devices are made. */
 const COMPAT = /^(virtio|vhost)-|^pci-device$/;
-/** Where distributions put the QEMU of an architecture. */
+/** Places where distributions put the QEMU of an architecture. */
 const PLACES = ['/usr/bin/qemu-system-ARCH', '/usr/libexec/qemu-kvm', '/usr/bin/qemu-kvm', '/usr/bin/kvm'];
-/** From this version on a QEMU tells what its machine types set. */
+/** Version from which on a QEMU tells what its machine types set. */
 const TELLS_COMPAT = [9, 1] as const;
 
-/** Kernel and QEMUs as JSON, one line for each machine type, so that two files can be compared. */
+/** Writes kernel and QEMUs as JSON, one line for each machine type, so that two files can be compared. */
 export async function hostFacts(qemus: readonly string[] | undefined, by: string): Promise<string> {
   const paths = qemus ?? findQemus();
   if (paths.length === 0) throw new UsageError('no QEMU of this architecture was found: say --qemu BINARY');
@@ -55,7 +55,7 @@ export async function hostFacts(qemus: readonly string[] | undefined, by: string
   )}\n`;
 }
 
-/** The QEMUs of this host's own architecture. */
+/** Finds the QEMUs of this host's own architecture. */
 function findQemus(): string[] {
   const guests: Readonly<Record<string, string>> = {
     x64: 'x86_64',
@@ -75,7 +75,10 @@ function findQemus(): string[] {
   });
 }
 
-/** @throws UsageError for a program that does not start, or whose answers are not those of a QEMU */
+/**
+ * Asks a QEMU of this host. @throws UsageError for a program that does not start, or whose answers are not those of a
+ * QEMU
+ */
 async function askHostQemu(path: string): Promise<HostQemu> {
   const [version, target] = await askQmp(path, NOTHING, [
     { execute: 'query-version' },

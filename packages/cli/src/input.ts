@@ -7,9 +7,9 @@ import { snapshotStream } from './qcow2.ts';
 import { isSystemError, systemError } from './system-error.ts';
 import { unpacked } from './unpack.ts';
 
-/** Larger than what a pipe gives at a time, small enough to stay in the cache. */
+/** Number of bytes that are read at a time: more than a pipe gives, few enough to stay in the cache. */
 const CHUNK_BYTES = 1 << 18;
-/** Standard input. */
+/** Descriptor of standard input. */
 const STDIN = 0;
 
 /**
@@ -42,14 +42,17 @@ export async function readFileOrPipe(
   }
 }
 
-/** What keeps an input from being read, with its name. Errors that are not the system's stay as they are. */
+/**
+ * Makes the error for what keeps an input from being read, with its name. Errors that are not the system's stay as they
+ * are.
+ */
 function inputError(file: string, error: unknown): unknown {
   if (isStateError(error) || !isSystemError(error)) return error;
   if (error.code === 'ENXIO') return new Error(`${file}: is a socket, and no file`);
   return systemError(file === '-' ? 'standard input' : file, error);
 }
 
-/** A file's path; behind a `#` the snapshot in it, where no file has the whole name. */
+/** Splits a name into a file's path and the snapshot in it behind a `#`, where no file has the whole name. */
 function splitName(file: string): { readonly path: string; readonly snapshot: string | undefined } {
   for (let at = file.indexOf('#'); at >= 0 && !existsSync(file); at = file.indexOf('#', at + 1)) {
     const path = file.slice(0, at);
@@ -58,12 +61,12 @@ function splitName(file: string): { readonly path: string; readonly snapshot: st
   return { path: file, snapshot: undefined };
 }
 
-/** The file itself, where a snapshot in it is named as well. */
+/** Finds the path of the file itself, where a snapshot in it is named as well. */
 export function pathOf(file: string): string {
   return splitName(file).path;
 }
 
-/** The stream in a qcow2 image. @throws StateError `format` where a snapshot is named and the file is no image */
+/** Finds the stream in a qcow2 image. @throws StateError `format` where a snapshot is named and the file is no image */
 function streamInImage(fd: number, snapshot: string | undefined): Generator<Uint8Array> | undefined {
   const first = new Uint8Array(4);
   // a pipe has no positions
@@ -78,7 +81,7 @@ function streamInImage(fd: number, snapshot: string | undefined): Generator<Uint
 }
 
 /**
- * A file, or for `-` standard input, in chunks that wait for whoever takes them; unpacked if it is packed.
+ * Reads a file, or for `-` standard input, in chunks that wait for whoever takes them; unpacked if it is packed.
  *
  * @param stop ends a wait for the next one, with an error
  * @throws StateError `gzip`; Error with the file's name for what the system refuses
@@ -91,7 +94,10 @@ export async function* streamOf(file: string, stop?: AbortSignal): AsyncGenerato
   }
 }
 
-/** @throws Error with the file's name, before anything is begun for which the file is needed */
+/**
+ * Sees to it that a file can be read, before anything is begun for which it is needed. @throws Error with the file's
+ * name
+ */
 export function checkReadable(file: string): void {
   if (file === '-') return;
   try {
@@ -123,7 +129,7 @@ async function* chunksFrom(file: string, stop: AbortSignal | undefined): AsyncGe
   }
 }
 
-/** As {@link streamInImage}; the file is closed if that fails. */
+/** Finds the stream in an image as {@link streamInImage} does; the file is closed if that fails. */
 function imageAt(fd: number, snapshot: string | undefined): Generator<Uint8Array> | undefined {
   try {
     return streamInImage(fd, snapshot);
@@ -133,7 +139,10 @@ function imageAt(fd: number, snapshot: string | undefined): Generator<Uint8Array
   }
 }
 
-/** A pipe is read as a socket: a read of a file that waits for its writer cannot be taken back, and keeps the program. */
+/**
+ * Opens a stream of a descriptor. A pipe is read as a socket: a read of a file that waits for its writer cannot be
+ * taken back, and keeps the program.
+ */
 function streamAt(fd: number): Readable {
   if (fd === STDIN) return process.stdin;
   if (fstatSync(fd).isFIFO()) return new Socket({ fd, readable: true, writable: false });
@@ -150,10 +159,10 @@ async function* chunksOfStream(source: Readable, stop: AbortSignal | undefined):
   }
 }
 
-/** Most of a log that is read: what matters stands in a few lines. */
+/** Largest number of bytes of a log that are read: what matters stands in a few lines. */
 const TEXT_MAX = 16 << 20;
 
-/** A file, or standard input (`-`), as text, up to 16 MiB. */
+/** Reads a file, or standard input (`-`), as text, up to 16 MiB. */
 export async function readText(file = '-'): Promise<{ readonly text: string; readonly whole: boolean }> {
   const chunks: Uint8Array[] = [];
   let total = 0;
@@ -171,7 +180,7 @@ function* chunksOf(fd: number): Generator<Uint8Array, undefined> {
     yield buffer.subarray(0, count);
 }
 
-/** Waits where a pipe is non-blocking and empty. */
+/** Reads some bytes; waits where a pipe is non-blocking and empty. */
 function readSome(fd: number, buffer: Uint8Array): number {
   for (;;) {
     try {
@@ -185,7 +194,7 @@ function readSome(fd: number, buffer: Uint8Array): number {
   }
 }
 
-/** A line on stderr that says how far a long read has come; nothing unless stderr is a terminal. */
+/** Line on stderr that says how far a long read has come; nothing unless stderr is a terminal. */
 export class Progress {
   readonly #total: number;
   readonly #wanted = process.stderr.isTTY === true;

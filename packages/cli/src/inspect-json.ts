@@ -5,7 +5,7 @@ import type { InspectOptions } from './inspect-options.ts';
 import type { Read } from './read.ts';
 import { registry } from './registry.ts';
 
-/** The documented JSON form: `schema/inspect.schema.json`. */
+/** Writes the documented JSON form: `schema/inspect.schema.json`. */
 export function jsonText(
   read: Read,
   devices: readonly Examined[],

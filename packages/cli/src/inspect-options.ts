@@ -1,10 +1,10 @@
 /** Options of `virtkit inspect`. */
 export interface InspectOptions {
-  /** Print JSON. */
+  /** True to print JSON. */
   readonly json?: boolean;
-  /** Print the bytes of each field. */
+  /** True to print the bytes of each field. */
   readonly hex?: boolean;
-  /** Print all fields of all devices, rather than a table of them. */
+  /** True to print all fields of all devices, rather than a table of them. */
   readonly all?: boolean;
   /** Part of the titles of the devices that are shown. */
   readonly device?: string;

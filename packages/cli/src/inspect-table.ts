@@ -7,7 +7,7 @@ import type { Read } from './read.ts';
 
 const HEAD = ['device', 'status', 'driver', 'features', 'queues', 'in flight', 'findings'] as const;
 
-/** The devices of a stream in a table, what is wrong with them below it, and how to see more. */
+/** Writes the devices of a stream in a table, what is wrong with them below it, and how to see more. */
 export function tableText(read: Read, devices: readonly Examined[]): string {
   if (devices.length === 0) return textOf([...headLines(read), 'no virtio devices']);
   const rows = [HEAD, ...devices.map(row)];
@@ -44,13 +44,13 @@ function headLines(read: Read): string[] {
   ];
 }
 
-/** The commands of a stream in a line; none if there are none. */
+/** Writes the commands of a stream in a line; none if there are none. */
 export function commandLines({ stream: { commands } }: Read): string[] {
   if (commands.length === 0) return [];
   return [`commands ${runs(commands.map(({ command }) => COMMANDS[command] ?? String(command)))}`];
 }
 
-/** A name that comes many times in a row is said once. */
+/** Says a name that comes many times in a row once. */
 function runs(names: readonly string[]): string {
   const found: { readonly name: string; count: number }[] = [];
   for (const name of names) {
@@ -61,7 +61,7 @@ function runs(names: readonly string[]): string {
   return found.map(({ name, count }) => (count === 1 ? name : `${name} (${count} times)`)).join(', ');
 }
 
-/** Bytes as people say them: `512 bytes`, `1.5 KiB`, `128 MiB`. */
+/** Writes a number of bytes as people say it: `512 bytes`, `1.5 KiB`, `128 MiB`. */
 export function inUnits(bytes: number): string {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let [value, unit] = [bytes, 0];

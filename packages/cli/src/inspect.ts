@@ -22,17 +22,17 @@ import { commandLines, tableText } from './inspect-table.ts';
 import { colors as pc, textOf } from './output.ts';
 import type { Read } from './read.ts';
 
-/** What `inspect` found. */
+/** Result of `virtkit inspect`. */
 export interface Inspection {
-  /** For stdout. */
+  /** Text for stdout. */
   readonly text: string;
-  /** What was asked for and is not there. */
+  /** Name of what was asked for and is not there. */
   readonly missing: string | undefined;
   /** False if a device that was asked for cannot be read. */
   readonly readable: boolean;
 }
 
-/** The devices of a stream, for people or as JSON. */
+/** Writes the devices of a stream, for people or as JSON. */
 export function inspect(read: Read, options: InspectOptions): Inspection {
   const { stream } = read;
   const devices = examine(stream).filter(({ device }) => matches(device.section, options.device));
@@ -46,7 +46,7 @@ export function inspect(read: Read, options: InspectOptions): Inspection {
   };
 }
 
-/** Nothing more was asked for than what there is. */
+/** Was nothing more asked for than what there is? */
 function isShort({ all, hex, device, path }: InspectOptions): boolean {
   return all !== true && hex !== true && device === undefined && path === undefined;
 }
@@ -74,7 +74,7 @@ function humanParts(
   ];
 }
 
-/** What was asked for, if nothing of it is there. */
+/** Names what was asked for, if nothing of it is there. */
 function missing(
   devices: readonly Examined[],
   others: readonly StreamSection[],
@@ -204,7 +204,7 @@ function queueTable(state: VirtioState): string[] {
   );
 }
 
-/** Requests in flight, for device types that have them in a list. */
+/** Lists requests in flight, for device types that have them in a list. */
 function requestLines(state: VirtioState): string[] {
   const { requests } = state.device as {
     readonly requests?: readonly {
@@ -232,7 +232,7 @@ function isEmpty(json: Json): boolean {
   return typeof json === 'object' && json !== null && Object.keys(json).length === 0;
 }
 
-/** JSON as an indented tree: what fits a line stays on it. */
+/** Writes JSON as an indented tree: what fits a line stays on it. */
 function jsonLines(json: Json | undefined, label: string, indent = '  '): string[] {
   if (json === undefined || json === null || isEmpty(json)) return [];
   const flat = typeof json === 'string' ? json : JSON.stringify(json);
@@ -251,7 +251,7 @@ function sectionText(section: StreamSection, options: InspectOptions): string {
   return `${title}\n${treeText(root, section.body, section.offset, options)}`;
 }
 
-/** Every field with its byte range; `--path` picks one, `--hex` adds the bytes. */
+/** Writes every field with its byte range; `--path` picks one, `--hex` adds the bytes. */
 function treeText(root: TraceNode, body: Uint8Array, offset: number, options: InspectOptions): string {
   const lines = fieldsUnder(root, options.path).map(({ path, node }) => {
     const bytes = body.subarray(node.start - offset, node.end - offset);
@@ -269,12 +269,12 @@ function treeText(root: TraceNode, body: Uint8Array, offset: number, options: In
   return textOf(lines);
 }
 
-/** An array that is better shown as bytes. */
+/** Is this an array that is better shown as bytes? */
 function isLong(value: unknown): boolean {
   return Array.isArray(value) && value.length > 16;
 }
 
-/** QEMU's name of a field, where it is not the last part of the path in snake_case. */
+/** Finds QEMU's name of a field, where it is not the last part of the path in snake_case. */
 function wireName(path: string, { name, wire }: TraceNode): string | undefined {
   if (name.startsWith('[') || wire === name || wire === snakeCase(name) || path.endsWith(wire))
     return undefined;

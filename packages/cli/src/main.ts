@@ -22,7 +22,7 @@ import type { VisitOptions } from './visit.ts';
 
 // Commands that few runs need are loaded when they are called: starting takes longer than reading most streams.
 
-/** As documented in the README. */
+/** Exit codes as documented in the README. */
 const EXIT = { FINE: 0, FINDINGS: 1, USAGE: 2, UNREADABLE: 3, UNKNOWN: 4 } as const;
 
 const program = new Command('virtkit')
@@ -315,12 +315,12 @@ function finish({ error }: Read, code: number): void {
   process.exitCode = error !== undefined ? EXIT.UNREADABLE : code;
 }
 
-/** Whoever reads the exit code alone must not take what is not known for a yes. */
+/** Chooses the exit code of an answer: whoever reads it alone must not take what is not known for a yes. */
 function exitCodeOf(answer: Answer): number {
   return { loads: EXIT.FINE, depends: EXIT.UNKNOWN, refused: EXIT.FINDINGS, unknown: EXIT.UNKNOWN }[answer];
 }
 
-/** A wrong address, option or target. */
+/** Is this the error of a wrong address, option or target? */
 function isUsage(error: unknown): boolean {
   return isUsageError(error) || (isStateError(error) && error.code === 'target');
 }

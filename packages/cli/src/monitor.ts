@@ -3,16 +3,16 @@ import { spawn } from 'node:child_process';
 import { createConnection } from 'node:net';
 import { UsageError } from './usage.ts';
 
-/** Sends commands of QMP to a running QEMU. */
+/** Monitor of a running QEMU, which takes commands of QMP. */
 export interface Monitor {
-  /** @throws UsageError for an answer that is an error, or none */
+  /** Executes a command. @throws UsageError for an answer that is an error, or none */
   execute(command: string, args?: object): Promise<unknown>;
   close(): void;
 }
 
-/** A QEMU that has not answered by then is not waited for. */
+/** Milliseconds after which a QEMU that has not answered is not waited for. */
 const ANSWER_MS = 30_000;
-/** Bytes of all answers together. */
+/** Largest number of bytes of all answers together. */
 const ANSWERS_MAX = 64 * 2 ** 20;
 
 interface Message {
@@ -36,7 +36,7 @@ function answerIn({ error, ...message }: Message, command: string, from: string)
   return message.return;
 }
 
-/** A connection to a QMP socket: one client at a time is served, so that another one (libvirt) keeps it waiting. */
+/** Monitor behind a QMP socket: one client at a time is served, so that another one (libvirt) keeps it waiting. */
 export class QmpMonitor implements Monitor {
   readonly #path: string;
   readonly #socket: ReturnType<typeof createConnection>;
@@ -55,7 +55,7 @@ export class QmpMonitor implements Monitor {
     this.#socket.on('close', () => this.#fail('the connection was closed'));
   }
 
-  /** @throws UsageError if nobody answers */
+  /** Connects to a QMP socket. @throws UsageError if nobody answers */
   static async connect(path: string): Promise<QmpMonitor> {
     const monitor = new QmpMonitor(path);
     try {
@@ -125,7 +125,7 @@ export class QmpMonitor implements Monitor {
   }
 }
 
-/** What virsh prints. @throws UsageError if it fails, with its own words */
+/** Runs virsh and takes what it prints. @throws UsageError if it fails, with its own words */
 export function virsh(connection: string | undefined, ...args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn('virsh', ['-q', ...(connection === undefined ? [] : ['-c', connection]), ...args], {
@@ -156,7 +156,7 @@ export function virsh(connection: string | undefined, ...args: readonly string[]
   });
 }
 
-/** The QEMU of a domain that libvirt runs. libvirt marks the domain as tainted (`custom-monitor`). */
+/** Monitor of the QEMU of a domain that libvirt runs. libvirt marks the domain as tainted (`custom-monitor`). */
 export class VirshMonitor implements Monitor {
   readonly #connection: string | undefined;
   readonly #domain: string;

@@ -8,7 +8,7 @@ const painter = pc.createColors(
     ((env['FORCE_COLOR'] ?? '0') !== '0' || (stdout.isTTY === true && env['TERM'] !== 'dumb')),
 );
 
-/** Stands for ESC where a colour is ours, until the text is written: a stream cannot guess it. */
+/** Text that stands for ESC where a colour is ours, until the text is written: a stream cannot guess it. */
 const ESCAPE = `\ufdd0${randomBytes(8).toString('hex')}`;
 
 const paint =
@@ -27,19 +27,24 @@ export const colors = {
   yellow: paint(painter.yellow),
 } as const;
 
-/** Control characters but for line ends, and those that turn the direction of writing or cannot be seen. */
+/**
+ * Pattern of control characters but for line ends, and of those that turn the direction of writing or cannot be seen.
+ */
 const HIDDEN =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /[\x00-\x09\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
 const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** Text that cannot drive a terminal: what it could do that with as `\u009b`, which JSON reads back as it was. */
+/**
+ * Makes text that cannot drive a terminal: what it could do that with becomes `\u009b`, which JSON reads back as it
+ * was.
+ */
 export function harmless(text: string): string {
   return text.replace(HIDDEN, escaped);
 }
 
-/** Lines for people, each with its end. A name in one of them cannot make two of it. */
+/** Writes lines for people, each with its end. A name in one of them cannot make two of it. */
 export function textOf(lines: readonly string[]): string {
   return lines.map((line) => `${line.replaceAll('\n', escaped)}\n`).join('');
 }
@@ -48,7 +53,7 @@ export function textOf(lines: readonly string[]): string {
 stdout.on('error', () => {});
 
 /**
- * Data for stdout. A reader that goes away (head, less) is not an error.
+ * Writes data to stdout. A reader that goes away (head, less) is not an error.
  * @throws Error for what else keeps it from being written, such as a full disk
  */
 export function write(text: string): Promise<void> {
@@ -61,7 +66,7 @@ export function write(text: string): Promise<void> {
   );
 }
 
-/** A message for stderr, in one line. */
+/** Writes a message to stderr, in one line. */
 export function say(text: string): void {
   process.stderr.write(`virtkit: ${harmless(text).replaceAll('\n', escaped)}\n`);
 }

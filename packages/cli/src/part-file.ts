@@ -18,13 +18,13 @@ import { isSystemError, systemError } from './system-error.ts';
 import { undoAtEnd } from './undo.ts';
 import { UsageError } from './usage.ts';
 
-/** What only its owner reads: a stream holds the guest's memory, keys and passwords in it. */
+/** Mode of a file that only its owner reads: a stream holds the guest's memory, keys and passwords in it. */
 const OWN_MODE = 0o600;
 
 /**
- * A file that has its name only when it is whole and on the disk; what stood under that name stays until then. Unfinished
- * it is removed, at a signal as well; `kill -9` leaves `NAME.part-…` behind. A new file is for its owner alone; one that
- * was there keeps owner and mode.
+ * File that has its name only when it is whole and on the disk; what stood under that name stays until then. Unfinished
+ * it is removed, at a signal as well; `kill -9` leaves `NAME.part-…` behind. A new file is for its owner alone; one
+ * that was there keeps owner and mode.
  */
 export class PartFile {
   readonly #given: string;
@@ -50,7 +50,7 @@ export class PartFile {
     this.#forget = undoAtEnd(() => rmSync(this.#part, { force: true }));
   }
 
-  /** @throws Error with the file's name, such as for a full disk */
+  /** Writes bytes. @throws Error with the file's name, such as for a full disk */
   write(bytes: Uint8Array): void {
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(this.#fd, bytes, at);
@@ -59,7 +59,10 @@ export class PartFile {
     }
   }
 
-  /** @throws Error with the file's name: it cannot be relied on then, and `discard` is to follow */
+  /**
+   * Gives the file its name. @throws Error with the file's name: it cannot be relied on then, and `discard` is to
+   * follow
+   */
   finish(): void {
     try {
       fsyncSync(this.#fd);
@@ -85,7 +88,7 @@ export class PartFile {
   }
 }
 
-/** Whoever could not read the old file cannot read the new one. */
+/** Keeps owner and mode: whoever could not read the old file cannot read the new one. */
 function keepOwner(fd: number, { mode, uid, gid }: Stats): void {
   const own = fstatSync(fd);
   let kept = mode & 0o777;
@@ -100,7 +103,7 @@ function keepOwner(fd: number, { mode, uid, gid }: Stats): void {
   fchmodSync(fd, kept);
 }
 
-/** Where a link leads: it stays one. A device or a pipe must not be replaced by a file. */
+/** Finds where a link leads: it stays one. A device or a pipe must not be replaced by a file. */
 function finalName(name: string): string {
   if (name === '-')
     throw new UsageError('standard output: a file is needed, which gets its name when it is whole');
@@ -110,10 +113,12 @@ function finalName(name: string): string {
   throw new UsageError(`${name}: ${stat.isDirectory() ? 'is a directory' : 'is no regular file'}`);
 }
 
-/** What file systems and systems say that know no such thing, and directories that cannot be read. */
+/** Codes of file systems and systems that know no such thing, and of directories that cannot be read. */
 const NO_DIRECTORY_SYNC: ReadonlySet<string> = new Set(['EINVAL', 'EISDIR', 'ENOTSUP', 'EPERM', 'EACCES']);
 
-/** Else the new name may be lost with the power, after the other side was told that all is safe. */
+/**
+ * Syncs the directory: else the new name may be lost with the power, after the other side was told that all is safe.
+ */
 function syncDirectory(path: string): void {
   let fd: number | undefined;
   try {

@@ -6,37 +6,40 @@ import { UsageError } from './usage.ts';
 
 const HEADER_BYTES = 104;
 const SNAPSHOT_BYTES = 40;
-/** QEMU believes no more either: `QCOW_MAX_SNAPSHOTS`, `QCOW_MAX_SNAPSHOT_EXTRA_DATA`, `QCOW_MAX_L1_SIZE`. */
+/** Bounds of an image, which are QEMU's: `QCOW_MAX_SNAPSHOTS`, `QCOW_MAX_SNAPSHOT_EXTRA_DATA`, `QCOW_MAX_L1_SIZE`. */
 const SNAPSHOTS_MAX = 65536;
 const EXTRA_MAX = 1024;
 const L1_BYTES_MAX = 32 << 20;
-/** Of what an entry of a table says, the place in the file; and whether the cluster is packed, or reads as zeros. */
+/**
+ * Bits of a table's entry that are the place in the file; below it, those that say that the cluster is packed, or reads
+ * as zeros.
+ */
 const PLACE = 0x00ff_ffff_ffff_fe00n;
 const COMPRESSED = 1n << 62n;
 const ZERO = 1n;
 
 const INCOMPATIBLE = { EXTERNAL_DATA: 4n, EXTENDED_L2: 16n, KNOWN: 31n } as const;
-/** How much is read at a time. */
+/** Number of bytes that are read at a time. */
 const CHUNK_BYTES = 1 << 18;
 
-/** A snapshot that holds the state of a machine. */
+/** Snapshot that holds the state of a machine. */
 interface Snapshot {
   readonly id: string;
   readonly name: string;
-  /** Length of the stream. */
+  /** Length of the stream in bytes. */
   readonly bytes: number;
   readonly l1Offset: number;
   readonly l1Entries: number;
-  /** The disk's length when it was taken: the state begins behind it. */
+  /** Length of the disk in bytes when the snapshot was taken: the state begins behind it. */
   readonly diskBytes: bigint;
 }
 
-/** The layout of an image. */
+/** Layout of an image. */
 interface Image {
   readonly fd: number;
   readonly fileBytes: number;
   readonly clusterBits: number;
-  /** Bytes of an entry of an L2 table: 8, or 16 with subclusters. */
+  /** Length in bytes of an entry of an L2 table: 8, or 16 with subclusters. */
   readonly entryBytes: number;
   readonly snapshots: readonly Snapshot[];
 }
@@ -49,7 +52,7 @@ function fail(reason: string, facts: Readonly<Record<string, number>> = {}, offs
 }
 
 /**
- * The stream in a snapshot of a qcow2 image, in chunks that are used again for the next one.
+ * Reads the stream in a snapshot of a qcow2 image, in chunks that are used again for the next one.
  *
  * @param fd an open file, read by position
  * @param wanted the snapshot's name or id; undefined: the only one with a machine's state
@@ -93,7 +96,7 @@ function fill(fd: number, offset: number, into: Uint8Array, what: string): void 
   }
 }
 
-/** A place in the file, from one of its own fields. */
+/** Takes a place in the file from one of its own fields. */
 function place(value: bigint, what: string, fileBytes: number, offset: number): number {
   if (value >= BigInt(fileBytes))
     fail(`${what} at 0x${value.toString(16)}, behind the file's end`, {}, offset);
@@ -121,7 +124,7 @@ function openImage(fd: number): Image {
   };
 }
 
-/** Those with the state of a machine; a snapshot of a disk alone has none. */
+/** Lists the snapshots with the state of a machine; a snapshot of a disk alone has none. */
 function readSnapshots(fd: number, header: Buffer, fileBytes: number): Snapshot[] {
   const count = header.readUInt32BE(60);
   if (count > SNAPSHOTS_MAX) fail(`${count} snapshots, at most ${SNAPSHOTS_MAX} believed`, { count }, 60);
@@ -189,7 +192,10 @@ function* clusters(image: Image, snapshot: Snapshot): Generator<Uint8Array, unde
   }
 }
 
-/** QEMU writes the whole state, not packed: a cluster that is not there, or reads as zeros, is damage. */
+/**
+ * Finds the place of a cluster of the state. QEMU writes the whole state, not packed: a cluster that is not there, or
+ * reads as zeros, is damage.
+ */
 function placeOfCluster(entry: bigint, n: number, { fileBytes }: Image, name: string): number {
   if ((entry & COMPRESSED) !== 0n) fail(`cluster ${n} of snapshot ${name} is compressed`, { cluster: n });
   const host = entry & PLACE;

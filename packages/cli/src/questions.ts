@@ -1,17 +1,20 @@
 // Which questions are put to a running QEMU. One that hurts it takes the guest with it: nothing is asked that was not tried.
 import { compareVersion } from '@virtkit/core/qemu';
 
-/** A question, and the versions of QEMU that were seen to answer it. */
+/** Question, and the versions of QEMU that were seen to answer it. */
 interface Question {
-  /** The command of QMP, or `info …` of the human monitor. */
+  /** Command of QMP, or `info …` of the human monitor. */
   readonly command: string;
-  /** First and last version of each range that was tried at both ends; a single one: it alone. */
+  /** Ranges of versions, each tried at both ends; a single one: it alone. */
   readonly tried: readonly (readonly [first: string, last: string])[];
-  /** Versions that it was seen to end, and how. */
+  /** Versions of QEMU that the question was seen to end, and how. */
   readonly ends: readonly (readonly [version: string, how: string])[];
 }
 
-/** Old commands are the same from 5.2 to 11.1; those with `x-` are asked where they themselves were tried. */
+/**
+ * Questions to a running QEMU. Old commands are the same from 5.2 to 11.1; those with `x-` are asked where they
+ * themselves were tried.
+ */
 const QUESTIONS: readonly Question[] = [
   { command: 'qom-get', tried: [['5.2', '11.1']], ends: [] },
   { command: 'query-cpus-fast', tried: [['5.2', '11.1']], ends: [] },
@@ -48,9 +51,7 @@ const QUESTIONS: readonly Question[] = [
   },
 ];
 
-/**
- * Why a question is not put to this version of QEMU (`11.1.2`); undefined: it was tried with it.
- */
+/** Says why a question is not put to this version of QEMU (`11.1.2`); undefined: it was tried with it. */
 export function whyNotAsked(command: string, version: string): string | undefined {
   const question = QUESTIONS.find((each) => each.command === command);
   const end = question?.ends.find(([ended]) => ended === version);

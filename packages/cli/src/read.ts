@@ -13,7 +13,7 @@ import { isStateError } from '@virtkit/vmstate';
 import { Progress, readFileOrPipe } from './input.ts';
 import { registry } from './registry.ts';
 
-/** A stream as far as it could be read. */
+/** Stream as far as it could be read. */
 export interface Read extends ReadStream {
   /** Comparison with what the writer makes of it, if that was asked for. */
   readonly check: RoundTripCheck | undefined;
@@ -46,7 +46,10 @@ export async function readInput(file: string, compare: boolean): Promise<Read> {
   }
 }
 
-/** Has what came so far taken apart: device state is kept until it is all there. Its own error would say less. */
+/**
+ * Ends a parser early and has what came so far taken apart: device state is kept until it is all there. The error that
+ * the parser throws then would say less.
+ */
 function endEarly(parser: StreamParser): void {
   try {
     parser.end();

@@ -7,7 +7,7 @@ import { textOf } from './output.ts';
 const WIDTH = 34;
 const COLUMNS: readonly Column[] = ['core', 'transport', 'device'];
 
-/** The three columns of the save and load procedure, for one device. */
+/** Writes the three columns of the save and load procedure, for one device. */
 export function stepsText({ device, decoded }: Examined, procedure: 'save' | 'load'): string {
   const steps: Step[] = [];
   const onStep = (step: Step): void => void steps.push(step);

@@ -24,12 +24,15 @@ const REASONS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer in time',
 };
 
-/** Does this come from the operating system? */
+/** Does an error come from the operating system? */
 export function isSystemError(error: unknown): error is NodeJS.ErrnoException & { readonly code: string } {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string';
 }
 
-/** What the system refused, in words and with the name that the user gave: `guest.mig: permission denied`. */
+/**
+ * Makes the error of what the system refused, in words and with the name that the user gave: `guest.mig: permission
+ * denied`.
+ */
 export function systemError(name: string, error: unknown): Error {
   const message = error instanceof Error ? error.message : String(error);
   const reason = isSystemError(error) ? REASONS[error.code] : undefined;

@@ -6,7 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Packing } from '@virtkit/migration/files';
 import { StateError } from '@virtkit/vmstate';
 
-/** Characters kept of what the program says of errors. */
+/** Number of characters that are kept of what the program says of errors. */
 const SAID_MAX = 1000;
 
 /** Is there a program of this name? */
@@ -22,7 +22,8 @@ export function isInstalled(program: Packing): boolean {
 }
 
 /**
- * What `xz -dc` and its kin make of the chunks. It is fed as fast as it takes them, and what it gives waits in the pipe.
+ * Unpacks chunks with `xz -dc` and programs like it. The program is fed as fast as it takes them, and what it gives
+ * waits in the pipe.
  *
  * @param chunks lent until the next one is asked for
  * @throws StateError with the packing's name for damaged data, after all that could be had of it

@@ -5,10 +5,10 @@ import { StateError } from '@virtkit/vmstate';
 import { isSystemError } from './system-error.ts';
 import { isInstalled, throughProgram } from './unpack-program.ts';
 
-/** What is unpacked at a time. Small, for it may become a thousand times as much. */
+/** Number of bytes that are unpacked at a time. It is small, since they may become a thousand times as much. */
 const PIECE_BYTES = 1 << 14;
 
-/** Node has zstd since 22.15 and 23.8. */
+/** Finds Node's own zstd, which it has since 22.15 and 23.8. */
 function zstdOf(): (() => Transform) | undefined {
   const make: unknown = Reflect.get(zlib, 'createZstdDecompress');
   return typeof make === 'function' ? (make as () => Transform) : undefined;
@@ -21,10 +21,11 @@ function inNode(packing: Packing): boolean {
 }
 
 /**
- * The stream in the bytes of a file, unpacked if it is packed in a way that Node knows, or a program that is installed.
+ * Unpacks the stream in the bytes of a file, if it is packed in a way that Node knows, or a program that is installed.
  *
  * @param chunks lent until the next one is asked for, as the answered ones are
- * @throws StateError with the packing's name for damaged data, after all that could be had of it; those of {@link formatOf}
+ * @throws StateError with the packing's name for damaged data, after all that could be had of it; those of {@link
+ * formatOf}
  */
 export async function* unpacked(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -38,7 +39,7 @@ export async function* unpacked(
   else yield* fromFormat(all, format.packing, format);
 }
 
-/** The same bytes, of which the first chunk is long enough to tell what they are: a pipe gives as little as one. */
+/** Joins chunks so that the first one is long enough to tell what they are: a pipe gives as little as one byte. */
 async function* rejoined(
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, undefined> {
@@ -69,7 +70,7 @@ async function* startingWith(
   }
 }
 
-/** A libvirt save file keeps its header, which then says that nothing is packed. */
+/** Unpacks a stream by its format. A libvirt save file keeps its header, which then says that nothing is packed. */
 async function* fromFormat(
   chunks: AsyncGenerator<Uint8Array, undefined>,
   packing: Packing,

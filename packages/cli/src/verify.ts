@@ -4,14 +4,14 @@ import { hex } from '@virtkit/vmstate';
 import { examine, findingsOf, findingText } from './device.ts';
 import type { Read } from './read.ts';
 
-/** What `verify` found. */
+/** Result of `virtkit verify`. */
 export interface Verification {
   readonly text: string;
   /** True if everything came back and nothing was found. */
   readonly clean: boolean;
 }
 
-/** Decodes, encodes, compares; and checks what the fields promise each other. */
+/** Decodes a stream, encodes it and compares; and checks what the fields promise each other. */
 export function verify(read: Read, json: boolean): Verification {
   const devices = examine(read.stream).map((examined) => ({ examined, identical: reencodes(examined) }));
   const { check } = read;

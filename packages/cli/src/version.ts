@@ -1,12 +1,12 @@
 import { createRequire } from 'node:module';
 
-/** Set where the command is built into one file, beside which there is no `package.json`. */
+/** Version that is set where the command is built into one file, beside which there is no `package.json`. */
 declare const VIRTKIT_VERSION: string | undefined;
 
-/** The command is in one file, with no package beside it. */
+/** True if the command is in one file, with no package beside it. */
 export const isSingleFile: boolean = typeof VIRTKIT_VERSION === 'string';
 
-/** The version of this package: read when the command runs, since a release gives it after the build. */
+/** Version of this package, read when the command runs, since a release gives it after the build. */
 export const VERSION: string =
   typeof VIRTKIT_VERSION === 'string'
     ? VIRTKIT_VERSION

@@ -23,11 +23,11 @@ import { UsageError } from './usage.ts';
 
 /** Options of `virtkit visit`. */
 export interface VisitOptions {
-  /** Raw image files: `FILE` for the only disk, or `TITLE=FILE`, a part of the device's title in front. */
+  /** Names of raw image files: `FILE` for the only disk, or `TITLE=FILE`, a part of the device's title in front. */
   readonly disk: readonly string[];
-  /** `GPA:BLOCK:OFFSET:LENGTH,…` for machines that are not in the table. */
+  /** Places of RAM, `GPA:BLOCK:OFFSET:LENGTH,…`, for machines that are not in the table. */
   readonly ramMap?: string;
-  /** Takes images that another program has open, and those that are larger than the guest's disk. */
+  /** True to take images that another program has open, and those that are larger than the guest's disk. */
   readonly force?: boolean;
 }
 
@@ -52,7 +52,7 @@ export async function visit(
   }
 }
 
-/** @throws UsageError for files that are no files, or the same one twice */
+/** Refuses files that are none, or the same one twice. @throws UsageError */
 function refuseFiles(input: string, output: string, { disk }: VisitOptions): void {
   refusePipe(pathOf(input), 'visit reads its input twice');
   const disks = disk.map((word) => ({ what: `--disk ${word}`, path: diskWord(word).path }));
@@ -114,7 +114,7 @@ async function pump(input: string, parser: StreamParser): Promise<void> {
   }
 }
 
-/** The images that were opened. */
+/** Images that were opened. */
 class Disks {
   readonly #words: readonly string[];
   readonly #force: boolean;
@@ -144,7 +144,7 @@ class Disks {
     }
   }
 
-  /** Returns when all that was written is on the disk. */
+  /** Waits until all that was written is on the disk. */
   async flush(): Promise<void> {
     for (const [path, disk] of this.#open) {
       try {
@@ -160,7 +160,7 @@ class Disks {
   }
 }
 
-/** Image formats whose bytes are not the disk's: how they begin. */
+/** Beginnings of image formats whose bytes are not the disk's. */
 const FORMATS: Readonly<Record<string, string>> = {
   '514649fb': 'qcow2',
   '4b444d56': 'vmdk',
@@ -181,7 +181,7 @@ function formatOf(path: string): string | undefined {
   return FORMATS[Buffer.from(first).toString('hex')];
 }
 
-/** `TITLE=FILE`, or a file for any title. */
+/** Reads `TITLE=FILE`, or a file for any title. */
 function diskWord(word: string): { readonly title: string; readonly path: string } {
   const at = word.indexOf('=');
   return at > 0 ? { title: word.slice(0, at), path: word.slice(at + 1) } : { title: '', path: word };
@@ -197,7 +197,7 @@ function diskFor(title: string, words: readonly string[]): string {
   return found.path;
 }
 
-/** What was done, in words. */
+/** Writes in words what was done. */
 export function visitText(visited: readonly Visited[]): string {
   const lines = visited.map(
     ({ title, found, executed, failed, left }) =>

@@ -11,7 +11,7 @@ export function isQemuMachine(machine: string): boolean {
   return machineVersion(machine) !== undefined || WITHOUT_VERSION.has(machine);
 }
 
-/** The oldest and the newest machine version that a QEMU has of a family; `0.0` where the oldest is not known. */
+/** Finds the oldest and the newest machine version that a QEMU has of a family; `0.0` where the oldest is not known. */
 export function machineRange(
   { machines, name }: QemuVersion,
   family: MachineFamily,
@@ -25,7 +25,10 @@ export function hasMachine(qemu: QemuVersion, { family, version }: VersionedMach
   return compareVersion(version, oldest) >= 0 && compareVersion(version, newest) <= 0;
 }
 
-/** What `-machine help` of QEMU 7.2 and 10.0 lists besides, and the machines of MIPS, SPARC and Xen. */
+/**
+ * Names of machine types that `-machine help` of QEMU 7.2 and 10.0 lists besides, and the machines of MIPS, SPARC and
+ * Xen.
+ */
 const WITHOUT_VERSION: ReadonlySet<string> = new Set(
   `
 10m50-ghrd 40p akita amd-microblaze-v-generic amigaone an5206 arduino-duemilanove arduino-mega

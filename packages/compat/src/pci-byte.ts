@@ -1,4 +1,4 @@
-/** A byte range of configuration space, first and last byte, and who decides over it. */
+/** Range of bytes of configuration space, first and last byte, and who decides over it. */
 interface PciRange {
   readonly from: number;
   readonly to: number;
@@ -71,7 +71,7 @@ const CONVENTIONAL: readonly PciRange[] = [
   },
 ];
 
-/** The same for PCI Express functions, such as those behind a root port. */
+/** Offsets of QEMU's capabilities of PCI Express functions, such as those behind a root port. */
 const EXPRESS: readonly PciRange[] = [
   { from: 0x40, to: 0x43, name: 'capability PCI Express: id and type' },
   {
@@ -133,17 +133,20 @@ const EXPRESS: readonly PciRange[] = [
   },
 ];
 
-/** What may lie at a byte of a virtio function's configuration space, and which property or machine version decides. */
+/**
+ * Reading of a byte of a virtio function's configuration space: what may lie there, and which property or machine
+ * version decides.
+ */
 export interface PciByte {
-  /** `header`, or the layout for which this holds. */
+  /** Layout for which the reading holds; `header`: for all. */
   readonly layout: 'header' | 'conventional' | 'express';
-  /** What lies there: `MSI-X capability`, `device id`. */
+  /** Name of what lies at the byte: `MSI-X capability`, `device id`. */
   readonly name: string;
   /** QEMU's properties and machine versions that decide on the byte; absent: nothing but the device type does. */
   readonly decidedBy?: string;
 }
 
-/** The readings of byte `i`, one for each layout that has something there. */
+/** Lists the readings of byte `i`, one for each layout that has something there. */
 export function pciByte(i: number): PciByte[] {
   const find = (layout: PciByte['layout'], ranges: readonly PciRange[]): PciByte[] =>
     ranges

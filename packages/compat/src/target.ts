@@ -8,19 +8,21 @@ import { RELEASES, type Release, releaseAlias, releaseNamed } from './distributi
 import type { HostFacts, HostQemu } from './host/host-facts.ts';
 import { kernelVersion } from './host/kernel.ts';
 
-/** The QEMU that is to load a stream. */
+/** QEMU that is to load a stream. */
 export interface Target {
-  /** The version of QEMU, and what it knows. */
+  /** Version of QEMU, and what it knows. */
   readonly qemu: QemuVersion;
-  /** The release of a distribution, or the package, that has this QEMU; absent: QEMU's own, or that is not known. */
+  /** Release of a distribution, or package, that has this QEMU; absent: QEMU's own, or that is not known. */
   readonly release?: Release;
-  /** The QEMU as it answered on its host, where it was asked. */
+  /** QEMU as it answered on its host, where it was asked. */
   readonly program?: HostQemu;
-  /** The Linux of the target's host, and where that is known from: `6.1`, `--host-kernel`. */
+  /** Version of the Linux of the target's host, and where that is known from: `6.1`, `--host-kernel`. */
   readonly hostKernel?: { readonly version: string; readonly from: string };
   /** Machine type; default: that of the stream. */
   readonly machine?: string;
-  /** The features that the devices of one kind offer there, where the caller knows them; the kind is told by the set itself. */
+  /**
+   * Features that the devices of one kind offer there, where the caller knows them; the kind is told by the set itself.
+   */
   readonly features?: bigint;
   /** Device properties that are not as at the source: `guest_uso4` → `off`, `num-queues` → `1`. */
   readonly properties: ReadonlyMap<string, string>;
@@ -28,7 +30,7 @@ export interface Target {
   readonly capabilities?: ReadonlySet<string>;
   /** Devices that are not as at the source, each for those that fit its driver and address. */
   readonly overrides?: readonly Override[];
-  /** The whole destination, where its command line is known. */
+  /** Destination as a whole, where its command line is known. */
   readonly destination?: Destination;
 }
 
@@ -40,28 +42,31 @@ export interface Override {
   readonly properties: ReadonlyMap<string, string>;
 }
 
-/** What is known of a target beyond its version. */
+/** Facts known of a target beyond its version. */
 export interface TargetOptions {
   /** Devices in QEMU's own words: `virtio-blk-pci,num-queues=1`, `virtio-net-pci,addr=3,mq=off`. */
   readonly devices?: readonly string[];
-  /** The destination's whole command line. */
+  /** Command line of the destination, whole. */
   readonly commandLine?: string | readonly string[];
-  /** Which of the starts in the command line's text (a log of libvirt), the first is 1. Default: the last. */
+  /**
+   * Number of the start in the command line's text (a log of libvirt) that counts; the first is 1. Default: the last.
+   */
   readonly start?: number;
   /** Release of the Linux on the target's host: `6.1.0-47-amd64`. Default: that of {@link host}, else of the release. */
   readonly hostKernel?: string;
-  /** The target's host, as `virtkit host` found it there. */
+  /** Facts of the target's host, as `virtkit host` found them there. */
   readonly host?: HostFacts;
   /** Reads the file that `-readconfig` of the command line names; undefined where it cannot. */
   readonly readConfig?: (name: string) => string | undefined;
 }
 
 /**
- * A version that is newer than all of {@link VERSIONS} is taken for the newest; `checkStream` has a verdict for it.
+ * Reads a target. A version that is newer than all of {@link VERSIONS} is taken for the newest; `checkStream` has a
+ * verdict for it.
  *
- * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`; in place of
- * `qemu-11.1` also a release of {@link RELEASES}, such as `rhel-9.6`, a package: `qemu-kvm-9.1.0-20.el9`, or a QEMU of a host that is
- * known: `host`, `host:/usr/bin/qemu-system-x86_64`.
+ * `qemu-11.1[,machine=pc-q35-7.2][,features=0x10179bfffef][,capabilities=x-ignore-shared+…][,PROPERTY=VALUE …]`; in
+ * place of `qemu-11.1` also a release of {@link RELEASES}, such as `rhel-9.6`, a package: `qemu-kvm-9.1.0-20.el9`, or a
+ * QEMU of a host that is known: `host`, `host:/usr/bin/qemu-system-x86_64`.
  * @throws StateError `target`
  */
 export function parseTarget(text: string, options: TargetOptions = {}): Target {
@@ -113,7 +118,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   virt: 'virt',
 };
 
-/** The Linux of the target's host, by the best that is known of it. */
+/** Finds the Linux of the target's host, by the best that is known of it. */
 function kernelOf({ hostKernel, host }: TargetOptions, release: Release | undefined): Target['hostKernel'] {
   if (hostKernel !== undefined) return { version: kernelVersion(hostKernel), from: '--host-kernel' };
   if (host !== undefined)
@@ -124,7 +129,7 @@ function kernelOf({ hostKernel, host }: TargetOptions, release: Release | undefi
     : { version: kernel, from: `as ${release.name} came with it` };
 }
 
-/** The QEMU of a host that a target names: `host` where there is one, `host:PATH` where there are several. */
+/** Finds the QEMU of a host that a target names: `host` where there is one, `host:PATH` where there are several. */
 function programOfHost(name: string, target: string, host: HostFacts | undefined): HostQemu | undefined {
   const path = name === 'host' ? undefined : name.slice('host:'.length);
   const fail = (why: string): StateError => new StateError('target', `"${name}": ${why}`, { target });
@@ -137,7 +142,7 @@ function programOfHost(name: string, target: string, host: HostFacts | undefined
   return program;
 }
 
-/** The program that a target's first word names. */
+/** Finds the program that a target's first word names. */
 function programOf(
   name: string,
   target: string,

@@ -1,31 +1,34 @@
 import type { Answer, Verdict } from '@virtkit/compat';
 import type { VmResult } from './check-fleet.ts';
 
-/** Something that speaks against the moves of machines, or leaves them open, and that is the same for all of them. */
+/** Cause that speaks against the moves of machines, or leaves them open, and that is the same for all of them. */
 export interface Cause {
   readonly severity: 'refused' | 'unknown' | 'depends';
   readonly code: string;
-  /** The properties that decide, where some do: `guest_uso4, host_uso`. */
+  /** Names of the properties that decide, where some do: `guest_uso4, host_uso`. */
   readonly properties: string;
-  /** In a sentence, as of the first machine. */
+  /** Sentence about the cause, as of the first machine. */
   readonly reason: string;
   readonly cure: string;
   /** Names of the machines. */
   readonly vms: string[];
 }
 
-/** How many machines a single change would help. */
+/** Change that helps most machines, alone. */
 export interface BestCure {
   readonly cure: string;
-  /** Machines against whose move nothing else speaks. */
+  /** Number of machines against whose move nothing else speaks. */
   readonly cured: number;
 }
 
-/** What a fleet comes to: counts and causes, kept while results come, and as large as there are kinds of causes and names of machines. */
+/**
+ * Summary of a fleet: counts and causes, kept while results come, and as large as there are kinds of causes and names
+ * of machines.
+ */
 export class Summary {
   readonly counts: Record<Answer, number> = { refused: 0, unknown: 0, depends: 0, loads: 0 };
   readonly #causes = new Map<string, Cause>();
-  /** By cure: machines that have no other cause. */
+  /** Numbers of machines that have no other cause, by cure. */
   readonly #alone = new Map<string, number>();
 
   add({ vm, answer, verdicts }: VmResult): void {
@@ -48,7 +51,7 @@ export class Summary {
     return Object.values(this.counts).reduce((sum, count) => sum + count, 0);
   }
 
-  /** The worst first, and of those the one that most machines have. */
+  /** Causes, the worst first, and of those the one that most machines have. */
   get causes(): readonly Cause[] {
     const rank = { refused: 0, unknown: 1, depends: 2 };
     return [...this.#causes.values()].sort(
@@ -56,13 +59,13 @@ export class Summary {
     );
   }
 
-  /** The change after which most machines move; undefined where no single one helps any. */
+  /** Change after which most machines move; undefined where no single one helps any. */
   get best(): BestCure | undefined {
     const [best] = [...this.#alone].sort(([, a], [, b]) => b - a);
     return best === undefined ? undefined : { cure: best[0], cured: best[1] };
   }
 
-  /** The worst answer of all. */
+  /** Answer that is the worst of all. */
   get answer(): Answer {
     return (['refused', 'unknown', 'depends'] as const).find((each) => this.counts[each] > 0) ?? 'loads';
   }
@@ -70,7 +73,7 @@ export class Summary {
 
 type Found = Omit<Cause, 'vms'>;
 
-/** The causes of one machine. Features that one device lacks, and the same of several devices, are one cause. */
+/** Lists the causes of one machine. Features that one device lacks, and the same of several devices, are one cause. */
 function causesOf(verdicts: readonly Verdict[]): Found[] {
   const groups = new Map<string, Verdict[]>();
   for (const verdict of verdicts) {
@@ -98,12 +101,12 @@ function causesOf(verdicts: readonly Verdict[]): Found[] {
   });
 }
 
-/** A sentence about the first of several features, about all of them. */
+/** Turns a sentence about the first of several features into one about all of them. */
 function ofSeveral(reason: string, names: readonly string[]): string {
   return reason.replace(names[0] ?? '', names.join(', ')).replace(' is negotiated', ' are negotiated');
 }
 
-/** What to do about several features at once. */
+/** Sentences about what to do about several features at once. */
 const CURES: Readonly<Record<string, string>> = {
   feature:
     'stop and start the machine with PROPERTIES off (or on at the target as well) before it moves, or take another target',

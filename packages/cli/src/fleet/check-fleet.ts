@@ -12,11 +12,11 @@ import { describedTarget } from '../described-target.ts';
 import { registry } from '../registry.ts';
 import type { Vm } from './vm.ts';
 
-/** What became of one machine. */
+/** Result of one machine's check. */
 export interface VmResult {
   readonly vm: string;
   readonly source: string;
-  /** Its machine type, where its description says one. */
+  /** Name of the machine's type, where its description says one. */
   readonly machine?: string;
   readonly answer: Answer;
   readonly verdicts: readonly Verdict[];

@@ -7,25 +7,27 @@ import { checkFleet, type VmResult } from './check-fleet.ts';
 import { jsonLine, junitText, prometheusText, summaryText } from './formats.ts';
 import type { Vm } from './vm.ts';
 
-/** What the command line says of a fleet. */
+/** Words of the command line about a fleet. */
 export interface FleetWords extends TargetWords {
   readonly all?: boolean;
-  /** A connection of libvirt. */
+  /** Connection of libvirt. */
   readonly connect?: string;
-  /** Machines of a libvirt that run are asked by their monitors. */
+  /** True if machines of a libvirt that run are asked by their monitors. */
   readonly ask?: boolean;
   readonly kubevirt?: boolean;
   readonly namespace?: string;
-  /** False: no pod of the cluster is asked. */
+  /** False if no pod of the cluster is asked. */
   readonly exec?: boolean;
   readonly proxmox?: boolean;
-  /** Machines that are read at the same time. */
+  /** Number of machines that are read at the same time. */
   readonly jobs?: string;
   readonly format?: string;
   readonly json?: boolean;
 }
 
-/** Machines that are read at the same time, unless said otherwise: each is a program that runs, and an answer of a daemon. */
+/**
+ * Default number of machines that are read at the same time: each is a program that runs, and an answer of a daemon.
+ */
 const JOBS = 8;
 const JOBS_MAX = 64;
 
@@ -57,7 +59,7 @@ export async function checkAll(folder: string | undefined, words: FleetWords): P
   return summary.answer;
 }
 
-/** A cluster tells the kernels of its nodes: where nothing else is said of the target's host, the oldest decides. */
+/** Adds the kernel of a cluster's nodes: where nothing else is said of the target's host, the oldest decides. */
 async function withKernel(words: FleetWords): Promise<FleetWords> {
   const { kubevirt, hostKernel, host } = words;
   if (kubevirt !== true || hostKernel !== undefined || host !== undefined) return words;

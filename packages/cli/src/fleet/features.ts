@@ -1,4 +1,7 @@
-/** Sets of features that somebody wrote down, by the id of the device: `{"net0": "0x10130afffaf"}`. @throws Error for other text */
+/**
+ * Reads sets of features that somebody wrote down, by the id of the device: `{"net0": "0x10130afffaf"}`. @throws Error
+ * for other text
+ */
 export function featuresOf(json: string): ReadonlyMap<string, bigint> {
   const value: unknown = JSON.parse(json);
   if (typeof value !== 'object' || value === null || Array.isArray(value))

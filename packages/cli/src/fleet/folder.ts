@@ -6,17 +6,18 @@ import { UsageError } from '../usage.ts';
 import { featuresOf } from './features.ts';
 import type { DescribedVm, Vm } from './vm.ts';
 
-/** Most files of a folder. */
+/** Largest number of files of a folder. */
 const FILES_MAX = 2 ** 17;
-/** What a file is, by the end of its name. */
+/** Readers of files, by the end of their names. */
 const READERS: Readonly<Record<string, (text: string) => MachineDescription | string>> = {
   '.xml': describeDomain,
   '.args': (text) => text,
 };
 
 /**
- * The machines that a folder describes: a domain's XML in each `*.xml`, a QEMU command line in each `*.args` (of `qm showcmd`, of a log).
- * Beside it may be `NAME.features.json`, with what drivers have negotiated: `{"net0": "0x10130afffaf"}`.
+ * Finds the machines that a folder describes: a domain's XML in each `*.xml`, a QEMU command line in each `*.args` (of
+ * `qm showcmd`, of a log). Beside it may be `NAME.features.json`, with what drivers have negotiated: `{"net0":
+ * "0x10130afffaf"}`.
  *
  * @throws UsageError for what is no folder, and for one with no such file
  */

@@ -4,10 +4,10 @@ import { harmless, textOf } from '../output.ts';
 import type { Summary } from './causes.ts';
 import type { VmResult } from './check-fleet.ts';
 
-/** Names of machines that stand in one line of the summary. */
+/** Number of names of machines that stand in one line of the summary. */
 const NAMES_SHOWN = 5;
 
-/** One machine as a line of JSON. Notes are left out: they are the same for all. */
+/** Writes one machine as a line of JSON. Notes are left out: they are the same for all. */
 export function jsonLine({ verdicts, ...result }: VmResult): string {
   return `${JSON.stringify({ format: 1, ...result, verdicts: verdicts.filter(isCause) })}\n`;
 }
@@ -16,14 +16,14 @@ function isCause({ severity }: Verdict): boolean {
   return severity !== 'note';
 }
 
-/** How words that matter are shown: in colours, or as they are. */
+/** Functions that show words that matter: in colours, or as they are. */
 export interface Painter {
   readonly bold: (text: string) => string;
   readonly red: (text: string) => string;
   readonly yellow: (text: string) => string;
 }
 
-/** What a person reads. */
+/** Writes the summary that a person reads. */
 export function summaryText(summary: Summary, target: string, pc: Painter): string {
   const { refused, unknown, depends, loads } = summary.counts;
   const open = unknown + depends;
@@ -50,7 +50,7 @@ export function summaryText(summary: Summary, target: string, pc: Painter): stri
   return textOf(lines);
 }
 
-/** Prometheus' text format: counts by answer, by cause, and a line for each machine. */
+/** Writes Prometheus' text format: counts by answer, by cause, and a line for each machine. */
 export function prometheusText(results: readonly VmResult[], summary: Summary, target: string): string {
   // what would drive a terminal is made harmless first: its backslashes are escaped, too, and those of this format are no others
   const label = (value: string): string =>
@@ -77,7 +77,7 @@ export function prometheusText(results: readonly VmResult[], summary: Summary, t
   return lines.map((line) => `${line}\n`).join('');
 }
 
-/** JUnit's XML: a test case for each machine; what is refused has failed, what is not known is an error. */
+/** Writes JUnit's XML: a test case for each machine; what is refused has failed, what is not known is an error. */
 export function junitText(results: readonly VmResult[], summary: Summary, target: string): string {
   const { refused, unknown, depends } = summary.counts;
   const cases = results.map(({ vm, source, answer, verdicts }) => {
@@ -94,12 +94,12 @@ export function junitText(results: readonly VmResult[], summary: Summary, target
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
-/** What XML cannot hold: control characters, and halves of characters. */
+/** Pattern of what XML cannot hold: control characters, and halves of characters. */
 const NOT_XML =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   /[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-/** Text in XML: what that cannot hold becomes U+FFFD. */
+/** Writes text in XML: what that cannot hold becomes U+FFFD. */
 function xml(text: string): string {
   return text
     .replace(/[&<>"]/g, (character) => ENTITIES[character] ?? character)

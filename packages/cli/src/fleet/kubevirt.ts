@@ -4,14 +4,14 @@ import { UsageError } from '../usage.ts';
 import { outputOf } from './program.ts';
 import type { Vm } from './vm.ts';
 
-/** The container of a launcher pod in which libvirt runs. */
+/** Name of the container of a launcher pod in which libvirt runs. */
 const CONTAINER = 'compute';
-/** The label by which KubeVirt finds the pod of a machine. */
+/** Name of the label by which KubeVirt finds the pod of a machine. */
 const CREATED_BY = 'kubevirt.io/created-by';
 
 /**
- * The machines that run in a cluster, by `kubectl` and its current context: the list of VirtualMachineInstances, their launcher pods, and
- * in each of these `virsh dumpxml`. It is read only; `pods/exec` has to be allowed.
+ * Lists the machines that run in a cluster, by `kubectl` and its current context: the list of VirtualMachineInstances,
+ * their launcher pods, and in each of these `virsh dumpxml`. It is read only; `pods/exec` has to be allowed.
  *
  * @param namespace default: all
  * @param exec false: no pod is asked, and a machine's devices are those of its VirtualMachineInstance
@@ -41,7 +41,7 @@ export async function kubevirtVms(namespace: string | undefined, exec: boolean):
   });
 }
 
-/** The oldest kernel of a cluster's nodes: a machine may move to any of them. Undefined where no node tells. */
+/** Finds the oldest kernel of a cluster's nodes: a machine may move to any of them. Undefined where no node tells. */
 export async function oldestKernel(): Promise<string | undefined> {
   const kernels = (await listOf('nodes')).flatMap(({ status }) => status?.nodeInfo?.kernelVersion ?? []);
   const version = (release: string): string => /^\d+\.\d+/.exec(release)?.[0] ?? '0.0';
@@ -73,8 +73,8 @@ function podsByOwner(pods: readonly Item[]): ReadonlyMap<string, Item> {
 const ARCHITECTURES: Readonly<Record<string, string>> = { amd64: 'x86_64', arm64: 'aarch64', s390x: 's390x' };
 
 /**
- * A QEMU command line with the machine type and the network cards of a VirtualMachineInstance: what features depend on. Their places are
- * not said there, and its disks offer the same whatever the target is.
+ * Makes a QEMU command line with the machine type and the network cards of a VirtualMachineInstance: what features
+ * depend on. Their places are not said there, and its disks offer the same whatever the target is.
  * @throws Error where it does not say which machine type it runs
  */
 function instanceCommand({ spec, status }: Item): string {
@@ -91,7 +91,7 @@ function instanceCommand({ spec, status }: Item): string {
   return [`qemu-system-${arch}`, '-machine', machine, '-nodefaults', ...cards].join(' ');
 }
 
-/** What is looked at of an object of Kubernetes. */
+/** Part of an object of Kubernetes that is looked at. */
 interface Item {
   readonly metadata?: {
     readonly name?: string;

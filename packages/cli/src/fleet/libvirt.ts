@@ -6,9 +6,11 @@ import { outputOf } from './program.ts';
 import type { Vm } from './vm.ts';
 
 /**
- * The machines of a libvirt, running or not, as `virsh` lists them over its connection: it is asked for names and XML, and changes nothing.
+ * Lists the machines of a libvirt, running or not, as `virsh` does over its connection: it is asked for names and XML,
+ * and changes nothing.
  *
- * @param ask each machine that runs is asked by its monitor what its guest has negotiated; libvirt marks it as tainted (`custom-monitor`)
+ * @param ask each machine that runs is asked by its monitor what its guest has negotiated; libvirt marks it as tainted
+ * (`custom-monitor`)
  * @throws UsageError with what virsh says, where there is no list
  */
 export async function libvirtVms(uri: string, ask: boolean): Promise<Vm[]> {

@@ -1,15 +1,16 @@
 // Other programs whose output is read: virsh, kubectl, pvesh, qm.
 import { spawn } from 'node:child_process';
 
-/** Of what a program prints, at most. */
+/** Largest number of bytes that are taken of what a program prints. */
 const OUTPUT_BYTES = 2 ** 26;
 const ERROR_BYTES = 2 ** 12;
-/** A program that has not ended by then is ended. */
+/** Milliseconds after which a program that has not ended is ended. */
 const PATIENCE_MS = 60_000;
 
 /**
- * What a program prints.
- * @throws Error with the program's own words if it does not start, ends with a failure, takes longer than a minute, or prints more than 64 MiB
+ * Runs a program and takes what it prints.
+ * @throws Error with the program's own words if it does not start, ends with a failure, takes longer than a minute, or
+ * prints more than 64 MiB
  */
 export function outputOf(program: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -3,8 +3,8 @@ import { outputOf } from './program.ts';
 import type { Vm } from './vm.ts';
 
 /**
- * The machines of the Proxmox node on which this runs: `pvesh` lists them, and `qm showcmd` says how the node starts each. On a cluster
- * each node answers for its own.
+ * Lists the machines of the Proxmox node on which this runs: `pvesh` names them, and `qm showcmd` says how the node
+ * starts each. On a cluster each node answers for its own.
  *
  * @throws UsageError with what pvesh says, where there is no list
  */

@@ -1,23 +1,23 @@
 import { RELEASES, VERSIONS } from '@virtkit/compat';
 import type { Argument, Command, Option } from 'commander';
 
-/** What an option or an argument takes. */
+/** Value that an option or an argument takes. */
 export interface Value {
-  /** As the help has it: `file`, `qemu`. */
+  /** Name of the value in the help: `file`, `qemu`. */
   readonly name: string;
-  /** The words that it may be; undefined: anything, which may be the name of a file. */
+  /** Words that the value may be; undefined: anything, which may be the name of a file. */
   readonly choices?: readonly string[];
 }
 
 export interface OptionRow {
-  /** `-o`. */
+  /** Short spelling: `-o`. */
   readonly short?: string;
-  /** `--output`. */
+  /** Long spelling: `--output`. */
   readonly long: string;
   readonly description: string;
   readonly value?: Value;
   readonly mandatory: boolean;
-  /** More than one value may follow it. */
+  /** True if more than one value may follow. */
   readonly variadic: boolean;
 }
 
@@ -34,12 +34,12 @@ export interface CommandRow {
   readonly arguments: readonly ArgumentRow[];
 }
 
-/** The program, and its commands by name. */
+/** Program, and its commands by name. */
 export interface CommandTable extends CommandRow {
   readonly commands: readonly CommandRow[];
 }
 
-/** What commander knows of a program, with the words that its values may be. */
+/** Makes the table of what commander knows of a program, with the words that its values may be. */
 export function tableOf(program: Command): CommandTable {
   const help = program.createHelp();
   const commands = help.visibleCommands(program);
@@ -71,13 +71,16 @@ function argumentRow(argument: Argument, commands: readonly string[]): ArgumentR
   return { ...valueNamed(argument.name(), argument.argChoices, commands), description, required, variadic };
 }
 
-/** `<qemu>` is a target and `<command>` one of the commands, wherever they stand; others say themselves what they may be. */
+/**
+ * Makes a value by its name: `<qemu>` is a target and `<command>` one of the commands, wherever they stand; others say
+ * themselves what they may be.
+ */
 function valueNamed(name: string, own: readonly string[] | undefined, commands: readonly string[]): Value {
   const choices = name === 'qemu' ? targets() : name === 'command' ? commands : own;
   return { name, ...(choices !== undefined && { choices }) };
 }
 
-/** All that `--target` knows by name. */
+/** Lists all names that `--target` knows. */
 function targets(): readonly string[] {
   return [...VERSIONS.map(({ name }) => `qemu-${name}`), ...RELEASES.map(({ name }) => name)];
 }

@@ -1,16 +1,16 @@
 import { Argument, type Command } from 'commander';
 import { exitsOf, NOTES } from './notes.ts';
 
-/** What `completion` and `man` do with the text that they make. */
+/** Output of `completion` and `man`. */
 export interface HelpOutput {
   write(text: string): Promise<void>;
-  /** The version of the package, for the pages. */
+  /** Version of the package, for the pages. */
   readonly version: string;
 }
 
 /**
- * `completion` and `man`, and examples and exit codes in the help of each command. All of it is made of the program's own table
- * of commands, so that it comes last.
+ * Adds `completion` and `man`, and examples and exit codes in the help of each command. All of it is made of the
+ * program's own table of commands, so that it comes last.
  */
 export function addHelpCommands(program: Command, { write, version }: HelpOutput): void {
   program

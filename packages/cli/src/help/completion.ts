@@ -1,7 +1,7 @@
 // Scripts for shells. What they complete is in them: no program is started when somebody presses the tabulator.
 import type { CommandRow, CommandTable, OptionRow, Value } from './command-table.ts';
 
-/** A script that makes a shell complete the command. */
+/** Writes a script that makes a shell complete the command. */
 export function completion(shell: 'bash' | 'zsh' | 'fish', table: CommandTable): string {
   return { bash, zsh, fish }[shell](table);
 }
@@ -11,7 +11,10 @@ const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
 const choicesOf = ({ arguments: all }: CommandRow): readonly string[] =>
   all.flatMap(({ choices = [] }) => choices);
 
-/** Where the function finds no word, `-o default` has the names of files. It is in the words of bash 3.2, which macOS has. */
+/**
+ * Writes the script for bash. Where the function finds no word, `-o default` has the names of files. It is in the words
+ * of bash 3.2, which macOS has.
+ */
 function bash(table: CommandTable): string {
   const names = [...table.commands.map(({ name }) => name), ...table.options.flatMap(flagsOf)];
   return `# bash: source <(virtkit completion bash)
@@ -42,7 +45,7 @@ complete -o default -F _virtkit virtkit
 `;
 }
 
-/** What may follow the options of a command that take a value: those with the same words share a line. */
+/** Writes what may follow the options of a command that take a value: those with the same words share a line. */
 function bashValues({ name, options }: CommandRow): string[] {
   const patterns = new Map<string, string[]>();
   for (const option of options) {
@@ -105,7 +108,9 @@ function zshCommand({ name, options, arguments: all }: CommandRow): string {
   return `    ${name})\n      _arguments \\\n        ${specs.join(' \\\n        ')}\n      ;;`;
 }
 
-/** One word for each spelling of an option. Those with a value may come again: the table does not say which do. */
+/**
+ * Writes one word for each spelling of an option. Those with a value may come again: the table does not say which do.
+ */
 function zshOption(option: OptionRow): string[] {
   const { value, description } = option;
   const explained = `[${description.replaceAll(/[\\[\]:]/g, '\\$&')}]`;

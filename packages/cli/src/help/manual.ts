@@ -7,7 +7,7 @@ import type { ArgumentRow, CommandRow, CommandTable, OptionRow } from './command
 import { exitsOf, NOTES } from './notes.ts';
 
 /**
- * The page of a command, or of the program as a whole.
+ * Writes the page of a command, or of the program as a whole.
  *
  * @throws UsageError for a command that there is not
  */
@@ -88,7 +88,7 @@ function commandPage(program: string, command: CommandRow, version: string): str
 
 const page = (lines: readonly string[]): string => `${lines.join('\n')}\n`;
 
-/** Without a date: the same sources make the same page. */
+/** Writes the head of a page, without a date: the same sources make the same page. */
 function head(name: string, description: string, version: string): string {
   return [
     `.TH ${roff(name.toUpperCase())} 1 "" "virtkit ${roff(version)}" "virtkit"`,
@@ -123,7 +123,7 @@ function optionsOf(all: readonly OptionRow[]): string[] {
   ];
 }
 
-/** `-o file` and `--output file`. */
+/** Lists the spellings of an option: `-o file` and `--output file`. */
 function spellings({ short, long, value, variadic }: OptionRow): string[] {
   const after = value === undefined ? '' : ` ${placeholder({ name: value.name, variadic })}`;
   return [short, long].flatMap((flag) => (flag === undefined ? [] : [`${bold(flag)}${after}`]));
@@ -135,7 +135,7 @@ const placeholder = ({ name, variadic }: Pick<ArgumentRow, 'name' | 'variadic'>)
 const bold = (text: string): string => `\\fB${roff(text)}\\fR`;
 const italic = (text: string): string => `\\fI${roff(text)}\\fR`;
 
-/** Text as a line of its own, which must not begin as a request does. */
+/** Writes text as a line of its own, which must not begin as a request does. */
 const line = (text: string): string => roff(text).replace(/^[.']/, '\\&$&');
 
 /** Characters that roff has another meaning or another shape for. */

@@ -1,18 +1,18 @@
-/** What the help and the manual page of a command have beyond its arguments and options. */
+/** Notes in the help and the manual page of a command, beyond its arguments and options. */
 export interface CommandNotes {
   /** Command lines that work as they stand, once the files are there, and what each is for. */
   readonly examples: readonly (readonly [line: string, purpose: string])[];
-  /** What an exit code of this command means, where it is not as in {@link EXIT_CODES}. */
+  /** Meanings of exit codes of this command, where they are not as in {@link EXIT_CODES}. */
   readonly exits: Readonly<Record<number, string>>;
 }
 
-/** What exit codes mean where a command says nothing else. */
+/** Meanings of exit codes where a command says nothing else. */
 const EXIT_CODES: Readonly<Record<number, string>> = {
   2: 'an option or an argument is wrong',
   3: 'something cannot be read (what could be read is printed all the same), or output cannot be written',
 };
 
-/** Exit codes with their meaning, in order. */
+/** Lists exit codes with their meaning, in order. */
 export function exitsOf({ exits }: CommandNotes): readonly (readonly [code: string, meaning: string])[] {
   return Object.entries({ ...EXIT_CODES, ...exits });
 }
@@ -23,7 +23,7 @@ const LOADS = {
   4: 'virtkit cannot say: the answer depends on something that is not known to it, or that nobody said',
 } as const;
 
-/** By the name of the command. */
+/** Notes by the name of the command. */
 export const NOTES: Readonly<Record<string, CommandNotes>> = {
   inspect: {
     examples: [

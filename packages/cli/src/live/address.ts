@@ -5,24 +5,24 @@ import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { removeAtEnd, removeLeftOver } from './socket-file.ts';
 
-/** Bytes that may wait on their way through, so that reading and writing need not take turns. */
+/** Number of bytes that may wait on their way through, so that reading and writing need not take turns. */
 const highWaterMark = 1 << 22;
 
-/** An address as QEMU writes them: `tcp:HOST:PORT`, `unix:PATH`. */
+/** Address as QEMU writes it: `tcp:HOST:PORT`, `unix:PATH`. */
 export type Address =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string };
 
-/** Certificates, as PEM files; any of them turns TLS on. */
+/** Names of certificates, as PEM files; any of them turns TLS on. */
 export interface TlsOptions {
   readonly tlsCa?: string;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
-  /** The name in the other side's certificate; default the host. */
+  /** Name in the other side's certificate; default the host. */
   readonly tlsHostname?: string;
 }
 
-/** @throws UsageError */
+/** Reads an address. @throws UsageError for a text that is none */
 export function parseAddress(text: string): Address {
   const [, path] = /^unix:(.+)$/.exec(text) ?? [];
   if (path !== undefined) return { kind: 'unix', path };
@@ -39,7 +39,7 @@ function wantsTls({ tlsCa, tlsCert, tlsKey }: TlsOptions): boolean {
   return tlsCa !== undefined || tlsCert !== undefined || tlsKey !== undefined;
 }
 
-/** The files that TLS needs. */
+/** Lists the files that TLS needs. */
 export function tlsFiles({ tlsCa, tlsCert, tlsKey }: TlsOptions): NamedFile[] {
   return [tlsCa, tlsCert, tlsKey].flatMap((path) =>
     path === undefined ? [] : [{ what: 'a PEM file', path }],
@@ -55,8 +55,8 @@ function credentials({ tlsCa, tlsCert, tlsKey }: TlsOptions) {
 }
 
 /**
- * Waits for one connection, and takes no other. Of what lies at a UNIX address, only a socket that nobody listens on any more
- * is replaced. The socket is removed when somebody has connected, or the program ends.
+ * Waits for one connection, and takes no other. Of what lies at a UNIX address, only a socket that nobody listens on
+ * any more is replaced. The socket is removed when somebody has connected, or the program ends.
  *
  * @param listening is told the address that was bound
  */
@@ -150,12 +150,12 @@ function connectOnce(address: Address, tls: TlsOptions): Promise<Socket> {
   });
 }
 
-/** `tcp:HOST:PORT`, for messages. */
+/** Writes an address for messages: `tcp:HOST:PORT`. */
 export function showAddress(address: Address): string {
   return address.kind === 'unix' ? `unix:${address.path}` : `tcp:${address.host}:${address.port}`;
 }
 
-/** What comes over a connection. Leaving the loop does not close it: the last word is still to be said. */
+/** Lists what comes over a connection. Leaving the loop does not close it: the last word is still to be said. */
 export function chunksOf(socket: Socket): AsyncIterable<Uint8Array> {
   return socket.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
 }

@@ -4,7 +4,7 @@ import type { TlsOptions } from './address.ts';
 /** Exit codes and output, as the program has them. */
 export interface Terminal {
   write(text: string): Promise<void>;
-  /** To stderr. */
+  /** Writes to stderr. */
   say(text: string): void;
   exit(code: 'fine' | 'findings' | 'unreadable'): void;
 }
@@ -19,7 +19,7 @@ function withTls(command: Command): Command {
     .option('--tls-hostname <name>', "TLS: name in the other side's certificate");
 }
 
-/** `receive`, `send` and `proxy`: both ends of a live migration. */
+/** Adds `receive`, `send` and `proxy`: both ends of a live migration. */
 export function addLiveCommands(program: Command, terminal: Terminal): void {
   withTls(program.command('receive'))
     .argument('<address>', `where QEMU's "migrate" is to connect: ${ADDRESS}`)

@@ -1,7 +1,7 @@
 // Both ways of a connection wait for whoever is slower: nothing piles up here.
 import type { Socket } from 'node:net';
 
-/** Writes, and waits while more is on its way than the socket's mark; not for a connection that has closed. */
+/** Writes bytes, and waits while more is on its way than the socket's mark; not for a connection that has closed. */
 export async function written(socket: Socket, bytes: Uint8Array): Promise<void> {
   if (!socket.writable || socket.write(bytes)) return;
   await new Promise<void>((resolve) => {

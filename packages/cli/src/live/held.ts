@@ -1,16 +1,16 @@
-/** Bytes of a block. */
+/** Length of a block in bytes. */
 const BLOCK_BYTES = 1 << 16;
 
 /**
- * Bytes that are held back, in blocks: a source may send one byte at a time, and an array for each of them would take a hundred times its
- * bytes.
+ * Queue of bytes that are held back, in blocks: a source may send one byte at a time, and an array for each of them
+ * would take a hundred times its bytes.
  */
 export class Held {
   #blocks: Uint8Array[] = [];
-  /** Bytes used of the last block. */
+  /** Number of bytes used of the last block. */
   #used = BLOCK_BYTES;
 
-  /** Copies the bytes. */
+  /** Appends a copy of some bytes. */
   append(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
       if (this.#used === BLOCK_BYTES) {
@@ -24,7 +24,7 @@ export class Held {
     }
   }
 
-  /** All that was held, in order; nothing is held afterwards. */
+  /** Takes all that was held, in order; nothing is held afterwards. */
   take(): Uint8Array[] {
     const blocks = this.#blocks;
     const last = blocks.pop();

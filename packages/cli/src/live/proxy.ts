@@ -15,34 +15,37 @@ import { chunksOf } from './address.ts';
 import { handOn, written } from './flow.ts';
 import { Held } from './held.ts';
 
-/** How a migration through the proxy ended. */
+/** Ending of a migration through the proxy. */
 export interface Proxied {
   readonly bytes: number;
-  /** Why the device state was not handed on; undefined: it was. */
+  /** Sentence that says why the device state was not handed on; undefined: it was. */
   readonly refused: string | undefined;
-  /** A connection broke, and which. */
+  /** Name of the connection that broke, if one did. */
   readonly broken: string | undefined;
-  /** The devices that went by, when their state was read. */
+  /** Devices that went by, when their state was read. */
   readonly devices: readonly Checked[];
-  /** Nothing was held back: postcopy switches over before its device state is whole. */
+  /** True if nothing was held back: postcopy switches over before its device state is whole. */
   readonly unchecked: boolean;
-  /** The source waits for the destination's last word, so that it goes on running after a refusal. */
+  /** True if the source waits for the destination's last word, so that it goes on running after a refusal. */
   readonly returnPath: boolean;
 }
 
-/** Says no with a reason, or nothing. */
+/** Function that judges devices: it says no with a reason, or nothing. */
 export type Judge = (devices: readonly Checked[]) => string | undefined;
 
-/** Keeps the device state, and looks for the commands that change how the proxy works. Pages are not even counted. */
+/**
+ * Collector of the device state, which looks for the commands that change how the proxy works. Pages are not even
+ * counted.
+ */
 export class DeviceState extends StreamCollector {
   returnPath = false;
   postcopy = false;
-  /** Are whole sections kept for {@link takeFresh}? */
+  /** True if whole sections are kept for {@link takeFresh}. */
   early = true;
-  /** Whole sections that came since they were asked for. */
+  /** Sections that came whole since they were asked for. */
   #fresh: StreamSection[] = [];
 
-  /** Whole sections that came since the last time. */
+  /** Takes the whole sections that came since the last time. */
   takeFresh(): readonly StreamSection[] {
     const fresh = this.#fresh;
     this.#fresh = [];
@@ -131,7 +134,7 @@ class Pump {
     if (this.#parser.atEnd) await this.#decide();
   }
 
-  /** The device state is whole: hand it on, or refuse. */
+  /** Decides when the device state is whole: hand it on, or refuse. */
   async #decide(): Promise<void> {
     this.#judged = true;
     if (!this.#sink.postcopy) {
@@ -148,7 +151,7 @@ class Pump {
     for (const chunk of this.#held.take()) await this.#write(chunk);
   }
 
-  /** Some devices (virtio-mem) come in front of RAM, and the destination loads them as they come. */
+  /** Judges devices (virtio-mem) that come in front of RAM, and that the destination loads as they come. */
   #judgeEarly(): void {
     const sections = this.#sink.takeFresh();
     if (sections.length > 0) this.#refused ??= this.#judge(checkDevices({ sections }));
@@ -172,7 +175,7 @@ class Pump {
     await written(destination, chunk);
   }
 
-  /** What the destination says goes to the source. */
+  /** Hands what the destination says to the source. */
   #answers(): Promise<void> {
     const [source, destination] = [this.#source, this.#destination];
     source.on('error', () => {});
@@ -206,7 +209,7 @@ class Pump {
   }
 }
 
-/** Refuses what cannot be read, and what QEMU would refuse or corrupt its memory over. */
+/** Makes the judge that refuses what cannot be read, and what QEMU would refuse or corrupt its memory over. */
 export function judge(strict: boolean): Judge {
   return (devices: readonly Checked[]) => {
     for (const { device, error, findings } of devices) {

@@ -10,9 +10,9 @@ import { chunksOf } from './address.ts';
 import { written } from './flow.ts';
 import { ReturnPath } from './return-path.ts';
 
-/** A stream that came over a connection. */
+/** Stream that came over a connection. */
 export interface Received extends Read {
-  /** What else went wrong: with the connection, or with the file. */
+  /** Sentence about what else went wrong: with the connection, or with the file. */
   readonly broken: string | undefined;
 }
 
@@ -60,7 +60,10 @@ export async function receive(socket: Socket, output: PartFile | undefined): Pro
   return { stream: collector.partial(), error, broken, bytes: parser.received, check: undefined };
 }
 
-/** So long a source says nothing more before it is told that its stream was taken: a guest could have written what looks like an end. */
+/**
+ * Milliseconds that a source says nothing more before it is told that its stream was taken: a guest could have written
+ * what looks like an end.
+ */
 const SILENCE_MS = 200;
 
 /** Has nothing come that was not read yet, and does nothing come for a while? */
@@ -80,10 +83,10 @@ async function isSilent(socket: Socket): Promise<boolean> {
   return socket.readableLength === 0;
 }
 
-/** How long the last word may wait for a source that does not listen. */
+/** Milliseconds that the last word may wait for a source that does not listen. */
 const LAST_WORD_MS = 10_000;
 
-/** Lets what was written go out, then closes. */
+/** Closes a connection when what was written has gone out. */
 async function closed(socket: Socket): Promise<void> {
   if (socket.destroyed) return;
   let patience: NodeJS.Timeout | undefined;

@@ -10,7 +10,7 @@ import { DeviceState } from './proxy.ts';
 const TURNS = 6;
 const PAGE = 4096;
 const PAGES = 4096;
-/** As many as the other devices of a PC have. */
+/** Number of fields of the made stream: as many as the other devices of a PC have. */
 const FIELDS = 1500;
 const CHUNK = 16384;
 
@@ -55,7 +55,7 @@ function sample(): Uint8Array {
   return Buffer.concat(chunks);
 }
 
-/** Mostly zeros, as in a guest that has just begun. */
+/** Writes RAM that is mostly zeros, as in a guest that has just begun. */
 function writeRam(out: StreamWriter): void {
   const ram = { id: 1, idstr: 'ram', instanceId: 0, versionId: 4, offset: 0 };
   out.section({ ...ram, kind: 'start' });

@@ -1,17 +1,17 @@
 import { COMMAND, NullSink } from '@virtkit/migration';
 import { StateError } from '@virtkit/vmstate';
 
-/** Messages from the destination to the source. QEMU: `mig_rp_message_type` */
+/** Types of messages from the destination to the source. QEMU: `mig_rp_message_type` */
 const MESSAGE = { SHUT: 1, PONG: 2 } as const;
-/** Type and length in front, and the one word that both messages have. */
+/** Length of a message in bytes: type and length in front, and the one word that both messages have. */
 const MESSAGE_BYTES = 8;
 const WORD_BYTES = 4;
 
-/** The destination's end of the return path: what a source expects to hear, kept until it is taken. */
+/** Return path at the destination's end: what a source expects to hear, kept until it is taken. */
 export class ReturnPath extends NullSink {
-  /** The source opened it, and waits for the last word. */
+  /** True if the source opened the return path, and waits for the last word. */
   open = false;
-  /** What only a QEMU can follow (postcopy, COLO), or no QEMU would. */
+  /** Error for what only a QEMU can follow (postcopy, COLO), or no QEMU would. */
   refused: StateError | undefined;
   #answers: Uint8Array = new Uint8Array(16 * MESSAGE_BYTES);
   #length = 0;
@@ -40,7 +40,7 @@ export class ReturnPath extends NullSink {
     else if (this.open) this.#message(MESSAGE.PONG, payload);
   }
 
-  /** The last word: 0 everything was taken, else not. The source then gives up, or goes on running. */
+  /** Says the last word: 0 everything was taken, else not. The source then gives up, or goes on running. */
   shut(value: number): void {
     if (!this.open) return;
     const word = new Uint8Array(WORD_BYTES);
@@ -49,7 +49,7 @@ export class ReturnPath extends NullSink {
     this.open = false;
   }
 
-  /** What is to be said now; undefined: nothing. */
+  /** Takes what is to be said now; undefined: nothing. */
   take(): Uint8Array | undefined {
     if (this.#length === 0) return undefined;
     const said = this.#answers.slice(0, this.#length);

@@ -2,14 +2,14 @@ import type { Socket } from 'node:net';
 import { Progress, streamOf } from '../input.ts';
 import { written } from './flow.ts';
 
-/** How a stream went to a QEMU. */
+/** Ending of a stream's way to a QEMU. */
 export interface Sent {
   readonly bytes: number;
-  /** Why the other side did not take it; undefined: it took all, and closed in peace. */
+  /** Sentence that says why the other side did not take the stream; undefined: it took all, and closed in peace. */
   readonly refused: string | undefined;
 }
 
-/** SHUT of the return path: type 1, length 4, value. */
+/** Length in bytes of the return path's message SHUT: type 1, length 4, value. */
 const SHUT_BYTES = 8;
 
 /** Feeds a QEMU that waits with `-incoming`, and waits until it has taken everything. */
@@ -58,13 +58,13 @@ function closedEarly(bytes: number): string {
   return `the other side closed the connection after ${bytes} bytes: it refused the stream; its own messages say why (virtkit explain reads them)`;
 }
 
-/** The end of what was said so far: the last word is all that matters. */
+/** Keeps the end of what was said so far: the last word is all that matters. */
 function endOf(before: Uint8Array, chunk: Uint8Array): Uint8Array {
   if (chunk.length >= SHUT_BYTES) return chunk.slice(-SHUT_BYTES);
   return Buffer.concat([before, chunk]).subarray(-SHUT_BYTES);
 }
 
-/** The last word of a return path, if the stream opened one. */
+/** Reads the last word of a return path, if the stream opened one. */
 function verdict(end: Uint8Array): string | undefined {
   if (end.length < SHUT_BYTES) return undefined;
   const last = new DataView(end.buffer, end.byteOffset, SHUT_BYTES);

@@ -5,9 +5,9 @@ import { basename } from 'node:path';
 import { isSystemError, systemError } from '../system-error.ts';
 import { undoAtEnd } from '../undo.ts';
 
-/** Linux: the UNIX sockets of this network namespace. */
+/** Path of Linux's list of the UNIX sockets of this network namespace. */
 const SOCKETS = '/proc/net/unix';
-/** In its column of flags: it listens. Linux: `__SO_ACCEPTCON` */
+/** Bit in the list's column of flags that says that a socket listens. Linux: `__SO_ACCEPTCON` */
 const LISTENS = 1 << 16;
 
 function look(path: string): BigIntStats | undefined {
@@ -19,7 +19,7 @@ function isSame(a: BigIntStats | undefined, b: BigIntStats | undefined): boolean
 }
 
 /**
- * The program listens on a socket of this name. It is removed when the program ends, if it is still that socket's.
+ * Has a socket's file removed when the program ends, if it is still that socket's.
  * @returns forgets it: the socket is closed
  */
 export function removeAtEnd(path: string): () => void {
@@ -50,7 +50,9 @@ export async function removeLeftOver(path: string): Promise<void> {
   rmSync(path, { force: true });
 }
 
-/** Does a socket listen whose name may be this one? Names are as each program wrote them, relative to its own directory. */
+/**
+ * Does a socket listen whose name may be this one? Names are as each program wrote them, relative to its own directory.
+ */
 function hasListener(path: string): boolean {
   let text: string;
   try {
@@ -67,7 +69,7 @@ function hasListener(path: string): boolean {
   });
 }
 
-/** Why nobody answers; undefined: somebody does. */
+/** Finds out why nobody answers at a socket; undefined: somebody does. */
 function probe(path: string): Promise<(Error & { readonly code: string }) | undefined> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });

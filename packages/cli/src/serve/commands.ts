@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { Terminal } from '../live/commands.ts';
 import type { ServeOptions } from './options.ts';
 
-/** `serve`: devices in machines of other programs. */
+/** Adds `serve`: devices in machines of other programs. */
 export function addServeCommand(program: Command, terminal: Terminal): void {
   program
     .command('serve')

@@ -9,20 +9,23 @@ import { isSystemError, systemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
 
-/** A device, and what its back end leaves open. */
+/** Device that is served, and what its back end leaves open. */
 export interface Served {
   readonly model: DeviceModel;
   /** Closes the back end, when the device does not use it any more. */
   close(): void | Promise<void>;
 }
 
-/** What a device is to do wrong, and who hears of what only the back end of a disk knows. */
+/** Faults that a device is to make, and who hears of what only the back end of a disk knows. */
 export interface FaultWishes {
   readonly plan: FaultPlan;
   readonly told: (event: DiskFaultEvent) => void;
 }
 
-/** @throws UsageError for a device that there is not, or options that do not make one; Error for a back end that cannot be had */
+/**
+ * Makes the device. @throws UsageError for a device that there is not, or options that do not make one; Error for a
+ * back end that cannot be had
+ */
 export function makeDevice(device: string, options: ServeOptions, faults?: FaultWishes): Promise<Served> {
   if (device !== 'blk' && faults?.plan.faults.some(({ kind }) => kind === 'torn'))
     throw new UsageError(`--fault: torn is for blk, whose disk is known here`);

@@ -1,12 +1,15 @@
-/** Events that are written in one second; a guest can cause them as fast as it likes, and they go to somebody's disk. */
+/**
+ * Number of events that are written in one second; a guest can cause them as fast as it likes, and they go to
+ * somebody's disk.
+ */
 const EVENTS_MAX = 100;
 const SECOND_MS = 1000;
 
-/** Writes events as lines of JSON, so many a second at most, and says how many were left out. */
+/** Writer of events as lines of JSON, a bounded number a second; it says how many were left out. */
 export class EventLines {
   readonly #write: (text: string) => Promise<void>;
   readonly #failed: (error: unknown) => void;
-  /** Events of the second that runs. */
+  /** Number of events of the second that runs. */
   #count = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -23,13 +26,13 @@ export class EventLines {
     };
   }
 
-  /** An event of the device or of its front end. */
+  /** Writes an event of the device or of its front end. */
   event(event: Readonly<Record<string, unknown>>): void {
     this.#timer ??= setTimeout(() => this.#second(), SECOND_MS);
     if (++this.#count <= EVENTS_MAX) this.line(event);
   }
 
-  /** What the command itself says, in any case. */
+  /** Writes what the command itself says, in any case. */
   line(event: Readonly<Record<string, unknown>>): void {
     this.#write(`${JSON.stringify(event, plain)}\n`).catch(this.#failed);
   }
@@ -48,7 +51,7 @@ export class EventLines {
   }
 }
 
-/** Numbers that JSON has not, as text. */
+/** Writes numbers that JSON has not as text. */
 function plain(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? `0x${value.toString(16)}` : value;
 }

@@ -1,6 +1,6 @@
 import { UsageError } from '../usage.ts';
 
-/** The words of `serve`. */
+/** Options of `virtkit serve`. */
 export interface ServeOptions {
   readonly socket: string;
   readonly client?: boolean;
@@ -17,7 +17,7 @@ export interface ServeOptions {
   readonly json?: boolean;
 }
 
-/** @throws UsageError unless it is a whole number in these bounds */
+/** Reads a whole number. @throws UsageError unless it is one in these bounds */
 export function wholeNumber(option: string, text: string, least: number, most: number): number {
   const number = Number(text);
   if (Number.isInteger(number) && number >= least && number <= most) return number;

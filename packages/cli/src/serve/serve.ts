@@ -10,7 +10,7 @@ import { EventLines } from './event-lines.ts';
 import { type ServeOptions, wholeNumber } from './options.ts';
 import { vfioUserWords, wordsFor, wordsText } from './words.ts';
 
-/** The longest time between two lines of `--stats`, in seconds. */
+/** Longest time between two lines of `--stats`, in seconds. */
 const DAY_SECONDS = 86_400;
 
 /**
@@ -50,7 +50,7 @@ export async function serve(terminal: Terminal, device: string, options: ServeOp
   terminal.exit('fine');
 }
 
-/** A device that is served, whatever the protocol. */
+/** Server of a device, whatever the protocol. */
 interface Server {
   readonly device: LiveDevice;
   close(): void;
@@ -69,7 +69,7 @@ async function protocolOf({ vfioUser = false, client = false }: ServeOptions): P
     serveVhostUser(model, { path, mode: client ? 'client' : 'server', onEvent });
 }
 
-/** @throws UsageError where the package is not installed */
+/** Loads a package that may be missing. @throws UsageError where it is not installed */
 async function optional<T>(name: string, load: () => Promise<T>): Promise<T> {
   try {
     return await load();
@@ -85,7 +85,7 @@ async function optional<T>(name: string, load: () => Promise<T>): Promise<T> {
   }
 }
 
-/** @throws UsageError that names the fault that makes no sense */
+/** Reads a plan of faults. @throws UsageError that names the fault that makes no sense */
 async function planOf(text: string): Promise<FaultPlan> {
   const { parseFaults } = await import('@virtkit/testing/faults');
   return asUsage(() => parseFaults(text));
@@ -143,7 +143,7 @@ async function sayWords(
   else await write(textOf(wordsText(words)));
 }
 
-/** Resolves when the command is to end. */
+/** Waits until the command is to end. */
 function ended(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());

@@ -1,21 +1,21 @@
 // What other programs have to be told to find the device.
 
-/** The words for a device, by program. */
+/** Words that plug a device into a machine, by program. */
 export interface Words {
-  /** QEMU's command line, an option a line. */
+  /** Options of QEMU's command line, one a line. */
   readonly qemu: readonly string[];
   /** Pieces of a domain's XML; none: libvirt has no element for such a device. */
   readonly libvirt: readonly string[];
-  /** Options of Cloud Hypervisor; none: it has none for such a device. */
+  /** Options of Cloud Hypervisor; empty: it has none for such a device. */
   readonly cloudHypervisor: readonly string[];
 }
 
-/** What is known of the device that is served. */
+/** Facts known of the device that is served. */
 export interface Shape {
   /** Virtio device id. */
   readonly id: number;
   readonly queues: number;
-  /** Entries of the first queue. */
+  /** Number of entries of the first queue. */
   readonly queueSize: number;
   readonly configBytes: number;
   readonly mac?: string;
@@ -25,6 +25,7 @@ const MEMORY = '-object memory-backend-memfd,id=mem,size=1G,share=on -m 1G -mach
 const SHARED = "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>";
 
 /**
+ * Makes the words for a device behind vhost-user.
  * @param socket absolute path
  * @param client the device connects, and QEMU listens
  */
@@ -40,7 +41,8 @@ export function wordsFor(socket: string, client: boolean, shape: Shape): Words {
 }
 
 /**
- * The words for a device behind vfio-user, whatever its type: QEMU asks the function itself. libvirt has no element for it, and hands QEMU's words on.
+ * Makes the words for a device behind vfio-user, whatever its type: QEMU asks the function itself. libvirt has no
+ * element for it, and hands QEMU's words on.
  *
  * @param socket absolute path
  */
@@ -107,7 +109,7 @@ function xml(text: string): string {
   return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll("'", '&apos;');
 }
 
-/** The words, for people. */
+/** Writes the words for people. */
 export function wordsText({ qemu, libvirt, cloudHypervisor: cloud }: Words): string[] {
   const reconnects = qemu.some((line) => line.includes('reconnect=1'));
   return [

@@ -6,7 +6,10 @@ import { isSystemError } from '../system-error.ts';
 import { UsageError } from '../usage.ts';
 import { isSingleFile } from '../version.ts';
 
-/** Files of the page by their paths, with `index.html` for the page itself. @throws UsageError where it is not installed */
+/**
+ * Finds the files of the page by their paths, with `index.html` for the page itself. @throws UsageError where it is not
+ * installed
+ */
 export function pageFiles(): ReadonlyMap<string, string> {
   const folder = pageFolder();
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });

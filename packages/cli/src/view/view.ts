@@ -15,7 +15,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.css': 'text/css; charset=utf-8',
 };
 
-/** The page may ask this server and nobody else, and nobody may have it in a page of theirs. */
+/** Headers of each answer: the page may ask this server and nobody else, and nobody may have it in a page of theirs. */
 const HEADERS = {
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self' blob:; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -25,7 +25,7 @@ const HEADERS = {
   'Cache-Control': 'no-store',
 } as const;
 
-/** Where the file is, below the page. */
+/** Path of the file, below the page. */
 const FILE = 'file';
 
 /**
@@ -46,7 +46,7 @@ export async function view({ write, exit }: Terminal, file: string): Promise<voi
 
 type Handler = (path: string, request: IncomingMessage, response: ServerResponse) => void;
 
-/** Other users of this computer can connect as well: they do not know the path. */
+/** Starts the server at a path that nobody else knows: other users of this computer can connect as well. */
 async function listening(handle: Handler): Promise<{ readonly server: Server; readonly secret: string }> {
   const secret = randomBytes(16).toString('hex');
   const server = createServer((request, response) => {
@@ -62,7 +62,10 @@ async function listening(handle: Handler): Promise<{ readonly server: Server; re
   return { server, secret };
 }
 
-/** The path below the page; undefined for who does not know it, and for a page of another name that resolves to this computer. */
+/**
+ * Finds the path below the page; undefined for who does not know it, and for a page of another name that resolves to
+ * this computer.
+ */
 function pathOf(server: Server, secret: string, { url = '', headers }: IncomingMessage): string | undefined {
   const [path = ''] = url.split('?');
   const front = `/${secret}/`;
@@ -115,7 +118,7 @@ function refuse(response: ServerResponse, status: number, why = ''): void {
   response.end(why);
 }
 
-/** Resolves when the command is to end. */
+/** Waits until the command is to end. */
 function ended(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => resolve());

@@ -1,12 +1,12 @@
 import type { DeviceLayer, DeviceModel, VirtioState } from '@virtkit/core';
 
-/** What a device type shows on a bus: enough to make the function around it, and to ask that about a state. */
+/** Part of a device type that shows on a bus: enough to make the function around it, and to ask that about a state. */
 export interface Outside {
   readonly layer: DeviceLayer;
   readonly queueSizes: readonly number[];
 }
 
-/** A device of any type that does nothing: the transport around it is what is looked at. */
+/** Device of any type that does nothing: the transport around it is what is looked at. */
 export class AnyDevice implements DeviceModel {
   readonly layer: DeviceLayer;
   readonly queueSizes: readonly number[];
@@ -26,6 +26,6 @@ export class AnyDevice implements DeviceModel {
   capture(): unknown {
     return this.#device;
   }
-  /** The state is its own already. */
+  /** Does nothing: the device has no state of its own. */
   apply(): void {}
 }

@@ -70,10 +70,10 @@ function checkGlobals({ globals }: BoardWords): Verdict[] {
   );
 }
 
-/** A place on a PCI bus, also behind bridges: `0000:00:02.0`. */
+/** Pattern of a place on a PCI bus, also behind bridges: `0000:00:02.0`. */
 const PCI_PLACE = /^[0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+$/;
 
-/** The last part of the name of the section of a PCI device that is not virtio, as far as it is known. */
+/** Finds the last part of the name of a section of a PCI device that is not virtio, as far as it is known. */
 export function sectionOfType(driver: string): string {
   return otherDevice(driver)?.section ?? driver;
 }
@@ -90,7 +90,10 @@ function checkAcpiTables({ ram }: MigrationStream, { options }: BoardWords): Ver
   ];
 }
 
-/** Types of QEMU that cannot be migrated, their sections, and the last version in which they could not. From `-only-migratable` of 5.2, 7.2, 10.0 and 11.1. */
+/**
+ * Types of QEMU that cannot be migrated, with their sections and the last version in which they could not. From
+ * `-only-migratable` of 5.2, 7.2, 10.0 and 11.1.
+ */
 const UNMIGRATABLE: readonly (readonly [driver: RegExp, section: string, until?: string])[] = [
   [/^nvme$/, 'nvme', '10.0'],
   [/^rocker$/, 'rocker'],

@@ -4,7 +4,7 @@ import { capabilities } from '@virtkit/transport-pci';
 import { hex } from '@virtkit/vmstate';
 import type { Destination } from '../destination/destination.ts';
 
-/** Bytes in front of configuration space in a section: the version of `PCIDevice`. */
+/** Length in bytes of the version of `PCIDevice`, which stands in front of configuration space in a section. */
 const VERSION_BYTES = 4;
 const CONFIG_BYTES = 256;
 const HEADER_TYPE = 0x0e;
@@ -15,12 +15,12 @@ const HOT_PLUG = 0x0c;
 const [LINK, SLOT] = [0x0c, 0x14];
 const HOT_PLUG_CAPABLE = 0x40;
 
-/** One property that is in the configuration space of a port or a bridge. */
+/** Property that is in the configuration space of a port or a bridge. */
 interface Compared {
   readonly property: string;
   readonly here: number;
   readonly there: number;
-  /** Offset of the byte. */
+  /** Offset of the byte in configuration space. */
   readonly at: number;
 }
 
@@ -84,7 +84,7 @@ function portWords(config: Uint8Array, said: (property: string) => string | unde
   ];
 }
 
-/** The controller for hot-plugging of a bridge, where the command line says whether there is one. */
+/** Compares the controller for hot-plugging of a bridge, where the command line says whether there is one. */
 function shpcWords(config: Uint8Array, said: (property: string) => string | undefined): Compared[] {
   const there = switchOf(said('shpc'));
   if (there === undefined) return [];

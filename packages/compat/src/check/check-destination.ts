@@ -6,7 +6,7 @@ import { sectionName } from '../destination/qemu-types.ts';
 import { sizeMismatch, unknownBlock, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
-/** Names of the block that is the machine's memory, unless the command line gives it a back end. */
+/** Pattern of the names of the block that is the machine's memory, unless the command line gives it a back end. */
 const MAIN_RAM = /^(pc\.ram|s390\.ram|mach-virt\.ram|ppc_spapr\.ram|microvm\.ram|ram)$/;
 
 type Block = { readonly name: string; readonly bytes: number };
@@ -56,7 +56,7 @@ export function checkMemory({ ram }: MigrationStream, { memory }: Destination): 
   });
 }
 
-/** Name of the block that is the guest's memory in the stream, where the target has no block of that name. */
+/** Finds the name of the block that is the guest's memory in the stream, where the target has no block of that name. */
 function whereItIs(
   blocks: readonly { readonly name: string; readonly length: number }[],
   main: string | undefined,
@@ -97,7 +97,10 @@ function sizeVerdict(name: string, here: number, there: number): Verdict[] {
   ];
 }
 
-/** Verdicts over places: each virtio device of the stream must be at the destination, at the same place. Others may be there too. */
+/**
+ * Verdicts over places: each virtio device of the stream must be at the destination, at the same place. Others may be
+ * there too.
+ */
 export function checkPlaces(
   stream: MigrationStream,
   destination: Destination,
@@ -139,8 +142,8 @@ export function checkPlaces(
 const ROM_BLOCK = /^(.+)\/([\w-]+)\.rom$/;
 
 /**
- * The option ROM of a device is a block of RAM, named for the device's place and type. One that the target's device does not
- * have is refused; one that only the target has is not missed.
+ * Verdicts over option ROMs, which are blocks of RAM named for the device's place and type. One that the target's
+ * device does not have is refused; one that only the target has is not missed.
  */
 export function checkRoms({ ram }: MigrationStream, { devices }: Destination): Verdict[] {
   return (ram?.blocks ?? []).flatMap(({ name }): Verdict[] => {
@@ -164,7 +167,10 @@ export function checkRoms({ ram }: MigrationStream, { devices }: Destination): V
   });
 }
 
-/** A ROM is named for the device's vmsd, where it has one of its own, and else for its type. Read from QEMU 7.2 and 11.1. */
+/**
+ * Names of ROMs: a ROM is named for the device's vmsd, where it has one of its own, and else for its type. Read from
+ * QEMU 7.2 and 11.1.
+ */
 const ROM_NAMES: ReadonlyMap<string, string> = new Map(
   Object.entries({
     VGA: 'vga',

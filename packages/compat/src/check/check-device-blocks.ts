@@ -7,10 +7,12 @@ import { sizeMismatch, unknownBlock } from '../qemu-says.ts';
 
 const MIB = 2 ** 20;
 
-/** Blocks that are looked at elsewhere: the machine's memory, its own firmware, tables of ACPI, option ROMs. */
+/**
+ * Pattern of blocks that are looked at elsewhere: the machine's memory, its own firmware, tables of ACPI, option ROMs.
+ */
 const ELSEWHERE =
   /^(?:\/rom@.*|.*\.rom|(?:pc|s390|mach-virt|microvm|ppc_spapr)\.ram|ram|pc\.(?:bios|rom)|isa-bios)$/;
-/** Firmware in flash memory. Machines of kind virt always have both. */
+/** Pattern of blocks with firmware in flash memory. Machines of kind virt always have both. */
 const FLASH = /^(?:system|virt)\.flash[01]$/;
 
 /** Verdicts over blocks of RAM that belong to devices: the target must have each, in the same size. */
@@ -42,7 +44,7 @@ export function checkDeviceBlocks(
   });
 }
 
-/** Memory of an object, by its id; or of a device that has no place. */
+/** Verdicts over the memory of an object, by its id; or of a device that has no place. */
 function checkObject(name: string, length: number, { memory, devices }: Destination): Verdict[] {
   if (name === 'vga.vram' && devices.some(({ driver }) => driver === 'isa-vga')) return [];
   if (name === 'vmsvga.fifo' && devices.some(({ driver }) => driver === 'vmware-svga')) return [];
@@ -56,7 +58,9 @@ function checkObject(name: string, length: number, { memory, devices }: Destinat
   return checkSize(name, length, object.bytes);
 }
 
-/** Bytes of a block of a device; undefined: that is not known. A text: why there is no such block. */
+/**
+ * Finds the length in bytes of a block of a device; undefined: it is not known. A text says why there is no such block.
+ */
 function blockOf(
   { driver, properties }: QemuDevice,
   block: string,
@@ -105,7 +109,10 @@ function blockOf(
   }
 }
 
-/** Twice the picture, and no less than what is said. QEMU: `qxl_init_ramsize` */
+/**
+ * Finds the memory of a QXL display in bytes: twice the picture, and no less than what is said. QEMU:
+ * `qxl_init_ramsize`
+ */
 function qxlBytes(properties: ReadonlyMap<string, string>): number {
   const picture = (numberOf(properties.get('vgamem_mb')) ?? 16) * MIB;
   const said = properties.has('ram_size_mb')

@@ -14,7 +14,8 @@ import { featuresUnsupported } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
 /**
- * The negotiated features that the target does not offer, by what the caller says of it and by what its version knows.
+ * Verdicts over negotiated features that the target does not offer, by what the caller says of it and by what its
+ * version knows.
  *
  * @param type undefined for a device type that is not known
  * @param making how the target makes the device; undefined: as it was at the source
@@ -44,7 +45,7 @@ export function checkFeatures(
   );
 }
 
-/** The refusal of a feature that is negotiated and not offered. */
+/** Makes the refusal of a feature that is negotiated and not offered. */
 export function featureVerdict(
   title: string,
   { name, property, machine, spec }: FeatureControl,

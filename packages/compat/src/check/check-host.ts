@@ -12,9 +12,9 @@ import { featuresUnsupported } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 import { featureVerdict } from './check-features.ts';
 
-/** Back ends whose features are the host kernel's to offer. */
+/** Pattern of back ends whose features are the host kernel's to offer. */
 const OF_THE_KERNEL = /^(tap|bridge)$/;
-/** Back ends whose features another program offers, or hardware. */
+/** Pattern of back ends whose features another program offers, or hardware. */
 const OF_OTHERS = /^vhost-/;
 
 /**

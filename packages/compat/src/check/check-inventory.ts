@@ -25,11 +25,14 @@ import { checkMachine, checkRelease, checkVersion } from './check-machine.ts';
 import { checkProgram } from './check-program.ts';
 import { makingOf } from './making.ts';
 
-/** What is known of a machine beside its description. */
+/** Facts about a machine beside its description. */
 export interface InventoryOptions {
-  /** The features that drivers have negotiated, by the id of the device. Default: not known, and taken to be all that are offered. */
+  /**
+   * Features that drivers have negotiated, by the id of the device. Default: not known, and taken to be all that are
+   * offered.
+   */
   readonly features?: ReadonlyMap<string, bigint>;
-  /** The device types that are known. */
+  /** Device types that are known. */
   readonly types?: readonly DeviceType[];
 }
 
@@ -110,7 +113,7 @@ function checkDevice(item: Item, known: ReadonlyMap<string, bigint> | undefined)
   return negotiated === undefined ? found.map(perhaps) : found;
 }
 
-/** The verdict over a feature of which it is not known whether the driver has negotiated it. */
+/** Weakens a verdict over a feature of which it is not known whether the driver has negotiated it. */
 function perhaps(verdict: Verdict): Verdict {
   if (verdict.severity !== 'refused')
     return { ...verdict, reason: verdict.reason.replace(' is negotiated', ' may be in use') };
@@ -123,8 +126,9 @@ function perhaps(verdict: Verdict): Verdict {
 }
 
 /**
- * The features that a device of this description may have offered, and of which a target may not offer some: those that the description
- * switches on, and those that are on by the machine's version. What every version offers needs no look.
+ * Lists the features that a device of this description may have offered, and of which a target may not offer some:
+ * those that the description switches on, and those that are on by the machine's version. What every version offers
+ * needs no look.
  */
 function offered({ device, destination, there, target }: Item, type: DeviceType): bigint {
   const at = { machine: there.upstream, qemu: target.qemu };

@@ -18,10 +18,10 @@ import { hasMachine, isQemuMachine, machineRange } from '../machines.ts';
 import { sizeMismatch } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
-/** Where verdicts about the machine type point to. */
+/** Path of verdicts about the machine type. */
 const MACHINE_PATH = 'configuration / machine';
 
-/** A verdict over a version of QEMU that virtkit does not know: nothing certain can be said of it. */
+/** Verdict over a version of QEMU that virtkit does not know: nothing certain can be said of it. */
 export function checkVersion({ qemu }: Target): Verdict[] {
   const reason = whyUnknown(qemu.name);
   if (reason === undefined) return [];
@@ -32,7 +32,7 @@ export function checkVersion({ qemu }: Target): Verdict[] {
   ];
 }
 
-/** Is the stream of the machine type that the target runs, and does this QEMU have it? */
+/** Verdicts over the machine type: is the stream of the type that the target runs, and does this QEMU have it? */
 export function checkMachine({ configuration, version }: MigrationStream, target: Target): Verdict[] {
   const { qemu } = target;
   const machine = target.machine === undefined ? undefined : withoutPve(target.machine);
@@ -81,7 +81,7 @@ export function checkMachine({ configuration, version }: MigrationStream, target
   return found;
 }
 
-/** The refusal of a machine type that a release of a distribution does not have. */
+/** Makes the refusal of a machine type that a release of a distribution does not have. */
 function notInRelease(name: string, { release, program }: Target): Verdict {
   const own = Object.values(release?.own ?? {}).map(([, newest]) => newest);
   const vendor = release?.machines ?? 'QEMU';
@@ -102,7 +102,7 @@ function notInRelease(name: string, { release, program }: Target): Verdict {
   );
 }
 
-/** What is known of the target's package, and what its machine type is among QEMU's own. */
+/** Remarks on the target's package, and on what its machine type is among QEMU's own. */
 export function checkRelease({ release, program, hostKernel }: Target, machine: MachineThere): Verdict[] {
   if (release === undefined && program === undefined) return [];
   const linux = hostKernel === undefined ? '' : `; Linux ${hostKernel.version} (${hostKernel.from})`;
@@ -131,7 +131,7 @@ export function checkRelease({ release, program, hostKernel }: Target, machine: 
   ];
 }
 
-/** A verdict over a machine type of which it is not known what it switches on, or whether the target has it. */
+/** Verdict over a machine type of which it is not known what it switches on, or whether the target has it. */
 function unknownMachine(name: string | undefined, target: Target): Verdict[] {
   if (name === undefined || isQemuMachine(name)) return [];
   const row = distributionMachine(name);
@@ -162,7 +162,7 @@ function unknownMachine(name: string | undefined, target: Target): Verdict[] {
   ];
 }
 
-/** Has the firmware in the stream the size of the one that this QEMU ships? */
+/** Verdicts over firmware: has it in the stream the size of the one that this QEMU ships? */
 export function checkFirmware(
   { configuration, ram }: MigrationStream,
   { qemu, destination }: Target,
@@ -186,7 +186,10 @@ export function checkFirmware(
   });
 }
 
-/** Bytes of the RAM blocks with the program's own firmware. Without ACPI, microvm has the small one in every version. */
+/**
+ * Finds the lengths in bytes of the RAM blocks with the program's own firmware. Without ACPI, microvm has the small one
+ * in every version.
+ */
 function firmwareSizes(
   { firmware }: QemuVersion,
   machine: string,
@@ -197,7 +200,7 @@ function firmwareSizes(
   return (Object.hasOwn(firmware, machine) ? firmware[machine] : undefined) ?? {};
 }
 
-/** Does this QEMU know the commands in the stream? */
+/** Verdicts over commands in the stream: does this QEMU know them? */
 export function checkCommands({ commands }: MigrationStream, { qemu }: Target): Verdict[] {
   if (qemu.switchoverStart || !commands.some(({ command }) => command === COMMAND.SWITCHOVER_START))
     return [];

@@ -9,7 +9,7 @@ import { destined, type Section } from './destined.ts';
 import { impossible, isNote, verdictOf } from './findings.ts';
 import { madeTransport } from './made-transport.ts';
 
-/** Bytes of the guest memory of a device that is made to be asked and never runs. */
+/** Length in bytes of the guest memory of a device that is made to be asked and never runs. */
 const MEMORY_BYTES = 4096;
 /** Rank of a layer in the order of QEMU's load: the transport, the device type, and then the features. */
 const ORDER: Readonly<Record<string, number>> = { transport: 0, device: 1, core: 2 };
@@ -17,7 +17,10 @@ const DEVICE = 1;
 /** Codes of findings that are left out: guest memory is not at hand here, and features are told bit by bit. */
 const ELSEWHERE = new Set(['queue-index', 'request-memory', 'features']);
 
-/** What speaks against a state in the device that the destination makes: a live device is made as the destination's would be, and asked. */
+/**
+ * Verdicts over a state in the device that the destination makes: a live device is made as the destination's would be,
+ * and asked.
+ */
 export function checkMade(
   section: Section,
   live: LiveSide<unknown, unknown, unknown>,
@@ -86,7 +89,9 @@ function checkOffered(
   });
 }
 
-/** The offered features that a property of the device switches off and for which virtkit's device has no option. */
+/**
+ * Lists the offered features that a property of the device switches off and for which virtkit's device has no option.
+ */
 function switchedOff(type: DeviceType, offered: bigint, properties: ReadonlyMap<string, string>): bigint {
   return bitsOf(offered).reduce((off, bit) => {
     const names = featureControl(bit, type).property?.split(', ') ?? [];

@@ -2,7 +2,7 @@ import { refusal, type Verdict } from '@virtkit/core/qemu';
 import type { Destination } from '../destination/destination.ts';
 import type { Target } from '../target.ts';
 
-/** What `-device` takes of every type, beside its properties. */
+/** Names that `-device` takes of every type, beside its properties. */
 const OF_ALL = new Set(['id', 'bus', 'driver', 'bootindex']);
 
 /** Verdicts over the devices of a command line that the target's own program would not make: it was asked for its types and their properties. */

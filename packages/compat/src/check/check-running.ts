@@ -39,27 +39,29 @@ import type { Section } from './destined.ts';
 import { madeTransport } from './made-transport.ts';
 import { makingOf } from './making.ts';
 
-/** What a running QEMU says of one of its virtio devices. */
+/** Facts that a running QEMU tells of one of its virtio devices. */
 export interface RunningDevice {
   /** Names of the features that the driver has negotiated: `VIRTIO_NET_F_MAC`, or `bit 40`. */
   readonly features: readonly string[];
   /** Names of the features that the device offers. */
   readonly offered: readonly string[];
-  /** Entries of the rings, by queue. */
+  /** Numbers of entries of the rings, by queue. */
   readonly ringSizes: readonly number[];
 }
 
-/** A QEMU that runs, and what it says of itself. */
+/** Facts that a QEMU that runs tells of itself. */
 export interface RunningMachine extends AskedQemu {
-  /** `7.2` */
+  /** Version of the QEMU: `7.2`. */
   readonly version: string;
-  /** By the id of the device. Devices that are not in it: nothing is known of what their drivers have negotiated. */
+  /**
+   * Facts about devices, by id. Of devices that are not in it, nothing is known of what their drivers have negotiated.
+   */
   readonly devices: ReadonlyMap<string, RunningDevice>;
 }
 
-/** Bytes of the guest memory of a device that is made to be asked and never runs. */
+/** Length in bytes of the guest memory of a device that is made to be asked and never runs. */
 const MEMORY_BYTES = 4096;
-/** Bits of the feature set that the subsections have in two halves. */
+/** Number of bits of each half of the feature set, which the subsections have in two halves. */
 const HALF = 64n;
 const FEATURE_BITS = 128;
 
@@ -120,7 +122,7 @@ export function checkRunning(
   return verdicts;
 }
 
-/** What speaks against a running device in one that the target makes so. */
+/** Verdicts over a running device in one that the target makes so. */
 function checkMaking(section: Section, making: Making, target: Target): Verdict[] {
   const { type, state, device } = section;
   const onPci = busOf(making.device.driver) === 'pci';
@@ -141,10 +143,13 @@ function checkMaking(section: Section, making: Making, target: Target): Verdict[
   ];
 }
 
-/** A feature that a card offers only where the network behind it takes virtio headers. */
+/** Name of the feature that a card offers only where the network behind it takes virtio headers. */
 const OF_HEADERS = 'VIRTIO_NET_F_CSUM';
 
-/** The device with the network that it must be connected to, by its features and queues; where they are not known, with the target's. */
+/**
+ * Connects a device to the network that it must be connected to, by its features and queues; where they are not known,
+ * to the target's.
+ */
 function connectedAs(
   made: QemuDevice,
   said: RunningDevice | undefined,
@@ -162,7 +167,7 @@ function connectedAs(
   return { ...made, ...(network !== undefined && { network }) };
 }
 
-/** The verdict over a feature of which it is not known whether the driver has negotiated it. */
+/** Weakens a verdict over a feature of which it is not known whether the driver has negotiated it. */
 function perhaps(verdict: Verdict): Verdict {
   if (verdict.code !== 'feature') return verdict;
   const { qemuSays: _ofMore, ...rest } = verdict;
@@ -181,7 +186,10 @@ interface VirtioThere {
   readonly made: QemuDevice;
 }
 
-/** A device of the machine as one whose section is known by name; undefined for devices that are not virtio, or not known. */
+/**
+ * Turns a device of the machine into one whose section is known by name; undefined for devices that are not virtio, or
+ * not known.
+ */
 function virtioOf(
   made: QemuDevice,
   registry: Registry,
@@ -210,7 +218,7 @@ function sectionNamed(idstr: string): MigrationStream['sections'][number] {
   return { header, offset: 0, body: new Uint8Array(0) };
 }
 
-/** A stream with the names of the machine's sections and blocks of RAM, and nothing in them. */
+/** Makes a stream with the names of the machine's sections and blocks of RAM, and nothing in them. */
 function streamOf(
   { devices, machine, ramBlocks }: Destination,
   virtio: readonly VirtioThere[],
@@ -239,7 +247,7 @@ function streamOf(
   };
 }
 
-/** The state of a device that is made as the machine's, with what it says of features and rings. */
+/** Makes the state of a device that is made as the machine's, with what it says of features and rings. */
 function stateOf(
   { type, layer, made }: VirtioThere,
   here: Making,
@@ -269,10 +277,10 @@ const EMPTY: VirtioState = {
   ...{ config: new Uint8Array(0), device: undefined, subsections: {} },
 };
 
-/** What no property decides, and a device must have: an address that is not looked at. */
+/** Options that no property decides, and a device must have: an address that is not looked at. */
 const SAID_BY_NOBODY = { mac: new Uint8Array(6) };
 
-/** A device of the type as the machine makes it; one that does nothing for a type without a live device. */
+/** Makes a device of the type as the machine makes it; one that does nothing for a type without a live device. */
 function modelOf(
   layer: DeviceLayer,
   type: DeviceType,
@@ -285,7 +293,7 @@ function modelOf(
   return new AnyDevice({ layer, queueSizes }, EMPTY);
 }
 
-/** A device in the PCI function that a QEMU makes around it. */
+/** Makes a device in the PCI function that a QEMU makes around it. */
 function pciDevice(model: DeviceModel, type: DeviceType, here: Making): LiveDevice {
   const { pci, rings } = madeTransport(here, type, EMPTY);
   const options = pci?.({}) ?? {};
@@ -301,7 +309,7 @@ function pciDevice(model: DeviceModel, type: DeviceType, here: Making): LiveDevi
   }).device as LiveDevice;
 }
 
-/** The features whose properties are on: more than any driver negotiates. */
+/** Collects the features whose properties are on: more than any driver negotiates. */
 function offered(type: DeviceType, { properties }: QemuDevice): bigint {
   let features = 0n;
   for (let bit = 0; bit < FEATURE_BITS; bit++) {
@@ -311,7 +319,7 @@ function offered(type: DeviceType, { properties }: QemuDevice): bigint {
   return features;
 }
 
-/** The set of the features of these names; those that virtkit does not know are left out. */
+/** Makes the set of the features of these names; those that virtkit does not know are left out. */
 function bitsNamed(names: readonly string[], type: DeviceType): bigint {
   const wanted = new Set(names);
   let features = 0n;

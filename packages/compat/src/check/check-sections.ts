@@ -17,7 +17,7 @@ import { type OtherDevice, otherDevice, otherTypes } from '../destination/other-
 import { badConfig, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
-/** What a section is compared with. */
+/** Place that a section is compared with. */
 interface Where {
   readonly section: StreamSection;
   readonly destination: Destination;
@@ -41,7 +41,7 @@ export function checkSections(
   });
 }
 
-/** Sections of devices without a place are counted. */
+/** Verdicts over sections of devices without a place, which are counted. */
 function withoutPlace(where: Where): Verdict[] {
   const { section, destination, board } = where;
   const { idstr, instanceId } = section.header;
@@ -60,14 +60,14 @@ function withoutPlace(where: Where): Verdict[] {
     : missing(where, `the source had ${instanceId + 1} ${what}, and the target ${there}`, property);
 }
 
-/** Words for what is counted, and the option that makes one. */
+/** Words for sections that are counted, and the option that makes one. */
 const COUNTED: Readonly<Record<string, readonly [string, string]>> = {
   slirp: ['networks of kind user', '-netdev user'],
   serial: ['serial ports', '-serial'],
   parallel_isa: ['parallel ports', '-parallel'],
 };
 
-/** How many sections of this name the target has; undefined: that is not known. */
+/** Counts the sections of a name that the target has; undefined: that is not known. */
 function count(idstr: string, { destination: { devices }, board, section }: Where): number | undefined {
   const { options } = board;
   switch (idstr) {
@@ -89,7 +89,10 @@ function count(idstr: string, { destination: { devices }, board, section }: Wher
   }
 }
 
-/** Places on a PCI bus, also behind bridges, and what is attached there by USB or SCSI; devices of channel I/O alike. */
+/**
+ * Pattern of places on a PCI bus, also behind bridges, and of what is attached there by USB or SCSI; devices of channel
+ * I/O alike.
+ */
 const PLACE =
   /^(?:[0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+|\/[0-9a-f]+\.\d\.[0-9a-f]{4})(\/[\d.]+)?(\/\d+:\d+:\d+)?$/;
 
@@ -130,10 +133,10 @@ function placeOf(path: string): string {
       : 'addr, bus';
 }
 
-/** Bytes in front of configuration space in a section: the version of `PCIDevice`. */
+/** Length in bytes of the version of `PCIDevice`, which stands in front of configuration space in a section. */
 const VERSION_BYTES = 4;
 
-/** Types that share a section differ in what they say they are. */
+/** Verdicts over identities: types that share a section differ in what they say they are. */
 function checkIdentity(
   { section: { header, body } }: Where,
   { bus, pci }: OtherDevice,
@@ -181,7 +184,7 @@ const CONFIG_BYTES = 256;
 const HEADER_TYPE = 0x0e;
 const MULTIFUNCTION = 0x80;
 
-/** Properties of devices that are not virtio, and decide nothing in a load or are looked at. */
+/** Names of properties of devices that are not virtio, and decide nothing in a load or are looked at. */
 const HARMLESS = propertyNames(
   'id bus addr multifunction acpi-index bootindex romfile rombar romsize mac netdev chassis chassis_nr slot port hotplug shpc',
   'io-reserve mem-reserve pref64-reserve pref32-reserve bus-reserve p2 p3 xres yres edid vgamem_mb vgamem ram_size vram_size',
@@ -210,7 +213,10 @@ function checkOtherProperties(idstr: string, { driver, properties }: QemuDevice)
     );
 }
 
-/** Bytes of the section of an xHCI controller without ports, and of a port. From QEMU 5.2, 7.2, 10.0 and 11.1. */
+/**
+ * Length in bytes of the section of an xHCI controller without ports, and of a port in it. From QEMU 5.2, 7.2, 10.0 and
+ * 11.1.
+ */
 const [XHCI_BYTES, XHCI_PORT_BYTES] = [5311, 4];
 
 function checkPorts(idstr: string, bytes: number, properties: ReadonlyMap<string, string>): Verdict[] {

@@ -51,7 +51,7 @@ export function checkStream(
   return found;
 }
 
-/** What is said of a stream without a look into its devices, and what is needed for that look. */
+/** Verdicts over a stream without a look into its devices, and what is needed for that look. */
 export interface AroundDevices {
   readonly found: readonly Verdict[];
   /** Verdicts over sections whose device is not where they need it, by the section's name. */
@@ -60,7 +60,10 @@ export interface AroundDevices {
   readonly endian: Endian;
 }
 
-/** Verdicts over machine, memory and places: of the sections, their names alone are looked at, but for ports and bridges. */
+/**
+ * Verdicts over machine, memory and places: of the sections, their names alone are looked at, but for ports and
+ * bridges.
+ */
 export function checkAround(
   stream: MigrationStream,
   target: Target,
@@ -105,7 +108,7 @@ export function checkAround(
   return { found, misplaced, there, endian: machineEndian(type, stream.ram?.blocks) };
 }
 
-/** The destination with the options that its machine type has by itself, where nothing else is said. */
+/** Completes a destination with the options that its machine type has by itself, where nothing else is said. */
 function withDefaults(
   destination: Destination | undefined,
   { options }: MachineThere,

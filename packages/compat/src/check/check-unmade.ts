@@ -9,13 +9,13 @@ import { destined, type Section } from './destined.ts';
 import { impossible, verdictOf } from './findings.ts';
 import { madeTransport } from './made-transport.ts';
 
-/** Offset of the class code in configuration space, three bytes. */
+/** Offset of the class code in configuration space, which has three bytes. */
 const CLASS = 0x09;
 const CLASS_VGA = 0x030000;
-/** Bytes of the guest memory of a device that is made to be asked and never runs. */
+/** Length in bytes of the guest memory of a device that is made to be asked and never runs. */
 const MEMORY_BYTES = 4096;
 
-/** What speaks against a state in a device of a type without a live device, as far as its properties decide that. */
+/** Verdicts over a state in a device of a type without a live device, as far as its properties decide. */
 export function checkUnmade(section: Section, making: Making): Verdict[] {
   return [
     ...checkOutside(section, making),
@@ -23,14 +23,16 @@ export function checkUnmade(section: Section, making: Making): Verdict[] {
   ];
 }
 
-/** What speaks against a state in the transport of the target's device, and in its queues: nothing of the device's own part. */
+/**
+ * Verdicts over a state in the transport of the target's device, and in its queues: nothing of the device's own part.
+ */
 export function checkOutside(section: Section, making: Making): Verdict[] {
   return [...checkTransport(section, making), ...checkQueues(section, making)];
 }
 
 /**
- * What the transport of the target's device says to a state: one is made around a device that does nothing. What nothing is said of,
- * and no version of QEMU fixes, is as at the source.
+ * Verdicts over a state in the transport of the target's device: one is made around a device that does nothing. What
+ * nothing is said of, and no version of QEMU fixes, is as at the source.
  */
 function checkTransport({ device, type, state }: Section, making: Making): Verdict[] {
   const title = titleOf(device);
@@ -80,7 +82,7 @@ function classOf(
   return type.qemu.pci?.classes?.[making.device.driver] ?? here;
 }
 
-/** A verdict over queues that the device does not have: QEMU up to 10.2 takes them all the same, later ones refuse. */
+/** Verdict over queues that the device does not have: QEMU up to 10.2 takes them all the same, later ones refuse. */
 function checkQueues({ device, type, state: { queues } }: Section, making: Making): Verdict[] {
   const sizes = type.qemu.queues?.(making);
   if (sizes === undefined || !making.qemu.checksRingSize) return [];

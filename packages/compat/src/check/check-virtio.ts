@@ -13,7 +13,7 @@ import { checkUnmade } from './check-unmade.ts';
 import { makingOf } from './making.ts';
 import { checkClass, checkProperties } from './properties.ts';
 
-/** What is known around a device's section. */
+/** Facts known around a device's section. */
 export interface Around {
   readonly stream: MigrationStream;
   readonly types: readonly DeviceType[];
@@ -23,11 +23,11 @@ export interface Around {
   readonly endian: Endian;
 }
 
-/** No properties: a live device that was made with them has answered for them. */
+/** Empty set of properties: a live device that was made with them has answered for them. */
 const NO_PROPERTIES: ReadonlyMap<string, string> = new Map();
 
 /**
- * What speaks against a virtio device's section in the device that the target has in its place.
+ * Verdicts over a virtio device's section in the device that the target has in its place.
  * @throws StateError if the section cannot be read
  */
 export function checkVirtio(device: VirtioDevice, target: Target, around: Around): Verdict[] {
@@ -54,12 +54,12 @@ export function checkVirtio(device: VirtioDevice, target: Target, around: Around
   return [...own, ...(guessed ? there.map(doubted) : there)];
 }
 
-/** The verdict as it is where it rests on a guess: a refusal becomes `unknown`. */
+/** Weakens a verdict that rests on a guess: a refusal becomes `unknown`. */
 export function doubted(verdict: Verdict): Verdict {
   return verdict.severity === 'refused' ? { ...verdict, severity: 'unknown' } : verdict;
 }
 
-/** What speaks against a state in the device that the target has in its place. */
+/** Verdicts over a state in the device that the target has in its place. */
 function checkThere(
   device: VirtioDevice,
   type: DeviceType | undefined,
@@ -105,7 +105,10 @@ function checkThere(
   ];
 }
 
-/** Verdicts from findings about the state in itself: QEMU refuses errors (or damages its memory), and loads what is only a warning. */
+/**
+ * Verdicts from findings about the state in itself: QEMU refuses errors (or damages its memory), and loads what is only
+ * a warning.
+ */
 function checkFindings(title: string, findings: readonly Finding[]): Verdict[] {
   return findings.map(({ code, severity, path, reason }) => ({
     code,

@@ -3,19 +3,19 @@ import type { Destined, DeviceType, Making } from '@virtkit/core/qemu';
 import { type MigrationStream, titleOf, type VirtioDevice } from '@virtkit/migration';
 import type { Destination } from '../destination/destination.ts';
 
-/** A virtio device of a stream that is to be loaded. */
+/** Virtio device of a stream that is to be loaded. */
 export interface Section {
   readonly device: VirtioDevice;
   readonly type: DeviceType;
   readonly state: VirtioState;
   readonly stream: MigrationStream;
-  /** The whole destination, where it is known. */
+  /** Destination as a whole, where it is known. */
   readonly destination: Destination | undefined;
-  /** The target's machine type for people: `pc-q35-rhel9.6.0, QEMU's pc-q35-9.1`. */
+  /** Machine type of the target for people: `pc-q35-rhel9.6.0, QEMU's pc-q35-9.1`. */
   readonly machineTitle: string;
 }
 
-/** What the check of a device type is told about a section and its destination. */
+/** Makes what the check of a device type is told about a section and its destination. */
 export function destined(section: Section, making: Making, model?: DeviceModel): Destined {
   const { device, state, stream, destination } = section;
   const { place } = making.device;

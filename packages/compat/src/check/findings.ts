@@ -12,7 +12,7 @@ export function isNote(code: string): boolean {
   return NOTES.has(code);
 }
 
-/** What is said of a device with `iommu_platform` that also has the legacy interface. */
+/** Words about a device with `iommu_platform` that also has the legacy interface. */
 const NO_PLATFORM = {
   qemuSays: 'VIRTIO_F_IOMMU_PLATFORM was supported by neither legacy nor transitional device',
   feature: 'VIRTIO_F_ACCESS_PLATFORM',
@@ -21,7 +21,7 @@ const NO_PLATFORM = {
   advice: 'switch iommu_platform off, as at the source',
 } as const;
 
-/** The verdict over a device with which QEMU does not start. */
+/** Makes the verdict over a device with which QEMU does not start. */
 export function impossible(title: string, message: string, { device }: Making): Verdict {
   return refusal(
     'no-such-device',
@@ -31,13 +31,13 @@ export function impossible(title: string, message: string, { device }: Making): 
   );
 }
 
-/** QEMU's words for findings about the transports. */
+/** Words of QEMU for findings about the transports. */
 const ABOUT: Readonly<Record<string, FindingWords>> = {
   revision: { property: 'max_revision', spec: 'Virtio 1.3 §4.3.2.1' },
   interface: { property: 'force-legacy', spec: 'Virtio 1.3 §4.2.4' },
 };
 
-/** QEMU's words for findings about which they depend on its version. */
+/** Words of QEMU for findings about which they depend on its version. */
 function aboutVersion(
   code: string,
   facts: Finding['facts'],
@@ -64,7 +64,7 @@ function aboutVersion(
   }
 }
 
-/** The verdict over something that a live device finds in a state. */
+/** Makes the verdict over something that a live device finds in a state. */
 export function verdictOf(
   title: string,
   { code, path, reason, facts }: Finding,
@@ -101,7 +101,7 @@ function configReason(facts: Finding['facts'], { device }: Making): string {
   return `${String(name)} of the PCI configuration space is ${hex(Number(read))} in the stream, and ${hex(Number(there))} in this ${device.driver}`;
 }
 
-/** The property that decides over a byte of configuration space. */
+/** Finds the property that decides over a byte of configuration space. */
 function aboutConfig(at: number, name: string): FindingWords {
   if (/MSI-X/i.test(name) && at !== PCI_HEADER.CAPABILITIES)
     return {

@@ -12,7 +12,10 @@ import {
 import type { PciMode } from '@virtkit/transport-pci';
 import type { InferredPci, Made } from '@virtkit/visit';
 
-/** The options of virtkit's transport that QEMU's properties of a device, and the defaults of its machine, stand for. */
+/**
+ * Derives the options of virtkit's transport that QEMU's properties of a device, and the defaults of its machine, stand
+ * for.
+ */
 export function madeTransport(making: Making, type: DeviceType, state: Pick<VirtioState, 'queues'>): Made {
   return {
     pci: (inferred) => {
@@ -30,7 +33,7 @@ export function madeTransport(making: Making, type: DeviceType, state: Pick<Virt
   };
 }
 
-/** The making of the same device with the modern interface alone. */
+/** Makes the same device with the modern interface alone. */
 function modernOnly(making: Making): Making {
   const properties = new Map(making.device.properties)
     .set('disable-legacy', 'on')
@@ -53,7 +56,7 @@ function ringsMadeBy(making: Making): RingFeatures {
 }
 
 /**
- * The options of the PCI function that QEMU makes.
+ * Derives the options of the PCI function that QEMU makes.
  * @param vectors interrupt vectors; undefined: as many as the function has by itself
  */
 function pciMadeBy(making: Making, inferred: InferredPci, vectors: number | undefined): InferredPci {
@@ -84,7 +87,10 @@ function pciMadeBy(making: Making, inferred: InferredPci, vectors: number | unde
   };
 }
 
-/** The interfaces that the function has, by `disable-legacy` and `disable-modern`. The former's default is `auto`: on behind a PCI Express port. */
+/**
+ * Finds the interfaces that the function has, by `disable-legacy` and `disable-modern`. The former's default is `auto`:
+ * on behind a PCI Express port.
+ */
 function modeOf(making: Making, inferred: InferredPci): PciMode {
   const { properties, driver, express } = making.device;
   const before = inferred.mode ?? 'transitional';
@@ -97,10 +103,10 @@ function modeOf(making: Making, inferred: InferredPci): PciMode {
   return noModern ? 'legacy' : noLegacy ? 'modern' : 'transitional';
 }
 
-/** The revision of channel I/O from which on a device offers VERSION_1, and the highest one that QEMU has. */
+/** Revision of channel I/O that has no VERSION_1, and the highest one that QEMU has. */
 const [REVISION_LEGACY, REVISION_NEWEST] = [0, 2];
 
-/** Whether VERSION_1 is offered, for transports that have a property for it; left out: as at the source. */
+/** Finds whether VERSION_1 is offered, for transports that have a property for it; left out: as at the source. */
 function version1MadeBy(making: Making): Pick<Made, 'version1'> {
   const { complete, device } = making;
   const { properties, driver } = device;

@@ -5,7 +5,10 @@ import { busOf, sectionName } from '../destination/qemu-types.ts';
 import { type MachineThere, propertiesFor } from '../distributions/machine-there.ts';
 import type { Override, Target } from '../target.ts';
 
-/** How the target makes the device that a section is loaded into; undefined: nothing is said of it, so that it is as at the source. */
+/**
+ * Finds how the target makes the device that a section is loaded into; undefined: nothing is said of it, so that it is
+ * as at the source.
+ */
 export function makingOf(
   device: VirtioDevice,
   target: Target,
@@ -38,7 +41,10 @@ export function makingOf(
   };
 }
 
-/** Does an override mean this device: the same kind, at the address if it names one, with the id if the command line has it? */
+/**
+ * Does an override mean this device: the same kind, at the address if it names one, with the id if the command line has
+ * it?
+ */
 function fits(override: Override, name: string, path: string, there: QemuDevice | undefined): boolean {
   const { driver, properties } = override;
   if (sectionName(driver) !== name && driver !== name) return false;

@@ -31,7 +31,7 @@ export function checkProperties(
     );
 }
 
-/** A verdict over the class code of the function, where the command line sets it. */
+/** Verdict over the class code of the function, where the command line sets it. */
 export function checkClass(
   title: string,
   config: Uint8Array,

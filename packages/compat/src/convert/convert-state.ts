@@ -4,10 +4,10 @@ import type { PciExtraState } from '@virtkit/transport-pci';
 import { ringTooLarge } from '../qemu-says.ts';
 import { createdSize, sizeProperty } from './ring-sizes.ts';
 
-/** A state as the target wants it, and what was, or could not be, changed. */
+/** State as the target wants it, and what was, or could not be, changed. */
 export interface Converted<T extends TransportParts> {
   readonly state: VirtioState<T>;
-  /** Those that are `convertible` have been seen to in {@link state}. */
+  /** Verdicts over the state; those that are `convertible` have been seen to in {@link state}. */
   readonly verdicts: readonly Verdict[];
 }
 
@@ -119,7 +119,7 @@ function knownFeatures<T extends TransportParts>(
   return { ...state, subsections: { ...subsections, extraState } };
 }
 
-/** The subsections without one of them. */
+/** Leaves out one of the subsections. */
 function without<T extends TransportParts>(
   subsections: CoreSubsections<T>,
   name: keyof CoreSubsections,

@@ -16,15 +16,15 @@ import { deviceTypes } from '../device-types.ts';
 import { parseTarget, type Target } from '../target.ts';
 import { convertState } from './convert-state.ts';
 
-/** The QEMU that states are written for. */
+/** Options for states that are written for a QEMU. */
 export interface WriteOptions {
-  /** `qemu-7.2`, or what {@link parseTarget} made of such a text. */
+  /** Name of the target, `qemu-7.2`, or what {@link parseTarget} made of such a text. */
   readonly target: string | Target;
-  /** Machine type there: `pc-q35-7.2`. Default: that of {@link target}, else none is known. */
+  /** Machine type of the target: `pc-q35-7.2`. Default: that of {@link target}, else none is known. */
   readonly machine?: string;
-  /** How errors call the device; default its type. */
+  /** Name by which errors call the device; default its type. */
   readonly title?: string;
-  /** The device types that are known; default {@link deviceTypes}. */
+  /** Device types that are known; default {@link deviceTypes}. */
   readonly types?: readonly DeviceType[];
 }
 
@@ -62,7 +62,7 @@ export function stateFor(
 }
 
 /**
- * The body of a live device's section such that a QEMU version reads it.
+ * Encodes the body of a live device's section such that a QEMU version reads it.
  * @throws StateError as {@link stateFor}, and its function
  */
 export function saveFor<T extends TransportParts, D>(
@@ -73,15 +73,18 @@ export function saveFor<T extends TransportParts, D>(
   return codecOf(live).encode(convert(live.capture()));
 }
 
-/** A stream for a target: what speaks against it, and what has to be changed. */
+/** Stream for a target: what speaks against it, and what has to be changed. */
 export interface ConvertedStream {
-  /** What speaks against the load, and what {@link changes} puts right (`convertible`). */
+  /** Verdicts over the load, and over what {@link changes} puts right (`convertible`). */
   readonly verdicts: readonly Verdict[];
-  /** For a `StreamRewriter` of `@virtkit/migration/rewrite`; undefined: the target cannot load it, whatever is changed. */
+  /**
+   * Changes for a `StreamRewriter` of `@virtkit/migration/rewrite`; undefined: the target cannot load the stream,
+   * whatever is changed.
+   */
   readonly changes: Changes | undefined;
 }
 
-/** What a stream needs so that the target loads it, where that changes nothing that the guest sees. */
+/** Finds the changes with which a target loads a stream, where they change nothing that the guest sees. */
 export function convertStream(
   stream: MigrationStream,
   target: Target,

@@ -3,11 +3,11 @@ import type { Destination } from './destination.ts';
 import { isLookedAt } from './known-properties.ts';
 import { busKind } from './qemu-types.ts';
 
-/** What a QEMU says of itself, started with a command line and stopped. */
+/** Answers of a QEMU that was started with a command line and stopped. */
 export interface AskedQemu {
-  /** `qom-get /machine type`: `pc-q35-7.2-machine`. */
+  /** Type of the machine, of `qom-get /machine type`: `pc-q35-7.2-machine`. */
   readonly type: string;
-  /** CPUs, of `query-cpus-fast`. */
+  /** Number of CPUs, of `query-cpus-fast`. */
   readonly cpus: number;
   /** Text of `info qtree`. */
   readonly tree: string;
@@ -18,7 +18,7 @@ export interface AskedQemu {
 interface Node {
   readonly indent: number;
   readonly kind: 'bus' | 'dev';
-  /** For a bus its name, for a device its type. */
+  /** Name of a bus, or type of a device. */
   readonly name: string;
   readonly id: string;
   readonly values: Map<string, string>;
@@ -26,8 +26,8 @@ interface Node {
 }
 
 /**
- * The destination as the QEMU made it, in place of what was read from its command line. What stands behind the devices is still from
- * there: networks, drives that are read-only, and properties that were given.
+ * Makes the destination as the QEMU made it, in place of what was read from its command line. What stands behind the
+ * devices is still from there: networks, drives that are read-only, and properties that were given.
  */
 export function askedDestination(parsed: Destination, asked: AskedQemu): Destination {
   const nodes = nodesOf(asked.tree);
@@ -71,7 +71,7 @@ function nodesOf(tree: string): Node[] {
   return nodes;
 }
 
-/** A value of `info qtree` (`"auto"`, `2 (0x2)`, `true`) as a command line would have it. */
+/** Turns a value of `info qtree` (`"auto"`, `2 (0x2)`, `true`) into what a command line would have. */
 function plain(value: string): string {
   const text = /^"(.*)"$/.exec(value)?.[1] ?? value.replace(/ \(.*\)$/, '');
   return text === 'true' ? 'on' : text === 'false' ? 'off' : text;
@@ -151,7 +151,7 @@ function placeOf(node: Node, nodes: readonly Node[]): string | undefined {
   return base === undefined ? undefined : `virtio-mmio@${base}`;
 }
 
-/** The text with which the paths of devices on a PCI bus begin: `0000:00`. */
+/** Finds the text with which the paths of devices on a PCI bus begin: `0000:00`. */
 function prefixOf(bus: Node, nodes: readonly Node[]): string {
   const bridge = bus.parent;
   if (bridge?.values.has('addr') === true) return placeOf(bridge, nodes) ?? '';
@@ -161,7 +161,7 @@ function prefixOf(bus: Node, nodes: readonly Node[]): string {
   return `0000:${number.toString(16).padStart(2, '0')}:${expander?.values.get('addr') ?? '00.0'}`;
 }
 
-/** The blocks of `info ramblock` by name: bytes in use, and the largest size in bytes. */
+/** Reads the blocks of `info ramblock` by name: bytes in use, and the largest size in bytes. */
 function blocksOf(text: string): ReadonlyMap<string, { readonly used: number; readonly most: number }> {
   const rows = [...text.matchAll(/^\s*(\S.*?)\s+\d+ [KMG]iB\s+0x[0-9a-f]+ 0x([0-9a-f]+) 0x([0-9a-f]+)/gm)];
   return new Map(

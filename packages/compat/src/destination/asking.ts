@@ -10,15 +10,21 @@ const KEPT = new Set(
     ' ',
   ),
 );
-/** Keys of `-machine` that are left out: accelerators, what is not at hand in another process, and a file that would be written. */
+/**
+ * Pattern of keys of `-machine` that are left out: accelerators, what is not at hand in another process, and a file
+ * that would be written.
+ */
 const NOT_OF_A_MACHINE =
   /^(accel|kernel[-_]irqchip|confidential-guest-support|memory-encryption|kvm-.*|dumpdtb)$/;
-/** Properties of devices that name a file that would be made or written, wherever they are set, and what would make another device of one. */
+/**
+ * Pattern of properties of devices that name a file that would be made or written, wherever they are set, and what
+ * would make another device of one.
+ */
 const NOT_OF_A_DEVICE = /^(jsonfile|driver)$/;
 
 /**
- * The words with which a QEMU makes the same devices without touching anything: no file is opened for writing or locked, no
- * network, no monitor, no character device. What is not known to be harmless is left out.
+ * Makes the words with which a QEMU makes the same devices without touching anything: no file is opened for writing or
+ * locked, no network, no monitor, no character device. What is not known to be harmless is left out.
  */
 export function askingWords(
   words: readonly string[],
@@ -143,14 +149,17 @@ function askingOption(
 /** Step between the hub numbers of two words: the numbers of a file's sections lie between them. */
 const HUBS_OF_A_WORD = 1000;
 
-/** Bytes of an empty drive: large enough for every device that looks at the size. */
+/** Length of an empty drive in bytes: large enough for every device that looks at the size. */
 const EMPTY_BYTES = 2 ** 30;
 
 function escaped(value: string): string {
   return value.replaceAll(',', ',,');
 }
 
-/** An option of these values. A key in which a comma or an equals sign is part of would be another one, and is left out. */
+/**
+ * Writes an option of these values. A key in which a comma or an equals sign is part of would be another one, and is
+ * left out.
+ */
 function joined(first: string, values: Iterable<readonly [string, string]>): string {
   const pairs = [...values].filter(([key]) => !/[,=]/.test(key));
   return [escaped(first), ...pairs.map(([key, value]) => `${key}=${escaped(value)}`)].join(',');
@@ -167,7 +176,7 @@ function driveValues(text: string): ReadonlyMap<string, string> {
   return first === '' ? values : new Map([...values, ['file', first]]);
 }
 
-/** The size of firmware counts: its file is opened, but for reading alone and without a lock. */
+/** Makes a node for firmware, whose size counts: its file is opened, but for reading alone and without a lock. */
 function readOnlyNode(driver: string, values: ReadonlyMap<string, string>): string {
   const kept = [...values].filter(([key]) => /^(node-name|file|filename|size|offset)$/.test(key));
   return joined(driver, [
@@ -177,7 +186,10 @@ function readOnlyNode(driver: string, values: ReadonlyMap<string, string>): stri
   ]);
 }
 
-/** Names of the block nodes with a machine's firmware: those that `-machine pflash0=` names, and the nodes below them. */
+/**
+ * Lists the names of the block nodes with a machine's firmware: those that `-machine pflash0=` names, and the nodes
+ * below them.
+ */
 function firmwareNodes(words: readonly string[]): ReadonlySet<string> {
   const under = new Map<string, string>();
   const nodes: string[] = [];
@@ -200,7 +212,7 @@ function firmwareNodes(words: readonly string[]): ReadonlySet<string> {
   return found;
 }
 
-/** A drive with nothing behind it; of flash, its file, for reading alone. */
+/** Makes a drive with nothing behind it; of flash, its file, for reading alone. */
 function emptyDrive(values: ReadonlyMap<string, string>): string {
   const file = values.get('file') ?? values.get('file.filename');
   if (values.get('if') === 'pflash' && file !== undefined)
@@ -219,7 +231,10 @@ function emptyDrive(values: ReadonlyMap<string, string>): string {
   return joined('file.driver=null-co', [['file.size', String(EMPTY_BYTES)], ['format', 'raw'], ...kept]);
 }
 
-/** Types that would touch a device of the host. In a QEMU that is only asked, a device that does nothing stands in their place. */
+/**
+ * Pattern of types that would touch a device of the host. In a QEMU that is only asked, a device that does nothing
+ * stands in their place.
+ */
 const OF_THE_HOST =
   /^(canokey|vfio|vhost|usb-host|usb-redir|ivshmem|virtio-input-host|ccid-card|tpm-|scsi-block|scsi-generic|x-pci-proxy|u2f|xen)/;
 
@@ -238,13 +253,13 @@ function withoutFiles(values: ReadonlyMap<string, string>): [string, string][] {
   return [...values].filter(([key]) => !NOT_OF_A_DEVICE.test(key));
 }
 
-/** `-set device.ID.PROPERTY=VALUE` */
+/** Makes the words of `-set device.ID.PROPERTY=VALUE`. */
 function setWords(text: string): string[] {
   const [, key] = /^device\.[^.]*\.([^=]*)=/.exec(text) ?? [];
   return key === undefined || NOT_OF_A_DEVICE.test(key) ? [] : ['-set', text];
 }
 
-/** `-global DRIVER.PROPERTY=VALUE`, or `driver=,property=,value=` */
+/** Makes the words of `-global DRIVER.PROPERTY=VALUE`, or `driver=,property=,value=`. */
 function globalWords(text: string): string[] {
   const short = /^[^.=]+\.([^=]+)=/.exec(text)?.[1];
   const key = short ?? optionWords(text, 'driver').values.get('property') ?? '';
@@ -271,10 +286,10 @@ function objectWords(text: string, paths: ReadonlySet<string>): string[] {
   return /^rng-/.test(first) ? ['-object', joined('rng-builtin', [['id', id]])] : [];
 }
 
-/** Other options with a back end, which are given one that does nothing. */
+/** Pattern of other options with a back end, which are given one that does nothing. */
 const WITH_BACK_END = /^(netdev|nic|net|fsdev|virtfs|virtfs_synth|audiodev|audio)$/;
 
-/** Words for a network option with which no packet leaves: each card is on a hub of its own. */
+/** Makes the words for a network option with which no packet leaves: each card is on a hub of its own. */
 function networkWords(name: string, text: string, hub: number): string[] {
   if (!WITH_BACK_END.test(name)) return [];
   const { first, values } = optionWords(text, 'type');

@@ -5,7 +5,7 @@ import type { BoardWords } from './destination.ts';
 /** Machines whose own sections are known here. */
 export type KnownBoard = 'i440fx' | 'q35' | 'microvm' | 's390' | 'virt';
 
-/** The kind of a machine type; undefined: its sections are not known here. */
+/** Finds the kind of a machine type; undefined: its sections are not known here. */
 export function knownBoard(machine: string, arch: string): KnownBoard | undefined {
   if (/^pc-i440fx/.test(machine)) return 'i440fx';
   if (/^pc-q35/.test(machine)) return 'q35';
@@ -33,7 +33,8 @@ const SECTIONS: Readonly<Record<KnownBoard, string>> = {
 const OFF_BY_DEFAULT: ReadonlySet<string> = new Set(['usb', 'pcie']);
 
 /**
- * Has the board this section? A list: not, for that option of the machine. Undefined: it is none of the board's.
+ * Has the board this section? A list names options of the machine without which it has not. Undefined: it is none of
+ * the board's.
  */
 export function boardHas(
   kind: KnownBoard,

@@ -4,7 +4,10 @@ import { userNetworks } from './network.ts';
 import type { CommandOptions, Parsed } from './options.ts';
 import type { Unplaced } from './place.ts';
 
-/** `pc` and the other names without a version stand for the newest machine of the program. */
+/**
+ * Finds the machine type of a command line: `pc` and the other names without a version stand for the newest machine of
+ * the program.
+ */
 export function machineName({ arch, qemu, options, machineAlias }: Parsed): string {
   const machine = withoutPve(options.machine.get('type') ?? (arch === 's390x' ? 's390-ccw-virtio' : 'pc'));
   const full: Readonly<Record<string, string>> = {
@@ -46,7 +49,7 @@ const DISPLAY_DEVICES = new Set([
   ...['ati-vga', 'vhost-user-vga'],
 ]);
 
-/** The display that a PC puts on its bus, unless `-nodefaults` forbids it or there is another one. */
+/** Lists the display that a PC puts on its bus, unless `-nodefaults` forbids it or there is another one. */
 export function boardDevices({ options }: Parsed, machine: string): Unplaced[] {
   if (!/^pc-/.test(machine)) return [];
   const other = [...options.group('device'), ...options.jsonDevices].some(({ values }) =>
@@ -57,14 +60,14 @@ export function boardDevices({ options }: Parsed, machine: string): Unplaced[] {
   return driver === undefined ? [] : [{ driver, properties: new Map() }];
 }
 
-/** Types of which the board has devices by itself. */
+/** Pattern of types of which the board has devices by itself. */
 const BOARD_DRIVERS =
   /^(PIIX.*|ICH9.*|i440FX.*|q35-pcihost|mch|mc146818rtc|hpet|ioapic|apic.*|isa-.*|i8042|i8257|pckbd|port92|vmport|vmmouse|fw_cfg.*|acpi-.*|gpex.*|pl0.*|kvm.*|pic-.*|pit-.*|pci-host.*|pcie-host.*|s390-.*|sclp.*)$/;
-/** Of those, what a real QEMU loads with and without. */
+/** Pattern of `-global` properties of the board's devices with and without which a real QEMU loads. */
 const HARMLESS_GLOBALS =
   /^(kvm-pit\.lost_tick_policy|(PIIX4_PM|ICH9-LPC)\.disable_s[34]|ICH9-LPC\.noreboot|mc146818rtc\.lost_tick_policy|isa-debugcon\..*|isa-fdc\.(fallback|drive[AB])|(i440FX|q35)-pcihost\.(x-)?pci-hole64-(size|fix)|fw_cfg.*\.(dma_enabled|x-file-slots)|(mch|q35-pcihost)\.extended-tseg-mbytes)$/;
 
-/** What the command line says of the board's own sections and blocks of RAM. */
+/** Collects what the command line says of the board's own sections and blocks of RAM. */
 export function boardWords(options: CommandOptions, arch: string): BoardWords {
   return {
     arch,
@@ -85,7 +88,7 @@ export function boardWords(options: CommandOptions, arch: string): BoardWords {
   };
 }
 
-/** One by default, unless others are named. */
+/** Counts ports: one by default, unless others are named. */
 function ports(options: CommandOptions, said: readonly string[], driver: RegExp): number {
   const devices = [...options.group('device'), ...options.jsonDevices].filter(({ values }) =>
     driver.test(values.get('driver') ?? ''),

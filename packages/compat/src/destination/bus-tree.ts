@@ -1,6 +1,6 @@
 import { typeOf } from './qemu-types.ts';
 
-/** What a bus is in QEMU: the name of its class decides which devices look for it. */
+/** Class of a bus in QEMU, which decides which devices look for it. */
 export type BusClass =
   | 'System'
   | 'PCI'
@@ -14,11 +14,11 @@ export type BusClass =
 export interface Bus {
   readonly class: BusClass;
   readonly name: string;
-  /** What the paths of its devices begin with: `0000:00`, `0000:00:01.0`. */
+  /** Beginning of the paths of the bus's devices: `0000:00`, `0000:00:01.0`. */
   readonly prefix: string;
   /** True for the bus of a host bridge, false for that of a bridge behind one. */
   readonly root: boolean;
-  /** The most devices that the bus takes; undefined: any number. */
+  /** Largest number of devices that the bus takes; undefined: any number. */
   readonly most?: number;
   /** The buses of the device, newest first, as QEMU searches them. */
   readonly devices: TreeDevice[];
@@ -28,14 +28,14 @@ export interface Bus {
   readonly ports?: string[];
 }
 
-/** A device in QEMU's tree. */
+/** Device in QEMU's tree. */
 export interface TreeDevice {
   readonly type: string;
   readonly id?: string;
   readonly buses: Bus[];
 }
 
-/** Buses without a name of their own are numbered by their class. */
+/** Bus that a device brings. Buses without a name of their own are numbered by their class. */
 export interface NewBus {
   readonly class: BusClass;
   readonly name?: string;
@@ -45,7 +45,10 @@ export interface NewBus {
   readonly ports?: string[];
 }
 
-/** The tree of buses and devices: a device without `bus=` goes to the bus that a search finds in it. QEMU: `qbus_find_recursive` */
+/**
+ * Tree of buses and devices: a device without `bus=` goes to the bus that a search finds in it. QEMU:
+ * `qbus_find_recursive`
+ */
 export class BusTree {
   readonly main: Bus = {
     class: 'System',
@@ -87,7 +90,7 @@ export class BusTree {
     return `${busClass.toLowerCase()}.${number}`;
   }
 
-  /** The bus that `bus=` names, by its name or a path; undefined: none. */
+  /** Finds the bus that `bus=` names, by its name or a path; undefined: there is none. */
   named(path: string): Bus | undefined {
     const [first = '', ...rest] = path.split('/').filter((part) => part !== '');
     if (path.startsWith('/')) return this.#walk(this.main, [first, ...rest]);
@@ -95,7 +98,7 @@ export class BusTree {
     return start === undefined ? undefined : this.#walk(start, rest);
   }
 
-  /** The bus for a device that names none. */
+  /** Finds the bus for a device that names none. */
   default(busClass: Exclude<BusClass, 'System' | 'PCIE'>): Bus | undefined {
     return search(this.main, (bus) => bus.class === busClass || (busClass === 'PCI' && bus.class === 'PCIE'));
   }
@@ -114,7 +117,7 @@ export class BusTree {
   }
 }
 
-/** The device that a part of a path names: by its id, its type, or an alias of the type. */
+/** Finds the device that a part of a path names: by its id, its type, or an alias of the type. */
 function deviceNamed({ devices }: Bus, name: string, arch: string): TreeDevice | undefined {
   return (
     devices.find(({ id }) => id === name) ??
@@ -122,7 +125,7 @@ function deviceNamed({ devices }: Bus, name: string, arch: string): TreeDevice |
   );
 }
 
-/** The first bus that fits and has room; else the first that fits. */
+/** Finds the first bus that fits and has room; else the first that fits. */
 function search(from: Bus, fits: (bus: Bus) => boolean): Bus | undefined {
   const match = fits(from);
   if (match && !isFull(from)) return from;

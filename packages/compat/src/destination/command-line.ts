@@ -12,22 +12,26 @@ import { placeDevices, type Unplaced } from './place.ts';
 import { typeOf } from './qemu-types.ts';
 import { type Command, programIndex, qemuCommands } from './shell.ts';
 
-/** Machines whose addresses virtkit can tell. */
+/** Pattern of machines whose addresses virtkit can tell. */
 const PLACED = /^(x86_64|i386)\/(pc|microvm|q35)|^s390x\/|^(aarch64|arm)\/virt/;
 
-/** How a text with command lines is read. */
+/** Options for reading a text with command lines. */
 export interface CommandLineOptions {
-  /** Which of the starts in the text, the first is 1. Default: the last. */
+  /** Number of the start in the text that is read; the first is 1. Default: the last. */
   readonly start?: number;
   /** Reads the file that `-readconfig` names. */
   readonly readConfig?: ReadConfig;
-  /** The machine type that a name without a version stands for, by the beginning of its name (`pc-q35`); undefined: QEMU's newest. */
+  /**
+   * Finds the machine type that a name without a version stands for, by the beginning of its name (`pc-q35`);
+   * undefined: QEMU's newest.
+   */
   readonly machineAlias?: (prefix: string) => string | undefined;
 }
 
 /**
- * The destination that a QEMU command line makes: `qemu-system-x86_64 -M pc -m 1G -device virtio-blk-pci,…`. The text may be a
- * script, a unit, or a log with many starts; without a program, it is one command that begins with its options.
+ * Reads the destination that a QEMU command line makes: `qemu-system-x86_64 -M pc -m 1G -device virtio-blk-pci,…`. The
+ * text may be a script, a unit, or a log with many starts; without a program, it is one command that begins with its
+ * options.
  *
  * @param qemu version, for machines without one in their name (`pc`, `q35`)
  * @throws StateError `target` for text that is no command line
@@ -52,9 +56,9 @@ export function parseCommandLine(
   };
 }
 
-/** Most words of a command line. A machine with a thousand disks has some five thousand. */
+/** Largest number of words of a command line. A machine with a thousand disks has some five thousand. */
 const WORDS_MAX = 1 << 14;
-/** Most `-global`: each device has those of its type, one after the other. */
+/** Largest number of `-global`: each device has those of its type, one after the other. */
 const GLOBALS_MAX = 512;
 
 function demandFew(what: string, count: number, limit: number): void {
@@ -67,7 +71,7 @@ function demandFew(what: string, count: number, limit: number): void {
 
 interface Words {
   readonly program: string;
-  /** The words behind the program: options and their values. */
+  /** Words behind the program: options and their values. */
   readonly words: readonly string[];
   readonly unknown: readonly string[];
   readonly starts: NonNullable<Destination['starts']>;
@@ -93,7 +97,7 @@ function archOf(program: string): string {
 }
 
 /**
- * Options with which a QEMU makes the same machine, stopped, and touches nothing outside of itself.
+ * Makes options with which a QEMU makes the same machine, stopped, and touches nothing outside of itself.
  *
  * @throws StateError `target` for an option that begins as JSON does, and is none
  */
@@ -166,7 +170,7 @@ function withoutDriver(values: ReadonlyMap<string, string>): ReadonlyMap<string,
   return properties;
 }
 
-/** What `-audio model=` and `-soundhw` put on the PCI bus. */
+/** Devices that `-audio model=` and `-soundhw` put on the PCI bus. */
 const SOUND: ReadonlyMap<string, string> = new Map(
   Object.entries({
     hda: 'intel-hda',
@@ -183,7 +187,9 @@ function soundDevices({ sounds }: CommandOptions): Unplaced[] {
   });
 }
 
-/** The device with the properties that `-global` gives it, its own above them, and with what it is connected to. */
+/**
+ * Makes the device with the properties that `-global` gives it, its own above them, and with what it is connected to.
+ */
 function connected(
   device: Unplaced,
   { globals }: CommandOptions,
@@ -202,7 +208,10 @@ function connected(
 
 const LEVELS = ['drawers', 'books', 'sockets', 'dies', 'clusters', 'modules', 'cores', 'threads'];
 
-/** CPUs that run from the beginning. QEMU: `machine_parse_smp_config`; before 6.2 `maxcpus` said nothing of them. */
+/**
+ * Counts the CPUs that run from the beginning. QEMU: `machine_parse_smp_config`; before 6.2 `maxcpus` said nothing of
+ * them.
+ */
 function cpusOf(machine: ReadonlyMap<string, string>, qemu: string): { cpus: number; unknown: string[] } {
   const unknown: string[] = [];
   const number = (key: string): number | undefined => {

@@ -1,6 +1,6 @@
 import type { QemuDevice } from '@virtkit/core/qemu';
 
-/** A destination as its command line makes it. What the command line does not say is QEMU's default. */
+/** Destination as its command line makes it. What the command line does not say is QEMU's default. */
 export interface Destination {
   /** Machine type: `pc-q35-7.2`; absent: the command line does not say. */
   readonly machine?: string;
@@ -21,11 +21,14 @@ export interface Destination {
   readonly cpus: number;
   /** Devices of `-device` and of the options that stand for one (`-drive if=virtio`), in the order of the command line. */
   readonly devices: readonly QemuDevice[];
-  /** The parts of the command line that were not understood, one sentence each; they were not looked at. */
+  /** Sentences about the parts of the command line that were not understood; they were not looked at. */
   readonly unknown: readonly string[];
-  /** Those of {@link unknown} that a QEMU cannot be asked about: words that only a shell knows, options that are not passed on. */
+  /**
+   * Sentences of {@link unknown} about parts that a QEMU cannot be asked about: words that only a shell knows, options
+   * that are not passed on.
+   */
   readonly unasked?: readonly string[];
-  /** All blocks of RAM by name, where the QEMU itself was asked: bytes in use, and the largest size in bytes. */
+  /** Blocks of RAM by name, where the QEMU itself was asked: bytes in use, and the largest size in bytes. */
   readonly ramBlocks?: ReadonlyMap<string, { readonly used: number; readonly most: number }>;
   /** The words of the command line on which the sections and RAM blocks of the board itself depend. */
   readonly board?: BoardWords;
@@ -38,11 +41,14 @@ export interface BoardWords {
   /** The architecture of the program: `x86_64`. */
   readonly arch: string;
   readonly options: ReadonlyMap<string, string>;
-  /** The command line names firmware other than the program's own. */
+  /** True if the command line names firmware other than the program's own. */
   readonly ownFirmware: boolean;
-  /** The machine has flash memory, of a drive or a node. */
+  /** True if the machine has flash memory, of a drive or a node. */
   readonly flash: boolean;
-  /** `-global` for devices of the board that change its state in a way that is not known here: `PIIX4_PM.smm_enabled=1`. */
+  /**
+   * Words of `-global` for devices of the board that change its state in a way that is not known here:
+   * `PIIX4_PM.smm_enabled=1`.
+   */
   readonly globals: readonly string[];
   /** Number of network back ends of kind `user`. */
   readonly userNetworks: number;

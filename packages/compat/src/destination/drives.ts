@@ -4,13 +4,16 @@ import type { Unplaced } from './place.ts';
 import { driverOfOption, typeOf } from './qemu-types.ts';
 
 interface Drive {
-  /** The interface that the drive is attached to: `virtio`, `none`, `ide`, … */
+  /** Interface that the drive is attached to: `virtio`, `none`, `ide`, … */
   readonly interface: string;
   readonly id: string;
   readonly readOnly: boolean;
 }
 
-/** Disks that `-drive` itself makes devices of: behind all that `-device` makes, but for those in JSON. QEMU: `drive_new` */
+/**
+ * Lists disks that `-drive` itself makes devices of: behind all that `-device` makes, but for those in JSON. QEMU:
+ * `drive_new`
+ */
 export function driveDevices(parsed: Parsed, machine: string): Unplaced[] {
   return drivesOf(parsed, machine)
     .filter((drive) => drive.interface === 'virtio')
@@ -20,7 +23,7 @@ export function driveDevices(parsed: Parsed, machine: string): Unplaced[] {
     }));
 }
 
-/** Ids of the drives and node names that are read-only, as devices name them in `drive=`. */
+/** Lists ids of the drives and node names that are read-only, as devices name them in `drive=`. */
 export function readOnlyDrives(parsed: Parsed, machine: string): ReadonlySet<string> {
   const drives = drivesOf(parsed, machine).filter(({ readOnly }) => readOnly);
   return new Set([...parsed.options.readOnlyNodes, ...drives.map(({ id }) => id)]);
@@ -35,17 +38,17 @@ function drivesOf({ options }: Parsed, machine: string): Drive[] {
   });
 }
 
-/** The id of a drive that none was given to: interface and unit, `virtio0`. */
+/** Finds the id of a drive that none was given to: interface and unit, `virtio0`. */
 function freeId(kind: string, { values }: Opts, taken: TakenUnits): string {
   const unit = numberOf(values.get('index')) ?? numberOf(values.get('unit')) ?? taken.firstFree(kind);
   taken.add(kind, unit);
   return `${kind}${unit}`;
 }
 
-/** Numbers of the units that are taken, by interface, to find the next free one in constant time. */
+/** Sets of the units that are taken, by interface, which find the next free one in constant time. */
 class TakenUnits {
   readonly #taken = new Set<string>();
-  /** By interface: all units below this one are taken. */
+  /** Numbers below which all units are taken, by interface. */
   readonly #full = new Map<string, number>();
 
   add(kind: string, unit: number): void {

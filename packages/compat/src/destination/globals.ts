@@ -2,9 +2,9 @@ import type { Unplaced } from './place.ts';
 import { lineageOf } from './qemu-types.ts';
 
 /**
- * Properties of a device: those that `-global` gives to one of its types, in their order, then its own. A proxy has the virtio
- * device inside, which is made first: what is global to the proxy overrides what is global to the device.
- * QEMU: `device_post_init`
+ * Collects the properties of a device: those that `-global` gives to one of its types, in their order, then its own. A
+ * proxy has the virtio device inside, which is made first: what is global to the proxy overrides what is global to the
+ * device. QEMU: `device_post_init`
  */
 export function propertiesOf(
   { driver, properties }: Unplaced,

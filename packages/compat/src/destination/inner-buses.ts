@@ -2,7 +2,7 @@
 import { numberOf } from '@virtkit/core/qemu';
 import type { Bus, NewBus } from './bus-tree.ts';
 
-/** Ports of a USB controller or a hub; undefined: the type is neither. A companion has none of its own. */
+/** Counts the ports of a USB controller or a hub; undefined: the type is neither. A companion has none of its own. */
 function portsOf(driver: string, properties: ReadonlyMap<string, string>): number | undefined {
   const said = (name: string): number | undefined => numberOf(properties.get(name));
   switch (driver) {
@@ -22,16 +22,18 @@ function portsOf(driver: string, properties: ReadonlyMap<string, string>): numbe
   }
 }
 
-/** Ports of either speed that an xHCI controller has by default. */
+/** Number of ports of either speed that an xHCI controller has by default. */
 export const XHCI_PORTS = 4;
 const HUB_PORTS = 8;
-/** Most ports that any of them can have. */
+/** Largest number of ports that a controller or a hub can have. */
 const PORTS_MAX = 64;
 
 const SCSI_CONTROLLER =
   /^([a-z]+-scsi-(pci|ccw|device).*|lsi53c8.*|megasas.*|mptsas1068|pvscsi|am53c974|dc390|usb-bot|usb-uas|usb-storage|spapr-vscsi)$/;
 
-/** The buses that a device has for USB and SCSI devices. `place`: what the names of its own sections begin with. */
+/**
+ * Lists the buses that a device has for USB and SCSI devices. `place`: what the names of its own sections begin with.
+ */
 export function innerBuses(
   driver: string,
   id: string | undefined,
@@ -48,7 +50,7 @@ function numbered(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${index + 1}`);
 }
 
-/** A port of a USB bus that a device takes, and hubs that QEMU puts in by itself. QEMU: `usb_claim_port` */
+/** Port of a USB bus that a device takes, and hubs that QEMU puts in by itself. QEMU: `usb_claim_port` */
 export interface ClaimedPort {
   /** Path of the port: `1`, `2.4`. Undefined: the bus has no such free port. */
   readonly port: string | undefined;
@@ -78,7 +80,10 @@ export function claimPort(
 
 const TARGETS = 256;
 
-/** Channel, target and unit that a SCSI device takes: what is not said is the first that is free. QEMU: `scsi_qdev_realize` */
+/**
+ * Finds channel, target and unit that a SCSI device takes: what is not said is the first that is free. QEMU:
+ * `scsi_qdev_realize`
+ */
 export function scsiAddress({ functions }: Bus, properties: ReadonlyMap<string, string>): string | undefined {
   const channel = numberOf(properties.get('channel')) ?? 0;
   let target = numberOf(properties.get('scsi-id'));
@@ -93,5 +98,5 @@ export function scsiAddress({ functions }: Bus, properties: ReadonlyMap<string, 
   return `${channel}:${target}:${unit}`;
 }
 
-/** Units of a target; the numbers above are never reached by counting. */
+/** Number of units of a target; the numbers above are never reached by counting. */
 const LUNS = 1 << 16;

@@ -4,7 +4,7 @@ import type { CommandOptions, Opts } from './options.ts';
 
 const MIB = 2 ** 20;
 const DEFAULT_BYTES = 128 * MIB;
-/** Sizes of memory are rounded up to a multiple of this many bytes, as QEMU does with `-m`. */
+/** Number of bytes that sizes of memory are rounded up to a multiple of, as QEMU does with `-m`. */
 const GRAIN = 8192;
 
 interface Memory {
@@ -12,7 +12,9 @@ interface Memory {
   readonly unknown: readonly string[];
 }
 
-/** Size of the guest's memory, and the blocks of RAM in which it is, as far as the command line names them. */
+/**
+ * Finds the size of the guest's memory, and the blocks of RAM in which it is, as far as the command line names them.
+ */
 export function memoryOf(options: CommandOptions, machine: string): Memory {
   const unknown: string[] = [];
   const size = (what: string, text: string | undefined, unit: 'b' | 'm'): number | undefined => {
@@ -62,14 +64,17 @@ export function memoryOf(options: CommandOptions, machine: string): Memory {
   };
 }
 
-/** The back ends that are the machine's memory: one of the machine, or one of each node. */
+/** Lists the back ends that are the machine's memory: one of the machine, or one of each node. */
 function backendNames(options: CommandOptions): string[] {
   const whole = options.machine.get('memory-backend');
   if (whole !== undefined) return [whole];
   return options.group('numa').flatMap(({ values }) => values.get('memdev') ?? []);
 }
 
-/** The id; the path of the object, if it asks for that, or in machines up to 3.1, unless it is anonymous memory. */
+/**
+ * Finds the name of a back end's block: the id; the path of the object, if it asks for that, or in machines up to 3.1,
+ * unless it is anonymous memory.
+ */
 function blockName(id: string, { values }: Opts, machine: string): string {
   const version = /-(\d+\.\d+)$/.exec(machine)?.[1];
   const old = version !== undefined && compareVersion(version, '3.1') <= 0;

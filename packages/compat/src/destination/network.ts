@@ -6,12 +6,14 @@ import { set } from './words.ts';
 
 export type Network = NonNullable<QemuDevice['network']>;
 
-/** Back ends that hand packets over with a virtio header, and what they do of it is the host kernel's to say. */
+/**
+ * Pattern of back ends that hand packets over with a virtio header, and what they do of it is the host kernel's to say.
+ */
 const VNET_HEADER = /^(tap|bridge|vhost-user|vhost-vdpa)$/;
-/** Cards without a back end of their own are on a hub. */
+/** Network of cards without a back end of their own, which are on a hub. */
 const HUB: Network = { kind: 'hubport', queues: 1, vnetHeader: false };
 
-/** `-netdev`, by id. */
+/** Reads the networks of `-netdev`, by id. */
 export function networksOf(options: CommandOptions): ReadonlyMap<string, Network> {
   return new Map(options.group('netdev').map((opts) => [opts.id ?? '', networkOf(opts)]));
 }
@@ -26,13 +28,13 @@ function networkOf({ values }: Opts): Network {
   };
 }
 
-/** With nothing said of networks, a machine has a card, and QEMU's own network behind it. */
+/** Has the machine a card by default? With nothing said of networks it has one, and QEMU's own network behind it. */
 function hasDefaultNic(options: CommandOptions): boolean {
   const said = (['netdev', 'nic', 'net'] as const).some((group) => options.group(group).length > 0);
   return options.defaults && !said;
 }
 
-/** How many back ends of kind `user` there are: each has a section of its own. */
+/** Counts the back ends of kind `user`: each has a section of its own. */
 export function userNetworks(options: CommandOptions): number {
   const said = (['netdev', 'nic', 'net'] as const)
     .flatMap((group) => options.group(group))
@@ -40,7 +42,7 @@ export function userNetworks(options: CommandOptions): number {
   return said + (hasDefaultNic(options) ? 1 : 0);
 }
 
-/** Cards that `-nic` and `-net nic` make, in this order; or the one that a machine has by default. */
+/** Lists cards that `-nic` and `-net nic` make, in this order; or the one that a machine has by default. */
 export function nicDevices(
   { arch, options }: Parsed,
   machine: string,
@@ -66,7 +68,7 @@ export function nicDevices(
   ];
 }
 
-/** What of an option concerns the card and not its back end. */
+/** Collects what of an option concerns the card and not its back end. */
 function propertiesOf({ values }: Opts): Map<string, string> {
   const properties = new Map<string, string>();
   for (const key of ['mac', 'addr', 'vectors']) {
@@ -78,12 +80,12 @@ function propertiesOf({ values }: Opts): Map<string, string> {
   return properties;
 }
 
-/** A card by its model; undefined: the machine's own. */
+/** Finds a card by its model; undefined: the machine's own. */
 function cardOf(model: string | undefined, arch: string): string | undefined {
   return model === 'virtio' ? `${driverOfOption('nic')}-${arch === 's390x' ? 'ccw' : 'pci'}` : model;
 }
 
-/** The card of a machine for which none is named. */
+/** Finds the card of a machine for which none is named. */
 function ownCard(machine: string): string {
   if (machine.startsWith('s390')) return `${driverOfOption('nic')}-ccw`;
   if (machine.startsWith('virt')) return `${driverOfOption('nic')}-pci`;

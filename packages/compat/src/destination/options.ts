@@ -2,7 +2,7 @@ import { isHarmless, optionName, takesValue } from './qemu-options.ts';
 import { driverOfOption } from './qemu-types.ts';
 import { optionWords, set } from './words.ts';
 
-/** One option of a group, as QEMU keeps it: `-set` and `-readconfig` reach it by its id. */
+/** Option of a group, as QEMU keeps it: `-set` and `-readconfig` reach it by its id. */
 export interface Opts {
   readonly id?: string;
   readonly values: Map<string, string>;
@@ -20,11 +20,11 @@ const GROUPS = {
 } as const;
 type Group = keyof typeof GROUPS;
 
-/** Groups of configuration files that decide nothing about a load. */
+/** Pattern of groups of configuration files that decide nothing about a load. */
 const HARMLESS_GROUPS =
   /^(chardev|mon|boot-opts|rtc|spice|vnc|trace|name|sandbox|icount|overcommit|action|fsdev|tpmdev|iscsi|fw_cfg|accel|realtime|semihosting-config|add-fd|acpi|option-rom|smbios|audiodev|plugin|msg|compat)$/;
 
-/** Options of machines: looked at here, or without a place in what a load compares of virtio devices. */
+/** Pattern of options of machines: looked at here, or without a place in what a load compares of virtio devices. */
 const MACHINE_OPTIONS = new RegExp(
   `^(?:${[
     'type|accel|acpi|hpet|usb|pcie|ioapic2|memory-backend|memory\\..*|smp\\..*|rtc|pit|pic|isa-serial|auto-kernel-cmdline',
@@ -38,7 +38,7 @@ const MACHINE_OPTIONS = new RegExp(
   ].join('|')})$`,
 );
 
-/** What `-usbdevice` takes, as types. */
+/** Types that stand behind the names that `-usbdevice` takes. */
 const USB_DEVICES: Readonly<Record<string, string>> = {
   tablet: 'usb-tablet',
   mouse: 'usb-mouse',
@@ -48,10 +48,10 @@ const USB_DEVICES: Readonly<Record<string, string>> = {
   u2f: 'u2f-passthru',
 };
 
-/** Text of the file that `-readconfig` names; undefined where it cannot be read. */
+/** Reader of the file that `-readconfig` names; it answers undefined where the file cannot be read. */
 export type ReadConfig = (name: string) => string | undefined;
 
-/** What a command line says, before anything is made of it. */
+/** Options of a command line, before anything is made of them. */
 export class CommandOptions {
   /** Keys and values of `-machine`, and those of `-smp` as `smp.cpus`; `_` in keys is `-`. */
   readonly machine = new Map<string, string>();
@@ -61,20 +61,20 @@ export class CommandOptions {
   readonly jsonDevices: Opts[] = [];
   /** Sound cards of `-soundhw` and `-audio`: QEMU makes them before all other devices. */
   readonly sounds: string[] = [];
-  /** What `-usbdevice` names. */
+  /** Devices that `-usbdevice` names. */
   readonly usbDevices: Opts[] = [];
   /** Names of the block nodes that are read-only. */
   readonly readOnlyNodes = new Set<string>();
   readonly unknown: string[] = [];
-  /** Options that are not known, one sentence each. */
+  /** Sentences about options that are not known. */
   readonly foreign: string[] = [];
   defaults = true;
   vga: string | undefined;
-  /** An option names firmware that is not the program's own. */
+  /** True if an option names firmware that is not the program's own. */
   firmware = false;
-  /** `-pflash` gives the machine flash memory. */
+  /** True if `-pflash` gives the machine flash memory. */
   flash = false;
-  /** The values of `-serial` and `-parallel`, in their order. */
+  /** Values of `-serial` and `-parallel`, in their order. */
   readonly serial: string[] = [];
   readonly parallel: string[] = [];
   readonly #groups = new Map<string, Opts[]>();
@@ -217,7 +217,7 @@ export class CommandOptions {
     }
   }
 
-  /** QEMU makes what `-usbdevice` names before the devices of `-device`. */
+  /** Reads `-usbdevice`: QEMU makes what it names before the devices of `-device`. */
   #usbDevice(text: string): void {
     const driver = USB_DEVICES[text];
     if (driver === undefined) this.#notUnderstood(`-usbdevice ${text}`);
@@ -292,7 +292,10 @@ interface Section {
   readonly values: Map<string, string>;
 }
 
-/** Sections of a configuration file: `[device "disk0"]`, then lines `driver = "virtio-blk-pci"`. QEMU: `qemu_config_foreach` */
+/**
+ * Reads the sections of a configuration file: `[device "disk0"]`, then lines `driver = "virtio-blk-pci"`. QEMU:
+ * `qemu_config_foreach`
+ */
 export function sectionsOf(text: string): Section[] {
   const sections: Section[] = [];
   for (const line of text.split('\n')) {
@@ -307,13 +310,15 @@ export function sectionsOf(text: string): Section[] {
   return sections;
 }
 
-/** All that is known of a program and its command line. */
+/** Facts known of a program and its command line. */
 export interface Parsed {
-  /** The architecture, from the program's name: `x86_64`. */
+  /** Architecture, from the program's name: `x86_64`. */
   readonly arch: string;
-  /** The version of QEMU: `7.2`. */
+  /** Version of QEMU: `7.2`. */
   readonly qemu: string;
   readonly options: CommandOptions;
-  /** The machine type of a distribution that a name without a version stands for: `pc-q35` → `pc-q35-rhel9.6.0`. */
+  /**
+   * Finds the machine type of a distribution that a name without a version stands for: `pc-q35` → `pc-q35-rhel9.6.0`.
+   */
   readonly machineAlias?: (prefix: string) => string | undefined;
 }

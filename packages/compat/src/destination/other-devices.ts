@@ -1,8 +1,14 @@
-/** A device type of QEMU that is not virtio, as far as a load depends on it. */
+/** Device type of QEMU that is not virtio, as far as a load depends on it. */
 export interface OtherDevice {
-  /** The bus that it goes to; `none`: its section has no place in its name, and several are told apart by their number. */
+  /**
+   * Bus that the device goes to; `none`: its section has no place in its name, and several are told apart by their
+   * number.
+   */
   readonly bus: 'pci' | 'usb' | 'scsi' | 'none';
-  /** Last part of its section's name, QEMU's name of the `VMStateDescription`; undefined: it has no section. */
+  /**
+   * Last part of the name of the device's section, which is QEMU's name of the `VMStateDescription`; undefined: it has
+   * no section.
+   */
   readonly section: string | undefined;
   /** Vendor and device of a PCI function: `1b36:000d`. */
   readonly pci?: string;
@@ -134,12 +140,12 @@ const TABLE: ReadonlyMap<string, OtherDevice> = new Map(
     }),
 );
 
-/** What is known of a type that is not virtio; undefined: nothing. */
+/** Finds what is known of a type that is not virtio; undefined: nothing. */
 export function otherDevice(driver: string): OtherDevice | undefined {
   return TABLE.get(driver);
 }
 
-/** Names of the types with that section, on that kind of bus. */
+/** Lists the names of the types with that section, on that kind of bus. */
 export function otherTypes(section: string): readonly string[] {
   return [...TABLE].filter(([, row]) => row.section === section).map(([type]) => type);
 }

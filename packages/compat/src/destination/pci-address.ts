@@ -4,7 +4,10 @@ export interface SlotAndFunction {
   readonly fn: number;
 }
 
-/** Slot and function of `addr=`: hexadecimal `slot.function`, each with or without `0x`. Undefined: not valid. QEMU: `set_pci_devfn` */
+/**
+ * Reads slot and function of `addr=`: hexadecimal `slot.function`, each with or without `0x`. Undefined: not valid.
+ * QEMU: `set_pci_devfn`
+ */
 export function pciAddress(value: string | undefined): SlotAndFunction | undefined {
   if (value === undefined) return undefined;
   const [, slot, fn] = /^\s*(?:0x)?([0-9a-f]+)(?:\.(?:0x)?([0-9a-f]+))?$/i.exec(value) ?? [];
@@ -15,7 +18,7 @@ function valid(slot: number, fn: number): SlotAndFunction | undefined {
   return slot < 32 && fn < 8 ? { slot, fn } : undefined;
 }
 
-/** Slot and function as the names of sections have them: `02.1`. */
+/** Writes slot and function as the names of sections have them: `02.1`. */
 export function pciAddressText({ slot, fn }: SlotAndFunction): string {
   return `${slot.toString(16).padStart(2, '0')}.${fn.toString(16)}`;
 }

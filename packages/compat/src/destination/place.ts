@@ -4,23 +4,23 @@ import { claimPort, innerBuses, scsiAddress } from './inner-buses.ts';
 import { pciAddress, pciAddressText } from './pci-address.ts';
 import { type BusKind, busKind } from './qemu-types.ts';
 
-/** A device as the command line has it, before it has a place. */
+/** Device as the command line has it, before it has a place. */
 export interface Unplaced extends QemuDevice {
   readonly id?: string;
 }
 
-/** The machine whose buses the devices go to. */
+/** Machine whose buses the devices go to. */
 export interface Board {
   readonly arch: string;
-  /** The machine type: `pc-q35-7.2`, `microvm`. */
+  /** Machine type: `pc-q35-7.2`, `microvm`. */
   readonly machine: string;
-  /** The keys and values of `-machine`. */
+  /** Keys and values of `-machine`. */
   readonly options: ReadonlyMap<string, string>;
-  /** The version of QEMU: `7.2`. */
+  /** Version of QEMU: `7.2`. */
   readonly qemu: string;
 }
 
-/** Devices with their addresses, and which of them are nowhere. */
+/** Devices with their addresses, and the list of those that are nowhere. */
 export interface Placed {
   readonly devices: readonly QemuDevice[];
   readonly unknown: readonly string[];
@@ -36,7 +36,7 @@ export function placeDevices(board: Board, devices: readonly Unplaced[]): Placed
 const SLOTS = 32;
 const FUNCTIONS = 8;
 
-/** Bridges whose bus is PCI Express, and those whose bus is PCI. */
+/** Pattern of bridges whose bus is PCI Express; below it, of those whose bus is PCI. */
 const EXPRESS_PORT =
   /^(pcie-root-port|ioh3420|x3130-upstream|xio3130-downstream|cxl-rp|cxl-upstream|cxl-downstream)$/;
 const BRIDGE = /^(pcie-pci-bridge|pci-bridge|pci-bridge-seat|i82801b11-bridge)$/;
@@ -128,7 +128,7 @@ class Places {
     );
   }
 
-  /** A device at a USB port, and in front of it the hubs that QEMU has put in. */
+  /** Puts a device at a USB port, and in front of it the hubs that QEMU has put in. */
   #onUsb(device: Unplaced, bus: Bus): QemuDevice | QemuDevice[] {
     const { driver, id, properties } = device;
     const { port, hubs } = claimPort(bus, driver, properties);
@@ -161,7 +161,7 @@ class Places {
     return { ...device, place: bus.prefix === '' ? address : `${bus.prefix}/${address}` };
   }
 
-  /** A host bridge of its own, which only looks like a device on the first one. */
+  /** Adds a host bridge of its own, which only looks like a device on the first one. */
   #expander(driver: string, id: string | undefined, number: number, place: string): void {
     // its own number, and then the place on the first one
     const prefix = `0000:${number.toString(16).padStart(2, '0')}${place.slice('0000:00'.length)}`;
@@ -180,7 +180,7 @@ class Places {
       this.#tree.add(inside, 'pci-bridge', id, { class: 'PCI', prefix: `${prefix}:00.0`, ...name });
   }
 
-  /** A console's ports are on a bus of its own. */
+  /** Adds a bus of its own for a console's ports. */
   #serialBus(
     driver: string,
     id: string | undefined,
@@ -211,20 +211,23 @@ class Places {
     return { ...device, place: bus.prefix };
   }
 
-  /** A port is on the bus of its console. */
+  /** Puts a port on the bus of its console. */
   #port(device: Unplaced, bus: Bus): QemuDevice {
     this.#tree.add(bus, device.driver, device.id);
     return { ...device, within: bus.prefix };
   }
 }
 
-/** A device without an address takes function 0 of the first slot that has none. QEMU: `do_pci_register_device` */
+/**
+ * Finds the place of a device without an address: function 0 of the first slot that has none. QEMU:
+ * `do_pci_register_device`
+ */
 function freeSlot({ functions }: Bus): { slot: number; fn: number } | undefined {
   for (let slot = 0; slot < SLOTS; slot++) if (!functions.has(slot * FUNCTIONS)) return { slot, fn: 0 };
   return undefined;
 }
 
-/** The buses of a machine, and what stands on them from the beginning. */
+/** Makes the buses of a machine, and what stands on them from the beginning. */
 function furnish(tree: BusTree, board: Board): void {
   const { machine, options } = board;
   const mmio = mmioTransports(board);
@@ -263,7 +266,7 @@ function furnish(tree: BusTree, board: Board): void {
     hostBridge(tree, 'gpex-pcihost', 'PCIE', ['0.0']);
 }
 
-/** The USB controller of the board, whose companions have no bus of their own. */
+/** Adds the USB controller of the board, whose companions have no bus of their own. */
 function usbController(tree: BusTree, bus: Bus | undefined, type: string, address: string): void {
   if (bus !== undefined)
     tree.add(bus, type, undefined, ...innerBuses(type, undefined, new Map(), `${bus.prefix}:${address}`));
@@ -289,7 +292,10 @@ function hostBridge(
   return bus;
 }
 
-/** Devices of channel I/O. A free number is looked for from that of the next free subchannel on. QEMU: `css_create_sch` */
+/**
+ * Places of devices of channel I/O. A free number is looked for from that of the next free subchannel on. QEMU:
+ * `css_create_sch`
+ */
 class CcwPlaces {
   readonly #taken = new Set<string>();
   #subchannels = 0;
@@ -318,7 +324,7 @@ interface MmioTransports {
   readonly count: number;
 }
 
-/** Where machines have their virtio-mmio transports, lowest first; QEMU fills the last one first. */
+/** Finds where machines have their virtio-mmio transports, lowest first; QEMU fills the last one first. */
 function mmioTransports({ machine, options, qemu }: Board): MmioTransports | undefined {
   switch (/^(microvm|virt)(?=$|-)/.exec(machine)?.[1]) {
     case 'microvm': {

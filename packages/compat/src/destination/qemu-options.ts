@@ -1,4 +1,4 @@
-/** Options that take no value; all others have one. */
+/** Names of options that take no value; all others have one. */
 const FLAGS = new Set(
   lines(
     'S s h help version usb nodefaults no-user-config nodefconfig preconfig only-migratable daemonize snapshot nographic enable-kvm',
@@ -21,7 +21,7 @@ const HARMLESS = new Set(
   ),
 );
 
-/** Flags that decide nothing, either. */
+/** Names of flags that decide nothing about a load. */
 const HARMLESS_FLAGS = new Set(
   [...FLAGS].filter((name) => !/^(nodefaults|no-acpi|no-hpet|xen-attach)$/.test(name)),
 );
@@ -30,7 +30,7 @@ function lines(...texts: readonly string[]): string[] {
   return texts.flatMap((text) => text.split(' '));
 }
 
-/** `--name` is `-name`. */
+/** Finds the name of an option: `--name` is `-name`. */
 export function optionName(word: string): string {
   return word.replace(/^--?/, '');
 }
@@ -39,7 +39,7 @@ export function takesValue(word: string): boolean {
   return !FLAGS.has(optionName(word));
 }
 
-/** Nothing about a load follows from this option. */
+/** Does nothing about a load follow from this option? */
 export function isHarmless(name: string): boolean {
   return HARMLESS.has(name) || HARMLESS_FLAGS.has(name);
 }

@@ -2,10 +2,13 @@ import type { DeviceType } from '@virtkit/core/qemu';
 import { deviceTypes } from '../device-types.ts';
 import { otherDevice } from './other-devices.ts';
 
-/** The kind of bus that a device goes to. `other`: a bus whose devices do not matter for a load of virtio devices. */
+/** Kind of the bus that a device goes to. `other`: a bus whose devices do not matter for a load of virtio devices. */
 export type BusKind = 'pci' | 'ccw' | 'virtio' | 'serial' | 'usb' | 'scsi' | 'other';
 
-/** QEMU's table of aliases: of virtio devices, each stands for the one of the machine's usual transport. */
+/**
+ * Aliases of types as QEMU's table has them: of virtio devices, each stands for the one of the machine's usual
+ * transport.
+ */
 const ALIASES: ReadonlyMap<string, string> = new Map(
   Object.entries({
     ac97: 'AC97',
@@ -18,7 +21,7 @@ const ALIASES: ReadonlyMap<string, string> = new Map(
 /** Aliases of virtio devices that have no descriptor. */
 const OTHER_VIRTIO: readonly string[] = ['virtio-rtc', 'virtio-sound'];
 
-/** QEMU's types, without their transport, that have the section of a device type. */
+/** Lists QEMU's types, without their transport, that have the section of a device type. */
 function driversOf({ layer, qemu }: DeviceType): readonly string[] {
   return qemu.drivers ?? [layer.name];
 }
@@ -32,21 +35,27 @@ const VIRTIO_ALIASES: ReadonlySet<string> = new Set([
     .filter((name) => name.startsWith('virtio-')),
 ]);
 
-/** The type that a name on the command line stands for: `virtio-blk` → `virtio-blk-pci`, on s390x `virtio-blk-ccw`. */
+/**
+ * Finds the type that a name on the command line stands for: `virtio-blk` → `virtio-blk-pci`, on s390x
+ * `virtio-blk-ccw`.
+ */
 export function typeOf(name: string, arch: string): string {
   if (!VIRTIO_ALIASES.has(name)) return ALIASES.get(name) ?? name;
   return `${name}-${arch === 's390x' ? 'ccw' : arch === 'm68k' ? 'device' : 'pci'}`;
 }
 
 /**
- * The name of the device that an option beside `-device` makes, without its transport: `-drive if=virtio`, `-nic model=virtio`,
- * `-virtfs`. Empty if no device type is made so.
+ * Names the device that an option beside `-device` makes, without its transport: `-drive if=virtio`, `-nic
+ * model=virtio`, `-virtfs`. Empty if no device type is made so.
  */
 export function driverOfOption(option: NonNullable<DeviceType['qemu']['option']>): string {
   return deviceTypes.find(({ qemu }) => qemu.option === option)?.layer.name ?? '';
 }
 
-/** `virtio-blk-pci` → `virtio-blk`, the name that the device's section ends with; undefined: no virtio device. */
+/**
+ * Finds the name that the section of a type's device ends with: `virtio-blk-pci` → `virtio-blk`; undefined: no virtio
+ * device.
+ */
 export function sectionName(driver: string): string | undefined {
   const [, stem] =
     /^(virtio-.+?)(?:-pci|-ccw|-device)?(?:-transitional|-non-transitional)?$/.exec(driver) ?? [];
@@ -54,7 +63,10 @@ export function sectionName(driver: string): string | undefined {
   return deviceTypes.find(({ qemu }) => qemu.drivers?.includes(stem))?.layer.name ?? stem;
 }
 
-/** The transport with which a device of this type is attached; undefined: it is no virtio device, or has none of its own. */
+/**
+ * Finds the transport with which a device of this type is attached; undefined: it is no virtio device, or has none of
+ * its own.
+ */
 export function busOf(driver: string): 'pci' | 'ccw' | 'mmio' | undefined {
   const kind = busKind(driver);
   return kind === 'virtio' ? 'mmio' : kind === 'pci' || kind === 'ccw' ? kind : undefined;
@@ -106,7 +118,7 @@ const OTHER = names(
   'sclpconsole sclplmconsole vfio-ap vfio-ccw zpci',
 );
 
-/** The bus of a type; undefined: no such type is known here. */
+/** Finds the bus of a type; undefined: no such type is known here. */
 export function busKind(type: string): BusKind | undefined {
   if (/^(virtconsole|virtserialport)$/.test(type)) return 'serial';
   const row = otherDevice(type);
@@ -117,7 +129,7 @@ export function busKind(type: string): BusKind | undefined {
   return OTHER.has(type) || /-cpu$|^(cxl|spapr|smbus|i2c|at24c)-/.test(type) ? 'other' : undefined;
 }
 
-/** What stands above a type, nearest first, with the types of the bus that it has inside. QOM's `object_dynamic_cast` */
+/** Types above a type, nearest first, with those of the bus that it has inside. QOM's `object_dynamic_cast` */
 export interface Lineage {
   /** Types of the virtio device itself, nearest first; empty for others. */
   readonly device: readonly string[];
@@ -125,12 +137,12 @@ export interface Lineage {
   readonly proxy: readonly string[];
 }
 
-/** Types between a device and the common ones. */
+/** Lists the types between a device and the common ones. */
 function between(type: string, suffix: string): string[] {
   return deviceTypes.flatMap(({ qemu }) => qemu.parents?.(type, suffix) ?? []);
 }
 
-/** All types that a property of `-global` may name so that it reaches a device of this type. */
+/** Lists all types that a property of `-global` may name so that it reaches a device of this type. */
 export function lineageOf(type: string): Lineage {
   const [, stem, suffix] =
     /^((?:virtio|vhost)-.+?)(-pci|-ccw|-device)(?:-transitional|-non-transitional)?$/.exec(type) ?? [];

@@ -1,7 +1,7 @@
 import { StateError } from '@virtkit/vmstate';
 import { takesValue } from './qemu-options.ts';
 
-/** A command as the shell would have run it. */
+/** Command as the shell would have run it. */
 export interface Command {
   readonly words: readonly string[];
   /** Parts of the text that only a shell could have replaced: `$(nproc)`, a variable that nothing sets. */
@@ -11,7 +11,7 @@ export interface Command {
 /** Names under which distributions install QEMU; the second is looked for where the first is nowhere. */
 const PROGRAMS = [/(?:^|[/=])qemu-system-[\w-]+$/, /(?:^|[/=])(?:qemu-kvm|kvm|qemu)$/];
 
-/** Index of the program in a command, behind `sudo`, `nice -n 5`, `LC_ALL=C`; -1: none. */
+/** Finds the index of the program in a command, behind `sudo`, `nice -n 5`, `LC_ALL=C`; -1: there is none. */
 export function programIndex(words: readonly string[]): number {
   for (const program of PROGRAMS) {
     const at = words.findIndex((word) => program.test(word));
@@ -21,8 +21,9 @@ export function programIndex(words: readonly string[]): number {
 }
 
 /**
- * The commands that start a QEMU in a text: a command line, a script, a log of libvirt with many starts, a unit of systemd, the
- * output of `ps`, `/proc/PID/cmdline`, a JSON array of words. Text without QEMU's name is one command that begins with its options.
+ * Lists the commands that start a QEMU in a text: a command line, a script, a log of libvirt with many starts, a unit
+ * of systemd, the output of `ps`, `/proc/PID/cmdline`, a JSON array of words. Text without QEMU's name is one command
+ * that begins with its options.
  *
  * @throws StateError `target` for text without options
  */
@@ -56,13 +57,16 @@ function jsonArray(text: string): string[] | undefined {
   return undefined;
 }
 
-/** The words of `/proc/PID/cmdline`, which end with a zero byte each; undefined for a text without one. */
+/** Reads the words of `/proc/PID/cmdline`, which end with a zero byte each; undefined for a text without one. */
 function nulSeparated(text: string): string[] | undefined {
   if (!text.includes('\0')) return undefined;
   return text.replace(/\0\n?$/, '').split('\0');
 }
 
-/** Most characters that a text's variables are made of: a script of a few lines could double one until memory is full. */
+/**
+ * Largest number of characters that a text's variables are made of: a script of a few lines could double one until
+ * memory is full.
+ */
 const EXPANDED_MAX = 1 << 22;
 /** Longest name of a variable. */
 const NAME_MAX = 200;
@@ -71,7 +75,7 @@ const SPACE = /[ \t]/;
 const NAME = /[A-Za-z_]\w*/y;
 const ASSIGNMENT = /^([A-Za-z_]\w*)(\+?)=([\s\S]*)$/;
 
-/** A text taken apart into lines as a shell does it: quotes, backslashes, comments, variables, arrays. */
+/** Text taken apart into lines as a shell does it: quotes, backslashes, comments, variables, arrays. */
 class Lines {
   readonly #text: string;
   readonly #variables = new Map<string, readonly string[]>();
@@ -79,17 +83,17 @@ class Lines {
   #at = 0;
   #words: string[] = [];
   #unknown: string[] = [];
-  /** The word that is being read; undefined: between words. */
+  /** Word that is being read; undefined: between words. */
   #word: string | undefined;
-  /** Part of the word was quoted. */
+  /** True if a part of the word was quoted. */
   #quoted = false;
-  /** The next word is a file of a redirection, and none of the command's. */
+  /** True if the next word is a file of a redirection, and none of the command's. */
   #skipNext = false;
   /** Number of characters that variables have been set to and replaced by so far; at most {@link EXPANDED_MAX}. */
   #expanded = 0;
   /** Offset from which on no JSON object is closed any more, so that it is not looked for again. */
   #noJson = false;
-  /** The word is inside of an array, `NAME=(…)`. */
+  /** Array that the word is inside of, `NAME=(…)`. */
   #array: { readonly name: string; readonly words: readonly string[] } | undefined;
 
   constructor(text: string) {
@@ -124,13 +128,13 @@ class Lines {
     if (this.#text[this.#at] === char && (SPACE.test(char) || /[\n;&|]/.test(char))) this.#at++;
   }
 
-  /** The word begins with `NAME=` or `NAME+=`: it sets a variable. */
+  /** Does the word begin with `NAME=` or `NAME+=`, which sets a variable? */
   #namesArray(): boolean {
     const word = this.#word;
     return word !== undefined && word.length <= NAME_MAX + 2 && /^\w+\+?=$/.test(word);
   }
 
-  /** `;`, `&` and `|` end a command, but as parts of a word they may come from `ps`, which does not quote. */
+  /** Does `;`, `&` or `|` end a command here? As parts of a word they may come from `ps`, which does not quote. */
   #looksLikeShell(): boolean {
     const [before = ' ', after = ' '] = [this.#text[this.#at - 1], this.#text[this.#at + 1]];
     return /[\s;&|"']/.test(before) || /[\s;&|]/.test(after);
@@ -141,7 +145,7 @@ class Lines {
     this.#quoted ||= quoted;
   }
 
-  /** Output of `ps` has no quotes: `-device {"driver":"virtio-net-pci", …}` is one word all the same. */
+  /** Takes a JSON object as one word, since output of `ps` has no quotes: `-device {"driver":"virtio-net-pci", …}`. */
   #rawJson(char: string): boolean {
     if (char !== '{' || this.#noJson || !/^\{\s*"/.test(this.#text.slice(this.#at, this.#at + 8)))
       return false;
@@ -195,7 +199,7 @@ class Lines {
     this.#at += 2;
   }
 
-  /** A line that goes on: words on its two sides are joined only where nothing is between them. */
+  /** Ends the word at a line that goes on: words on its two sides are joined only where nothing is between them. */
   #endWordIfSpaceFollows(): void {
     if (SPACE.test(this.#text[this.#at + 2] ?? ' ')) this.#endWord();
   }
@@ -233,7 +237,10 @@ class Lines {
     }
   }
 
-  /** Counts what a variable is made of or replaced by; false: it is too much, and the variable stays as it stands. */
+  /**
+   * Counts what a variable is made of or replaced by; answers false if it is too much, and the variable stays as it
+   * stands.
+   */
   #affords(words: readonly string[]): boolean {
     for (const { length } of words) this.#expanded += length + 1;
     return this.#expanded <= EXPANDED_MAX;
@@ -253,7 +260,7 @@ class Lines {
     }
   }
 
-  /** The text of a string in `$'…'`, whose escapes are those of C. */
+  /** Reads the text of a string in `$'…'`, whose escapes are those of C. */
   #ansi(): void {
     const [all = "$'", body = ''] =
       /^\$'((?:[^'\\]|\\[\s\S])*)'/.exec(this.#text.slice(this.#at, this.#at + 65536)) ?? [];
@@ -265,7 +272,7 @@ class Lines {
     this.#at += all.length;
   }
 
-  /** The text up to the closing character; all that is left where there is none. */
+  /** Reads the text up to the closing character; all that is left where there is none. */
   #upTo(close: string, from: number): string {
     const end = this.#text.indexOf(close, from);
     return this.#text.slice(this.#at, end < 0 ? this.#text.length : end + 1);
@@ -293,7 +300,9 @@ class Lines {
     this.#quoted = false;
   }
 
-  /** Options that follow on the next line belong to the command, whether or not a backslash says so. */
+  /**
+   * Ends a line, unless options follow on the next one: they belong to the command, whether or not a backslash says so.
+   */
   #newLine(): void {
     if (this.#array !== undefined) {
       this.#endWord();
@@ -354,7 +363,7 @@ function splitSpaces(text: string): string[] {
   return text.split(/\s+/).filter((piece) => piece !== '');
 }
 
-/** Offset of the quote that closes the one in front of `from`; undefined: there is none. */
+/** Finds the offset of the quote that closes the one in front of `from`; undefined: there is none. */
 function closingQuote(text: string, from: number): number | undefined {
   for (let at = from; at < text.length; at++) {
     if (text[at] === '\\') at++;
@@ -363,7 +372,7 @@ function closingQuote(text: string, from: number): number | undefined {
   return undefined;
 }
 
-/** Offset behind the JSON object that begins at `from`; undefined: it does not end. */
+/** Finds the offset behind the JSON object that begins at `from`; undefined: it does not end. */
 function jsonEnd(text: string, from: number): number | undefined {
   let depth = 0;
   for (let at = from; at < text.length; at++) {

@@ -1,6 +1,6 @@
 import { StateError } from '@virtkit/vmstate';
 
-/** QEMU's `first,key=value,flag=on`. A comma inside a value is written twice. */
+/** Option of QEMU: `first,key=value,flag=on`. A comma inside a value is written twice. */
 export interface OptionWords {
   /** The value of the first word, which has no key: the driver, the machine type, the kind of back end. */
   readonly first: string;
@@ -65,7 +65,9 @@ function jsonWords(text: string, firstKey: string): OptionWords {
   return { first: values.get(firstKey) ?? '', values: without(values, firstKey) };
 }
 
-/** A JSON value as the text that `KEY=VALUE` would have. The number of a PCI address is slot and function in one. */
+/**
+ * Writes a JSON value as the text that `KEY=VALUE` would have. The number of a PCI address is slot and function in one.
+ */
 function jsonText(key: string, value: unknown): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';
   if (key === 'addr' && typeof value === 'number') return `${(value >> 3).toString(16)}.${value & 7}`;

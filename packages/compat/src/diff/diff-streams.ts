@@ -27,7 +27,7 @@ export function diffStreams(
   return [...diffConfiguration(a, b), ...diffRam(a, b), ...diffSections(a, b, known)];
 }
 
-/** What is known of devices. */
+/** Facts known of devices. */
 interface Known {
   readonly registry: Registry;
   readonly types: readonly DeviceType[];
@@ -80,7 +80,7 @@ function diffRam(a: MigrationStream, b: MigrationStream): Difference[] {
   });
 }
 
-/** Sections by device. A device that is sent in pieces, or twice, has several. */
+/** Sorts sections by device. A device that is sent in pieces, or twice, has several. */
 function sectionsByDevice({ sections }: MigrationStream): Map<string, StreamSection[]> {
   const found = new Map<string, StreamSection[]>();
   for (const section of sections) {
@@ -107,7 +107,7 @@ function diffSections(a: MigrationStream, b: MigrationStream, known: Known): Dif
   return found;
 }
 
-/** Sections that each hold all of a device: there is one, unless somebody put the stream together by hand. */
+/** Compares sections that each hold all of a device: there is one, unless somebody put the stream together by hand. */
 function diffWhole(a: readonly StreamSection[], b: readonly StreamSection[], known: Known): Difference[] {
   const found: Difference[] = [];
   for (let at = 0; at < Math.max(a.length, b.length); at++) {
@@ -133,7 +133,10 @@ function diffWhole(a: readonly StreamSection[], b: readonly StreamSection[], kno
   return found;
 }
 
-/** What is sent in pieces while the machine runs: how many there are, and what is in each, says nothing about a load. */
+/**
+ * Compares what is sent in pieces while the machine runs: how many there are, and what is in each, says nothing about a
+ * load.
+ */
 function diffPieces(a: readonly StreamSection[], b: readonly StreamSection[]): Difference[] {
   const [first, other] = [a[0], b[0]];
   if (first === undefined || other === undefined) return [];
@@ -247,7 +250,7 @@ function diffVirtio(title: string, type: DeviceType | undefined, a: Decoded, b: 
   return found;
 }
 
-/** Paths of fields that are compared bit by bit instead. */
+/** Pattern of the paths of fields that are compared bit by bit instead. */
 const FEATURE_FIELDS = /^(guestFeatures|subsections\.features(64|128))$/;
 
 function weigh(
@@ -262,7 +265,7 @@ function weigh(
   return { weight: 'state' };
 }
 
-/** Leaves of a JSON value by path. Presence of objects that may be absent is a leaf of its own. */
+/** Lists the leaves of a JSON value by path. Presence of objects that may be absent is a leaf of its own. */
 function* flatten(json: Json, path: string): Generator<readonly [string, Json]> {
   if (typeof json !== 'object' || json === null) {
     yield [path, json];
@@ -282,7 +285,7 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, index) => byte === b[index]);
 }
 
-/** A value as a line of text shows it. */
+/** Writes a value as a line of text shows it. */
 export function showJson(value: Json | undefined): string {
   if (value === undefined) return '(absent)';
   return typeof value === 'number' && value > 9 ? `${value} (${hex(value)})` : String(value);

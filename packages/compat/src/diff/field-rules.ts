@@ -6,7 +6,9 @@ const number = (value: Json | undefined): number => (typeof value === 'number' ?
 const more = (a: Json | undefined, b: Json | undefined): boolean => number(a) > number(b);
 const onlyInA = (a: Json | undefined, b: Json | undefined): boolean => a !== undefined && b === undefined;
 
-/** What differences mean in the fields that all virtio devices have. Without a rule, a field is guest state. */
+/**
+ * Rules for what differences mean in the fields that all virtio devices have. Without a rule, a field is guest state.
+ */
 export const fieldRules: readonly FieldRule[] = [
   {
     pattern: /^transport\.msixTable\.length$/,

@@ -7,17 +7,22 @@ const CAPABILITY = { VENDOR: 0x09, MSIX: 0x11 } as const;
 /** `cfg_type` of the capability for configuration access, whose bar, offset, length and data are the driver's. Virtio 1.3 §4.1.4.9 */
 const VIRTIO_PCI_CFG = 5;
 
-/** Bits of the status register's lower byte: there is a list of capabilities. */
+/** Bit of the status register's lower byte that says that there is a list of capabilities. */
 const HAS_CAPABILITIES = 0x10;
-/** Bits of a BAR that say what it is. */
+/** Mask of the bits of a BAR that say what it is. */
 const BAR_KIND = 0x0f;
-/** Bytes of the MSI-X capability, and the bits of its fourth byte that are not the driver's: enable and function mask are. */
+/**
+ * Length in bytes of the MSI-X capability; below it, the bits of its fourth byte that are not the driver's: enable and
+ * function mask are.
+ */
 const MSIX_BYTES = 12;
 const MSIX_CONTROL_FIXED = 0x3f;
-/** Bytes of a conventional function's configuration space. */
+/** Length in bytes of a conventional function's configuration space. */
 const CONVENTIONAL_BYTES = 256;
 
-/** Bits of each byte of configuration space that QEMU compares when it loads: those that no driver can change. */
+/**
+ * Finds the bits of each byte of configuration space that QEMU compares when it loads: those that no driver can change.
+ */
 function comparedBits(config: Uint8Array): Uint8Array {
   const mask = new Uint8Array(config.length);
   mask.fill(0xff, PCI_HEADER.VENDOR_ID, PCI_HEADER.COMMAND);
@@ -40,7 +45,7 @@ function comparedBits(config: Uint8Array): Uint8Array {
   return mask;
 }
 
-/** Differences of two configuration spaces, by byte. */
+/** Lists the differences of two configuration spaces, by byte. */
 export function diffPci(a: unknown, b: unknown): Difference[] {
   const [left, right] = [configOf(a), configOf(b)];
   if (left === undefined || right === undefined) return [];

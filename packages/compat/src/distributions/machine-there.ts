@@ -6,21 +6,24 @@ import { distributionMachine, withoutPve } from './machine-types.ts';
 import { isSincePackage } from './package-version.ts';
 import { releaseHas } from './releases.ts';
 
-/** A machine type as the target has it. */
+/** Machine type as the target has it. */
 export interface MachineThere {
-  /** Its name there: `pc-q35-rhel9.6.0`. */
+  /** Name of the machine type at the target: `pc-q35-rhel9.6.0`. */
   readonly name: string;
-  /** QEMU's own machine with the same virtio devices, but for what {@link properties} has: `pc-q35-9.1`; else {@link name}. */
+  /**
+   * Name of QEMU's own machine with the same virtio devices, but for what {@link properties} has: `pc-q35-9.1`; else
+   * {@link name}.
+   */
   readonly upstream: string;
   /** Name for people: `pc-q35-rhel9.6.0, QEMU's pc-q35-9.1`. */
   readonly title: string;
-  /** What the machine switches on at the target is known; false: it is taken for the newest one. */
+  /** True if it is known what the machine switches on at the target; false: it is taken for the newest one. */
   readonly certain: boolean;
   /** Defaults of the machine itself that are not QEMU's: `hpet` → `off`. */
   readonly options: ReadonlyMap<string, string>;
-  /** What devices have by this machine and not by {@link upstream}: `guest_uso4` → `off`. */
+  /** Properties that devices have by this machine and not by {@link upstream}: `guest_uso4` → `off`. */
   readonly properties: ReadonlyMap<string, string>;
-  /** Those of which it is not known whether the target's package has them. */
+  /** Properties of which it is not known whether the target's package has them. */
   readonly doubtful: readonly MachineDifference[];
 }
 
@@ -34,7 +37,7 @@ export function targetHas(name: string, { qemu, release, program }: Target): boo
   return isQemuMachine(name) ? true : undefined;
 }
 
-/** What is known of a machine type at a target. */
+/** Finds what is known of a machine type at a target. */
 export function machineThere(named: string, target: Target): MachineThere {
   const name = withoutPve(named);
   const row = distributionMachine(name);
@@ -58,7 +61,10 @@ export function machineThere(named: string, target: Target): MachineThere {
   };
 }
 
-/** What the target's program itself says that the machine sets of virtio devices; undefined where it was not asked, or cannot say. */
+/**
+ * Finds what the target's program itself says that the machine sets of virtio devices; undefined where it was not
+ * asked, or cannot say.
+ */
 function toldBy({ program }: Target, name: string): ReadonlyMap<string, string> | undefined {
   const compat = program?.machines.find((each) => each.name === name)?.compat;
   return compat === undefined
@@ -74,7 +80,7 @@ function valuesOf(differences: readonly MachineDifference[]): ReadonlyMap<string
   return new Map(differences.map(({ property, value }) => [property, value]));
 }
 
-/** Those of some properties that a device type has, as far as they decide over its features. */
+/** Selects the properties that a device type has, as far as they decide over its features. */
 export function propertiesFor(
   type: DeviceType | undefined,
   properties: ReadonlyMap<string, string>,

@@ -9,12 +9,18 @@ const BY_NAME: ReadonlyMap<string, DistributionMachine> = new Map(
   DISTRIBUTION_MACHINES.map((machine) => [machine.name, machine]),
 );
 
-/** The machine type of a distribution that has this name; undefined for QEMU's own, and for names that are not known. */
+/**
+ * Finds the machine type of a distribution that has this name; undefined for QEMU's own, and for names that are not
+ * known.
+ */
 export function distributionMachine(name: string): DistributionMachine | undefined {
   return BY_NAME.get(name);
 }
 
-/** The name without what Proxmox adds to it: `pc-q35-9.2+pve1` is `pc-q35-9.2`. Its QEMU cuts that off, so that no stream has it. */
+/**
+ * Cuts off what Proxmox adds to a name: `pc-q35-9.2+pve1` is `pc-q35-9.2`. Its QEMU cuts that off, so that no stream
+ * has it.
+ */
 export function withoutPve(name: string): string {
   return name.replace(/\+pve\d+$/, '');
 }

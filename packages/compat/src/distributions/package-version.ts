@@ -1,6 +1,6 @@
 import type { PackageSince } from './machine-row.ts';
 
-/** Version and release of a package as RPM writes them: `9.1.0-20.el9`. */
+/** Pattern of version and release of a package as RPM writes them: `9.1.0-20.el9`. */
 const RPM = /^(\d+(?:\.\d+)*)-(\d+)\.(?:module\+)?(el\d+)(.*)$/;
 
 function numbers(text: string): number[] {

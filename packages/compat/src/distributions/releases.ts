@@ -3,21 +3,24 @@ import { isQemuMachine } from '../machines.ts';
 import { distributionMachine } from './machine-types.ts';
 import { UBUNTU_NAMES } from './ubuntu-machines.ts';
 
-/** What a release of a distribution, or of KubeVirt, brings along. */
+/** Release of a distribution, or of KubeVirt, and what it brings along. */
 export interface Release {
-  /** As `--target` names it: `rhel-9.6`, `kubevirt-1.8`. */
+  /** Name of the release for `--target`: `rhel-9.6`, `kubevirt-1.8`. */
   readonly name: string;
-  /** The version of QEMU: `9.1`. */
+  /** Version of QEMU in the release: `9.1`. */
   readonly qemu: string;
-  /** The package it is in, with its version where that is known: `qemu-kvm-9.1.0-15.el9`. */
+  /** Package of the QEMU, with its version where that is known: `qemu-kvm-9.1.0-15.el9`. */
   readonly package: string;
-  /** Whose machine types it has beside QEMU's own, or instead of them. */
+  /** Distribution whose machine types the release has beside QEMU's own, or instead of them. */
   readonly machines: 'RHEL' | 'Ubuntu' | 'Proxmox' | 'QEMU';
   /** The oldest and newest machine of each family that it has of its own: `{ q35: ['7.6.0', '9.6.0'] }`; for Ubuntu the newest name. */
   readonly own: Readonly<Record<string, readonly [oldest: string, newest: string]>>;
-  /** The Linux of the release's hosts, where all of them have that one or a newer one of the same kind: `5.14`. */
+  /**
+   * Version of the Linux of the release's hosts, where all of them have that one or a newer one of the same kind:
+   * `5.14`.
+   */
   readonly kernel?: string;
-  /** Where it was read. */
+  /** Source of this row. */
   readonly source: string;
 }
 
@@ -27,7 +30,7 @@ const UBUNTU = "Ubuntu's package list";
 const DEBIAN = "Debian's package list and release notes";
 const PROXMOX = 'debian/changelog of pve-qemu; release notes of Proxmox VE';
 
-/** The machines of RHEL that a qemu-kvm has: by major release, from which QEMU on, the newest. */
+/** Newest machines of RHEL that a qemu-kvm has: by major release, from which QEMU on, the newest. */
 const NEWEST_RHEL: Readonly<Record<string, readonly (readonly [qemu: string, newest: string])[]>> = {
   el8: [['6.2', '8.6.0']],
   el9: [
@@ -42,18 +45,22 @@ const NEWEST_RHEL: Readonly<Record<string, readonly (readonly [qemu: string, new
     ['10.1', '10.2.0'],
   ],
 };
-/** The oldest machine of each family that a major release has. The PC with the older chip set has stayed at one version. */
+/** Oldest machine of each family that a major release has. The PC with the older chip set has stayed at one version. */
 const OLDEST_RHEL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   el8: { q35: '7.3.0', i440fx: '7.0.0', s390x: '7.5.0', virt: '8.2.0' },
   el9: { q35: '7.6.0', i440fx: '7.6.0', s390x: '7.6.0', virt: '9.0.0' },
   el10: { q35: '9.0.0', i440fx: '10.0.0', s390x: '9.0.0', virt: '9.0.0' },
 };
 const I440FX_NEWEST: Readonly<Record<string, string>> = { el8: '7.6.0', el9: '7.6.0', el10: '10.0.0' };
-/** RHEL 9's is said to have no UDP segmentation (RHEL-80313), as Linux had it before 6.2. */
+/**
+ * Linux of RHEL's major releases. That of RHEL 9 is said to have no UDP segmentation (RHEL-80313), as Linux had it
+ * before 6.2.
+ */
 const RHEL_KERNELS: Readonly<Record<string, string>> = { el8: '4.18', el9: '5.14', el10: '6.12' };
 
 /**
- * What a package of qemu-kvm has: `9.1.0-20.el9`. Undefined for text of another form, and for a major release that is not known.
+ * Makes the release of a package of qemu-kvm: `9.1.0-20.el9`. Undefined for text of another form, and for a major
+ * release that is not known.
  *
  * @param kernel the Linux of its hosts: the distribution's own; null where it runs on others, too, as KubeVirt's does
  */
@@ -79,7 +86,7 @@ function rpm(name: string, version: string, source: string, kernel?: null): Rele
   };
 }
 
-/** Packages of qemu-kvm by release of RHEL. The kin are built from the same packages. */
+/** Packages of qemu-kvm by release of RHEL. Distributions made from RHEL have the same ones. */
 const RHEL: Readonly<Record<string, string>> = {
   '8.8': '6.2.0-33.el8',
   '8.9': '6.2.0-40.el8',
@@ -110,7 +117,7 @@ const KUBEVIRT_PACKAGES: Readonly<Record<string, string>> = {
   '1.9': '10.1.0-20.el9',
 };
 
-/** CentOS Stream has no releases: these are the packages that it had in September 2026. */
+/** Packages that CentOS Stream, which has no releases, had in September 2026. */
 const STREAM_PACKAGES: Readonly<Record<string, string>> = { '9': '10.1.0-20.el9', '10': '10.1.0-25.el10' };
 
 type Simple = readonly [
@@ -171,8 +178,8 @@ export const RELEASES: readonly Release[] = [
 const BY_NAME: ReadonlyMap<string, Release> = new Map(RELEASES.map((release) => [release.name, release]));
 
 /**
- * The release of this name; or what a package of qemu-kvm has, where the name is that of one: `qemu-kvm-9.1.0-20.el9`. Undefined for
- * other names.
+ * Finds the release of this name; or what a package of qemu-kvm has, where the name is that of one:
+ * `qemu-kvm-9.1.0-20.el9`. Undefined for other names.
  */
 export function releaseNamed(name: string): Release | undefined {
   const version = /^qemu-kvm-(?:core-)?(\d.*)$/.exec(name)?.[1];
@@ -208,7 +215,10 @@ const RHEL_FAMILIES: ReadonlyMap<string, string> = new Map(
   }),
 );
 
-/** The machine type that a name without a version stands for in a release: `q35`. Undefined: as in QEMU itself, or not known. */
+/**
+ * Finds the machine type that a name without a version stands for in a release: `q35`. Undefined: as in QEMU itself, or
+ * not known.
+ */
 export function releaseAlias(release: Release, prefix: string): string | undefined {
   if (release.machines !== 'RHEL') return undefined;
   const newest = release.own[RHEL_FAMILIES.get(prefix) ?? '']?.[1];

@@ -8,8 +8,8 @@ const NO_USO =
   'qemu-kvm of OpenELA: "disable USO for virt-rhel9.6" (RHEL-80313), in 9.1.0-20.el9; "disable USO for RHEL9" (RHEL-40950), in 9.1.0-15.el10';
 
 /**
- * UDP segmentation is off in all machines of RHEL 9 and older, from a certain package on and under the same name. So two packages make
- * different cards for `pc-q35-rhel9.6.0`.
+ * Difference of RHEL 9's and older machines: UDP segmentation is off, from a certain package on and under the same
+ * name. So two packages make different cards for `pc-q35-rhel9.6.0`.
  */
 function withoutUso(since: readonly PackageSince[]): readonly MachineDifference[] {
   return ['host_uso', 'guest_uso4', 'guest_uso6'].map((property) => ({
@@ -25,13 +25,16 @@ const USO_OFF_SINCE: readonly PackageSince[] = [
   { dist: 'el9', package: '9.1.0-20' },
   { dist: 'el10', package: '9.1.0-15', beforeUnknown: true },
 ];
-/** The patches of 10.1.0-17.el9 do not name `virt` again: what its packages do is not certain. */
+/**
+ * First packages in which UDP segmentation is off on `virt`. The patches of 10.1.0-17.el9 do not name `virt` again:
+ * what its packages do is not certain.
+ */
 const USO_OFF_SINCE_VIRT: readonly PackageSince[] = [
   { dist: 'el9', package: '9.1.0-20', unknownFrom: '10.1.0' },
   { dist: 'el10', package: '9.1.0-15', beforeUnknown: true },
 ];
 
-/** The PCs of RHEL have no HPET unless it is asked for. */
+/** Difference of RHEL's PCs, which have no HPET unless it is asked for. */
 const WITHOUT_HPET: MachineDifference = {
   of: 'machine',
   property: 'hpet',
@@ -40,8 +43,9 @@ const WITHOUT_HPET: MachineDifference = {
 };
 
 /**
- * The machines of RHEL, newest first: their version, QEMU's own version with the same virtio devices, and the families that have
- * it. Read from which `hw_compat_rhel_*` each applies, and from which of QEMU's own `hw_compat_*` those were copied.
+ * Machines of RHEL, newest first: their version, QEMU's own version with the same virtio devices, and the families that
+ * have it. Read from which `hw_compat_rhel_*` each applies, and from which of QEMU's own `hw_compat_*` those were
+ * copied.
  */
 const VERSIONS: readonly (readonly [rhel: string, upstream: string, families: string])[] = [
   ['10.2.0', '10.1', 'q35 s390x virt'],
@@ -76,11 +80,14 @@ function differencesOf(family: string, version: string): readonly MachineDiffere
   return [...hpet, ...withoutUso(family === 'virt' ? USO_OFF_SINCE_VIRT : USO_OFF_SINCE)];
 }
 
-/** Machines whose compat properties are a mixture of several of QEMU's own versions, and that nobody has taken apart here. */
+/**
+ * Names of machines whose compat properties are a mixture of several of QEMU's own versions, and that nobody has taken
+ * apart here.
+ */
 const NOT_TAKEN_APART =
   'pc-q35-rhel7.4.0 pc-q35-rhel7.3.0 pc-i440fx-rhel7.4.0 pc-i440fx-rhel7.3.0 pc-i440fx-rhel7.2.0 pc-i440fx-rhel7.1.0 pc-i440fx-rhel7.0.0 s390-ccw-virtio-rhel7.5.0 pseries-rhel8.6.0 pseries-rhel8.5.0 pseries-rhel8.4.0 pseries-rhel8.3.0 pseries-rhel8.2.0 pseries-rhel8.1.0 pseries-rhel8.0.0 pseries-rhel7.6.0';
 
-/** The machine types of RHEL, and so of AlmaLinux, CentOS Stream, Oracle Linux, Rocky Linux and KubeVirt. */
+/** Machine types of RHEL, and so of AlmaLinux, CentOS Stream, Oracle Linux, Rocky Linux and KubeVirt. */
 export const RHEL_MACHINES: readonly DistributionMachine[] = [
   ...VERSIONS.flatMap(([version, upstream, families]) =>
     families.split(' ').flatMap((family): DistributionMachine[] => {

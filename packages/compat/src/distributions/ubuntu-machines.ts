@@ -1,10 +1,16 @@
 import type { DistributionMachine } from './machine-row.ts';
 
 const PATCH = "Ubuntu's define-ubuntu-machine-types.patch";
-/** Newer names are in the patch as it was on QEMU 8.2 (noble) and on 10.1 (questing), in copies of Ubuntu's packaging. */
+/**
+ * Source of newer names: the patch as it was on QEMU 8.2 (noble) and on 10.1 (questing), in copies of Ubuntu's
+ * packaging.
+ */
 const SOURCE = `${PATCH}, as on QEMU 8.2 and 10.1`;
 
-/** A release's name, and what QEMU version each family of its machines is; `-`: Ubuntu has no such machine, or it was not seen. */
+/**
+ * Name of a release, and the QEMU version that each family of its machines is; `-`: Ubuntu has no such machine, or it
+ * was not seen.
+ */
 interface UbuntuRow {
   readonly release: string;
   readonly q35: string;
@@ -15,7 +21,10 @@ interface UbuntuRow {
   readonly variants: string;
 }
 
-/** Ubuntu's machines. Some are not of the version that the release ships, and some families differ: that is how Ubuntu made them. */
+/**
+ * Machines of Ubuntu. Some are not of the version that the release ships, and some families differ: that is how Ubuntu
+ * made them.
+ */
 const ROWS: readonly UbuntuRow[] = `
 release  q35  i440fx s390x pseries variants
 trusty   -    2.0    -     -
@@ -59,7 +68,7 @@ const PREFIXES = {
   pseries: 'pseries',
 } as const;
 
-/** The families that have variants. */
+/** Families that have variants. */
 const PCS: readonly ('q35' | 'i440fx')[] = ['q35', 'i440fx'];
 
 function machine(prefix: string, name: string, version: string): DistributionMachine {
@@ -92,7 +101,7 @@ function machinesOf(row: UbuntuRow): DistributionMachine[] {
 /** Machines that Ubuntu had, and of which the patch says that they were no single version of QEMU's. */
 const NOT_TAKEN_APART = 'pc-i440fx-wily pc-q35-wily pc-i440fx-utopic pc-i440fx-vivid pc-i440fx-saucy';
 
-/** Ubuntu's machine types: QEMU's own, renamed. */
+/** Machine types of Ubuntu: QEMU's own, renamed. */
 export const UBUNTU_MACHINES: readonly DistributionMachine[] = [
   ...ROWS.flatMap(machinesOf),
   ...NOT_TAKEN_APART.split(' ').map(

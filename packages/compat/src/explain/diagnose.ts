@@ -2,38 +2,41 @@ import type { DeviceType, Explanation } from '@virtkit/core/qemu';
 import { deviceTypes } from '../device-types.ts';
 import { type Found, scan } from './explain.ts';
 
-/** The answer to a log, about one VM or about all lines that name none. */
+/** Answer to a log, about one VM or about all lines that name none. */
 export interface Diagnosis {
-  /** The VMs that it is about; empty if the log names none. Those with the same cause and cure share an answer. */
+  /**
+   * Names of the VMs that the answer is about; empty if the log names none. Those with the same cause and cure share an
+   * answer.
+   */
   readonly vms: readonly string[];
   /**
-   * `cause`: the log says why it failed. `consequence`: it says only that it failed, and the cure is where to look. `none`: nothing
-   * in it says that something failed.
+   * Certainty of the answer. `cause`: the log says why it failed. `consequence`: it says only that it failed, and the
+   * cure is where to look. `none`: nothing in it says that something failed.
    */
   readonly certainty: 'cause' | 'consequence' | 'none';
-  /** Why it failed, in one line. */
+  /** Sentence that says why it failed. */
   readonly cause: string;
-  /** What to do, in one line: the most likely. */
+  /** Sentence that says what to do: the most likely. */
   readonly cure: string;
-  /** The message that the answer comes from; absent where there is none. */
+  /** Message that the answer comes from; absent where there is none. */
   readonly from?: Explanation;
-  /** What else was said, each once, in the order of the log. */
+  /** Messages beside that one, each once, in the order of the log. */
   readonly others: readonly Repeated[];
   /** Messages of QEMU that are not known. */
   readonly unknown: readonly string[];
 }
 
-/** A message, and how often the log has it. */
+/** Message, with the number of times that the log has it. */
 export interface Repeated {
-  /** What the message means, and what can be done. */
+  /** Meaning of the message, and what can be done. */
   readonly explanation: Explanation;
-  /** How often the log has the message, 1 or more. */
+  /** Number of times that the log has the message, 1 or more. */
   readonly count: number;
 }
 
 /**
- * The answers to a log: for each VM the one cause and the one cure, the rest behind them. VMs that failed for the same reason share an
- * answer. Empty if nothing in the log is a message that is known.
+ * Answers a log: for each VM the one cause and the one cure, the rest behind them. VMs that failed for the same reason
+ * share an answer. Empty if nothing in the log is a message that is known.
  */
 export function diagnose(text: string, types: readonly DeviceType[] = deviceTypes): Diagnosis[] {
   const { found, unknown } = scan(text, types);
@@ -66,7 +69,7 @@ function answerOf(vm: string | undefined, items: readonly Found[], unknown: read
   return { vms, certainty, cause, cure: from.advice[0] ?? 'Nothing has to be done.', from, others, unknown };
 }
 
-/** The device whose state was refused, where no message that is known says why. */
+/** Finds the device whose state was refused, where no message that is known says why. */
 function refusedDevice(items: readonly Found[]): string | undefined {
   for (const { explanation } of [...items].reverse()) {
     const section = explanation.code === 'where' ? explanation.facts['section'] : undefined;
@@ -75,7 +78,7 @@ function refusedDevice(items: readonly Found[]): string | undefined {
   return undefined;
 }
 
-/** What can be said of a device whose state was refused for a reason that is not known. */
+/** Explains the refusal of a device's state for a reason that is not known. */
 function refusalOf(
   section: string,
   unknown: readonly string[],
@@ -93,8 +96,8 @@ function refusalOf(
 }
 
 /**
- * The message that tells most: the first cause of the last attempt that has one, those with a name of their own before what is told by
- * wide patterns; else the first that says where the cause is told.
+ * Finds the message that tells most: the first cause of the last attempt that has one, those with a name of their own
+ * before what is told by wide patterns; else the first that says where the cause is told.
  */
 function causeOf(items: readonly Found[]): Explanation | undefined {
   for (const wide of [false, true]) {
@@ -106,7 +109,7 @@ function causeOf(items: readonly Found[]): Explanation | undefined {
   return items.find(({ explanation: { role } }) => role === 'consequence')?.explanation;
 }
 
-/** Each message once. */
+/** Lists each message once. */
 function repeated(items: readonly Found[]): Repeated[] {
   const seen = new Map<string, { explanation: Explanation; count: number }>();
   for (const { explanation } of items) {
@@ -117,7 +120,9 @@ function repeated(items: readonly Found[]): Repeated[] {
   return [...seen.values()];
 }
 
-/** Answers with the same cause and cure become one, about all of their VMs; those that know the cause come first. */
+/**
+ * Merges answers with the same cause and cure into one, about all of their VMs; those that know the cause come first.
+ */
 function merged(answers: readonly Diagnosis[]): Diagnosis[] {
   const byText = new Map<string, Diagnosis>();
   for (const answer of answers) {

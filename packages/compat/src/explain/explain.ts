@@ -9,23 +9,23 @@ import { deviceTypes } from '../device-types.ts';
 import { type LogLine, logLines } from './log/log-lines.ts';
 import { rulesWith } from './rules.ts';
 
-/** A message that a rule knows, and which attempt of its VM it belongs to. */
+/** Message that a rule knows, and the attempt of its VM that it belongs to. */
 export interface Found {
   readonly explanation: Explanation;
-  /** It was told by a pattern that is wide: see {@link MessageRule.broad}. */
+  /** True if the message was told by a wide pattern. See {@link MessageRule.broad}. */
   readonly broad: boolean;
   /** Number of the start or load of that VM in this log, from 0 on. */
   readonly attempt: number;
 }
 
-/** What was found in a log. */
+/** Messages that were found in a log. */
 export interface Scan {
   readonly found: readonly Found[];
   /** Messages of QEMU that no rule knows, by VM, at most {@link UNKNOWN_MAX} of each. */
   readonly unknown: ReadonlyMap<string | undefined, readonly string[]>;
 }
 
-/** Most messages of a VM that are told although no rule knows them. */
+/** Largest number of messages of a VM that are told although no rule knows them. */
 const UNKNOWN_MAX = 10;
 
 /**
@@ -36,7 +36,7 @@ export function explain(text: string, types: readonly DeviceType[] = deviceTypes
   return scan(text, types).found.map(({ explanation }) => explanation);
 }
 
-/** {@link explain}, with what else there is to tell about the log. */
+/** Explains a log as {@link explain} does, with what else there is to tell about it. */
 export function scan(text: string, types: readonly DeviceType[] = deviceTypes): Scan {
   const rules = rulesWith(types);
   const narrow = rules.filter(({ silent, broad }) => silent !== true && broad !== true);
@@ -61,7 +61,7 @@ export function scan(text: string, types: readonly DeviceType[] = deviceTypes): 
   return { found: causes ? found : withSilentCause(found, silent, types, vms), unknown };
 }
 
-/** Whether QEMU itself wrote a line, or somebody passes on its words. */
+/** Is a line written by QEMU itself, or does somebody pass on its words? */
 function isOfQemu({ program, text }: LogLine): boolean {
   return (
     program !== undefined ||
@@ -83,7 +83,7 @@ function addUnknown(unknown: Map<string | undefined, string[]>, { text, vm }: Lo
   unknown.set(vm, known);
 }
 
-/** What the lines say of each VM: its program, its machine type, how often it was started. */
+/** Facts that the lines say of each VM: its program, its machine type, how often it was started. */
 class Vms {
   readonly #states = new Map<string | undefined, { program?: string; machine?: string; attempt: number }>();
 
@@ -107,7 +107,7 @@ class Vms {
   }
 }
 
-/** The explanations of what matched, each with what the lines around it tell. */
+/** Explains what matched, each with what the lines around it tell. */
 function explained(
   matched: readonly Matched[],
   rules: readonly MessageRule[],
@@ -123,7 +123,7 @@ function explained(
   });
 }
 
-/** The explanation by the first rule that has one. */
+/** Explains a message by the first rule that has an explanation. */
 function explainedBy(
   rules: readonly MessageRule[],
   line: string,
@@ -137,7 +137,7 @@ function explainedBy(
   return undefined;
 }
 
-/** The explanations of a log in which no line tells a cause: what failed may be enough to tell it. */
+/** Adds the explanations of a log in which no line tells a cause: what failed may be enough to tell it. */
 function withSilentCause(
   found: readonly Found[],
   silent: readonly MessageRule[],
@@ -156,13 +156,16 @@ function withSilentCause(
   });
 }
 
-/** QEMU 11.1 puts the whole chain into one line: `load of migration failed: <strerror>: <outermost>: … : <innermost>`. */
+/**
+ * Splits a line of QEMU 11.1, which puts the whole chain into one: `load of migration failed: <strerror>: <outermost>:
+ * … : <innermost>`.
+ */
 function partsOf(line: string): string[] {
   const [, head, rest] = /^(load of migration failed: [^:]+): (.+)$/.exec(line) ?? [];
   return head === undefined || rest === undefined ? [line] : [head, ...rest.split(/: (?=[A-Z])/)];
 }
 
-/** Names of virtio sections: `virtio-net`, `virtio-vhost_vsock`, `vhost-user-blk`. */
+/** Pattern of names of virtio sections: `virtio-net`, `virtio-vhost_vsock`, `vhost-user-blk`. */
 const NAME = '((?:virtio|vhost)-[a-z0-9_-]*[a-z0-9])';
 const SECTION = /* @__PURE__ */ new RegExp(
   String.raw`(?:of device|instance|footer for) '?([^\s']*?)/?${NAME}'?`,
@@ -170,8 +173,9 @@ const SECTION = /* @__PURE__ */ new RegExp(
 const FAILED = /* @__PURE__ */ new RegExp(`Failed to load ()${NAME}:`);
 
 /**
- * What stands around each of some messages: QEMU says the cause first, then the field, then the device. So a message belongs to the
- * next device that is named behind it in the same attempt; without one, to the first that the log names.
+ * Finds what stands around each of some messages: QEMU says the cause first, then the field, then the device. So a
+ * message belongs to the next device that is named behind it in the same attempt; without one, to the first that the
+ * log names.
  */
 function contextsOf(matched: readonly Matched[], types: readonly DeviceType[], vms: Vms): LogContext[] {
   const contexts: LogContext[] = new Array(matched.length);
@@ -200,14 +204,14 @@ function contextsOf(matched: readonly Matched[], types: readonly DeviceType[], v
   });
 }
 
-/** What is named behind a message, and in it: another device in it is not the one behind it. */
+/** Joins what is named behind a message, and in it: another device in it is not the one behind it. */
 function joined(behind: LogContext, here: LogContext): LogContext {
   const name = here.device ?? here.other;
   if (name === undefined || name === (behind.device ?? behind.other)) return { ...behind, ...here };
   return here;
 }
 
-/** The device and the field that a line names. */
+/** Finds the device and the field that a line names. */
 function placeOf(line: string, types: readonly DeviceType[]): LogContext {
   const [, path, name] = SECTION.exec(line) ?? FAILED.exec(line) ?? [];
   const field = /Failed to load [\w-]+:(\w+)/.exec(line)?.[1];

@@ -1,21 +1,21 @@
 import type { Explanation, MessageRule } from '@virtkit/core/qemu';
 
-/** What a family of messages says, with `{name}` where a named group of the pattern goes. */
+/** Family of messages, with the answer to them: `{name}` stands where a named group of the pattern goes. */
 export interface Family {
   /** Short name of the kind of message, for programs. */
   readonly code: string;
-  /** Matches the messages; its named groups are the facts. */
+  /** Pattern of the messages; its named groups are the facts. */
   readonly pattern: RegExp;
   readonly meaning: string;
-  /** What to change, most likely first. */
+  /** Things to change, most likely first. */
   readonly advice: readonly string[];
-  /** Only for lines of QEMU itself: see {@link MessageRule.broad}. */
+  /** True if the family is only for lines of QEMU itself. See {@link MessageRule.broad}. */
   readonly broad?: true;
-  /** `cause` unless something else is said. */
+  /** Role of the messages; `cause` unless something else is said. */
   readonly role?: Explanation['role'];
 }
 
-/** Rules for families of messages: one answer for all that match, which names what each of them names. */
+/** Makes rules for families of messages: one answer for all that match, which names what each of them names. */
 export const rulesOf = (families: readonly Family[]): readonly MessageRule[] => families.map(ruleOf);
 
 function ruleOf({ code, pattern, meaning, advice, broad, role = 'cause' }: Family): MessageRule {
@@ -33,7 +33,7 @@ function ruleOf({ code, pattern, meaning, advice, broad, role = 'cause' }: Famil
   };
 }
 
-/** A sentence without what the values that the message does not have would have stood between. */
+/** Removes from a sentence what the values that the message does not have would have stood between. */
 function tidied(text: string): string {
   return text
     .replace(/ ?\([\s:;,]*\)/g, '')

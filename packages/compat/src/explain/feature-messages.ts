@@ -10,7 +10,10 @@ import {
 import { DISTRIBUTION_MACHINES } from '../distributions/machine-types.ts';
 import { bitsOf, featureControl, guessDevice } from '../features/feature-control.ts';
 
-/** Messages about features that were negotiated and are not offered: `Features 0x… unsupported. Allowed features: 0x…` */
+/**
+ * Rules for messages about features that were negotiated and are not offered: `Features 0x… unsupported. Allowed
+ * features: 0x…`
+ */
 export const featureMessages = (types: readonly DeviceType[]): readonly MessageRule[] => [
   {
     // up to 128 bits: what is longer no QEMU writes, and each bit would be a line of the answer
@@ -80,8 +83,8 @@ const USO: readonly string[] = [
 ];
 
 /**
- * What to do about a missing UDP segmentation offload: the name of the machine type decides nothing, since QEMU has compared it before.
- * RHEL's QEMU switched it off under the same name (RHEL-80313, KubeVirt issue 16386).
+ * Says what to do about a missing UDP segmentation offload: the name of the machine type decides nothing, since QEMU
+ * has compared it before. RHEL's QEMU switched it off under the same name (RHEL-80313, KubeVirt issue 16386).
  */
 function offloads({ program, machine }: LogContext): Pick<Explanation, 'meaning' | 'advice'> {
   const host = 'Hosts with Linux 6.2 or later offer it (tun, QEMU 8.2 or later), older ones do not.';
@@ -108,7 +111,10 @@ function offloads({ program, machine }: LogContext): Pick<Explanation, 'meaning'
   };
 }
 
-/** The first packages of RHEL's QEMU whose machine types have a property off that earlier ones of the same name had on. */
+/**
+ * Names the first packages of RHEL's QEMU whose machine types have a property off that earlier ones of the same name
+ * had on.
+ */
 function packagesWithout(property: string): string {
   const since = DISTRIBUTION_MACHINES.flatMap(({ differences }) => differences).flatMap((difference) =>
     difference.property === property ? (difference.since ?? []) : [],
@@ -116,7 +122,7 @@ function packagesWithout(property: string): string {
   return listed([...new Set(since.map(({ dist, package: name }) => `qemu-kvm-${name}.${dist}`))]);
 }
 
-/** What to do about features that are missing, in one sentence. */
+/** Says in one sentence what to do about features that are missing. */
 function cureFor(missing: readonly FeatureControl[]): string {
   const properties = [...new Set(missing.flatMap(({ property }) => property ?? []))];
   if (properties.length === 0)
@@ -128,7 +134,7 @@ function cureFor(missing: readonly FeatureControl[]): string {
   return `Switch ${listed(properties)} on for that device at the destination${xml === '' ? '' : ` (libvirt: ${xml})`}${host}; or shut the VM down and start it as the destination has it. The machine type has the same name on both sides (QEMU compares that first).`;
 }
 
-/** How libvirt's XML sets a property. */
+/** Ways in which libvirt's XML sets a property, by its name. */
 const LIBVIRT: Readonly<Record<string, string>> = {
   event_idx: "<driver event_idx='on'/>",
   packed: "<driver packed='on'/>",
@@ -145,7 +151,10 @@ const LIBVIRT: Readonly<Record<string, string>> = {
   guest_tso6: "<driver><guest tso6='on'/></driver>",
 };
 
-/** The device type that the log names, else the one that has such features; undefined if the log names one that is not known. */
+/**
+ * Finds the device type that the log names, else the one that has such features; undefined if the log names one that is
+ * not known.
+ */
 function typeOf(
   features: bigint,
   host: bigint,
@@ -156,12 +165,12 @@ function typeOf(
   return other === undefined ? guessDevice(features, host, types) : undefined;
 }
 
-/** `a, b and c` */
+/** Writes a list as `a, b and c`. */
 function listed(items: readonly string[]): string {
   return items.length < 2 ? items.join('') : `${items.slice(0, -1).join(', ')} and ${items.at(-1)}`;
 }
 
-/** `VIRTIO_NET_F_MRG_RXBUF (bit 15)`, or `bit 2` for what has no name. */
+/** Writes the label of a feature: `VIRTIO_NET_F_MRG_RXBUF (bit 15)`, or `bit 2` for what has no name. */
 function labelOf({ bit, name }: FeatureControl): string {
   return name === `bit ${bit}` ? name : `${name} (bit ${bit})`;
 }

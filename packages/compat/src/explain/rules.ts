@@ -31,7 +31,7 @@ const families: readonly MessageRule[] = /* @__PURE__ */ rulesOf([
   ...kubevirtFamilies,
 ]);
 
-/** All kinds of messages with the device types' own, the more special ones first. */
+/** Lists all kinds of messages with the device types' own, the more special ones first. */
 export function rulesWith(types: readonly DeviceType[]): readonly MessageRule[] {
   return [
     ...featureMessages(types),

@@ -115,7 +115,9 @@ export const stateMessages = (types: readonly DeviceType[]): readonly MessageRul
   },
 ];
 
-/** What QEMU compares in a field of this name. The name comes out of a log: it may be one that every object has. */
+/**
+ * Finds what QEMU compares in a field of this name. The name comes out of a log: it may be one that every object has.
+ */
 function fieldNamed(types: readonly DeviceType[], field = ''): EqualField {
   if (field === 'devno') return { differs: 'The device numbers differ' };
   for (const { equalFields = {} } of types) {

@@ -306,7 +306,7 @@ const PARTS: ReadonlyMap<string, string> = /* @__PURE__ */ new Map(
   }),
 );
 
-/** What to do about a section that is no device in a slot; undefined for one that is. */
+/** Says what to do about a section that is no device in a slot; undefined for one that is. */
 function partHint(section: string, instance: string): string | undefined {
   const known = PARTS.get(section);
   if (known !== undefined) return known;

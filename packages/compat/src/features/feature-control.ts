@@ -10,7 +10,7 @@ import { deviceTypes } from '../device-types.ts';
 
 const RING = 'Virtio 1.3 §6';
 
-/** Who decides over the features that belong to no device type. */
+/** Table of who decides over the features that belong to no device type. */
 const transport: FeatureTable = {
   24: { property: 'notify_on_empty', spec: 'Virtio 1.3 §6.3 (legacy)' },
   27: { property: 'any_layout', machine: DEFAULT_CHANGED.any_layout, spec: 'Virtio 1.3 §6.3 (legacy)' },
@@ -29,7 +29,10 @@ const transport: FeatureTable = {
   40: { property: 'queue_reset', machine: DEFAULT_CHANGED.queue_reset, qemu: '7.2', spec: RING },
 };
 
-/** What decides over one feature of a device; without a type, of any device. Bits that nobody named have the name `bit N`. */
+/**
+ * Finds what decides over one feature of a device; without a type, of any device. Bits that nobody named have the name
+ * `bit N`.
+ */
 export function featureControl(bit: number, type?: DeviceType): FeatureControl {
   const names: FeatureNames = type?.layer.features ?? {};
   const row = type?.features[bit] ?? transport[bit];
@@ -37,7 +40,7 @@ export function featureControl(bit: number, type?: DeviceType): FeatureControl {
   return { bit, name, ...(row ?? { spec: 'not in the specification that virtkit knows' }) };
 }
 
-/** The bits of a set, lowest first. */
+/** Lists the bits of a set, lowest first. */
 export function bitsOf(features: bigint): number[] {
   const bits: number[] = [];
   for (let bit = 0, left = features; left !== 0n; bit++, left >>= 1n) if ((left & 1n) === 1n) bits.push(bit);
@@ -53,8 +56,8 @@ function lacksConstant(table: FeatureTable, offered: bigint): boolean {
 }
 
 /**
- * The device type that has such features, told by bits that only one type has and by those that one always offers. Undefined where
- * it may be several, or none.
+ * Finds the device type that has such features, told by bits that only one type has and by those that one always
+ * offers. Undefined where it may be several, or none.
  */
 export function guessDevice(
   negotiated: bigint,

@@ -4,43 +4,49 @@ import { field, isRecord, list, text } from './json.ts';
 /** Number of the file's form. It changes when a program that reads the one before would read a file wrongly. */
 export const HOST_FORMAT = 1;
 
-/** What a host says of itself, as `virtkit host` writes it there. */
+/** Facts that a host tells of itself, as `virtkit host` writes them there. */
 export interface HostFacts {
-  /** Release of its kernel: `6.1.0-47-amd64`. */
+  /** Release of the host's kernel: `6.1.0-47-amd64`. */
   readonly kernel: string;
-  /** The QEMUs that are there, as each answered. */
+  /** Programs of QEMU that the host has, as each answered. */
   readonly qemus: readonly HostQemu[];
 }
 
-/** A QEMU, as it answers by QMP on a machine without anything (`-M none`). */
+/** QEMU of a host, as it answers by QMP on a machine without anything (`-M none`). */
 export interface HostQemu {
   /** Path of the program on the host: `/usr/bin/qemu-system-x86_64`. */
   readonly path: string;
-  /** `7.2.22` */
+  /** Version of the QEMU: `7.2.22`. */
   readonly version: string;
-  /** What its packager added to the version: `Debian 1:7.2+dfsg-7+deb12u18`; empty where there is nothing. */
+  /** Text that its packager added to the version: `Debian 1:7.2+dfsg-7+deb12u18`; empty where there is none. */
   readonly package: string;
-  /** The architecture of its guests: `x86_64`. */
+  /** Architecture of its guests: `x86_64`. */
   readonly target: string;
-  /** The machine types that it has, 1024 at most. */
+  /** Machine types of the QEMU, 1024 at most. */
   readonly machines: readonly HostMachine[];
-  /** The properties of the virtio device types that it was asked for: name and default value, null where it tells none. Null: it has no such type. */
+  /**
+   * Properties of the virtio device types that it was asked for: name and default value, null where it tells none.
+   * Null: it has no such type.
+   */
   readonly devices: Readonly<Record<string, Readonly<Record<string, string | null>> | null>>;
 }
 
-/** A machine type of a QEMU. */
+/** Machine type of a QEMU. */
 export interface HostMachine {
   /** Name of the machine type: `pc-q35-7.2`. */
   readonly name: string;
-  /** Another name of it: `q35`. */
+  /** Alias of the machine type: `q35`. */
   readonly alias?: string;
-  /** Does this QEMU call the machine type deprecated? Absent: no, or it does not tell. */
+  /** True if this QEMU calls the machine type deprecated. Absent: it does not, or does not tell. */
   readonly deprecated?: boolean;
-  /** What it sets of virtio and PCI devices, the last of several counts; a QEMU tells it from 9.1 on. */
+  /**
+   * Properties that the machine type sets of virtio and PCI devices, the last of several counts; a QEMU tells them from
+   * 9.1 on.
+   */
   readonly compat?: readonly HostCompat[];
 }
 
-/** A property that a machine type sets: of a device type, or of all below one. */
+/** Property that a machine type sets: of a device type, or of all below one. */
 export interface HostCompat {
   /** Device type that the property is set for, or one that others derive from: `virtio-net-pci`, `pci-device`. */
   readonly driver: string;
@@ -50,14 +56,14 @@ export interface HostCompat {
   readonly value: string;
 }
 
-/** Most QEMUs, machine types, device types and properties that are read of a file. */
+/** Largest number of QEMUs that are read of a file; below it, those of machine types, device types and properties. */
 const QEMUS_MAX = 64;
 const MACHINES_MAX = 1024;
 const DEVICES_MAX = 4096;
 const PROPERTIES_MAX = 1024;
 
 /**
- * The facts in the text of a file that `virtkit host` wrote.
+ * Reads the facts in the text of a file that `virtkit host` wrote.
  * @throws StateError `target` for text that is no such file, with the place
  */
 export function parseHostFacts(json: string): HostFacts {

@@ -6,20 +6,23 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** @throws StateError `target` where there is no such key */
+/** Takes the value of a key. @throws StateError `target` where there is no such key */
 export function field(value: unknown, key: string, at: string): unknown {
   if (isRecord(value) && Object.hasOwn(value, key)) return value[key];
   throw new StateError('target', `${place(at, key)}: missing`, {});
 }
 
-/** @throws StateError `target` where it is no text */
+/** Takes the text of a key. @throws StateError `target` where it is no text */
 export function text(value: unknown, key: string, at: string): string {
   const found = field(value, key, at);
   if (typeof found === 'string') return found;
   throw new StateError('target', `${place(at, key)}: a text expected`, {});
 }
 
-/** @throws StateError `target` where it is no list, `limit` where it has more than `most` elements */
+/**
+ * Takes the list of a key. @throws StateError `target` where it is no list, `limit` where it has more than `most`
+ * elements
+ */
 export function list(value: unknown, key: string, most: number, at: string): readonly unknown[] {
   const found = field(value, key, at);
   if (!Array.isArray(found)) throw new StateError('target', `${place(at, key)}: a list expected`, {});

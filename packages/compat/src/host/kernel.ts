@@ -1,7 +1,7 @@
 import { StateError } from '@virtkit/vmstate';
 
 /**
- * Version of a Linux in its release: `5.14.0-570.el9.x86_64` is 5.14.
+ * Reads the version of a Linux from its release: `5.14.0-570.el9.x86_64` is 5.14.
  * @throws StateError `target` for text without one
  */
 export function kernelVersion(release: string): string {

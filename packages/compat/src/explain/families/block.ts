@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** Disks around a migration: hand-over, mirrors, snapshots, bitmaps. */
+/** Messages about disks around a migration: hand-over, mirrors, snapshots, bitmaps. */
 export const blockFamilies: readonly Family[] = [
   {
     code: 'snapshot-missing',

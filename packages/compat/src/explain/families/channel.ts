@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** Connections, files and TLS: how the stream comes from one side to the other. */
+/** Messages about connections, files and TLS: how the stream comes from one side to the other. */
 export const channelFamilies: readonly Family[] = [
   {
     code: 'tls',

@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** A QEMU that ended by itself: assertions, signals, the kernel's out-of-memory killer. */
+/** Messages of a QEMU that ended by itself: assertions, signals, the kernel's out-of-memory killer. */
 export const crashFamilies: readonly Family[] = [
   {
     code: 'assertion',

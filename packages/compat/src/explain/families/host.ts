@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** What the hosts are: processor, KVM, clocks, interrupt controllers. */
+/** Messages about what the hosts are: processor, KVM, clocks, interrupt controllers. */
 export const hostFamilies: readonly Family[] = [
   {
     code: 'msr',

@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** KubeVirt's conditions, events and logs. */
+/** Messages of KubeVirt: conditions, events and logs. */
 export const kubevirtFamilies: readonly Family[] = [
   {
     code: 'kubevirt-stuck',

@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** libvirt's own messages about migrations, saves and snapshots. */
+/** Messages of libvirt itself about migrations, saves and snapshots. */
 export const libvirtFamilies: readonly Family[] = [
   {
     code: 'abi',

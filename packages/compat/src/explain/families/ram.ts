@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** Guest memory: its blocks, its pages, postcopy. */
+/** Messages about guest memory: its blocks, its pages, postcopy. */
 export const ramFamilies: readonly Family[] = [
   {
     code: 'ramblock-size',

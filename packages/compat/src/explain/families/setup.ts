@@ -1,6 +1,6 @@
 import type { Family } from '../family.ts';
 
-/** What forbids a migration, and settings that exclude each other. */
+/** Messages about what forbids a migration, and about settings that exclude each other. */
 export const setupFamilies: readonly Family[] = [
   {
     code: 'usb-redir',

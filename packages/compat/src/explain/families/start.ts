@@ -1,6 +1,9 @@
 import type { Family } from '../family.ts';
 
-/** The destination did not start: QEMU refused its own command line, before anything of the VM had arrived. */
+/**
+ * Messages of a destination that did not start: QEMU refused its own command line, before anything of the VM had
+ * arrived.
+ */
 export const startFamilies: readonly Family[] = [
   {
     code: 'machine-missing',

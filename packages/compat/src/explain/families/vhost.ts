@@ -1,6 +1,9 @@
 import type { Family } from '../family.ts';
 
-/** Back ends outside of QEMU: vhost in the kernel, vhost-user, vDPA, tap; and what virtio devices say when they start. */
+/**
+ * Messages about back ends outside of QEMU: vhost in the kernel, vhost-user, vDPA, tap; and of virtio devices when they
+ * start.
+ */
 export const vhostFamilies: readonly Family[] = [
   {
     code: 'vhost-features',

@@ -1,6 +1,6 @@
 /** What copying and terminals add to a log, taken away. */
 
-/** The characters that HTML writes as a name or number. */
+/** Characters that HTML writes as a name or number. */
 const ENTITIES: Readonly<Record<string, string>> = {
   quot: '"',
   amp: '&',
@@ -20,7 +20,7 @@ const COLOURS = /\x1b(?:\[[0-9;?]{0,32}[ -/]{0,4}[@-~]|\][^\x07\x1b]{0,256}(?:\x
 const DIRTY = /[\x1b&‘’“”]|#033/;
 const ENTITY = /&(quot|amp|lt|gt|apos|nbsp|#34|#39|#x27|#x22);/gi;
 
-/** A line without colours, HTML entities and typographic quotes. */
+/** Cleans a line of colours, HTML entities and typographic quotes. */
 export function cleaned(text: string): string {
   if (!DIRTY.test(text)) return text;
   return text

@@ -1,6 +1,6 @@
 /** Messages out of JSON: a line of a program's log, or a list of a cluster's events. */
 
-/** A message, and the VM that the JSON around it names. */
+/** Message, and the VM that the JSON around it names. */
 export interface JsonMessage {
   readonly text: string;
   readonly vm?: string;
@@ -22,17 +22,17 @@ const MESSAGES = [
 ];
 /** Keys of objects that name what an event is about. */
 const OBJECTS = ['involvedObject', 'regarding'];
-/** How deep objects are looked into. */
+/** Largest depth down to which objects are looked into. */
 const DEPTH_MAX = 12;
 
-/** The messages of a JSON value; empty if it holds none. */
+/** Finds the messages of a JSON value; empty if it holds none. */
 export function jsonMessages(value: unknown): JsonMessage[] {
   const found: JsonMessage[] = [];
   collect(value, undefined, 0, found);
   return found;
 }
 
-/** A JSON value, or undefined if the text is none. */
+/** Reads a JSON value, or undefined if the text is none. */
 export function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -59,7 +59,7 @@ function collect(value: unknown, around: string | undefined, depth: number, foun
   for (const [key, child] of object) if (!OBJECTS.includes(key)) collect(child, vm, depth + 1, found);
 }
 
-/** A text; journald writes one with other than printable characters as a list of its bytes. */
+/** Reads a text; journald writes one with other than printable characters as a list of its bytes. */
 function stringOf(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value) || value.length === 0 || !value.every((item) => typeof item === 'number'))
@@ -67,7 +67,7 @@ function stringOf(value: unknown): string | undefined {
   return value.map((byte) => String.fromCharCode(byte & 0xff)).join('');
 }
 
-/** The VM that an object of a cluster, or a line of KubeVirt's, is about. */
+/** Finds the VM that an object of a cluster, or a line of KubeVirt's, is about. */
 function vmOf(object: ReadonlyMap<string, unknown>): string | undefined {
   for (const key of OBJECTS) {
     const name = memberOf(object.get(key), 'name');

@@ -3,30 +3,30 @@ import { jsonMessages, parsedJson } from './json-lines.ts';
 import { vmFromHere, vmOfLine } from './vm-names.ts';
 import { unfolded } from './yaml-text.ts';
 
-/** Most characters of a line that are looked at: messages are shorter. */
+/** Largest number of characters of a line that are looked at: messages are shorter. */
 const LINE_MAX = 1000;
-/** Most characters of a line that are searched for what it is wrapped in. */
+/** Largest number of characters of a line that are searched for what it is wrapped in. */
 const WRAPPED_MAX = 65536;
-/** Most characters of a text that is read as one JSON value; a longer one is read line by line. */
+/** Largest number of characters of a text that is read as one JSON value; a longer one is read line by line. */
 const WHOLE_MAX = 4 << 20;
 
-/** A message of a log, out of whatever it was wrapped in. */
+/** Message of a log, out of whatever it was wrapped in. */
 export interface LogLine {
-  /** The message, without time, host and program. */
+  /** Text of the message, without time, host and program. */
   readonly text: string;
-  /** The program that wrote it, if the line says so: `qemu-kvm`. */
+  /** Program that wrote the message, if the line says so: `qemu-kvm`. */
   readonly program?: string;
-  /** The VM that it is about, if that can be told. */
+  /** Name of the VM that the message is about, if that can be told. */
   readonly vm?: string;
 }
 
-/** Programs that are QEMU, as they stand in front of its messages. */
+/** Pattern of programs that are QEMU, as they stand in front of its messages. */
 const QEMU = String.raw`(?:qemu-system-\w{1,20}|qemu-kvm|qemu-kvm-\w{1,20}|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?: `;
 const BEFORE_QEMU = /* @__PURE__ */ new RegExp(String.raw`(?<![\w/.-])(?=(?:\/[\w./-]{1,100}\/)?${QEMU})`);
 const QEMU_HEAD =
   /^(?:\/[\w./-]{1,100}\/)?(qemu-system-\w{1,20}|qemu-kvm|kvm-spice|kvm|qemu)(?:\[\d{1,10}\])?:(?: |$)/;
 
-/** Time stamps, hosts, log levels and programs at the beginning of a line, as many as there are. */
+/** Patterns of time stamps, hosts, log levels and programs at the beginning of a line, as many as there are. */
 const HEADS: readonly RegExp[] = [
   /^\[?\d{4}-\d\d-\d\d[T ][\d:.,]{5,20}(?:Z|[+-]\d\d:?\d\d)?\]?:?\s*/,
   /^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d\d:\d\d:\d\d(?:\.\d+)?(?: \d{4})?\s+(?:[\w.-]{1,64} (?=[\w./@-]{1,64}(?:\[\d{1,10}\])?:))?/,
@@ -40,18 +40,18 @@ const HEADS: readonly RegExp[] = [
   /^\[\s*\d{1,10}\.\d{1,9}\] /,
 ];
 
-/** The messages of a log in any wrapping, in their order, one at a time. Work is proportional to the text. */
+/** Lists the messages of a log in any wrapping, in their order, one at a time. Work is proportional to the text. */
 export function* logLines(text: string): Generator<LogLine, void> {
   for (const line of withNames(unwrapped(text))) yield* messagesOf(line);
 }
 
-/** A line that was taken out of what it was wrapped in. */
+/** Line that was taken out of what it was wrapped in. */
 interface Named {
   readonly text: string;
   readonly vm?: string;
 }
 
-/** The lines of a log: out of one JSON value if it is that, else out of what each of them is. */
+/** Takes the lines of a log out of one JSON value if it is that, else out of what each of them is wrapped in. */
 function* unwrapped(text: string): Generator<Named, void> {
   const whole = text.length <= WHOLE_MAX && /^\s*[[{]/.test(text) ? parsedJson(text) : undefined;
   if (whole !== undefined) {
@@ -61,7 +61,7 @@ function* unwrapped(text: string): Generator<Named, void> {
   for (const line of unfolded(rawLines(text))) yield* outOfJson(line);
 }
 
-/** Lines as they stand, without what a terminal or a page added; empty ones are left out. */
+/** Lists lines as they stand, without what a terminal or a page added; empty ones are left out. */
 function* rawLines(text: string): Generator<string, void> {
   for (let at = 0; at < text.length; ) {
     const found = text.indexOf('\n', at);
@@ -78,7 +78,7 @@ function* splitLines({ text, vm }: Named): Generator<Named, void> {
     yield { text: cleaned(line), ...(vm !== undefined && { vm }) };
 }
 
-/** A line of JSON, whatever stands in front of it (a container's name, a time stamp), as its messages. */
+/** Takes the messages out of a line of JSON, whatever stands in front of it (a container's name, a time stamp). */
 function* outOfJson(text: string): Generator<Named, void> {
   const at = text.indexOf('{"');
   const inner = at < 0 ? [] : jsonMessages(parsedJson(text.slice(at, text.lastIndexOf('}') + 1)));
@@ -88,7 +88,7 @@ function* outOfJson(text: string): Generator<Named, void> {
     yield* splitLines({ text: message, ...(vm !== undefined && { vm }) });
 }
 
-/** Lines with the VM that they, or a heading in front of them, name. */
+/** Adds to lines the VM that they, or a heading in front of them, name. */
 function* withNames(lines: Iterable<Named>): Generator<Named, void> {
   let heading: string | undefined;
   const objects = new ObjectNames();
@@ -101,12 +101,12 @@ function* withNames(lines: Iterable<Named>): Generator<Named, void> {
   }
 }
 
-/** Follows which object of a cluster the lines of a YAML are about. */
+/** Follower of the objects of a cluster that the lines of a YAML are about. */
 class ObjectNames {
   #isVm = false;
   #wanted = false;
 
-  /** Whether an object begins with this line. */
+  /** Does an object begin with this line? */
   begins(line: string): boolean {
     if (!/^(?:- )?(?:apiVersion:|---$)/.test(line)) return false;
     this.#isVm = false;
@@ -114,7 +114,7 @@ class ObjectNames {
     return true;
   }
 
-  /** The name of the VM that the object is, or is about, if it stands in this line. */
+  /** Finds the name of the VM that the object is, or is about, if it stands in this line. */
   named(line: string): string | undefined {
     if (/^\s*kind: VirtualMachine/.test(line)) this.#isVm = true;
     if (/^\s*(?:involvedObject|regarding):$/.test(line) || (this.#isVm && /^\s*metadata:$/.test(line)))
@@ -125,7 +125,7 @@ class ObjectNames {
   }
 }
 
-/** The messages of a line: a program that passes on what QEMU said writes several into one. */
+/** Splits a line into its messages: a program that passes on what QEMU said writes several into one. */
 function* messagesOf({ text, vm }: Named): Generator<LogLine, void> {
   for (const part of text.split(BEFORE_QEMU)) {
     const program = QEMU_HEAD.exec(part)?.[1];
@@ -135,7 +135,7 @@ function* messagesOf({ text, vm }: Named): Generator<LogLine, void> {
   }
 }
 
-/** A message without what stands in front of it, and without the time stamp of the next. */
+/** Strips a message of what stands in front of it, and of the time stamp of the next. */
 function stripped(part: string): string {
   let text = part.trim().replaceAll('\\"', '"').replaceAll("\\'", "'");
   for (let before = text.length + 1; text.length < before; ) {

@@ -1,6 +1,6 @@
 /** Names of the VMs that lines of a log are about. */
 
-/** What names the VM of one line. Each pattern's first group is the name. */
+/** Patterns that find the VM of one line. Each pattern's first group is the name. */
 const OF_LINE: readonly RegExp[] = [
   /(?:^|[[\s])(?:pod\/)?virt-launcher-([a-z0-9][a-z0-9.-]{0,62})-[a-z0-9]{5}(?![\w-])/,
   /\b(?:virtualmachineinstance|virtualmachine|vmi|vm)\/([\w.-]{1,63})(?=\s)/i,
@@ -14,7 +14,7 @@ const OF_LINE: readonly RegExp[] = [
   /\/run\/qemu-server\/(\d{3,9})\./,
 ];
 
-/** What names the VM of the lines behind: the header of a file, QEMU's command line. */
+/** Patterns that find the VM of the lines behind: the header of a file, QEMU's command line. */
 const FROM_HERE: readonly RegExp[] = [
   /^==> \S*?([^/\s]+)\.log <==$/,
   /(?:^|\s)-name '?guest=([\w.:@+-]{1,80})(?=[,'\s])/,
@@ -22,7 +22,7 @@ const FROM_HERE: readonly RegExp[] = [
   /^Name:\s+([\w.-]{1,63})$/,
 ];
 
-/** The VM that one line is about. */
+/** Finds the VM that one line is about. */
 export function vmOfLine(line: string): string | undefined {
   for (const pattern of OF_LINE) {
     const name = pattern.exec(line)?.[1];
@@ -31,7 +31,7 @@ export function vmOfLine(line: string): string | undefined {
   return undefined;
 }
 
-/** The VM that the lines from here on are about. */
+/** Finds the VM that the lines from here on are about. */
 export function vmFromHere(line: string): string | undefined {
   for (const pattern of FROM_HERE) {
     const name = pattern.exec(line)?.[1];

@@ -1,11 +1,11 @@
 /** Messages out of a cluster's YAML, where a long one goes on over several lines. */
 
-/** Keys whose values are messages. */
+/** Pattern of keys whose values are messages. */
 const KEY = /^(\s*(?:- )?)(?:message|failureReason|reason|msg|note):\s+(\S.*)$/;
-/** Most lines that one message goes on for. */
+/** Largest number of lines that one message goes on for. */
 const LINES_MAX = 64;
 
-/** Lines with the messages that went over several lines each in one. */
+/** Joins the lines of messages that went over several each into one. */
 export function* unfolded(lines: Iterable<string>): Generator<string, void> {
   let open: Folded | undefined;
   for (const line of lines) {
@@ -26,19 +26,19 @@ export function* unfolded(lines: Iterable<string>): Generator<string, void> {
   if (open !== undefined) yield* open.given();
 }
 
-/** The message that begins in a line, if one does. */
+/** Finds the message that begins in a line, if one does. */
 function folded(line: string): Folded | undefined {
   const [, indent, value] = line.length > 1000 ? [] : (KEY.exec(line) ?? []);
   return indent === undefined || value === undefined ? undefined : new Folded(line, indent.length, value);
 }
 
-/** A message whose end has not come. */
+/** Message whose end has not come. */
 class Folded {
   readonly #parts: string[];
   readonly #lines: string[];
   readonly #quote: string | undefined;
   readonly #indent: number;
-  /** The closing quote has come. */
+  /** True if the closing quote has come. */
   complete: boolean;
 
   constructor(line: string, indent: number, value: string) {
@@ -63,7 +63,10 @@ class Folded {
     return unquoted(this.#parts.join(' '));
   }
 
-  /** What to do where the next line does not belong to it: a quote that nobody closes is no YAML, and its lines stand for themselves. */
+  /**
+   * Gives up the message where the next line does not belong to it: a quote that nobody closes is no YAML, and its
+   * lines stand for themselves.
+   */
   given(): readonly string[] {
     return this.#quote === undefined ? [this.text()] : this.#lines;
   }
