@@ -129,11 +129,14 @@ export interface Virtqueue {
    * more, with {@link isEmpty} or {@link availBytes}, after it has asked for kicks. If it does not, both sides wait.
    */
   setNotification(wanted: boolean): void;
-  /** Is nothing available? Also where the device must not look. */
-  isEmpty(): boolean;
   /**
    * Is nothing available for the device to take? It is true, too, while the device must not look because it is broken,
    * disabled or paused.
+   */
+  isEmpty(): boolean;
+  /**
+   * Do the available chains together have so many bytes to write and to read? It is false, too, while the device must not
+   * look. If it is false while kicks are asked for, the driver kicks for the next chain that was not counted.
    */
   availBytes(inBytes: number, outBytes: number): boolean;
   /**

@@ -271,15 +271,21 @@ export class PackedQueue extends PackedWalk {
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live || !this.enabled) return false;
-    const { cursor } = this;
-    this.ring.refresh();
-    cursor.start(this.laps * this.size + this.lastAvail, this.lastWrap !== 0);
-    const answer = this.scan(cursor, inBytes, outBytes);
-    if (cursor.end >= 0) {
-      this.shadow = cursor.end;
-      this.following = 1;
+    const { cursor, ring } = this;
+    ring.refresh();
+    // what came since kicks were asked for was not kicked for: the driver is asked anew, until nothing has come meanwhile
+    for (let seen = -1, looks = 0; looks <= this.size; looks++) {
+      cursor.start(this.laps * this.size + this.lastAvail, this.lastWrap !== 0);
+      const answer = this.scan(cursor, inBytes, outBytes);
+      if (cursor.end >= 0) {
+        this.shadow = cursor.end;
+        this.following = 1;
+      }
+      if (answer || !this.eventWanted || cursor.end === seen || !this.owner.live) return answer;
+      seen = cursor.end;
+      if (seen >= 0) ring.setEventOffset(seen);
     }
-    return answer;
+    return false;
   }
 
   adopt(element: VirtQueueElement, ndescs: number): Chain | undefined {

@@ -10,6 +10,8 @@ const NEXT_OFFSET = 14;
 export class SplitCursor extends DescriptorCursor implements AvailableChains {
   slot = 0;
   position = 0;
+  /** Avail index as it was when {@link start} looked. */
+  availIdx = 0;
   private left = 0;
   private nextAt = 0;
   private readonly ring: SplitRing;
@@ -49,6 +51,7 @@ export class SplitCursor extends DescriptorCursor implements AvailableChains {
   start(position: number): void {
     const { ring } = this;
     const index = ring.availIdx();
+    this.availIdx = index;
     this.position = position;
     this.slot = position % ring.size;
     this.left = (index - position) & 0xffff;

@@ -280,9 +280,17 @@ export class SplitQueue extends SplitWalk {
 
   availBytes(inBytes: number, outBytes: number): boolean {
     if (!this.owner.live || !this.enabled) return false;
-    this.ring.refresh();
-    this.cursor.start(this.laps * 0x10000 + this.lastAvail);
-    return this.scan(this.cursor, inBytes, outBytes);
+    const { cursor, ring } = this;
+    ring.refresh();
+    // what came since kicks were asked for was not kicked for: the driver is asked anew, until nothing has come meanwhile
+    for (let seen = -1, looks = 0; looks <= this.size; looks++) {
+      cursor.start(this.laps * 0x10000 + this.lastAvail);
+      if (this.scan(cursor, inBytes, outBytes)) return true;
+      if (this.eventWanted === 0 || cursor.availIdx === seen || !this.owner.live) return false;
+      seen = cursor.availIdx;
+      ring.setAvailEvent(seen);
+    }
+    return false;
   }
 
   adopt(element: VirtQueueElement, _ndescs: number): Chain | undefined {

@@ -99,6 +99,30 @@ describe.each(['split', 'packed'] as const)('%s', (format) => {
     }
   });
 
+  test('kicks are asked for behind what was counted, also of what came without a kick since they were asked for', () => {
+    const offers = new Offers(format, { size: 8, eventIdx: true });
+    const { queue, rig } = offers;
+    const { used, size } = rig.setup;
+    /** Where the driver kicks next: of a packed ring the slot, with the wrap counter as bit 15. */
+    const event = (): number => rig.get16(format === 'split' ? used + 4 + 8 * size : used);
+    const place = (chains: number): number =>
+      format === 'split' ? chains : (chains % size) | (chains < size ? 0x8000 : 0);
+    expect(queue.availBytes(1000, 0)).toBe(false);
+    queue.setNotification(true);
+    for (let chains = 1; chains <= size; chains++) {
+      // the driver has not seen yet that kicks are asked for
+      offers.add([100]);
+      expect(queue.availBytes(1000, 0)).toBe(false);
+      expect(event()).toBe(place(chains));
+    }
+    queue.setNotification(false);
+    const before = event();
+    for (let i = 0; i < 4; i++) queue.push(popped(queue), 0);
+    for (let i = 0; i < 4; i++) offers.add([100]);
+    expect(queue.availBytes(1000, 0)).toBe(false);
+    expect(event()).toBe(before);
+  });
+
   test('what is taken does not count any more, and what is put back does', () => {
     const offers = new Offers(format);
     const { queue } = offers;

@@ -145,9 +145,9 @@ export class Transmitter {
     this.waiting = true;
     this.#threw = true;
     const queue = this.#card.host.queue(this.#index);
-    // counted first: a driver kicks for what is behind that
-    queue?.availBytes(0, Number.POSITIVE_INFINITY);
     queue?.setNotification(true);
+    // what is counted was there already: the driver kicks for what is behind that
+    queue?.availBytes(0, Number.POSITIVE_INFINITY);
   }
 
   /** Flushes, and looks again with notifications on, until nothing is left. */
