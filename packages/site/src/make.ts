@@ -5,7 +5,9 @@ import { type CommandLine, type Maker, makePage } from './page.ts';
 import { pages } from './places.ts';
 import { commandList, commands, help } from './reference/command.ts';
 import { compatibility } from './reference/compatibility.ts';
+import { differences } from './reference/differences.ts';
 import { documentPart } from './reference/documents.ts';
+import { errorCodes } from './reference/error-codes.ts';
 import { packageList } from './reference/packages.ts';
 import { requirements } from './reference/requirements.ts';
 import { schemas } from './reference/schemas.ts';
@@ -46,6 +48,8 @@ function makerOf(shell: CommandLine | undefined, tour: Tour): Maker {
     help: (name) => (shell === undefined ? '' : help(name, shell)),
     requirements,
     document: documentPart,
+    differences,
+    errors: errorCodes,
     packages: packageList,
     schemas,
   };

@@ -45,7 +45,9 @@ const GROUPS: readonly { readonly label: string; readonly pages: readonly string
 const REFERENCE: readonly string[] = [
   'packages',
   'compatibility',
+  'errors',
   'schemas',
+  'differences',
   'specification',
   'security',
   'versions',

@@ -31,6 +31,25 @@ describe('the pages', () => {
     expect(dead).toEqual([]);
   });
 
+  test('have every code of an error, with what it says', () => {
+    const text = all.get('reference/errors.md') ?? '';
+    expect(text).toMatch(/^\| `truncated` \| .*… bytes wanted, … left.* \| .*`vmstate`/m);
+    // by a helper that makes the error, by a function that reports, and by a constant
+    expect(text).toMatch(/^\| `memory-dump` \| a memory dump/m);
+    expect(text).toMatch(/^\| `config-space` \| Bad config data: i=… read: …/m);
+    expect(text).toMatch(/^\| `unfinished` \| \S/m);
+    expect(text.match(/^\| `[a-z0-9-]+` \|/gm)?.length).toBeGreaterThan(110);
+  });
+
+  test('have the differences of every package that lists some', () => {
+    const text = all.get('reference/differences.md') ?? '';
+    expect(text.match(/^## @virtkit\/\S+$/gm)).toEqual(
+      ['device-blk', 'device-console', 'device-rng', 'transport-ccw', 'transport-mmio', 'transport-pci'].map(
+        (name) => `## @virtkit/${name}`,
+      ),
+    );
+  });
+
   test('have the bytes of a whole section in the tour', () => {
     const rows = (all.get('start/stream.md') ?? '').matchAll(/^\| `0x([0-9a-f]+)` \| `(.*?)`/gm);
     const pieces = [...rows].map(([, at = '', bytes = '']) => {
