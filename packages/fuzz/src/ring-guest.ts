@@ -75,7 +75,7 @@ class Side {
   queue: Ring;
   /** Chains that were taken and not given back, oldest first. */
   taken: Chain[] = [];
-  /** Pushed, but held back until earlier ones are finished: head or id, and bytes written. */
+  /** Chains that were pushed, but held back until earlier ones are finished: head or id, and bytes written. */
   #pushed = new Map<number, number>();
   /** The chain that was taken last, while it can be put back. */
   #latest: Chain | undefined;
@@ -165,8 +165,8 @@ class Side {
   }
 
   /**
-   * Another queue takes over from the state of this one, as after a migration: indices, and the chains in flight.
-   * False: it could not, since the guest has changed what is in flight.
+   * Lets another queue take over from the state of this one, as after a migration: indices, and the chains in flight.
+   * Answers false if it could not, since the guest has changed what is in flight.
    */
   move(): boolean {
     const held = this.queue.held();

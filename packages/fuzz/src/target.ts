@@ -1,10 +1,10 @@
 import { isStateError } from '@virtkit/vmstate';
 
-/** Something that takes hostile input: what the fuzzer calls. */
+/** Target of the fuzzer: something that takes hostile input. */
 export interface FuzzTarget {
-  /** Short, for command lines and file names: `stream`, `guest-pci`. */
+  /** Short name, for command lines and file names: `stream`, `guest-pci`. */
   readonly name: string;
-  /** What it is, in a sentence. */
+  /** Sentence that says what the target is. */
   readonly about: string;
   /** Longest input that makes sense, in bytes. */
   readonly lengthMax: number;
@@ -50,8 +50,8 @@ export function sameBytes(found: Uint8Array, expected: Uint8Array, what: string)
 }
 
 /**
- * What was decoded from `body` must be written the same way for ever. The first writing may differ from `body` in places where
- * several values mean the same to QEMU, such as a bool of 2, but not in length.
+ * Demands that what was decoded from `body` is written the same way for ever. The first writing may differ from `body`
+ * in places where several values mean the same to QEMU, such as a bool of 2, but not in length.
  *
  * @throws OracleError
  */

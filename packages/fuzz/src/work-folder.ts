@@ -12,7 +12,7 @@ export function workFolder(target: FuzzTarget): string {
   return folder;
 }
 
-/** The same, with the target's seeds and the inputs that are kept. */
+/** Makes the folder of {@link workFolder} with the target's seeds and the inputs that are kept. */
 export function seedFolder(target: FuzzTarget): string {
   const folder = workFolder(target);
   const put = (kind: string, inputs: Iterable<Uint8Array>): void => {

@@ -30,7 +30,7 @@ const layer: TransportLayer<BareParts> = {
   queue: () => vmstate('wire_queue', 1).fields({ vector: u16 }),
 };
 
-/** Interrupts are a list, and may be listened to. */
+/** Transport whose interrupts are a list, and may be listened to. */
 class Wire implements TransportModel<BareParts> {
   readonly layer: TransportLayer<BareParts> = layer;
   /** BAD_FEATURE, which QEMU's transports offer. */
@@ -58,19 +58,19 @@ export interface Segment {
 
 export interface BareOptions {
   readonly rings?: RingFeatures;
-  /** Negotiated; default: all that is offered, less the legacy bits. */
+  /** Features that the driver negotiates; default: all that is offered, less the legacy bits. */
   readonly features?: bigint;
-  /** Taken away from {@link features}. */
+  /** Bits that are taken away from {@link features}. */
   readonly without?: readonly number[];
-  /** Offered; default true. */
+  /** True if VERSION_1 is offered; default true. */
   readonly version1?: boolean;
-  /** The guest has no VERSION_1. */
+  /** True if the guest has no VERSION_1. */
   readonly legacy?: boolean;
   readonly endian?: 'little' | 'big';
-  /** A function: it may be another array later. */
+  /** Guest memory; a function, if it may be another array later. */
   readonly ram?: Uint8Array | (() => Uint8Array);
   readonly indirect?: boolean;
-  /** Do not start the driver: for a machine that a state is restored into. */
+  /** True if the driver is not started: for a machine that a state is restored into. */
   readonly idle?: boolean;
 }
 
@@ -101,15 +101,15 @@ export class BareMachine<D> {
   readonly memory: MappedMemory;
   readonly wire: Wire = new Wire();
   readonly live: LiveDevice<BareParts, D>;
-  /** What the driver reaches, with no registers in between. */
+  /** Part of the device that the driver reaches, with no registers in between. */
   readonly driver: TransportHost;
-  /** What the device type is attached to. */
+  /** Part of core that the device type is attached to. */
   readonly host: DeviceHost;
   readonly events: DeviceEvent[] = [];
   readonly rings: Ring[] = [];
   readonly options: BareOptions;
   little: boolean;
-  /** Where the next buffer goes. */
+  /** Address of the next buffer. */
   heap: number = HEAP_AT;
   readonly #legacyBits: readonly number[];
 
@@ -146,7 +146,7 @@ export class BareMachine<D> {
     return this.live.has(FEATURE.RING_PACKED);
   }
 
-  /** From reset to DRIVER_OK, with all queues there are. */
+  /** Brings the device up, from reset to DRIVER_OK, with all queues there are. */
   start(queues: readonly number[] | undefined = undefined): void {
     const { driver, options } = this;
     driver.reset();
@@ -191,7 +191,7 @@ export class BareMachine<D> {
     return at;
   }
 
-  /** Bytes in guest memory. */
+  /** Puts bytes into guest memory, and answers their address. */
   put(bytes: Uint8Array): number {
     const at = this.alloc(bytes.length);
     this.ram.set(bytes, at);
@@ -281,7 +281,7 @@ export class BareMachine<D> {
     this.driver.kick(queue);
   }
 
-  /** What the device gave back since last asked. */
+  /** Lists what the device gave back since last asked. */
   used(queue = 0): { id: number; len: number }[] {
     const ring = this.ring(queue);
     const list: { id: number; len: number }[] = [];

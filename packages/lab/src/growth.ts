@@ -1,10 +1,12 @@
 /** What work costs, measured so that a slow or busy machine does not matter: processor time, and how it grows with the input. */
 
 const FACTOR = 8;
-/** Most that linear work measures where nothing disturbs it. */
+/** Largest exponent that linear work measures where nothing disturbs it. */
 const LINEAR = 1.5;
 
-/** Microseconds of the processor that a run takes at least, of four: what else the machine does only adds. */
+/**
+ * Measures the microseconds of the processor that a run takes at least, of four: what else the machine does only adds.
+ */
 export function cost(run: () => void): number {
   let least = Number.POSITIVE_INFINITY;
   for (let turn = 0; turn < 4; turn++) {
@@ -16,7 +18,10 @@ export function cost(run: () => void): number {
   return least;
 }
 
-/** The same for work that is waited for, of three runs. Nothing else may run in this process meanwhile. */
+/**
+ * Measures the microseconds of the processor that work takes at least which is waited for, of three runs. Nothing else
+ * may run in this process meanwhile.
+ */
 export async function costOf(run: () => Promise<void>): Promise<number> {
   let least = Number.POSITIVE_INFINITY;
   for (let turn = 0; turn < 3; turn++) {
@@ -29,8 +34,8 @@ export async function costOf(run: () => Promise<void>): Promise<number> {
 }
 
 /**
- * The exponent by which processor time grows: 1 for linear work, 2 for quadratic. Inputs are `size` and eight times that. Linear work
- * measures 1.0 to 1.5, for large heaps cost more.
+ * Measures the exponent by which processor time grows: 1 for linear work, 2 for quadratic. Inputs are `size` and eight
+ * times that. Linear work measures 1.0 to 1.5, for large heaps cost more.
  *
  * @param prepare makes the input, outside of what is measured
  */
@@ -52,7 +57,7 @@ export function growthOf<T>(prepare: (size: number) => T, run: (input: T) => voi
   return least;
 }
 
-/** The same for work that is waited for. */
+/** Measures the exponent by which processor time grows of work that is waited for. See {@link growthOf}. */
 export async function growthOfAsync<T>(
   prepare: (size: number) => T,
   run: (input: T) => Promise<void>,

@@ -11,7 +11,7 @@ export type GuestArch = 'x86_64' | 's390x';
 /** Guests of QEMU, and of v86. */
 export type KitArch = GuestArch | 'i386';
 
-/** What is needed to boot a guest. */
+/** Parts that are needed to boot a guest. */
 export interface GuestKit {
   readonly arch: KitArch;
   readonly kernelPath: string;

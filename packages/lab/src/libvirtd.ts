@@ -17,9 +17,12 @@ export interface VirshResult {
   readonly stderr: string;
 }
 
-/** What a daemon is started with. */
+/** Options of a daemon. */
 export interface LibvirtdOptions {
-  /** QEMU programs that it finds: each costs it a second at the start. Default: `qemu-system-x86_64`. */
+  /**
+   * Names of the QEMU programs that the daemon finds: each costs it a second at the start. Default:
+   * `qemu-system-x86_64`.
+   */
   readonly programs?: readonly string[];
   /** Lines for its `qemu.conf`, such as `save_image_format = "gzip"`. */
   readonly config?: readonly string[];
@@ -27,7 +30,7 @@ export interface LibvirtdOptions {
 
 /** Programs beside QEMU that a daemon may run. */
 const HELPERS = ['gzip', 'bzip2', 'xz', 'lzop', 'zstd', 'ip', 'qemu-img'];
-/** A daemon that does not answer by then is given up. */
+/** Milliseconds after which a daemon that does not answer is given up. */
 const START_MS = 60_000;
 /** Root, so that a daemon can have mounts of its own. */
 const NEEDED = ['unshare', 'libvirtd', 'virsh'];

@@ -10,7 +10,7 @@ const WAIT_MS = 120_000;
 export interface GuestCard {
   /** Value of `-netdev` without its id: `stream,server=off,…`. */
   readonly netdev: string;
-  /** It has the addresses `10.0.<net>.<host>/24` and `fd00:<net>::<host>/64`. */
+  /** Number of the card's network: it has the addresses `10.0.<net>.<host>/24` and `fd00:<net>::<host>/64`. */
   readonly net: number;
 }
 

@@ -14,14 +14,14 @@ export type V86KitLookup =
   | { readonly ok: true; readonly kit: V86Kit }
   | { readonly ok: false; readonly reason: string };
 
-/** What a v86 boots Linux from. */
+/** Parts that a v86 boots Linux from. */
 export interface V86Kit {
   readonly kernel: Uint8Array;
   readonly initramfs: Uint8Array;
   readonly bios: Uint8Array;
   readonly vgaBios: Uint8Array;
   readonly wasmPath: string;
-  /** Changes when any of it does. */
+  /** Text that changes when any of the parts does. */
   readonly key: string;
 }
 

@@ -22,7 +22,10 @@ export function countWork(): Promise<Session> {
 /** Sources of the packages that are published. */
 const SOURCES = /\/packages\/(?!fuzz\/|lab\/|testing\/|lockstep\/)[\w-]+\/src\//;
 
-/** How often functions and blocks of the packages' sources run meanwhile. What the platform does inside of its own calls is not counted. */
+/**
+ * Counts how often functions and blocks of the packages' sources run meanwhile. What the platform does inside of its
+ * own calls is not counted.
+ */
 export async function workOf(run: () => Promise<void> | void): Promise<number> {
   const counting = await countWork();
   await counting.post('Profiler.takePreciseCoverage');
@@ -35,7 +38,8 @@ export async function workOf(run: () => Promise<void> | void): Promise<number> {
 }
 
 /**
- * The exponent by which work grows: 1 where it is linear, 2 where it is quadratic. Inputs are `size` and eight times that.
+ * Measures the exponent by which work grows: 1 where it is linear, 2 where it is quadratic. Inputs are `size` and eight
+ * times that.
  *
  * @param prepare makes the input, outside of what is counted
  */

@@ -28,7 +28,7 @@ export class NullDisk implements BlkBackend {
     this.#done.pop()?.();
   }
 
-  /** What was to be done about the completed request is done. */
+  /** Is called when what was to be done about the completed request is done. */
   settled(): void {
     this.#completing = false;
   }

@@ -70,7 +70,10 @@ export class OurMachine implements View {
     return this.#level;
   }
 
-  /** How many bottom halves, one behind the other, QEMU may have to run for what was done since this was asked last. */
+  /**
+   * Counts the bottom halves, one behind the other, that QEMU may have to run for what was done since this was asked
+   * last.
+   */
   takeWork(): number {
     const work = this.#work;
     this.#work = 0;
@@ -264,7 +267,7 @@ export class OurMachine implements View {
     return avail === wrap && used !== wrap;
   }
 
-  /** Which rings have another size now, or another format, than when they were set up? */
+  /** Lists the rings that have another size now, or another format, than when they were set up. */
   #watchSizes(): void {
     const { live } = this;
     const packed = live.has(FEATURE.RING_PACKED);

@@ -163,7 +163,7 @@ export class QemuMachine {
     await this.qmp.execute('cont');
   }
 
-  /** What is on a disk with content. */
+  /** Reads what is on a disk with content. */
   readDisk(): Uint8Array {
     return readFileSync(join(this.#dir, 'disk'));
   }

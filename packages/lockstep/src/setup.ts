@@ -1,4 +1,4 @@
-/** Which registers the device has. */
+/** Kind of registers that the device has. */
 export type Interface = 'legacy' | 'transitional' | 'modern';
 
 /** A machine with one virtio device, made alike in QEMU and here. */
@@ -30,12 +30,12 @@ export const DISK_BYTES = 0x40000;
 export const DISK_SERIAL = 'lockstep';
 export const MAC = '52:54:00:12:34:56';
 
-/** What is on a disk with content at first. */
+/** Makes what is on a disk with content at first. */
 export function diskContent(): Uint8Array {
   return Uint8Array.from({ length: DISK_BYTES }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
 }
 
-/** In words, for messages and for the command line's `--mode`. */
+/** Describes a setup in words, for messages and for the command line's `--mode`. */
 export function nameSetup(setup: Setup): string {
   return [
     setup.device,

@@ -9,7 +9,7 @@ const PAGE_MAX = 60_000;
 /** Of a page of the API, which is as long as its entry has exports. */
 const API_PAGE_MAX = 90_000;
 
-/** What is wrong with the pages in `folder`, which stand under `base` on their host: a line for each. */
+/** Lists what is wrong with the pages in `folder`, which stand under `base` on their host: a line for each. */
 export async function complaints(folder: string, base: string): Promise<string[]> {
   const found = await readdir(folder, { recursive: true });
   // the inspector and TypeDoc's own pages have tests of their own

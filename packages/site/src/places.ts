@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 
 /** Root of the repository, with a slash at its end. */
 export const repository = fileURLToPath(new URL('../../../', import.meta.url));
-/** This package. */
+/** Root of this package, with a slash at its end. */
 export const site = fileURLToPath(new URL('../', import.meta.url));
 /** The pages as they are written. */
 export const pages = `${site}pages/`;

@@ -1,10 +1,10 @@
 // Programs that making the site starts.
 import { spawn } from 'node:child_process';
 
-/** What a program printed, on both outputs as a terminal shows them, and how it ended. */
+/** Output of a program, on both outputs as a terminal shows them, and how it ended. */
 export interface Ended {
   readonly printed: string;
-  /** Its exit code; null if a signal ended it. */
+  /** Exit code of the program; null if a signal ended it. */
   readonly code: number | null;
 }
 

@@ -1,14 +1,14 @@
 /**
- * The other side of virtio devices, for tests and examples: a guest driver written from the specification, hosts for it to
- * run on, and suites that any transport and any device type can be put through.
+ * Guests for virtio devices, for tests and examples: a guest driver written from the specification, hosts for it to run
+ * on, and suites that any transport and any device type can be put through.
  *
  * You bring:  a transport (`@virtkit/transport-*`, or your own) and a device type (`@virtkit/device-*`, or your own).
  * You get:    drivers for virtio-blk, virtio-net, virtio-rng and virtio-console that speak through registers or channel programs, on split and packed
  *             rings; a PCI bus, an MMIO slot, a channel machine; cases for every test runner: bring-up, I/O, resets,
  *             interrupts, moves at any moment, states that must be refused; a hostile guest.
  *
- * This entry has machines and drivers. `/drivers`, `/transports` and `/rings` have the parts that they are made of, `/suite` the cases, and
- * `/hostile` the hostile guest.
+ * This entry has machines and drivers. `/drivers`, `/transports` and `/rings` have the parts that they are made of,
+ * `/suite` the cases, and `/hostile` the hostile guest.
  *
  * Not here:   the devices themselves; a test runner.
  * @packageDocumentation

@@ -1,14 +1,14 @@
-/** Something that hands out guest memory. */
+/** Source of guest memory that is handed out in pieces. */
 export interface Allocator {
-  /** The memory that pieces are taken from. */
+  /** Memory that pieces are taken from. */
   readonly ram: GuestRam;
-  /** Address of `size` unused bytes, zeroed. @throws RangeError when there is none left */
+  /** Takes `size` unused bytes, zeroed, and answers their address. @throws RangeError when there are none left */
   alloc(size: number, align?: number): number;
 }
 
-/** A part of guest memory that is handed out and taken back as a whole: what one driver has between two resets. */
+/** Part of guest memory that is handed out and taken back as a whole: what one driver has between two resets. */
 export class Arena implements Allocator {
-  /** The memory that pieces are taken from. */
+  /** Memory that pieces are taken from. */
   readonly ram: GuestRam;
   readonly #start: number;
   readonly #end: number;
@@ -29,25 +29,25 @@ export class Arena implements Allocator {
     return at;
   }
 
-  /** Would {@link alloc} have this much? */
+  /** Is there room for so many bytes? */
   fits(size: number, align = 16): boolean {
     return Math.ceil(this.#next / align) * align + size <= this.#end;
   }
 
-  /** Everything is unused again. */
+  /** Makes everything unused again. */
   clear(): void {
     this.#next = this.#start;
   }
 }
 
 /**
- * The guest's own view of its memory: what its processor does with loads and stores, and a bump allocator for rings and
- * buffers. It is no part of the device: an emulator maps the same bytes for its devices.
+ * View that the guest has of its memory: what its processor does with loads and stores, and a bump allocator for rings
+ * and buffers. It is no part of the device: an emulator maps the same bytes for its devices.
  */
 export class GuestRam implements Allocator {
-  /** The memory itself. Another array after {@link replace}. */
+  /** Array with the memory. It is another one after {@link replace}. */
   bytes: Uint8Array;
-  /** The same bytes, for numbers. Another one when the memory has moved. */
+  /** View of {@link bytes} that reads and writes numbers. It is another one when the memory has moved. */
   view: DataView;
   /** Guest-physical address of the first byte. */
   readonly base: number;
@@ -61,18 +61,18 @@ export class GuestRam implements Allocator {
     this.#next = from;
   }
 
-  /** Itself: guest memory is an allocator, too. */
+  /** Memory itself: it is an allocator, too. */
   get ram(): GuestRam {
     return this;
   }
 
-  /** The machine was moved: its memory has the same contents at another place. */
+  /** Replaces the array, since the machine was moved: its memory has the same contents at another place. */
   replace(bytes: Uint8Array): void {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Address of `size` unused bytes, zeroed. @throws RangeError when the memory is used up */
+  /** Takes `size` unused bytes, zeroed, and answers their address. @throws RangeError when the memory is used up */
   alloc(size: number, align = 16): number {
     const at = Math.ceil(this.#next / align) * align;
     if (at + size > this.base + this.bytes.length)
@@ -82,17 +82,17 @@ export class GuestRam implements Allocator {
     return at;
   }
 
-  /** The byte at an address. */
+  /** Reads the byte at an address. */
   u8(at: number): number {
     return this.view.getUint8(at - this.base);
   }
 
-  /** The 16-bit number at an address. */
+  /** Reads the 16-bit number at an address. */
   u16(at: number, littleEndian: boolean): number {
     return this.view.getUint16(at - this.base, littleEndian);
   }
 
-  /** The 32-bit number at an address. */
+  /** Reads the 32-bit number at an address. */
   u32(at: number, littleEndian: boolean): number {
     return this.view.getUint32(at - this.base, littleEndian);
   }
@@ -112,14 +112,14 @@ export class GuestRam implements Allocator {
     this.view.setUint32(at - this.base, value >>> 0, littleEndian);
   }
 
-  /** A 64-bit store of a number below 2^53. */
+  /** Writes a 64-bit number below 2^53. */
   setU64(at: number, value: number, littleEndian: boolean): void {
     const high = Math.floor(value / 0x1_0000_0000);
     this.setU32(at + (littleEndian ? 4 : 0), high, littleEndian);
     this.setU32(at + (littleEndian ? 0 : 4), value >>> 0, littleEndian);
   }
 
-  /** A copy. */
+  /** Reads a copy of some bytes. */
   read(at: number, length: number): Uint8Array {
     return this.bytes.slice(at - this.base, at - this.base + length);
   }

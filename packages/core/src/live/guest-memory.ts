@@ -20,7 +20,7 @@ export function guestMemory(map: MemoryMap): GuestMemory {
   return mappedMemory(map);
 }
 
-/** Same object as {@link guestMemory} gives, with what only rings need. */
+/** Finds the object that {@link guestMemory} gives, with what only rings need of it. */
 export function mappedMemory(map: MemoryMap): MappedMemory {
   if (map instanceof MappedMemory) return map;
   checkMap(map);

@@ -11,7 +11,7 @@ const LENGTH_MAX = 4096;
 /** Bytes of every file of this front end. */
 const FILE_BYTES = 1 << 16;
 const QUEUES = 2;
-/** What a record begins with: how many descriptors a message has, or one of these. */
+/** Byte that a record begins with for a kick; others are the number of a message's descriptors. */
 const KICK = 0xf0;
 const POKE = 0xf1;
 

@@ -21,7 +21,7 @@ const TARGET = 'qemu-7.2';
 /** Names that every object has a member of: a table must not find them. */
 const MEMBERS = ['constructor', '__proto__', 'toString', 'hasOwnProperty'];
 
-/** What a domain may become, and the keys of each option: a value of the XML must not become one more. */
+/** Options that a domain may become, and the keys of each: a value of the XML must not become one more. */
 const OPTIONS: Readonly<Record<string, { readonly first: string; readonly keys: readonly string[] }>> = {
   '-machine': { first: 'type', keys: ['type', 'acpi', 'hpet', 'gic-version', 'smm', 'iommu'] },
   '-drive': { first: 'file', keys: ['if', 'unit', 'format', 'readonly', 'file'] },
@@ -55,7 +55,7 @@ function escaped(text: string): string {
   return text.replace(/[&<>'"\t\n\r]/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** The same document, written anew. */
+/** Writes a document anew. */
 function written({ name, attributes, children, text }: XmlElement): string {
   const head = [...attributes].map(([key, value]) => ` ${key}='${escaped(value)}'`).join('');
   return `<${name}${head}>${escaped(text)}${children.map(written).join('')}</${name}>`;
@@ -124,7 +124,7 @@ export const domain: FuzzTarget = {
   ],
 };
 
-/** What is said of a machine must be numbers and words that QEMU has. */
+/** Demands that what is said of a machine is numbers and words that QEMU has. */
 function saneOutline(outline: MachineOutline, text: string): void {
   const { name, machine, memoryBytes, cpus, devices } = outline;
   demand(Number.isSafeInteger(cpus) && cpus > 0, `${cpus} processors`);

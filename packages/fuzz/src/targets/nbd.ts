@@ -33,7 +33,7 @@ function agreement(form: Form): Uint8Array {
   );
 }
 
-/** What is asked for: the first command has cookie 1, and so on. */
+/** Commands that are asked for: the first has cookie 1, and so on. */
 const COMMANDS: readonly Omit<CommandFacts, 'target' | 'from'>[] = [
   { command: COMMAND.READ, flags: 0, position: 512, length: 24 },
   { command: COMMAND.WRITE, flags: 1, position: 0, length: 4, data: new Uint8Array(4) },

@@ -59,7 +59,7 @@ export const incoming: FuzzTarget = {
   },
 };
 
-/** What a source sends when its destination agrees to everything. */
+/** Records what a source sends when its destination agrees to everything. */
 async function record(): Promise<Uint8Array> {
   const world = new SmallWorld();
   const [source, destination] = [new SmallMachine(world), new SmallMachine(world)];

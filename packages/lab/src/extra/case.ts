@@ -7,7 +7,7 @@ import { QBOOT } from './parts.ts';
 export interface Extra {
   /** Name of the file, behind the version of the QEMU that makes it. */
   readonly name: string;
-  /** What it has that others have not. */
+  /** Special property of the stream that others have not. */
   readonly special: string;
   readonly arch: QemuArch;
   /** Major and minor versions it is made with. */

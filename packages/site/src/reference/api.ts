@@ -14,7 +14,7 @@ const LONG = 100_000;
 interface Entry {
   /** As a program imports it: `@virtkit/core/qemu`. */
   readonly name: string;
-  /** Its source. */
+  /** Path of the entry's source. */
   readonly source: string;
   /** The file that TypeDoc writes about it: `core/src/qemu.md`. */
   readonly file: string;

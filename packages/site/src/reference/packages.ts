@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { repository } from '../places.ts';
 import { code, plain, table } from '../table.ts';
 
-/** What is asked of a package.json. */
+/** Part of a package.json that is asked. */
 interface Manifest {
   readonly name: string;
   readonly description: string;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { repository } from '../places.ts';
 import { code, plain, table } from '../table.ts';
 
-/** What is used of a JSON schema. */
+/** Part of a JSON schema that is used. */
 interface Schema {
   readonly title?: string;
   readonly description?: string;

@@ -2,10 +2,10 @@ import type { Buffer, Used } from '../ring/ring.ts';
 import { bits, DriverError } from '../spec.ts';
 import { type DriverSetup, VirtioDriver } from './virtio.ts';
 
-/** Bytes of a sector. Virtio 1.3 §5.2.4 */
+/** Length of a sector in bytes. Virtio 1.3 §5.2.4 */
 export const SECTOR = 512;
 const BLK_ID = 2;
-/** Virtio 1.3 §5.2.3 */
+/** Feature bits of a block device. Virtio 1.3 §5.2.3 */
 const F_SIZE_MAX = 1;
 const F_SEG_MAX = 2;
 const F_GEOMETRY = 4;
@@ -19,7 +19,7 @@ const F_DISCARD = 13;
 const F_WRITE_ZEROES = 14;
 const F_LIFETIME = 15;
 const F_SECURE_ERASE = 16;
-/** All that this driver knows. */
+/** Features that this driver knows. */
 export const BLK_DRIVER_FEATURES: bigint = bits(
   F_SIZE_MAX,
   F_SEG_MAX,
@@ -36,36 +36,36 @@ export const BLK_DRIVER_FEATURES: bigint = bits(
   F_SECURE_ERASE,
 );
 
-/** Virtio 1.3 §5.2.6 */
+/** Types of requests. Virtio 1.3 §5.2.6 */
 const TYPE = { in: 0, out: 1, flush: 4, getId: 8, discard: 11, writeZeroes: 13, secureErase: 14 } as const;
 const HEADER = 16;
 const ID_BYTES = 20;
 /** Status byte before the device writes it. */
 const NO_STATUS = 0xff;
 
-/** A request, before and after its end. */
+/** Request of the driver, before and after its end. */
 export interface BlkRequest {
-  /** What was asked for. */
+  /** Type of the request. */
   readonly type: keyof typeof TYPE;
-  /** First sector; 0 where there is none. */
+  /** Number of the first sector; 0 where there is none. */
   readonly sector: number;
-  /** Number of the queue that it went through. */
+  /** Number of the queue that the request went through. */
   readonly queue: number;
-  /** What is written to the disk, or what was read from it once the request is done. */
+  /** Bytes that are written to the disk, or that were read from it once the request is done. */
   data: Uint8Array;
-  /** 0 OK, 1 I/O error, 2 unsupported; undefined while the device has it. */
+  /** Status of the request: 0 OK, 1 I/O error, 2 unsupported; undefined while the device has it. */
   status: number | undefined;
-  /** Number of its completion, from 0. */
+  /** Number of the request's completion, from 0. */
   order: number;
-  /** Bytes that the device says it wrote. */
+  /** Number of bytes that the device says it wrote. */
   written: number;
 }
 
-/** How the buffers of a request are cut. */
+/** Layout of a request's buffers. */
 export interface BlkLayout {
-  /** Bytes of a data segment. */
+  /** Length of a data segment in bytes. */
   readonly segment?: number;
-  /** Header and data in one segment, data and status in one: ANY_LAYOUT or VERSION_1. */
+  /** True for header and data in one segment, data and status in one: needs ANY_LAYOUT or VERSION_1. */
   readonly joined?: boolean;
 }
 
@@ -83,22 +83,22 @@ interface Block {
   readonly length: number;
 }
 
-/** A driver for virtio-blk. Virtio 1.3 §5.2 */
+/** Guest driver for virtio-blk. Virtio 1.3 §5.2 */
 export class BlkDriver {
-  /** The part of the driver that all device types have. */
+  /** Part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #layout: BlkLayout;
   readonly #queuesWanted: number;
-  /** Waits for room in its ring. */
+  /** Requests that wait for room in their ring. */
   readonly #waiting: BlkRequest[] = [];
   readonly #pool: Block[] = [];
   readonly #inFlight = new Set<InFlight>();
   #done = 0;
-  /** Request queues in use; 0 before {@link start}. */
+  /** Number of request queues in use; 0 before {@link start}. */
   queues = 0;
-  /** Sectors of 512 bytes; 0 before {@link start}. */
+  /** Number of sectors of 512 bytes; 0 before {@link start}. */
   capacity = 0;
-  /** Interrupts for a change of the configuration so far. */
+  /** Number of interrupts for a change of the configuration so far. */
   configChanges = 0;
 
   constructor(setup: DriverSetup, layout: BlkLayout & { readonly queues?: number } = {}) {
@@ -115,7 +115,7 @@ export class BlkDriver {
     this.virtio.probe(BLK_ID);
   }
 
-  /** From reset to running. What was in flight does not come back. */
+  /** Brings the device up, from reset to running. What was in flight does not come back. */
   start(): void {
     const { virtio } = this;
     this.#waiting.length = 0;
@@ -129,7 +129,7 @@ export class BlkDriver {
     virtio.ready();
   }
 
-  /** Requests that were not done yet. */
+  /** Number of requests that were not done yet. */
   get pending(): number {
     return this.#inFlight.size + this.#waiting.length;
   }
@@ -178,7 +178,7 @@ export class BlkDriver {
     return request;
   }
 
-  /** Several requests with one kick for each queue. */
+  /** Submits several requests with one kick for each queue. */
   submitAll(requests: readonly (readonly [BlkRequest['type'], number, Uint8Array, number])[]): BlkRequest[] {
     const submitted = requests.map(([type, sector, data, queue]) => {
       const request: BlkRequest = { type, sector, queue, data, status: undefined, order: -1, written: 0 };
@@ -214,7 +214,7 @@ export class BlkDriver {
     return lost;
   }
 
-  /** Write cache: on, off; needs CONFIG_WCE. */
+  /** Switches the write cache on or off; needs CONFIG_WCE. */
   setWriteCache(on: boolean): void {
     this.virtio.transport.setConfig(32, Uint8Array.of(on ? 1 : 0));
   }
@@ -224,12 +224,12 @@ export class BlkDriver {
     return this.virtio.transport.config(32, 1)[0] === 1;
   }
 
-  /** A field of the configuration space. */
+  /** Reads a 16-bit field of the configuration space. */
   u16(offset: number): number {
     return this.#config(offset, 2).getUint16(0, this.virtio.littleEndian);
   }
 
-  /** A number of the configuration space. */
+  /** Reads a 32-bit field of the configuration space. */
   u32(offset: number): number {
     return this.#config(offset, 4).getUint32(0, this.virtio.littleEndian);
   }
@@ -328,7 +328,7 @@ export class BlkDriver {
     ];
   }
 
-  /** Memory for a request; undefined if it has to wait for what others have. */
+  /** Takes memory for a request; undefined if it has to wait for what others have. */
   #block(length: number): Block | undefined {
     const index = this.#pool.findIndex((block) => block.length >= length);
     if (index >= 0) return this.#pool.splice(index, 1)[0];

@@ -3,11 +3,11 @@ import { bits, DriverError, has } from '../spec.ts';
 import { type DriverSetup, VirtioDriver } from './virtio.ts';
 
 const CONSOLE_ID = 3;
-/** Feature bits. Virtio 1.3 §5.3.3 */
+/** Feature bits of a console device. Virtio 1.3 §5.3.3 */
 export const CONSOLE_F = { SIZE: 0, MULTIPORT: 1, EMERG_WRITE: 2 } as const;
-/** All that {@link ConsoleDriver} knows. */
+/** Features that {@link ConsoleDriver} knows. */
 export const CONSOLE_DRIVER_FEATURES = bits(...Object.values(CONSOLE_F));
-/** Control messages. Virtio 1.3 §5.3.6.2 */
+/** Events of control messages. Virtio 1.3 §5.3.6.2 */
 export const CONSOLE_EVENT = {
   deviceReady: 0,
   portAdd: 1,
@@ -22,34 +22,34 @@ export const CONSOLE_EVENT = {
 const CONTROL_IN = 2;
 const CONTROL_OUT = 3;
 const CONTROL_BYTES = 8;
-/** Bytes of a buffer for a control message: with the longest name that devices here have. */
+/** Length in bytes of a buffer for a control message: with the longest name that devices here have. */
 const CONTROL_ROOM = 64;
-/** What stands in a receive buffer that the device has not written to. */
+/** Byte that fills a receive buffer which the device has not written to. */
 const BLANK = 0xa5;
 
-/** A control message of the device. */
+/** Control message of the device. */
 export interface ControlMessage {
   /** Number of the port. */
   readonly id: number;
-  /** What it is about. Virtio 1.3 §5.3.6.2 */
+  /** Event that the message tells of. Virtio 1.3 §5.3.6.2 */
   readonly event: number;
-  /** What it says, by the event. */
+  /** Value of the message, which depends on the event. */
   readonly value: number;
-  /** What stands behind it. */
+  /** Bytes behind the message. */
   readonly tail: Uint8Array;
 }
 
-/** A port as the driver knows it. */
+/** Port as the driver knows it. */
 export interface DriverPort {
   /** Number of the port. */
   readonly id: number;
-  /** Terminal: the device has said so; without MULTIPORT port 0 is one. */
+  /** True for a terminal: the device has said so; without MULTIPORT port 0 is one. */
   console: boolean;
-  /** What the device calls it; undefined: no name was told. */
+  /** Name that the device has told; undefined: none was told. */
   name: string | undefined;
-  /** The host has it open. */
+  /** True if the host has the port open. */
   hostOpen: boolean;
-  /** All bytes that have arrived. */
+  /** Bytes that have arrived, all of them. */
   readonly received: number[];
 }
 
@@ -57,9 +57,9 @@ export interface DriverPort {
 export interface Written {
   /** Number of the port. */
   readonly port: number;
-  /** What was written. */
+  /** Bytes that are written. */
   readonly bytes: Uint8Array;
-  /** The device has given the buffer back. */
+  /** True if the device has given the buffer back. */
   done: boolean;
 }
 
@@ -70,41 +70,41 @@ interface Buffer {
   readonly written?: Written;
 }
 
-/** How the driver works. */
+/** Options of a console driver. */
 export interface ConsoleDriverOptions {
-  /** Ports that it sets up queues for, if the device has as many; default 4. */
+  /** Number of ports that the driver sets up queues for, if the device has as many; default 4. */
   readonly ports?: number;
-  /** Receive buffers of a port, and bytes of each; default 4 of 64. */
+  /** Number of receive buffers of a port; default 4. */
   readonly rxBuffers?: number;
-  /** Bytes of a receive buffer; default 64. */
+  /** Length of a receive buffer in bytes; default 64. */
   readonly rxBytes?: number;
-  /** Bytes of a segment of what is written; default: all in one. */
+  /** Length in bytes of a segment of what is written; default: all in one. */
   readonly segment?: number;
 }
 
-/** Queues of a port. Virtio 1.3 §5.3.2 */
+/** Finds the queues of a port. Virtio 1.3 §5.3.2 */
 export function consoleQueues(port: number): { readonly input: number; readonly output: number } {
   const input = port === 0 ? 0 : 2 * port + 2;
   return { input, output: input + 1 };
 }
 
-/** A driver for virtio-console, with MULTIPORT and without. Virtio 1.3 §5.3 */
+/** Guest driver for virtio-console, with MULTIPORT and without. Virtio 1.3 §5.3 */
 export class ConsoleDriver {
-  /** The part of the driver that all device types have. */
+  /** Part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #options: ConsoleDriverOptions;
   /** Ports that the device has told of, by number. */
   readonly ports = new Map<number, DriverPort>();
-  /** What the device has said of its ports, in order. */
+  /** Messages of the device about its ports, in order. */
   readonly messages: ControlMessage[] = [];
   readonly #waiting: Written[] = [];
   readonly #inFlight = new Set<Buffer>();
   readonly #pool: Buffer[] = [];
   /** Control messages that wait for room in their ring. */
   readonly #toSay: Uint8Array[] = [];
-  /** Ports that the device can have; 1 without MULTIPORT. */
+  /** Number of ports that the device can have; 1 without MULTIPORT. */
   maxPorts = 1;
-  /** Interrupts for a change of the configuration so far. */
+  /** Number of interrupts for a change of the configuration so far. */
   configChanges = 0;
 
   constructor(setup: DriverSetup, options: ConsoleDriverOptions = {}) {
@@ -115,7 +115,7 @@ export class ConsoleDriver {
     );
   }
 
-  /** MULTIPORT is negotiated: there are several ports, and control queues. */
+  /** True if MULTIPORT is negotiated: there are several ports, and control queues. */
   get multiport(): boolean {
     return has(this.virtio.features, CONSOLE_F.MULTIPORT);
   }
@@ -125,7 +125,10 @@ export class ConsoleDriver {
     this.virtio.probe(CONSOLE_ID);
   }
 
-  /** From reset to running; what was in flight does not come back. Ports stay known, with what they have received. */
+  /**
+   * Brings the device up, from reset to running; what was in flight does not come back. Ports stay known, with what
+   * they have received.
+   */
   start(): void {
     const { virtio } = this;
     this.#waiting.length = 0;
@@ -151,7 +154,7 @@ export class ConsoleDriver {
     if (this.multiport) this.say(0, CONSOLE_EVENT.deviceReady, 1);
   }
 
-  /** Writes that the device has not taken, and messages that it has not. */
+  /** Number of writes and messages that the device has not taken. */
   get pending(): number {
     return (
       [...this.#inFlight].filter(({ queue }) => queue % 2 === 1).length +
@@ -160,12 +163,12 @@ export class ConsoleDriver {
     );
   }
 
-  /** A field of the configuration space. */
+  /** Reads a 16-bit field of the configuration space. */
   u16(offset: number): number {
     return this.#config(offset, 2).getUint16(0, this.virtio.littleEndian);
   }
 
-  /** A number of the configuration space. */
+  /** Reads a 32-bit field of the configuration space. */
   u32(offset: number): number {
     return this.#config(offset, 4).getUint32(0, this.virtio.littleEndian);
   }
@@ -196,7 +199,7 @@ export class ConsoleDriver {
     this.#sayWaiting();
   }
 
-  /** A character by way of the configuration space: EMERG_WRITE. */
+  /** Writes a character by way of the configuration space: EMERG_WRITE. */
   emergency(character: number): void {
     const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, character, this.virtio.littleEndian);
@@ -250,7 +253,7 @@ export class ConsoleDriver {
     return port;
   }
 
-  /** Memory for a buffer; undefined if it has to wait for what others have. */
+  /** Takes memory for a buffer; undefined if it has to wait for what others have. */
   #take(queue: number, length: number): { readonly at: number; readonly length: number } | undefined {
     const index = this.#pool.findIndex((buffer) => buffer.length >= length && buffer.queue === queue);
     const [again] = index < 0 ? [] : this.#pool.splice(index, 1);
@@ -329,7 +332,7 @@ export class ConsoleDriver {
     else this.#makePort(queue === 0 ? 0 : queue / 2 - 1).received.push(...bytes);
   }
 
-  /** What the device says of its ports, and the driver's answers. */
+  /** Hears what the device says of its ports, and answers it. */
   #hear(bytes: Uint8Array): void {
     if (bytes.length < CONTROL_BYTES) throw new DriverError(`a control message of ${bytes.length} bytes`);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -27,9 +27,9 @@ export const CTRL = {
   offloadsSet: 0,
 } as const;
 
-/** A command. */
+/** Command on the control queue. */
 export interface CtrlRequest {
-  /** 0 OK, 1 error; undefined while the device has it. */
+  /** Answer of the device: 0 OK, 1 error; undefined while it has the command. */
   ack: number | undefined;
 }
 
@@ -41,7 +41,7 @@ interface Pending {
 
 const NO_ACK = 0xff;
 
-/** The control queue of a network card. */
+/** Control queue of a network card. */
 export class CtrlQueue {
   readonly #virtio: VirtioDriver;
   readonly #queue: number;

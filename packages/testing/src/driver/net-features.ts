@@ -1,6 +1,6 @@
 import { bits, F_ANY_LAYOUT } from '../spec.ts';
 
-/** Virtio 1.3 §5.1.3 */
+/** Feature bits of a network card. Virtio 1.3 §5.1.3 */
 export const NET_F = {
   CSUM: 0,
   GUEST_CSUM: 1,
@@ -31,8 +31,8 @@ export const NET_F = {
 } as const;
 
 /**
- * What the driver takes unless it is told otherwise: everything that does not make buffers larger or change the header
- * beyond MRG_RXBUF.
+ * Features that the driver takes unless it is told otherwise: everything that does not make buffers larger or change
+ * the header beyond MRG_RXBUF.
  */
 export const NET_DRIVER_FEATURES: bigint = bits(
   NET_F.MTU,

@@ -2,29 +2,29 @@ import type { GuestRam } from '../ram.ts';
 import { F_VERSION_1 } from '../spec.ts';
 import { NET_F } from './net-features.ts';
 
-/** `struct virtio_net_hdr`. Virtio 1.3 §5.1.6 */
+/** Header in front of each frame, `struct virtio_net_hdr`. Virtio 1.3 §5.1.6 */
 export interface NetHeader {
   /** Bits of `HDR_FLAG`. Virtio 1.3 §5.1.6 */
   readonly flags: number;
-  /** How the frame is segmented: a number of `GSO`. */
+  /** Kind of segmentation: a number of `GSO`. */
   readonly gsoType: number;
-  /** Bytes of all headers of a frame that is segmented. */
+  /** Length in bytes of all headers of a frame that is segmented. */
   readonly hdrLen: number;
-  /** Most payload bytes of a segment. */
+  /** Largest number of payload bytes of a segment. */
   readonly gsoSize: number;
-  /** From here to the end goes into the checksum. */
+  /** Offset in the frame from which on bytes go into the checksum. */
   readonly csumStart: number;
-  /** Behind {@link csumStart}: where the checksum goes. */
+  /** Offset of the checksum's place behind {@link csumStart}. */
   readonly csumOffset: number;
-  /** 12 bytes and more. */
+  /** Number of buffers of the frame, in headers of 12 bytes and more. */
   readonly numBuffers: number;
-  /** 20 bytes: HASH_REPORT. */
+  /** Hash of the frame, in headers of 20 bytes: HASH_REPORT. */
   readonly hashValue: number;
-  /** Which parts of the frame the hash was made from. Virtio 1.3 §5.1.6.4.4 */
+  /** Kind of the hash: which parts of the frame it was made from. Virtio 1.3 §5.1.6.4.4 */
   readonly hashReport: number;
 }
 
-/** 10 bytes for legacy drivers without MRG_RXBUF, else 12; 20 with HASH_REPORT. */
+/** Finds the length of the header in bytes: 10 for legacy drivers without MRG_RXBUF, else 12; 20 with HASH_REPORT. */
 export function headerLength(has: (bit: number) => boolean): number {
   if (has(NET_F.HASH_REPORT)) return 20;
   return has(F_VERSION_1) || has(NET_F.MRG_RXBUF) ? 12 : 10;

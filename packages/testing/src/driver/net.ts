@@ -6,43 +6,43 @@ import { headerLength, type NetHeader, readHeader, writeHeader } from './net-hea
 import { type DriverSetup, VirtioDriver } from './virtio.ts';
 
 const NET_ID = 1;
-/** Largest frame without offloads, Virtio 1.3 §5.1.6.3.1 */
+/** Length in bytes of the largest frame without offloads, Virtio 1.3 §5.1.6.3.1 */
 const FRAME_MAX = 1514;
-/** Largest packet with segmentation offload. */
+/** Length in bytes of the largest packet with segmentation offload. */
 const PACKET_MAX = 65_550;
 const POLLS = 1000;
-/** Bit of the status field. */
+/** Bit of the configuration's status field that asks for announcements. */
 const ANNOUNCE = 2;
 
-/** A frame that arrived. */
+/** Frame that arrived. */
 export interface Received {
-  /** The frame, without the header. */
+  /** Bytes of the frame, without the header. */
   readonly frame: Uint8Array;
-  /** What the device says of it. */
+  /** Header that the device wrote. */
   readonly header: NetHeader;
-  /** Receive queue pair. */
+  /** Number of the receive queue pair. */
   readonly pair: number;
-  /** Buffers that it took. */
+  /** Number of buffers that the frame took. */
   readonly buffers: number;
 }
 
-/** How the driver works. */
+/** Options of a network driver. */
 export interface NetDriverOptions {
-  /** Receive buffers kept in each queue. */
+  /** Number of receive buffers kept in each queue. */
   readonly rxBuffers?: number;
-  /** Bytes of a receive buffer with MRG_RXBUF; without it, what the largest packet needs. */
+  /** Length in bytes of a receive buffer with MRG_RXBUF; without it, what the largest packet needs. */
   readonly rxBytes?: number;
-  /** Header and frame in one segment: ANY_LAYOUT or VERSION_1. */
+  /** True for header and frame in one segment: needs ANY_LAYOUT or VERSION_1. */
   readonly joined?: boolean;
-  /** Queue pairs that it sets up, if the device has as many. */
+  /** Number of queue pairs that the driver sets up, if the device has as many. */
   readonly pairs?: number;
 }
 
-/** A frame on its way out. */
+/** Frame on its way out. */
 export interface Sent {
-  /** The frame, without the header. */
+  /** Bytes of the frame, without the header. */
   readonly frame: Uint8Array;
-  /** The device has given its buffers back. */
+  /** True if the device has given the frame's buffers back. */
   done: boolean;
 }
 
@@ -58,9 +58,9 @@ interface TxBuffer {
   readonly pair: number;
 }
 
-/** A driver for virtio-net. Virtio 1.3 §5.1 */
+/** Guest driver for virtio-net. Virtio 1.3 §5.1 */
 export class NetDriver {
-  /** The part of the driver that all device types have. */
+  /** Part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #options: NetDriverOptions;
   /** Frames that came, oldest first. Take them out. */
@@ -74,16 +74,16 @@ export class NetDriver {
   #ctrl: CtrlQueue | undefined;
   #headerLength = 10;
   readonly #sending = new Set<TxBuffer>();
-  /** Queue pairs in use. */
+  /** Number of queue pairs in use. */
   pairs = 1;
-  /** Queue pairs that the device has; 1 without MQ. */
+  /** Number of queue pairs that the device has; 1 without MQ. */
   maxPairs = 1;
-  /** Interrupts for a change of the configuration so far. */
+  /** Number of interrupts for a change of the configuration so far. */
   configChanges = 0;
-  /** The configuration changed: the card may want to be announced. */
+  /** True if the configuration changed: the card may want to be announced. */
   #announce = false;
   #announced: CtrlRequest | undefined;
-  /** False: received frames are taken, and no buffers put in their place. */
+  /** False if received frames are taken, and no buffers put in their place. */
   refill = true;
 
   constructor(setup: DriverSetup, options: NetDriverOptions = {}) {
@@ -105,7 +105,7 @@ export class NetDriver {
     this.virtio.probe(NET_ID);
   }
 
-  /** From reset to running, with receive buffers in place. */
+  /** Brings the device up, from reset to running, with receive buffers in place. */
   start(): void {
     const { virtio } = this;
     this.#announce = false;
@@ -135,7 +135,7 @@ export class NetDriver {
     if (this.pairs > 1) this.#activatePairs();
   }
 
-  /** Virtio 1.3 §5.1.6.5.5: after a reset the device uses one pair. */
+  /** Asks for the pairs in use: after a reset the device uses one. Virtio 1.3 §5.1.6.5.5 */
   #activatePairs(): void {
     const data = new Uint8Array(2);
     new DataView(data.buffer).setUint16(0, this.pairs, this.virtio.littleEndian);
@@ -148,27 +148,27 @@ export class NetDriver {
     if (request.ack !== 0) throw new DriverError(`${this.pairs} queue pairs were refused`);
   }
 
-  /** Frames that were not sent yet, and commands not answered. */
+  /** Number of frames that were not sent yet, and of commands not answered. */
   get pending(): number {
     return this.#sending.size + this.#waiting.length + (this.#ctrl?.pending ?? 0);
   }
 
-  /** Bytes of the header in front of each frame, which depend on the features. */
+  /** Length in bytes of the header in front of each frame, which depends on the features. */
   get headerBytes(): number {
     return this.#headerLength;
   }
 
-  /** The card's address, 6 bytes, as the configuration has it. */
+  /** Address of the card, 6 bytes, as the configuration has it. */
   get mac(): Uint8Array {
     return this.virtio.transport.config(0, 6);
   }
 
-  /** 1 link up, 2 announce. */
+  /** Status of the card: 1 link up, 2 announce. */
   get status(): number {
     return this.virtio.has(NET_F.STATUS) ? this.u16(6) : 1;
   }
 
-  /** A number of the configuration space. */
+  /** Reads a 16-bit field of the configuration space. */
   u16(offset: number): number {
     const bytes = this.virtio.transport.config(offset, 2);
     return new DataView(bytes.buffer, bytes.byteOffset, 2).getUint16(0, this.virtio.littleEndian);
@@ -183,7 +183,7 @@ export class NetDriver {
     return sent;
   }
 
-  /** A command on the control queue. */
+  /** Sends a command on the control queue. */
   ctrl(type: number, command: number, data: Uint8Array): CtrlRequest {
     if (this.#ctrl === undefined) throw new DriverError('CTRL_VQ was not negotiated');
     return this.#ctrl.send(type, command, data);
@@ -230,7 +230,10 @@ export class NetDriver {
     return count;
   }
 
-  /** Virtio 1.3 §5.1.6.5.4: a card that has come to another place wants to be announced. The frames are the caller's. */
+  /**
+   * Answers a card that has come to another place and wants to be announced. The frames are the caller's. Virtio 1.3
+   * §5.1.6.5.4
+   */
   #answerAnnounce(): void {
     if (!this.#announce || !this.virtio.has(NET_F.GUEST_ANNOUNCE) || this.#ctrl === undefined) return;
     if (this.#announced !== undefined && this.#announced.ack === undefined) return;
@@ -239,7 +242,7 @@ export class NetDriver {
       this.#announced = this.ctrl(CTRL.announce, CTRL.announceAck, new Uint8Array(0));
   }
 
-  /** Receive buffers that the device has, in one queue. */
+  /** Counts the receive buffers that the device has, in one queue. */
   rxOutstanding(pair = 0): number {
     return this.virtio.ring(2 * pair).outstanding;
   }
@@ -265,7 +268,7 @@ export class NetDriver {
     return { at: virtio.memory.alloc(length, 16), length, pair };
   }
 
-  /** Header apart from the rest, unless the driver was told to join them and may. */
+  /** Cuts a buffer: header apart from the rest, unless the driver was told to join them and may. */
   #pieces(at: number, length: number, writable: boolean): Buffer[] {
     const { virtio } = this;
     const may = virtio.has(F_VERSION_1) || virtio.has(F_ANY_LAYOUT);
@@ -347,7 +350,7 @@ function join(pieces: readonly Uint8Array[]): Uint8Array {
   return frame;
 }
 
-/** Feature bits for {@link DriverSetup.features}. */
+/** Makes the feature bits for {@link DriverSetup.features}. */
 export function netFeatures(...names: readonly (keyof typeof NET_F)[]): bigint {
   return bits(...names.map((name) => NET_F[name]));
 }

@@ -4,14 +4,14 @@ import { type DriverSetup, VirtioDriver } from './virtio.ts';
 
 const RNG_ID = 4;
 const QUEUE = 0;
-/** What stands in a buffer that the device has not written to. */
+/** Byte that fills a buffer which the device has not written to. */
 export const RNG_BLANK = 0x5a;
 
-/** Random bytes that were asked for. */
+/** Request of random bytes. */
 export interface RngRequest {
-  /** Bytes that were asked for. */
+  /** Number of bytes that were asked for. */
   readonly length: number;
-  /** What came; undefined until then. */
+  /** Bytes that came; undefined until then. */
   data: Uint8Array | undefined;
 }
 
@@ -20,18 +20,18 @@ interface InFlight {
   readonly at: number;
 }
 
-/** How the driver works. */
+/** Options of an entropy driver. */
 export interface RngDriverOptions {
-  /** Bytes of a segment; default: a request is one. */
+  /** Length of a segment in bytes; default: a request is one. */
   readonly segment?: number;
 }
 
-/** A driver for virtio-rng. Virtio 1.3 §5.4 */
+/** Guest driver for virtio-rng. Virtio 1.3 §5.4 */
 export class RngDriver {
-  /** The part of the driver that all device types have. */
+  /** Part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   readonly #segment: number | undefined;
-  /** Waits for room in the ring. */
+  /** Requests that wait for room in the ring. */
   readonly #waiting: RngRequest[] = [];
   /** Guest memory of requests, by length, used again. */
   readonly #pool = new Map<number, number[]>();
@@ -51,7 +51,7 @@ export class RngDriver {
     this.virtio.probe(RNG_ID);
   }
 
-  /** From reset to running. What was in flight does not come back. */
+  /** Brings the device up, from reset to running. What was in flight does not come back. */
   start(): void {
     const { virtio } = this;
     this.#waiting.length = 0;
@@ -62,12 +62,12 @@ export class RngDriver {
     virtio.ready();
   }
 
-  /** Requests that have no bytes yet. */
+  /** Number of requests that have no bytes yet. */
   get pending(): number {
     return this.#inFlight.size + this.#waiting.length;
   }
 
-  /** Asks for random bytes: as many, or fewer, but one. */
+  /** Asks for random bytes: the device gives as many, or fewer, but at least one. */
   read(length: number): RngRequest {
     const request: RngRequest = { length, data: undefined };
     if (this.#waiting.length > 0 || !this.#add(request)) this.#waiting.push(request);

@@ -21,11 +21,11 @@ import {
 } from '../spec.ts';
 import type { DriverTransport } from '../transport/transport.ts';
 
-/** Which ring features a driver takes if it is offered them. */
+/** Ring features that a driver takes if it is offered them. */
 export interface RingWishes {
   /** Accept RING_PACKED. */
   readonly packed?: boolean;
-  /** Requests stand in tables of their own: `always`, `never`, or `mixed` with direct ones. */
+  /** Use of tables of their own for requests: `always`, `never`, or `mixed` with direct ones. */
   readonly indirect?: 'always' | 'mixed' | 'never';
   /** Accept EVENT_IDX. */
   readonly eventIdx?: boolean;
@@ -33,54 +33,57 @@ export interface RingWishes {
   readonly inOrder?: boolean;
   /** Accept NOTIFICATION_DATA. */
   readonly notificationData?: boolean;
-  /** Most entries of a ring, where the driver may choose. */
+  /** Largest number of entries of a ring, where the driver may choose. */
   readonly size?: number;
 }
 
-/** How a driver is made. */
+/** Parts that a driver is made from. */
 export interface DriverSetup {
-  /** How the device is reached. */
+  /** Transport by which the device is reached. */
   readonly transport: DriverTransport;
   /** Guest memory, in which rings and buffers are laid out. */
   readonly ram: GuestRam;
-  /** What the driver accepts of the rings' features, if it is offered; default: none of them. */
+  /** Ring features that the driver accepts, if it is offered them; default: none. */
   readonly rings?: RingWishes;
   /** Features of the device type that the driver takes if they are offered; default: all that it knows. */
   readonly features?: bigint;
-  /** Guest memory for rings and buffers, bytes. */
+  /** Number of bytes of guest memory for rings and buffers. */
   readonly memory?: number;
 }
 
-/** What a driver of a device type is told. */
+/** Events that a driver of a device type is told. */
 export interface DriverEvents {
-  /** A request came back. */
+  /** Is told that a request came back. */
   used(queue: number, used: Used<unknown>): void;
-  /** The configuration changed. */
+  /** Is told that the configuration changed. */
   configChanged(): void;
 }
 
 const DRIVER_MEMORY = 1 << 20;
 
-/** What every virtio driver does, whatever the device: finding, negotiating, rings, kicks, interrupts. Virtio 1.3 §3.1 */
+/**
+ * Part of a driver that does not depend on the device type: finding, negotiating, rings, kicks, interrupts. Virtio 1.3
+ * §3.1
+ */
 export class VirtioDriver {
-  /** How the device is reached. */
+  /** Transport by which the device is reached. */
   readonly transport: DriverTransport;
   /** Guest memory. */
   readonly ram: GuestRam;
-  /** Memory of this bring-up: unused again with the next one. */
+  /** Memory for the time since the last reset: unused again with the next one. */
   readonly memory: Arena;
-  /** The rings that are set up, by the number of the queue. */
+  /** Rings that are set up, by the number of the queue. */
   readonly rings = new Map<number, DriverRing<unknown>>();
   readonly #wishes: RingWishes;
   readonly #wanted: bigint;
   readonly #events: DriverEvents;
   /** Negotiated features. */
   features = 0n;
-  /** Virtio device id. */
+  /** Virtio device id of the device. */
   id = 0;
-  /** Interrupts that were taken. */
+  /** Number of interrupts that were taken. */
   interrupts = 0;
-  /** Notifications of the device so far. */
+  /** Number of notifications of the device so far. */
   kicks = 0;
   #turn = 0;
 
@@ -96,7 +99,7 @@ export class VirtioDriver {
     this.#events = events;
   }
 
-  /** Byte order of everything but packed rings and PCI registers. */
+  /** True if everything but packed rings and PCI registers is little-endian. */
   get littleEndian(): boolean {
     return has(this.features, F_VERSION_1) || this.transport.legacyLittleEndian;
   }
@@ -113,7 +116,8 @@ export class VirtioDriver {
   }
 
   /**
-   * Steps 1 to 6 of Virtio 1.3 §3.1.1: from reset to negotiated features. {@link addQueue} and {@link ready} come next.
+   * Negotiates features: steps 1 to 6 of Virtio 1.3 §3.1.1, from reset to FEATURES_OK. {@link addQueue} and {@link
+   * ready} come next.
    */
   negotiate(): void {
     const { transport } = this;
@@ -157,19 +161,19 @@ export class VirtioDriver {
     return STATUS_ACKNOWLEDGE | STATUS_DRIVER | modern | STATUS_DRIVER_OK;
   }
 
-  /** The device has set NEEDS_RESET. */
+  /** True if the device has set NEEDS_RESET. */
   get broken(): boolean {
     return (this.transport.status() & STATUS_NEEDS_RESET) !== 0;
   }
 
-  /** The ring of a queue. @throws DriverError if none is set up */
+  /** Finds the ring of a queue. @throws DriverError if none is set up */
   ring(index: number): DriverRing<unknown> {
     const ring = this.rings.get(index);
     if (ring === undefined) throw new DriverError(`queue ${index} is not set up`);
     return ring;
   }
 
-  /** Puts a request into a ring. False if it is full. {@link kick} makes it visible. */
+  /** Puts a request into a ring. Answers false if it is full. {@link kick} makes the request visible. */
   add(queue: number, buffers: readonly Buffer[], token: unknown): boolean {
     const mode = this.has(F_INDIRECT_DESC) ? (this.#wishes.indirect ?? 'never') : 'never';
     const indirect = mode === 'always' || (mode === 'mixed' && this.#turn++ % 3 !== 0);

@@ -1,10 +1,10 @@
 import { Random } from '../suite/case.ts';
 import type { Fault } from './language.ts';
 
-/** Percents have three digits behind the point. */
+/** Number of steps of a whole: percents have three digits behind the point. */
 const PERCENT_STEPS = 100_000;
 
-/** A fault of a plan, and the requests that it has seen. */
+/** Fault of a plan, with a count of the requests that it has seen. */
 export class FaultCounter {
   readonly fault: Fault;
   readonly #random: Random;
@@ -16,7 +16,7 @@ export class FaultCounter {
     this.#random = new Random(seed + 0x9e37_79b9 * (place + 1));
   }
 
-  /** Requests that it has seen. */
+  /** Number of requests that the fault has seen. */
   get seen(): number {
     return this.#seen;
   }
@@ -35,13 +35,13 @@ export class FaultCounter {
     }
   }
 
-  /** A number from the fault's value. */
+  /** Chooses a number from the fault's value. */
   value(): number {
     const [low, high] = this.fault.value;
     return low + this.#random.below(high - low + 1);
   }
 
-  /** 0 to `limit` - 1. */
+  /** Chooses a number from 0 to `limit` - 1. */
   below(limit: number): number {
     return this.#random.below(limit);
   }

@@ -3,26 +3,26 @@ import { FaultCounter } from './counter.ts';
 import { type FaultKind, type FaultPlan, isOfDisk } from './language.ts';
 import { FaultyQueue, type FaultyWorld } from './queue.ts';
 
-/** How a device is made faulty. */
+/** Options of a faulty device. */
 export interface FaultyDeviceOptions {
   /**
-   * The live device that the model becomes, once there is one: `bad-id` and `bad-index` ask it where its rings lie. Only a plan with one of these
-   * needs it.
+   * Finds the live device that the model becomes, once there is one: `bad-id` and `bad-index` ask it where its rings
+   * lie. Only a plan with one of these needs it.
    */
   readonly device?: () => LiveDevice;
-  /** Calls back after so many milliseconds; default: the platform's timer. */
+  /** Function that calls back after some milliseconds; default: the platform's timer. */
   readonly after?: (milliseconds: number, run: () => void) => void;
 }
 
 declare const setTimeout: (run: () => void, milliseconds: number) => unknown;
 
 const IN_RINGS: ReadonlySet<FaultKind> = new Set(['bad-id', 'bad-index']);
-/** Virtio 1.3 §5: block device. */
+/** Number of the device type block device. Virtio 1.3 §5 */
 const DISK_ID = 2;
 
 /**
- * The same device, but for what a plan has of devices. The model behind it knows nothing of it, and neither do transport and core: it can be put wherever
- * the model could be.
+ * Makes a device that does what a plan says, and works as the model behind it otherwise. The model behind it knows
+ * nothing of it, and neither do transport and core: it can be put wherever the model could be.
  *
  * Each fault is an event, `fault-injected`, with its kind, queue, and the number of the request.
  *
@@ -52,7 +52,7 @@ export function faultyDevice<D>(
   });
 }
 
-/** What stands between core and a device type. */
+/** Layer between core and a device type. */
 class Faulty<D> {
   readonly #model: DeviceModel<D>;
   readonly #plan: FaultPlan;
@@ -62,7 +62,7 @@ class Faulty<D> {
   readonly #members: Readonly<Record<string, unknown>>;
   #world: FaultyWorld | undefined;
   #paused = false;
-  /** What came while the machine was stopped. */
+  /** Calls that came while the machine was stopped. */
   #missed: (() => void)[] = [];
 
   constructor(model: DeviceModel<D>, plan: FaultPlan, options: FaultyDeviceOptions, isDisk: boolean) {
@@ -82,7 +82,7 @@ class Faulty<D> {
     };
   }
 
-  /** The members of a model that are another here. */
+  /** Finds the members of a model that are another here. */
   member(name: string | symbol): unknown {
     return typeof name === 'string' && Object.hasOwn(this.#members, name) ? this.#members[name] : undefined;
   }

@@ -2,24 +2,25 @@ import type { Spans } from '@virtkit/core';
 import { FaultCounter } from './counter.ts';
 import { type FaultPlan, isOfDisk } from './language.ts';
 
-/** What is needed of a disk's back end: `BlkBackend` of `@virtkit/device-blk` has it. */
+/** Part of a disk's back end that is needed: `BlkBackend` of `@virtkit/device-blk` has it. */
 export interface FaultyDiskBackend {
   /** Writes bytes of a request to the disk from byte `position` on. */
   write(position: number, source: Spans, from: number, length: number): void | Promise<void>;
 }
 
-/** A write of which only the beginning arrived: {@link faultyDisk}. */
+/** Event of a write of which only the beginning arrived. See {@link faultyDisk}. */
 export interface DiskFaultEvent {
-  /** The fault. */
+  /** Kind of the fault. */
   readonly kind: 'torn';
-  /** First byte of the disk that was to be written. */
+  /** Position on the disk of the first byte that was to be written. */
   readonly position: number;
-  /** Bytes that were to be written. */
+  /** Number of bytes that were to be written. */
   readonly length: number;
 }
 
 /**
- * The same disk, but for what a plan has of disks: `torn` writes, of which only the beginning arrives, and which are told as done.
+ * Makes a disk that does what a plan says, and works as the one behind it otherwise: `torn` writes, of which only the
+ * beginning arrives, and which are told as done.
  *
  * @param told hears of each fault
  */

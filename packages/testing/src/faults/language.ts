@@ -1,6 +1,6 @@
 import { HostError } from '@virtkit/core';
 
-/** What can be made to go wrong with a request. */
+/** Kind of a fault: what goes wrong with a request. */
 export type FaultKind =
   | 'delay'
   | 'error'
@@ -15,47 +15,48 @@ export type FaultKind =
   | 'torn'
   | 'flip';
 
-/** Requests of a disk that a fault can be for. */
+/** Kind of a disk's requests that a fault can be for. */
 export type FaultRequest = 'read' | 'write' | 'flush';
 
-/** Which of the requests that it is for a fault hits. They are counted from 1 on, each fault's own. */
+/** Rule by which a fault hits some of the requests that it is for. They are counted from 1 on, each fault's own. */
 export type FaultWhen =
   | { readonly kind: 'range'; readonly first: number; readonly last: number }
   | { readonly kind: 'every'; readonly count: number }
   | { readonly kind: 'chance'; readonly percent: number };
 
-/** One fault of a {@link FaultPlan}. */
+/** Fault of a {@link FaultPlan}. */
 export interface Fault {
-  /** What goes wrong. */
+  /** Kind of the fault: what goes wrong. */
   readonly kind: FaultKind;
   /**
-   * `delay`: milliseconds, the least and the most. `reorder`: answers that are held back together. `length`: the least and the most that is told, or what
-   * is added if {@link relative}. `torn`: bytes of a write that are kept. Other kinds have none.
+   * Value of the fault. `delay`: milliseconds, the least and the most. `reorder`: answers that are held back together.
+   * `length`: the least and the most that is told, or what is added if {@link relative}. `torn`: bytes of a write that
+   * are kept. Other kinds have none.
    */
   readonly value: readonly [low: number, high: number];
-  /** `length`: the value is added to the right one. */
+  /** True if the value of `length` is added to the right one. */
   readonly relative: boolean;
-  /** Only these requests of a disk. */
+  /** Kind of a disk's requests that the fault is for; absent: all. */
   readonly request?: FaultRequest;
-  /** Only requests of this queue. */
+  /** Number of the queue whose requests the fault is for; absent: all. */
   readonly queue?: number;
-  /** Which of them it hits. */
+  /** Rule by which the fault hits some of these requests. */
   readonly when: FaultWhen;
 }
 
-/** What a device does wrong, and when: {@link parseFaults}. */
+/** Plan of faults: what a device does wrong, and when. See {@link parseFaults}. */
 export interface FaultPlan {
-  /** In the order in which they are written. */
+  /** Faults in the order in which they are written. */
   readonly faults: readonly Fault[];
-  /** What is random comes from this number: the same plan and the same requests give the same faults. */
+  /** Number that random choices come from: the same plan and the same requests give the same faults. */
   readonly seed: number;
 }
 
 interface KindRules {
   readonly value: 'none' | 'milliseconds' | 'count' | 'bytes' | 'length';
-  /** What the value is if it is left out. */
+  /** Value that counts if it is left out. */
   readonly otherwise?: number;
-  /** It happens in the disk's back end, and not in the device. */
+  /** True if the fault happens in the disk's back end, and not in the device. */
   readonly ofDisk?: true;
 }
 
@@ -74,11 +75,11 @@ const KINDS: Readonly<Record<FaultKind, KindRules>> = {
   flip: { value: 'none' },
 };
 
-/** Faults of a plan at most. */
+/** Largest number of faults of a plan. */
 const FAULTS_MAX = 64;
 /** Longest delay in milliseconds: a day. */
 const DELAY_MAX = 86_400_000;
-/** Answers that are held back at a time at most: more than a ring has. */
+/** Largest number of answers that are held back at a time: more than a ring has. */
 const REORDER_MAX = 1024;
 const UINT32_MAX = 0xffff_ffff;
 const FAULT =

@@ -9,22 +9,22 @@ import {
 import type { FaultCounter } from './counter.ts';
 import type { FaultKind } from './language.ts';
 
-/** An answer that waits: chains whose used entries become visible together. */
+/** Answer that waits: chains whose used entries become visible together. */
 interface Answer {
   readonly chains: readonly Chain[];
   readonly lengths: readonly number[];
   readonly hits: readonly FaultCounter[];
 }
 
-/** What the queues of one faulty device share. */
+/** State that the queues of one faulty device share. */
 export interface FaultyWorld {
   readonly host: DeviceHost;
   /** Counters of the faults of a device, in the plan's order. */
   readonly counters: readonly FaultCounter[];
   readonly isDisk: boolean;
-  /** The live device, for faults in a ring: it knows where they lie. */
+  /** Finds the live device, for faults in a ring: it knows where rings lie. */
   readonly device: (() => LiveDevice) | undefined;
-  /** Takes nothing more until a reset. */
+  /** True if the device takes nothing more until a reset. */
   stuck: boolean;
   /** Calls back later; not while the machine is stopped. */
   after(milliseconds: number, run: () => void): void;
@@ -32,21 +32,21 @@ export interface FaultyWorld {
 
 /** Milliseconds that answers wait for others to change places with. */
 const REORDER_WAIT_MS = 50;
-/** Virtio 1.3 §5.2.6: `VIRTIO_BLK_T_…` */
+/** Names of a disk's requests, by `VIRTIO_BLK_T_…`. Virtio 1.3 §5.2.6 */
 const DISK_REQUESTS: Readonly<Record<number, string>> = { 0: 'read', 1: 'write', 4: 'flush' };
 const DISK_IOERR = 1;
-/** No id that a driver gives: rings have 32768 entries at most. */
+/** Id that no driver gives: rings have 32768 entries at most. */
 const BAD_ID = 0xffff;
-/** More than any ring has. */
+/** Number of entries by which the used index jumps: more than any ring has. */
 const BAD_INDEX_STEP = 0x9000;
 const NONE: readonly FaultCounter[] = [];
 
-/** A chain as the device type has it: the queue that it goes back to is the faulty one. */
+/** Chain as the device type has it: the queue that it goes back to is the faulty one. */
 class FaultyChain implements Chain {
   readonly queue: FaultyQueue;
-  /** The chain of the queue behind. */
+  /** Chain of the queue behind. */
   readonly real: Chain;
-  /** What goes wrong with it. */
+  /** Faults that hit the chain. */
   readonly hits: readonly FaultCounter[];
 
   constructor(queue: FaultyQueue, real: Chain, hits: readonly FaultCounter[]) {
@@ -80,21 +80,24 @@ class FaultyChain implements Chain {
   }
 }
 
-/** A queue whose device does what a plan says with the requests that it takes: the device type works with it as with the one behind it. */
+/**
+ * Queue whose device does what a plan says with the requests that it takes: the device type works with it as with the
+ * one behind it.
+ */
 export class FaultyQueue implements Virtqueue {
   readonly #queue: Virtqueue;
   readonly #world: FaultyWorld;
-  /** What goes wrong with the chain that was put back: it is taken again, and is no other request. */
+  /** Faults of the chain that was put back: it is taken again, and is no other request. */
   #putBack: readonly FaultCounter[] | undefined;
   /** Chains that the device has filled in, by place; they are shown by {@link flush}. */
   #filled: (readonly [chain: FaultyChain, written: number])[] = [];
   /** Answers that wait to change places. */
   #mixing: Answer[] = [];
-  /** Answers that the driver is to be interrupted for, and those that it is not. */
+  /** True if the driver is to be interrupted for an answer that waits. */
   #wanted = false;
   #lost = false;
   #closed = false;
-  /** Answers that are held back. */
+  /** Number of answers that are held back. */
   waiting = 0;
 
   constructor(queue: Virtqueue, world: FaultyWorld) {
@@ -140,7 +143,7 @@ export class FaultyQueue implements Virtqueue {
     }
   }
 
-  /** Which faults hit a request. Each counts those that it is for. */
+  /** Lists the faults that hit a request. Each counts those that it is for. */
   #judge(chain: Chain): readonly FaultCounter[] {
     const { counters, isDisk, host } = this.#world;
     const request = isDisk ? DISK_REQUESTS[chain.out.u32(0, host.littleEndian)] : undefined;
@@ -232,7 +235,7 @@ export class FaultyQueue implements Virtqueue {
     return chain === undefined ? undefined : new FaultyChain(this, chain, NONE);
   }
 
-  /** A reset: what was held back is nobody's any more. */
+  /** Drops what was held back, for a reset: it is nobody's any more. */
   close(): void {
     this.#closed = true;
     this.#mixing = [];
@@ -241,7 +244,7 @@ export class FaultyQueue implements Virtqueue {
     this.waiting = 0;
   }
 
-  /** The device type has its answer: it is given to the driver, now, later or never. */
+  /** Answers the driver, since the device type has its answer: now, later or never. */
   #answer(answer: Answer): void {
     if (has(answer.hits, 'never')) {
       this.waiting++;
@@ -277,7 +280,10 @@ export class FaultyQueue implements Virtqueue {
     else if (this.#mixing.length === 1) this.#later(REORDER_WAIT_MS, () => this.#showMixed(mixer));
   }
 
-  /** The last one comes first, so that the order is another one in any case; the others as it happens. */
+  /**
+   * Shows answers that were held back: the last one comes first, so that the order is another one in any case; the
+   * others as it happens.
+   */
   #showMixed(mixer: FaultCounter): void {
     const answers = this.#mixing.splice(0);
     const last = answers.pop();
@@ -303,7 +309,7 @@ export class FaultyQueue implements Virtqueue {
     else this.#wanted = true;
   }
 
-  /** One bit of what the device has written for the driver is another one; a disk's last byte says how the request went. */
+  /** Changes one bit of what the device has written for the driver; a disk's last byte says how the request went. */
   #flip(counter: FaultCounter, chains: readonly Chain[], lengths: readonly number[]): void {
     const [chain] = chains;
     const bytes = (lengths[0] ?? 0) - (this.#world.isDisk ? 1 : 0);
@@ -318,7 +324,10 @@ export class FaultyQueue implements Virtqueue {
     this.#queue.flush(chains.length);
   }
 
-  /** Used entries, the first with another id than it should have. In a split ring it is there before the index shows it. */
+  /**
+   * Shows used entries, the first with another id than it should have. In a split ring it is there before the index
+   * shows it.
+   */
   #showAs(id: number, chains: readonly Chain[], told: readonly number[]): void {
     const { host, device } = this.#world;
     const info = device?.().queue(this.index);
@@ -334,7 +343,7 @@ export class FaultyQueue implements Virtqueue {
     memory.writeU16((Number(info.desc) + 16 * position.usedIdx + 12) as Address, id, true);
   }
 
-  /** A used index far ahead of what was made available; the next answer puts it right. */
+  /** Sets the used index far ahead of what was made available; the next answer puts it right. */
   #breakIndex(): void {
     const { host, device } = this.#world;
     const info = device?.().queue(this.index);
@@ -350,7 +359,7 @@ function has(hits: readonly FaultCounter[], kind: FaultKind): boolean {
   return hits.some(({ fault }) => fault.kind === kind);
 }
 
-/** An id that a ring can have, and that the driver has not given. */
+/** Finds an id that a ring can have, and that the driver has not given. */
 function otherId([chain]: readonly Chain[], size: number): number {
   return ((chain?.index ?? 0) + 1) % size;
 }

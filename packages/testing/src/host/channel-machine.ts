@@ -2,33 +2,35 @@ import { DriverError } from '../spec.ts';
 import type { ChannelInstructions } from '../transport/channel-instructions.ts';
 
 /**
- * A channel subsystem, as the machine needs it: `ChannelSubsystem` of `@virtkit/transport-ccw`. Instructions answer their
+ * Channel subsystem as the machine needs it: `ChannelSubsystem` of `@virtkit/transport-ccw`. Instructions answer their
  * condition code, or the name of the program exception that they cause.
  */
 export interface ChannelSubsystemLike {
-  /** STORE SUBCHANNEL: condition code, or the name of a program exception. */
+  /** Executes STORE SUBCHANNEL: condition code, or the name of a program exception. */
   stsch(id: number, address: number): number | string;
-  /** MODIFY SUBCHANNEL, with the SCHIB at `address`. */
+  /** Executes MODIFY SUBCHANNEL with the SCHIB at `address`. */
   msch(id: number, address: number): number | string;
-  /** START SUBCHANNEL, with the ORB at `address`. */
+  /** Executes START SUBCHANNEL with the ORB at `address`. */
   ssch(id: number, address: number): number | string;
-  /** TEST SUBCHANNEL: the IRB goes to `address`. */
+  /** Executes TEST SUBCHANNEL: the IRB goes to `address`. */
   tsch(id: number, address: number): number | string;
-  /** CLEAR SUBCHANNEL. */
+  /** Executes CLEAR SUBCHANNEL. */
   csch(id: number): number | string;
-  /** TEST PENDING INTERRUPTION: the code goes to `address`, or to low core if that is 0. */
+  /** Executes TEST PENDING INTERRUPTION: the code goes to `address`, or to low core if that is 0. */
   tpi(address: number, cr6: number): number | string;
-  /** The hypercall by which a driver notifies a queue: what it answers in general register 2. */
+  /** Executes the hypercall by which a driver notifies a queue: answers general register 2. */
   diagnose500(subcode: number, register2: number, register3: number): number | string;
 }
 
-/** Control register 6, low word: interrupts of all subclasses. */
+/** Value of control register 6 (low word) that enables interrupts of all subclasses. */
 const ALL_SUBCLASSES = 0xff00_0000;
 const CCW_NOTIFY = 3;
 
-/** A machine with channel I/O for tests and examples: the instructions of a CPU that is always enabled for all subclasses. */
+/**
+ * Machine with channel I/O for tests and examples: the instructions of a CPU that is always enabled for all subclasses.
+ */
 export class ChannelMachine implements ChannelInstructions {
-  /** The channel subsystem whose instructions the drivers execute. */
+  /** Channel subsystem whose instructions the drivers execute. */
   readonly subsystem: ChannelSubsystemLike;
 
   constructor(subsystem: ChannelSubsystemLike) {

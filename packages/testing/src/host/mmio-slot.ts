@@ -1,16 +1,16 @@
 import type { MmioHost } from '../transport/mmio.ts';
 
-/** A register window, as the machine needs it: `MmioDevice` of `@virtkit/transport-mmio` has it. */
+/** Register window as the machine needs it: `MmioDevice` of `@virtkit/transport-mmio` has it. */
 export interface MmioWindow {
-  /** The driver reads `size` bytes at this offset of the register window. */
+  /** Reads `size` bytes at an offset of the register window, for the driver. */
   read(offset: number, size: number): number;
-  /** The driver writes `size` bytes at this offset of the register window. */
+  /** Writes `size` bytes at an offset of the register window, for the driver. */
   write(offset: number, size: number, value: number): void;
-  /** It is taken out of its slot. */
+  /** Is told that the device is taken out of its slot. */
   unplug?(): void;
 }
 
-/** One virtio-mmio slot and its interrupt line, for tests and examples. */
+/** Slot of virtio-mmio with its interrupt line, for tests and examples. */
 export class MmioSlot implements MmioHost {
   irq = false;
   #window: MmioWindow | undefined;
@@ -29,7 +29,7 @@ export class MmioSlot implements MmioHost {
     this.irq = false;
   }
 
-  /** Level of the interrupt line: hand it to the device as its `setIrq`. */
+  /** Sets the level of the interrupt line: hand it to the device as its `setIrq`. */
   setIrq(level: boolean): void {
     this.irq = level;
   }
@@ -38,7 +38,7 @@ export class MmioSlot implements MmioHost {
     return this.#window?.read(offset, size) ?? 0;
   }
 
-  /** The driver writes a register. */
+  /** Writes a register for the driver. */
   mmioWrite(offset: number, size: number, value: number): void {
     this.#window?.write(offset, size, value);
   }

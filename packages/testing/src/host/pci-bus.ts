@@ -1,41 +1,44 @@
 import type { MsiMessage, PciHost } from '../transport/pci-host.ts';
 
-/** A base address register as a function tells it: `PciFunction` of `@virtkit/transport-pci` has such. */
+/** Base address register as a function tells it: `PciFunction` of `@virtkit/transport-pci` has such. */
 export interface PciBar {
-  /** 0 to 5. */
+  /** Number of the register, 0 to 5. */
   readonly index: number;
   /** Space that the register asks for. */
   readonly kind: 'io' | 'memory32' | 'memory64' | 'rom';
-  /** Bytes, a power of two. */
+  /** Length of the range in bytes, a power of two. */
   readonly size: number;
-  /** Where the driver has put it. */
+  /** Address where the driver has put the range. */
   readonly address: number;
-  /** Does the function answer there now? */
+  /** True if the function answers there now. */
   readonly enabled: boolean;
 }
 
-/** A PCI function, as the bus needs it. */
+/** PCI function as the bus needs it. */
 export interface PciBusFunction {
-  /** Its base address registers, as they stand now. */
+  /** Base address registers of the function as they stand now. */
   readonly bars: readonly PciBar[];
-  /** The driver reads configuration space. */
+  /** Reads configuration space for the driver. */
   configRead(offset: number, size: number): number;
-  /** The driver writes configuration space. */
+  /** Writes configuration space for the driver. */
   configWrite(offset: number, size: number, value: number): void;
-  /** The driver reads in a BAR, at an offset from its beginning. */
+  /** Reads in a BAR for the driver, at an offset from its beginning. */
   barRead(bar: number, offset: number, size: number): number;
-  /** The driver writes in a BAR, at an offset from its beginning. */
+  /** Writes in a BAR for the driver, at an offset from its beginning. */
   barWrite(bar: number, offset: number, size: number, value: number): void;
-  /** It is taken out of its slot. */
+  /** Is told that the function is taken out of its slot. */
   unplug?(): void;
 }
 
-/** Messages kept until the guest takes them. Equal ones are one, as in an interrupt controller. */
+/**
+ * Largest number of messages that are kept until the guest takes them. Equal ones are one, as in an interrupt
+ * controller.
+ */
 const MESSAGES_MAX = 1024;
 
 /**
- * A PCI bus of a few slots for tests and examples: routes ports and memory to the BARs that the guest has placed, and
- * collects interrupts. Takes a bounded amount of memory whatever the guest writes.
+ * PCI bus of a few slots for tests and examples: routes ports and memory to the BARs that the guest has placed, and
+ * collects interrupts. It takes a bounded amount of memory whatever the guest writes.
  */
 export class PciBus implements PciHost {
   readonly messages: MsiMessage[] = [];
@@ -56,19 +59,19 @@ export class PciBus implements PciHost {
     this.#lines.delete(slot);
   }
 
-  /** The function in a slot. */
+  /** Finds the function in a slot. */
   at(slot: number): PciBusFunction | undefined {
     return this.#slots.get(slot);
   }
 
-  /** A function sends a message. */
+  /** Takes a message of a function. */
   send(address: number, data: number): void {
     if (this.messages.some((message) => message.address === address && message.data === data)) return;
     if (this.messages.length === MESSAGES_MAX) this.messages.shift();
     this.messages.push({ address, data });
   }
 
-  /** A function raises or lowers its INTx line. */
+  /** Raises or lowers the INTx line of a function. */
   setIntx(slot: number, level: boolean): void {
     if (level) this.#lines.add(slot);
     else this.#lines.delete(slot);
@@ -82,7 +85,7 @@ export class PciBus implements PciHost {
     return this.#slots.get(slot)?.configRead(offset, size) ?? allOnes(size);
   }
 
-  /** The driver writes a slot's configuration space. */
+  /** Writes a slot's configuration space for the driver. */
   configWrite(slot: number, offset: number, size: number, value: number): void {
     this.#slots.get(slot)?.configWrite(offset, size, value);
   }
@@ -92,7 +95,7 @@ export class PciBus implements PciHost {
     return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
   }
 
-  /** The driver writes to a port of the bus. */
+  /** Writes to a port of the bus for the driver. */
   portWrite(port: number, size: number, value: number): void {
     const hit = this.#find(true, port, size);
     hit?.fn.barWrite(hit.bar, hit.offset, size, value);
@@ -103,7 +106,7 @@ export class PciBus implements PciHost {
     return hit === undefined ? allOnes(size) : hit.fn.barRead(hit.bar, hit.offset, size);
   }
 
-  /** The driver writes to a memory BAR of the bus. */
+  /** Writes to a memory BAR of the bus for the driver. */
   memoryWrite(address: number, size: number, value: number): void {
     const hit = this.#find(false, address, size);
     hit?.fn.barWrite(hit.bar, hit.offset, size, value);

@@ -1,26 +1,26 @@
 import { MappedMemory } from '@virtkit/core';
 import { Random } from '../suite/case.ts';
 
-/** What {@link MappedMemory} is made of. */
+/** Regions that {@link MappedMemory} is made of. */
 type Regions = ConstructorParameters<typeof MappedMemory>[0];
 type Region = MappedMemory['mappings'][number];
 type Numbers = Uint8Array | Uint16Array | Int32Array;
 
-/** A read of a byte of guest memory. */
+/** Read of a byte of guest memory. */
 export interface ByteRead {
   /** Guest-physical address. */
   readonly gpa: number;
-  /** What is there. */
+  /** Value of the byte in memory, 0 to 255. */
   readonly value: number;
-  /** How often it has been read before, since the device was entered last. */
+  /** Number of times that the byte has been read before, since the device was entered last. */
   readonly before: number;
 }
 
-/** What of the memory changes, and how often. */
+/** Options of memory that changes: what changes, and how often. */
 export interface ChangingOptions {
-  /** Default 1. */
+  /** Seed of random choices; default 1. */
   readonly seed?: number;
-  /** What the device reads, 0 to 255. Default: at first what is there, then each time something else. */
+  /** Chooses what the device reads, 0 to 255. Default: at first what is there, then each time something else. */
   readonly read?: (read: ByteRead) => number;
 }
 
@@ -32,13 +32,13 @@ export interface ChangingOptions {
  * the next. An access outside a region, which typed arrays would answer with undefined or ignore, throws.
  */
 export class ChangingMemory extends MappedMemory {
-  /** False: reads tell what is there. */
+  /** False if reads tell what is there. */
   changing = true;
-  /** Bytes that were read more than once since the device was entered. */
+  /** Number of bytes that were read more than once since the device was entered. */
   rereads = 0;
   readonly #random: Random;
   readonly #read: ((read: ByteRead) => number) | undefined;
-  /** The entry into a device under way. */
+  /** Number of the entry into a device that is under way. */
   #entry = 1;
 
   constructor(regions: Regions, options: ChangingOptions = {}) {
@@ -88,7 +88,7 @@ export class ChangingMemory extends MappedMemory {
     });
   }
 
-  /** Something else than this byte. */
+  /** Chooses another value than this byte. */
   #other(value: number): number {
     const random = this.#random;
     const other = random.pick([
@@ -172,7 +172,7 @@ function inside({ length }: Numbers, from: number, to: number): void {
     throw new RangeError(`elements ${from} to ${to} of ${length}`);
 }
 
-/** Methods that read elements one by one. */
+/** Names of methods that read elements one by one. */
 const READERS = new Set([
   'at',
   'every',

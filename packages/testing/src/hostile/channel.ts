@@ -3,15 +3,15 @@ import type { GuestRam } from '../ram.ts';
 import type { Random } from '../suite/case.ts';
 import { address, number, type Target } from './values.ts';
 
-/** A channel subsystem with the instructions that no driver needs as well. */
+/** Channel subsystem with the instructions that no driver needs as well. */
 export interface WholeChannelSubsystem extends ChannelSubsystemLike {
-  /** HALT SUBCHANNEL. */
+  /** Executes HALT SUBCHANNEL. */
   hsch(id: number): unknown;
-  /** RESUME SUBCHANNEL. */
+  /** Executes RESUME SUBCHANNEL. */
   rsch(id: number): unknown;
-  /** CANCEL SUBCHANNEL. */
+  /** Executes CANCEL SUBCHANNEL. */
   xsch(id: number): unknown;
-  /** STORE CHANNEL REPORT WORD, to `address`. */
+  /** Executes STORE CHANNEL REPORT WORD: stores the word at `address`. */
   stcrw(address: number): unknown;
 }
 
@@ -20,12 +20,12 @@ const COMMANDS: readonly [number, ...number[]] = [
 ];
 const LENGTHS: readonly [number, ...number[]] = [0, 1, 4, 5, 8, 16, 25, 32, 60, 256, 0xffff];
 const FLAGS: readonly [number, ...number[]] = [0, 0, 0x20, 0x40, 0x60, 0x10, 0x04, 0x80, 0x02, 0x01];
-/** Where programs and operands are put: low memory that nobody uses. */
+/** Address of programs and operands: low memory that nobody uses. */
 const PROGRAM = 0x400;
 const OPERAND = 0x600;
 const DATA = 0x800;
 
-/** One I/O instruction, with an operand or a channel program that may be anything. */
+/** Executes one I/O instruction, with an operand or a channel program that may be anything. */
 export function pokeChannel(
   css: WholeChannelSubsystem,
   schid: number,

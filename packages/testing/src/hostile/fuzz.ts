@@ -15,11 +15,11 @@ import { pokeRing } from './memory.ts';
 import { misplace, watched } from './placing.ts';
 import { address, length, type Target } from './values.ts';
 
-/** What a hostile guest is set upon. */
+/** Setup of a hostile guest: what it is set upon. */
 export interface HostileSetup<H, T extends TransportParts, D> {
-  /** The transport. */
+  /** Transport under test. */
   readonly bench: TransportBench<H, T>;
-  /** The device type. */
+  /** Device type under test. */
   readonly device: DeviceBench<D>;
   /** Format and features of the rings. */
   readonly rings: RingMode;
@@ -32,53 +32,56 @@ export interface HostileSetup<H, T extends TransportParts, D> {
   readonly landmarks?: readonly number[];
   /** Features of the device type that the driver takes; default: those that it knows. */
   readonly features?: bigint;
-  /** One access to the device that may be anything: {@link pokePci}, {@link pokeMmio}, {@link pokeChannel}. */
+  /**
+   * Function that makes one access to the device that may be anything: {@link pokePci}, {@link pokeMmio}, {@link
+   * pokeChannel}.
+   */
   readonly poke: (host: H, ram: GuestRam, random: Random, target: Target) => void;
-  /** Accesses, writes into rings, kicks. */
+  /** Number of operations: accesses, writes into rings, kicks. */
   readonly operations: number;
-  /** Which random operations; default 1. */
+  /** Seed of random operations; default 1. */
   readonly seed?: number;
-  /** Where decisions come from; default: numbers from {@link seed}. A fuzzer's input can be such a source. */
+  /** Source of decisions; default: numbers from {@link seed}. A fuzzer's input can be such a source. */
   readonly random?: Random;
   /**
-   * What has been done so far, in steps of any kind that depend on nothing but the guest: accesses to its memory, bytes
-   * that went to the back end. Tells the most laborious operation. Without it nothing is measured.
+   * Counts what has been done so far, in steps of any kind that depend on nothing but the guest: accesses to its
+   * memory, bytes that went to the back end. It tells the most laborious operation. Without it nothing is measured.
    */
   readonly work?: () => number;
   /** Is called now and then, with how many operations were done. */
   readonly onProgress?: (operations: number) => void;
 }
 
-/** What became of it. */
+/** Report of a hostile guest's run. */
 export interface HostileReport {
-  /** Operations that were done. */
+  /** Number of operations that were done. */
   readonly operations: number;
-  /** Drivers that were brought up: each is a reset. */
+  /** Number of drivers that were brought up: each is a reset. */
   readonly lives: number;
-  /** Faults of the guest that the device told of. */
+  /** Number of faults of the guest that the device told of. */
   readonly faults: number;
-  /** Different reasons of faults. */
+  /** Set of different reasons of faults. */
   readonly reasons: ReadonlySet<string>;
-  /** How often the device has moved. */
+  /** Number of times that the device has moved. */
   readonly moves: number;
-  /** States that could not be restored: the guest had changed its used index under the device. */
+  /** Number of states that could not be restored: the guest had changed its used index under the device. */
   readonly refused: number;
-  /** Why, without the numbers. */
+  /** Reasons of refused states, without the numbers in them. */
   readonly refusals: ReadonlySet<string>;
-  /** Work of the most laborious operation, in steps of `work`. */
+  /** Number of steps of `work` of the most laborious operation. */
   readonly hardest: number;
-  /** Which one that was. */
+  /** Name of the most laborious operation. */
   readonly hardestName: string;
 }
 
 const RAM_BYTES = 0x98000;
 const DRIVER_BYTES = 0x80000;
 const LIFE_MAX = 600;
-/** Operations on a broken device, about. */
+/** Number of operations on a broken device, about. */
 const BROKEN_LIFE = 30;
-/** One operation in so many gives way to back ends that answer promises. */
+/** Number of operations of which one gives way to back ends that answer promises. */
 const PAUSE = 64;
-/** One operation in so many is a move. */
+/** Number of operations of which one is a move. */
 const MOVE = 150;
 
 /**
@@ -96,7 +99,7 @@ export async function hostile<H, T extends TransportParts, D>(
   return guest.report();
 }
 
-/** The driver has an opinion of what a device does after such treatment; it does not count. */
+/** Runs a driver's part, whose errors do not count: it has an opinion of what a device does after such treatment. */
 function unlessDriver(act: () => void): void {
   try {
     act();
@@ -107,7 +110,7 @@ function unlessDriver(act: () => void): void {
   }
 }
 
-/** A text without its numbers: there are only so many. */
+/** Removes the numbers from a text: there are only so many texts then. */
 function kindOf(text: string): string {
   return text.replace(/0x[0-9a-f]+|\d+/gi, '#');
 }
@@ -121,12 +124,14 @@ class HostileGuest<H, T extends TransportParts, D> {
   #machine: Machine<H, T, D>;
   #mapped: GuestMemory | undefined;
   #work: Workload | undefined;
-  /** Where the device was told that the rings lie. */
+  /** Addresses at which the device was told that the rings lie. */
   readonly #rings = new Map<number, RingAddresses>();
   #target: Target = { base: 0, end: RAM_BYTES, landmarks: [] };
-  /** In this life one request in so many is nonsense: the others bring the device into states worth breaking. */
+  /**
+   * Number of requests of which one is nonsense in this life: the others bring the device into states worth breaking.
+   */
   #nonsense = 1;
-  /** Faults since the device was last whole. */
+  /** Number of faults since the device was last whole. */
   #faultsNow = 0;
   readonly #counts = {
     operations: 0,
@@ -165,8 +170,8 @@ class HostileGuest<H, T extends TransportParts, D> {
   }
 
   /**
-   * From the reset on: a driver that does everything right, and then the device must be as good as new; or one that puts
-   * rings where it should not.
+   * Brings the device up from the reset on: with a driver that does everything right, and then the device must be as
+   * good as new; or one that puts rings where it should not.
    */
   #bringUp(misplaced: boolean): void {
     const { bench, device, rings, features, seed = 1 } = this.#setup;
@@ -224,7 +229,7 @@ class HostileGuest<H, T extends TransportParts, D> {
     if (this.#random.chance(6)) this.#move();
   }
 
-  /** One operation. False: the guest is no more. */
+  /** Does one operation. Answers false if the guest is no more. */
   #measured(): boolean {
     const { work } = this.#setup;
     if (this.#random.chance(MOVE)) return this.#move();
@@ -306,7 +311,7 @@ class HostileGuest<H, T extends TransportParts, D> {
     pokeRing(this.#ram, this.#random, this.#target, prey);
   }
 
-  /** A request that is put right into the ring, and most are nonsense. */
+  /** Puts a request right into the ring; most are nonsense. */
   #send(): void {
     const virtio = this.#work?.virtio;
     if (virtio === undefined || virtio.rings.size === 0) return;
@@ -330,7 +335,7 @@ class HostileGuest<H, T extends TransportParts, D> {
     });
   }
 
-  /** Where a hostile guest aims: at the rings, and what the setup names. */
+  /** Chooses where a hostile guest aims: at the rings, and what the setup names. */
   #aim(): void {
     const landmarks: number[] = [...(this.#setup.landmarks ?? [])];
     const driver = [...(this.#work?.virtio.rings.values() ?? [])].map(({ addresses }) => addresses);
@@ -339,13 +344,13 @@ class HostileGuest<H, T extends TransportParts, D> {
     this.#target = { base: 0, end: RAM_BYTES, landmarks };
   }
 
-  /** At most one fault between two resets. Virtio 1.3 §2.1.2 has one NEEDS_RESET. */
+  /** Demands at most one fault between two resets. Virtio 1.3 §2.1.2 has one NEEDS_RESET. */
   #checkLife(): void {
     if (this.#faultsNow > 1) throw new Failure(`${this.#faultsNow} faults without a reset in between`);
     if (this.#machine.device.broken !== true) this.#faultsNow = 0;
   }
 
-  /** False: it was refused, and the guest is no more. */
+  /** Moves the device. Answers false if it was refused, and the guest is no more. */
   #move(): boolean {
     const { bench, device } = this.#setup;
     const codec = virtioDevice(bench.layer, device.layer);
@@ -379,7 +384,7 @@ class HostileGuest<H, T extends TransportParts, D> {
     return true;
   }
 
-  /** Guest memory: every other one at an odd place, where devices read and write it number by number. */
+  /** Makes guest memory: every other one at an odd place, where devices read and write it number by number. */
   #memory(contents?: Uint8Array): Uint8Array {
     const bytes = new Uint8Array(new ArrayBuffer(RAM_BYTES + 4), this.#random.below(2), RAM_BYTES);
     if (contents !== undefined) bytes.set(contents);

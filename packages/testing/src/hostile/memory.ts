@@ -3,9 +3,9 @@ import type { DriverRing } from '../ring/ring.ts';
 import type { Random } from '../suite/case.ts';
 import { address, length, number, type Target } from './values.ts';
 
-/** A ring of the device, valid once, and the guest is at it. */
+/** Ring of the device that was valid once, and that the guest is at. */
 export interface Prey {
-  /** Where the ring lies. */
+  /** Ring of the driver: where it lies. */
   readonly ring: Pick<DriverRing<unknown>, 'format' | 'addresses'>;
   /** Byte order of the ring. */
   readonly littleEndian: boolean;
@@ -28,7 +28,10 @@ function descriptor(ram: GuestRam, random: Random, at: number, target: Target, p
   ram.setU16(at + 14, packed ? low | lap : next, littleEndian);
 }
 
-/** A run of descriptors that make one chain, or many of one: through the whole ring, around it, longer than any may be. */
+/**
+ * Writes a run of descriptors that make one chain, or many of one: through the whole ring, around it, longer than any
+ * may be.
+ */
 function run(ram: GuestRam, random: Random, at: number, entries: number, target: Target, prey: Prey): void {
   const { littleEndian, ring } = prey;
   const packed = ring.format === 'packed';
@@ -49,7 +52,7 @@ function run(ram: GuestRam, random: Random, at: number, entries: number, target:
   }
 }
 
-/** A part of a ring lies where the guest can write: rings are put elsewhere, too. */
+/** Does a part of a ring lie where the guest can write? Rings are put elsewhere, too. */
 function reachable(target: Target, at: number, length: number): boolean {
   return at >= target.base && at + length <= target.end;
 }

@@ -3,11 +3,13 @@ import type { Random } from '../suite/case.ts';
 import { address, number, type Target, width } from './values.ts';
 
 const COMMON_REGISTERS = 64;
-/** Where the structures of the modern BAR begin: those of QEMU's functions, and whoever lays them out alike. */
+/**
+ * Offsets at which the structures of the modern BAR begin: those of QEMU's functions, and whoever lays them out alike.
+ */
 const STRUCTURES: readonly [number, ...number[]] = [0, 0, 0, 0x1000, 0x2000, 0x3000];
 const MODERN_BAR = 4;
 
-/** A value for a register: an address in halves, or pages, or any number. */
+/** Chooses a value for a register: an address in halves, or pages, or any number. */
 function registerValue(random: Random, target: Target): number {
   switch (random.below(3)) {
     case 0:
@@ -23,7 +25,9 @@ const CAPABILITIES = 0x34;
 const VENDOR = 0x09;
 const PCI_CFG = 5;
 
-/** The PCI configuration access capability, aimed at anything: a BAR from within configuration space. Virtio 1.3 §4.1.4.9 */
+/**
+ * Aims the PCI configuration access capability at anything: a BAR from within configuration space. Virtio 1.3 §4.1.4.9
+ */
 function pokeWindow(bus: PciBus, slot: number, random: Random, target: Target): void {
   let at = bus.configRead(slot, CAPABILITIES, 1) & 0xfc;
   for (let i = 0; at !== 0 && i < 48; i++, at = bus.configRead(slot, at + 1, 1) & 0xfc) {
@@ -38,7 +42,9 @@ function pokeWindow(bus: PciBus, slot: number, random: Random, target: Target): 
   }
 }
 
-/** One access of any width anywhere into a function: configuration space, BARs, and where it may have been mapped. */
+/**
+ * Makes one access of any width anywhere into a function: configuration space, BARs, and where it may have been mapped.
+ */
 export function pokePci(bus: PciBus, slot: number, random: Random, target: Target): void {
   if (random.chance(16)) {
     pokeWindow(bus, slot, random, target);

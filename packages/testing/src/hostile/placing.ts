@@ -3,7 +3,7 @@ import type { Random } from '../suite/case.ts';
 import type { DriverTransport } from '../transport/transport.ts';
 import { address, type Target } from './values.ts';
 
-/** A driver's transport, with another hand at what the device is told about rings. */
+/** Wraps a driver's transport, with another hand at what the device is told about rings. */
 export function watched(
   transport: DriverTransport,
   place: (queue: number, ring: RingAddresses) => RingAddresses,
@@ -20,7 +20,10 @@ export function watched(
 
 const PARTS = ['desc', 'driver', 'device'] as const;
 
-/** A ring with a part, or more, where it cannot be: ROM, nowhere, across the end of memory, in another part, at an odd address. */
+/**
+ * Places a ring with a part, or more, where it cannot be: ROM, nowhere, across the end of memory, in another part, at
+ * an odd address.
+ */
 export function misplace(ring: RingAddresses, random: Random, target: Target): RingAddresses {
   const told: { -readonly [K in keyof RingAddresses]: number } = { ...ring };
   do {

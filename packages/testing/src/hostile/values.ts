@@ -2,9 +2,9 @@ import type { Random } from '../suite/case.ts';
 
 /** Guest memory as a hostile guest sees it: where addresses are worth aiming at. */
 export interface Target {
-  /** The first address. */
+  /** First address of the memory. */
   readonly base: number;
-  /** The first byte behind it. */
+  /** First address behind the memory. */
   readonly end: number;
   /** Addresses that mean something to the device: rings, buffers, indirect tables. */
   readonly landmarks: readonly number[];
@@ -15,7 +15,7 @@ const NUMBERS: readonly [number, ...number[]] = [
   0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff,
 ];
 
-/** A number that finds edges, 32 bits. */
+/** Chooses a number that finds edges, 32 bits. */
 export function number(random: Random): number {
   switch (random.below(4)) {
     case 0:
@@ -27,7 +27,7 @@ export function number(random: Random): number {
   }
 }
 
-/** An address: mostly one that is something, else around the ends of memory, or nowhere. */
+/** Chooses an address: mostly one that is something, else around the ends of memory, or nowhere. */
 export function address(random: Random, { base, end, landmarks }: Target): number {
   const near = (at: number): number => Math.max(0, at + random.below(64) - 32);
   switch (random.below(8)) {
@@ -44,7 +44,7 @@ export function address(random: Random, { base, end, landmarks }: Target): numbe
   }
 }
 
-/** A length: mostly small. */
+/** Chooses a length, mostly a small one. */
 export function length(random: Random): number {
   switch (random.below(6)) {
     case 0:
@@ -58,7 +58,7 @@ export function length(random: Random): number {
   }
 }
 
-/** Bytes of an access: what processors do, and what they never do. */
+/** Chooses the bytes of an access: what processors do, and what they never do. */
 export function width(random: Random): number {
   return random.chance(12) ? random.pick([0, 3, 5, 6, 7, 8, 16]) : random.pick([1, 2, 4]);
 }

@@ -1,18 +1,18 @@
 import { DriverError } from '../spec.ts';
 import type { Buffer, Used } from './ring.ts';
 
-/** What the driver remembers of a request that the device has. */
+/** Request that the device has, as the driver remembers it. */
 export interface Entry<T> {
   readonly token: T;
-  /** Split: head descriptor. Packed: buffer id. */
+  /** Head descriptor in a split ring, buffer id in a packed one. */
   readonly id: number;
-  /** Descriptors of the ring that it takes. */
+  /** Indices of the ring's descriptors that the request takes. */
   readonly descriptors: readonly number[];
-  /** Bytes that the device may write. */
+  /** Number of bytes that the device may write. */
   readonly writable: number;
 }
 
-/** The requests that the device has, by id and in the order in which they were made available. */
+/** Requests that the device has, by id and in the order in which they were made available. */
 export class Outstanding<T> {
   readonly #byId = new Map<number, Entry<T>>();
   readonly #inOrder: boolean;
@@ -33,8 +33,8 @@ export class Outstanding<T> {
   }
 
   /**
-   * The requests that one used element gives back: with IN_ORDER all up to the one that it names, and all but that one
-   * count as written completely (Virtio 1.3 §2.7.9).
+   * Takes the requests that one used element gives back: with IN_ORDER all up to the one that it names, and all but
+   * that one count as written completely (Virtio 1.3 §2.7.9).
    */
   take(id: number, written: number): { readonly entry: Entry<T>; readonly used: Used<T> }[] {
     const named = this.#byId.get(id);
@@ -49,7 +49,7 @@ export class Outstanding<T> {
   }
 }
 
-/** Total of what the device may write. @throws DriverError if a buffer that it reads comes behind one that it writes */
+/** Adds up what the device may write. @throws DriverError if a buffer that it reads comes behind one that it writes */
 export function writableBytes(buffers: readonly Buffer[]): number {
   let total = 0;
   let writing = false;

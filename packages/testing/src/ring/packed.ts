@@ -18,10 +18,10 @@ const USED = 1 << 15;
 const EVENT_ENABLE = 0;
 const EVENT_DISABLE = 1;
 const EVENT_DESC = 2;
-/** Stands in the id field of descriptors where it has no meaning. */
+/** Number in the id field of descriptors where it has no meaning. */
 const NO_ID = 0xdead;
 
-/** The driver's side of a packed virtqueue, from Virtio 1.3 §2.8. Always little-endian: it came with VERSION_1. */
+/** Packed virtqueue at the driver's side, from Virtio 1.3 §2.8. Always little-endian: it came with VERSION_1. */
 export class PackedRing<T> implements DriverRing<T> {
   readonly format = 'packed';
   readonly addresses: RingAddresses;
@@ -39,7 +39,7 @@ export class PackedRing<T> implements DriverRing<T> {
   #availWrap = true;
   #usedIdx = 0;
   #usedWrap = true;
-  /** Descriptors made available since the device was asked last whether it wants a kick. */
+  /** Number of descriptors made available since the device was asked last whether it wants a kick. */
   #slotsAdded = 0;
 
   constructor(memory: Allocator, options: RingOptions) {

@@ -16,7 +16,7 @@ const INDIRECT = 4;
 const AVAIL_NO_INTERRUPT = 1;
 const USED_NO_NOTIFY = 1;
 
-/** The driver's side of a split virtqueue, from Virtio 1.3 §2.7. */
+/** Split virtqueue at the driver's side, from Virtio 1.3 §2.7. */
 export class SplitRing<T> implements DriverRing<T> {
   readonly format = 'split';
   readonly addresses: RingAddresses;
@@ -26,7 +26,7 @@ export class SplitRing<T> implements DriverRing<T> {
   readonly #out: Outstanding<T>;
   readonly #freeList: number[];
   readonly #tables = new Map<number, { readonly at: number; readonly entries: number }>();
-  /** Came back together with another (IN_ORDER) and were not taken yet. */
+  /** Requests that came back together with another (IN_ORDER) and were not taken yet. */
   readonly #ready: Used<T>[] = [];
   #availIdx = 0;
   #publishedIdx = 0;
@@ -104,7 +104,7 @@ export class SplitRing<T> implements DriverRing<T> {
     else this.#ram.setU16(driver, AVAIL_NO_INTERRUPT, littleEndian);
   }
 
-  /** Elements that the device published and the driver has not looked at. */
+  /** Counts the elements that the device published and the driver has not looked at. */
   #pending(): number {
     const pending =
       (this.#ram.u16(this.addresses.device + 2, this.#options.littleEndian) - this.#usedIdx) & 0xffff;
@@ -166,7 +166,7 @@ export class SplitRing<T> implements DriverRing<T> {
     this.#ram.setU16(at + 14, next, littleEndian);
   }
 
-  /** Memory for an indirect table, kept for the next request with this head. */
+  /** Finds memory for an indirect table, kept for the next request with this head. */
   #table(head: number, entries: number): number {
     const kept = this.#tables.get(head);
     if (kept !== undefined && kept.entries >= entries) return kept.at;
@@ -176,7 +176,7 @@ export class SplitRing<T> implements DriverRing<T> {
   }
 }
 
-/** Virtio 1.3 §2.7: sizes and alignments; §2.7.2 for the legacy layout. */
+/** Lays out the parts of a ring. Virtio 1.3 §2.7: sizes and alignments; §2.7.2 for the legacy layout. */
 function layOut(memory: Allocator, size: number, legacyAlign?: number): RingAddresses {
   const availBytes = 6 + 2 * size;
   const usedBytes = 6 + 8 * size;

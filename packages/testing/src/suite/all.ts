@@ -8,7 +8,7 @@ import { ioCases } from './io.ts';
 import { moveCases } from './move.ts';
 import { refuseCases } from './refuse.ts';
 
-/** Everything that one device type on one transport with one way to use rings has to pass. */
+/** Lists every case that one device type on one transport with one way to use rings has to pass. */
 export function allCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   return [
     ...bringUpCases(context),

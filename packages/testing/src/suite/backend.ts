@@ -2,11 +2,11 @@ import type { Spans } from '@virtkit/core';
 import { type Case, ensure, equalBytes, Random } from './case.ts';
 import { LentBuffer } from './lent-buffer.ts';
 
-/** A back end of `@virtkit/device-blk`, as far as this needs it. */
+/** Back end of `@virtkit/device-blk`, as far as the cases need it. */
 export interface DiskBackend {
-  /** Bytes of the disk. */
+  /** Length of the disk in bytes. */
   readonly size: number;
-  /** Writes are refused. */
+  /** True if writes are refused. */
   readonly readOnly?: boolean;
   /** Fills `length` bytes of the target from byte `from` on with what the disk has at `position`. */
   read(position: number, target: Spans, from: number, length: number): void | Promise<void>;
@@ -14,25 +14,27 @@ export interface DiskBackend {
   write(position: number, source: Spans, from: number, length: number): void | Promise<void>;
   /** Makes durable what was written. */
   flush?(): void | Promise<void>;
-  /** The content of this range is of no use any more. */
+  /** Discards a range, whose content is of no use any more. */
   discard?(position: number, length: number): void | Promise<void>;
   /** Fills this range with zeros, which with `mayUnmap` need not take space. */
   writeZeroes?(position: number, length: number, mayUnmap: boolean): void | Promise<void>;
 }
 
-/** A back end to be tested, and how it is put away. */
+/** Back end to be tested, and how it is put away. */
 export interface BackendBench {
-  /** A new disk with this content. */
+  /** Makes a new disk with this content. */
   make(content: Uint8Array): DiskBackend | Promise<DiskBackend>;
   /** Lets go of a disk that was made. */
   close?(disk: DiskBackend): unknown;
-  /** True: {@link close} closes the disk for good, and there is a case that it is closed then. */
+  /** True if {@link close} closes the disk for good; there is a case that it is closed then. */
   readonly staysClosed?: boolean;
   /** Has the next flush fail, and no other, as systems tell of lost writes once. Then there is a case that it is not forgotten. */
   failFlush?(disk: DiskBackend): void;
-  /** Bytes of the disk, a multiple of 512; default 96 sectors. Choose what crosses the edges of your blocks. */
+  /**
+   * Length of the disk in bytes, a multiple of 512; default 96 sectors. Choose what crosses the edges of your blocks.
+   */
   readonly bytes?: number;
-  /** Default 1. */
+  /** Seed of random operations; default 1. */
   readonly seed?: number;
 }
 
@@ -46,8 +48,8 @@ interface Place {
 }
 
 /**
- * Cases for a block device's back end: it is what an array is; many operations at a time; what it was lent it lets go of: the
- * bytes of a write when the call returns, the target of a read when its promise settles.
+ * Lists cases for a block device's back end: it is what an array is; many operations at a time; what it was lent it
+ * lets go of: the bytes of a write when the call returns, the target of a read when its promise settles.
  */
 export function backendCases(bench: BackendBench): Case[] {
   const { bytes = 96 * SECTOR, seed = 1 } = bench;
@@ -73,7 +75,7 @@ export function backendCases(bench: BackendBench): Case[] {
   return cases;
 }
 
-/** All that begins afterwards fails, and what was under way ends; a second close does nothing. */
+/** Checks a closed disk: all that begins afterwards fails, and what was under way ends; a second close does nothing. */
 async function closedIsClosed(disk: DiskBackend, bench: BackendBench): Promise<void> {
   const operations = allOperations(disk);
   // done or not, they end
@@ -86,7 +88,10 @@ async function closedIsClosed(disk: DiskBackend, bench: BackendBench): Promise<v
   ensure(!(await fails(() => bench.close?.(disk))), 'a second close failed');
 }
 
-/** It may have lost what was written before it, so that no later one may say that all is stable. */
+/**
+ * Checks a flush that fails: it may have lost what was written before it, so that no later one may say that all is
+ * stable.
+ */
 async function flushFails(disk: DiskBackend, bench: BackendBench): Promise<void> {
   if (disk.flush === undefined) return;
   const flush = (): unknown => disk.flush?.();
@@ -146,7 +151,10 @@ async function oneByOne(disk: DiskBackend, model: Uint8Array, random: Random): P
   await expectBytes(disk, { position: 0, length: model.length }, model);
 }
 
-/** Where writes overlap, each sector is what one of them wrote; reads beside them are not disturbed. */
+/**
+ * Checks many operations at a time: where writes overlap, each sector is what one of them wrote; reads beside them are
+ * not disturbed.
+ */
 async function manyAtATime(disk: DiskBackend, model: Uint8Array, random: Random): Promise<void> {
   for (let round = 0; round < ROUNDS; round++) {
     const half = Math.floor(model.length / SECTOR / 2) * SECTOR;

@@ -13,52 +13,52 @@ import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { Allocator } from '../ram.ts';
 import type { DriverTransport, Reach } from '../transport/transport.ts';
 
-/** A device that can be stopped and moved: `LiveDevice` of `@virtkit/core`. */
+/** Device that can be stopped and moved: `LiveDevice` of `@virtkit/core`. */
 export interface Movable<T extends TransportParts, D> {
-  /** The guest has broken the device, and must reset it. */
+  /** True if the guest has broken the device, and must reset it. */
   readonly broken?: boolean;
-  /** The saved state as it is now. */
+  /** Takes the saved state as it is now. */
   capture(): VirtioState<T, D>;
-  /** What speaks against a state in this device. */
+  /** Lists what speaks against a state in this device. */
   check(state: VirtioState<T, D>): readonly Finding[];
   /** Takes a state over; the device is paused afterwards. @throws StateError */
   restore(state: VirtioState<T, D>): void;
-  /** Stops work. */
+  /** Stops the device's work. */
   pause(): void;
-  /** Goes on. */
+  /** Lets the device go on. */
   resume(): void;
 }
 
-/** A machine with one device in it. */
+/** Machine with one device in it. */
 export interface Machine<H, T extends TransportParts, D> {
-  /** What the driver in the guest reaches. */
+  /** Part of the machine that the driver in the guest reaches. */
   readonly host: H;
-  /** The device, as the suites move it. */
+  /** Device as the suites move it. */
   readonly device: Movable<T, D>;
 }
 
-/** What a machine is made from. */
+/** Parts that a machine is made from. */
 export interface MachineSetup<H> {
   /** Guest memory of the device. */
   readonly memory: GuestMemory;
   /** Features of the rings that the device offers. */
   readonly rings: RingFeatures;
-  /** Is told what the device tells its host program. */
+  /** Function that is told what the device tells its host program. */
   readonly onEvent: (event: DeviceEvent) => void;
   /**
-   * The machine that the guest comes from. Interrupts that had left the device and the guest has not taken are not the
+   * Machine that the guest comes from. Interrupts that had left the device and the guest has not taken are not the
    * device's any more: they move with the interrupt controller, which is this side of `host`.
    */
   readonly from?: H;
 }
 
-/** A transport under test: how a device is put behind it, and how a driver reaches it there. */
+/** Transport under test: how a device is put behind it, and how a driver reaches it there. */
 export interface TransportBench<H, T extends TransportParts> {
-  /** What tests call the transport. */
+  /** Name of the transport in tests. */
   readonly name: string;
-  /** The transport's part of the saved state. */
+  /** Format of the transport's part of the saved state. */
   readonly layer: TransportLayer<T>;
-  /** Speaks the interface of Virtio 1.0 and later? */
+  /** True if the transport speaks the interface of Virtio 1.0 and later. */
   readonly modern: boolean;
   /** Puts a device behind the transport. */
   build<D>(model: DeviceModel<D>, setup: MachineSetup<H>): Machine<H, T, D>;
@@ -68,7 +68,7 @@ export interface TransportBench<H, T extends TransportParts> {
 
 /** Work for a device that can be cut anywhere: the guest's side of it. */
 export interface Workload {
-  /** The part of the driver that all device types have. */
+  /** Part of the driver that all device types have. */
   readonly virtio: VirtioDriver;
   /** Finds the device and sets it up. May be called again: then it is set up anew, and what was under way is given up. */
   start(): void;
@@ -78,31 +78,31 @@ export interface Workload {
   resetQueue(queue: number): void;
   /** Handles interrupts. */
   service(): number;
-  /** Pieces of work that are not done. */
+  /** Number of pieces of work that are not done. */
   readonly pending: number;
-  /** What the guest has seen so far, as plain data: the same whether or not the device was moved. */
+  /** Observations of the guest so far, as plain data: the same whether or not the device was moved. */
   seen(): unknown;
 }
 
-/** The world outside a device: disks, cables. It stays where it is when the device moves. */
+/** World outside a device: disks, cables. It stays where it is when the device moves. */
 export interface World<D> {
-  /** A device over this world. The one before, if there was one, has lost it. */
+  /** Makes a device over this world. The one before, if there was one, has lost it. */
   connect(): DeviceModel<D>;
   /** Lets time go by: something that was under way may be done. */
   tick(): void;
-  /** Forgets what it has seen so far, for guests that go on for ever. */
+  /** Forgets what the world has seen so far, for guests that go on for ever. */
   forget?(): void;
-  /** What became of it, as plain data: the same whether or not the device was moved. */
+  /** Observations of the world so far, as plain data: the same whether or not the device was moved. */
   seen(): unknown;
 }
 
-/** A device type under test. */
+/** Device type under test. */
 export interface DeviceBench<D> {
-  /** What tests call the device. */
+  /** Name of the device type in tests. */
   readonly name: string;
-  /** The device type's part of the saved state. */
+  /** Format of the device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
-  /** Bytes of the configuration space that every device of this type has, a multiple of 4; default 8. */
+  /** Length in bytes of the configuration space that every device of this type has, a multiple of 4; default 8. */
   readonly configBytes?: number;
   /** @param seed the same world and work for the same number */
   world(seed: number): World<D>;

@@ -5,17 +5,17 @@ import type { DeviceBench, Workload } from './bench.ts';
 import { type DiskTiming, DiskWorld, type TestDiskBackend } from './blk-world.ts';
 import { checksum, ensure, Random } from './case.ts';
 
-/** How the bench makes a block device. */
+/** Options of a block device's bench. */
 export interface BlkBenchOptions<D> {
-  /** The device type's part of the saved state. */
+  /** Format of the device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
-  /** With `queues` request queues over this disk. */
+  /** Makes the device, with `queues` request queues over this disk. */
   readonly make: (backend: TestDiskBackend, queues: number) => DeviceModel<D>;
-  /** When the disk answers; default `sync`: at once. */
+  /** Time at which the disk answers; default `sync`: at once. */
   readonly timing?: DiskTiming;
-  /** Request queues; default 1. */
+  /** Number of request queues; default 1. */
   readonly queues?: number;
-  /** How the driver lays its requests out. */
+  /** Layout of the driver's requests. */
   readonly layout?: BlkLayout;
 }
 
@@ -23,7 +23,7 @@ const SLOTS = 96;
 const SLOT_SECTORS = 8;
 const DISK_BYTES = SLOTS * SLOT_SECTORS * SECTOR;
 
-/** Any virtio-blk. */
+/** Makes the bench of any virtio-blk. */
 export function blkBench<D>(options: BlkBenchOptions<D>): DeviceBench<D> {
   const { layer, make, timing = 'sync', queues = 1, layout = {} } = options;
   const words = [
@@ -39,13 +39,16 @@ export function blkBench<D>(options: BlkBenchOptions<D>): DeviceBench<D> {
   };
 }
 
-/** Reads, writes, zeroes, discards and flushes, each on a place of its own on the disk, and a shadow of what must be there. */
+/**
+ * Work of reads, writes, zeroes, discards and flushes, each on a place of its own on the disk, and a shadow of what
+ * must be there.
+ */
 export class BlkWork implements Workload {
-  /** The driver that works. */
+  /** Driver that works. */
   readonly driver: BlkDriver;
   readonly #seed: number;
   readonly #shadow = new Uint8Array(DISK_BYTES);
-  /** Steps that are not done. */
+  /** Requests of steps that are not done. */
   readonly #open = new Map<
     number,
     { readonly request: BlkRequest; readonly expected: Uint8Array | undefined }
@@ -57,7 +60,7 @@ export class BlkWork implements Workload {
     this.#seed = seed;
   }
 
-  /** The part of it that all device types have. */
+  /** Part of the driver that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }
@@ -139,12 +142,12 @@ export class BlkWork implements Workload {
     return count;
   }
 
-  /** What came back for each step. */
+  /** Lists what came back for each step. */
   seen(): unknown {
     return [...this.#results].sort(([a], [b]) => a - b);
   }
 
-  /** What the disk must hold when all is done. */
+  /** Bytes that the disk must hold when all is done. */
   get shadow(): Uint8Array {
     return this.#shadow;
   }

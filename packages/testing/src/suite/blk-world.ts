@@ -2,9 +2,9 @@ import type { DeviceModel, Spans } from '@virtkit/core';
 import type { World } from './bench.ts';
 import { Random } from './case.ts';
 
-/** What a block device is given: the back end of `@virtkit/device-blk`, as far as this needs it. */
+/** Back end that a block device is given: that of `@virtkit/device-blk`, as far as the suites need it. */
 export interface TestDiskBackend {
-  /** Bytes of the disk. */
+  /** Length of the disk in bytes. */
   readonly size: number;
   /** Fills `length` bytes of the target from byte `from` on with what the disk has at `position`. */
   read(position: number, target: Spans, from: number, length: number): undefined | Promise<void>;
@@ -12,33 +12,33 @@ export interface TestDiskBackend {
   write(position: number, source: Spans, from: number, length: number): undefined | Promise<void>;
   /** Makes durable what was written. */
   flush(): undefined | Promise<void>;
-  /** The content of this range is of no use any more. */
+  /** Discards a range, whose content is of no use any more. */
   discard(position: number, length: number): undefined | Promise<void>;
   /** Fills this range with zeros. */
   writeZeroes(position: number, length: number): undefined | Promise<void>;
 }
 
-/** An operation that the disk was asked for and has not done. */
+/** Operation that the disk was asked for and has not done. */
 interface Operation {
   act(): void;
   resolve(): void;
   reject(error: Error): void;
 }
 
-/** When the disk does what it is asked for: at once, or later and in another order. */
+/** Time at which the disk does what it is asked for: at once, or later and in another order. */
 export type DiskTiming = 'sync' | 'async';
 
-/** A disk that outlives the devices over it, and can be slow. */
+/** Disk that outlives the devices over it, and can be slow. */
 export class DiskWorld<D> implements World<D> {
-  /** The disk's content. */
+  /** Content of the disk. */
   readonly disk: Uint8Array;
   readonly #make: (backend: TestDiskBackend) => DeviceModel<D>;
   readonly #timing: DiskTiming;
   readonly #random: Random;
   #operations: Operation[] = [];
-  /** Writes that reached the disk. */
+  /** Number of writes that reached the disk. */
   writes = 0;
-  /** Asked for while true: nothing is done until it is false again. */
+  /** True if nothing that is asked for is done until it is false again. */
   held = false;
 
   constructor(
@@ -54,8 +54,8 @@ export class DiskWorld<D> implements World<D> {
   }
 
   /**
-   * The device before has lost the disk. Each operation that it was still waiting for is done or is not: so it is when a
-   * machine is stopped.
+   * Makes a device over the disk; the device before has lost it. Each operation that it was still waiting for is done
+   * or is not: so it is when a machine is stopped.
    */
   connect(): DeviceModel<D> {
     for (const { act } of this.#operations.splice(0)) if (this.#random.chance(2)) act();
@@ -71,12 +71,12 @@ export class DiskWorld<D> implements World<D> {
     operation?.resolve();
   }
 
-  /** Operations under way. */
+  /** Number of operations under way. */
   get waiting(): number {
     return this.#operations.length;
   }
 
-  /** The oldest operation fails. */
+  /** Lets the oldest operation fail. */
   fail(code: string): void {
     this.#operations.shift()?.reject(Object.assign(new Error('the disk failed'), { code }));
   }

@@ -12,7 +12,7 @@ import { type Case, ensure, same } from './case.ts';
 import { type Context, fresh, started, stepsOf } from './context.ts';
 import { RING_MODES } from './rings.ts';
 
-/** From reset to running, and what the status byte does on the way. */
+/** Lists cases from reset to running: what the status byte does on the way. */
 export function bringUpCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   const { bench } = context;
   return [

@@ -1,16 +1,16 @@
-/** A named test that throws if it fails. Suites are lists of these: every test runner can run them. */
+/** Named test that throws if it fails. Suites are lists of these: every test runner can run them. */
 export interface Case {
-  /** What the case shows. */
+  /** Name of the case: what it shows. */
   readonly name: string;
-  /** Throws, or rejects with, a {@link Failure} if it is not so. */
+  /** Runs the case. @throws Failure, or rejects with it, if what the case shows is not so */
   run(): Promise<void> | void;
 }
 
-/** What a test runner looks like: vitest, jest, mocha, `node:test`. */
+/** Test runner as suites need it: vitest, jest, mocha, `node:test`. */
 export interface Runner {
   /** Groups tests. */
   readonly describe: (name: string, body: () => void) => unknown;
-  /** A test: it fails if its body throws or rejects. */
+  /** Makes a test, which fails if its body throws or rejects. */
   readonly test: (name: string, body: () => Promise<void> | void) => unknown;
 }
 
@@ -21,7 +21,7 @@ export function register({ describe, test }: Runner, title: string, cases: reado
   });
 }
 
-/** Thrown by a case that fails. */
+/** Error of a case that fails. */
 export class Failure extends Error {
   /** The class's name. */
   override readonly name = 'Failure';
@@ -41,7 +41,7 @@ export function same(found: unknown, expected: unknown, what: string): void {
   throw new Failure(`${what}: found …${around(a)}…, expected …${around(b)}…`);
 }
 
-/** Data as text: equal data, equal text. */
+/** Writes data as text: equal data, equal text. */
 export function show(value: unknown): string {
   return JSON.stringify(value, (_key, item: unknown) => {
     if (typeof item === 'bigint') return `0x${item.toString(16)}`;
@@ -67,14 +67,14 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return true;
 }
 
-/** FNV-1a, 32 bits. */
+/** Computes the checksum FNV-1a, 32 bits. */
 export function checksum(bytes: Uint8Array): number {
   let sum = 0x811c9dc5;
   for (const byte of bytes) sum = Math.imul(sum ^ byte, 0x01000193);
   return sum >>> 0;
 }
 
-/** Numbers that look random and are the same for the same seed (mulberry32). */
+/** Source of numbers that look random and are the same for the same seed (mulberry32). */
 export class Random {
   #state: number;
 
@@ -82,7 +82,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** 32 bits. */
+  /** Chooses a number of 32 bits. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -91,22 +91,22 @@ export class Random {
     return (t ^ (t >>> 14)) >>> 0;
   }
 
-  /** 0 to `limit` - 1. */
+  /** Chooses a number from 0 to `limit` - 1. */
   below(limit: number): number {
     return this.next() % limit;
   }
 
-  /** True once in so many times. */
+  /** Is it the one time in `oneIn`? */
   chance(oneIn: number): boolean {
     return this.below(oneIn) === 0;
   }
 
-  /** One of them. */
+  /** Chooses one of the items. */
   pick<T>(items: readonly [T, ...T[]]): T {
     return items[this.below(items.length)] ?? items[0];
   }
 
-  /** So many random bytes. */
+  /** Makes `length` random bytes. */
   bytes(length: number): Uint8Array {
     const bytes = new Uint8Array(length);
     for (let i = 0; i < length; i++) bytes[i] = this.next();

@@ -2,7 +2,7 @@ import type { TransportParts } from '@virtkit/core';
 import { type Case, same } from './case.ts';
 import { type Context, started, stepsOf } from './context.ts';
 
-/** The configuration space, if the device type has one. */
+/** Lists cases of the configuration space, if the device type has one. */
 export function configCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   const { configBytes: bytes = 8 } = context.device;
   if (bytes === 0) return [];

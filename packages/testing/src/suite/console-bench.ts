@@ -9,42 +9,42 @@ import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { DeviceBench, Workload, World } from './bench.ts';
 import { ensure, Random } from './case.ts';
 
-/** A port, as its back end sees it: that of `@virtkit/device-console`, as far as this needs it. */
+/** Port as its back end sees it: that of `@virtkit/device-console`, as far as the suites need it. */
 export interface TestGuestPort {
   /** Brings bytes to the guest; answers how many it took. */
   send(bytes: Uint8Array): number;
-  /** The other end takes bytes again. */
+  /** Tells that the other end takes bytes again. */
   ready(): void;
 }
 
-/** What a port is connected to: the back end of `@virtkit/device-console`. */
+/** Back end that a port is connected to: that of `@virtkit/device-console`. */
 export interface TestPortBackend {
-  /** Is given its port, before anything else. */
+  /** Takes its port, before anything else. */
   attach(port: TestGuestPort): void;
   /** Takes bytes `[start, end)` that the guest wrote; answers how many it took. */
   write(bytes: Uint8Array, start: number, end: number): number;
-  /** The guest has room for bytes again. */
+  /** Is told that the guest has room for bytes again. */
   guestWritable(): void;
 }
 
-/** Whether the ends of the lines take all at once, or now and then a part. */
+/** Timing of a line's ends: they take all at once, or now and then a part. */
 export type LineTiming = 'sync' | 'busy';
 
-/** How the bench makes a console device. */
+/** Options of a console device's bench. */
 export interface ConsoleBenchOptions<D> {
-  /** The device type's part of the saved state. */
+  /** Format of the device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
-  /** With a port for each back end; the first is a console. */
+  /** Makes the device, with a port for each back end; the first is a console. */
   readonly make: (backends: readonly TestPortBackend[]) => DeviceModel<D>;
-  /** When the other end of a port takes and brings bytes; default `sync`: at once. */
+  /** Time at which the other end of a port takes and brings bytes; default `sync`: at once. */
   readonly timing?: LineTiming;
-  /** Default 3. */
+  /** Number of ports; default 3. */
   readonly ports?: number;
-  /** How the driver works. */
+  /** Options of the driver. */
   readonly driver?: ConsoleDriverOptions;
 }
 
-/** Any virtio-console. */
+/** Makes the bench of any virtio-console. */
 export function consoleBench<D>(options: ConsoleBenchOptions<D>): DeviceBench<D> {
   const { layer, make, timing = 'sync', ports = 3, driver = {} } = options;
   const words = [timing, ports > 1 ? `${ports} ports` : ''];
@@ -62,27 +62,27 @@ export function consoleBench<D>(options: ConsoleBenchOptions<D>): DeviceBench<D>
   };
 }
 
-/** One line between a port and the world: streams of bytes, of which none is lost or doubled. */
+/** Line between a port and the world: streams of bytes, of which none is lost or doubled. */
 class Line {
-  /** From the guest. */
+  /** Bytes from the guest. */
   readonly written: number[] = [];
-  /** For the guest. */
+  /** Bytes for the guest. */
   readonly arriving: number[] = [];
   port: TestGuestPort | undefined;
-  /** The guest had no room; until it says that it may have some, nothing is sent. */
+  /** True if the guest had no room; until it says that it may have some, nothing is sent. */
   full = false;
-  /** A part of what the guest wrote was refused. */
+  /** True if a part of what the guest wrote was refused. */
   refused = false;
 }
 
-/** The other ends of the lines of a console device: they outlive it. */
+/** World at the other ends of a console device's lines: they outlive it. */
 export class LinesWorld<D> implements World<D> {
   readonly #make: (backends: readonly TestPortBackend[]) => DeviceModel<D>;
   readonly #timing: LineTiming;
   readonly #random: Random;
-  /** The other ends of the ports, by port. */
+  /** Lines at the other ends of the ports, by port. */
   readonly lines: readonly Line[];
-  /** Times that a part of something was refused. */
+  /** Number of times that a part of something was refused. */
   refusals = 0;
   #connection = 0;
 
@@ -103,7 +103,7 @@ export class LinesWorld<D> implements World<D> {
     return this.#make(this.lines.map((line) => this.#backend(line, connection)));
   }
 
-  /** Bytes set out for the guest. */
+  /** Sends bytes to the guest. */
   deliver(port: number, bytes: Uint8Array): void {
     this.#line(port).arriving.push(...bytes);
   }
@@ -166,15 +166,15 @@ export class LinesWorld<D> implements World<D> {
   }
 }
 
-/** Bytes out and bytes in, on all ports. */
+/** Work of bytes out and bytes in, on all ports. */
 export class ConsoleWork<D> implements Workload {
-  /** The driver that works. */
+  /** Driver that works. */
   readonly driver: ConsoleDriver;
   readonly #world: LinesWorld<D>;
   readonly #ports: number;
   readonly #seed: number;
   readonly #writing = new Map<number, Written>();
-  /** What must have arrived at each port. */
+  /** Bytes that must have arrived at each port. */
   readonly #expected: number[][];
   readonly #results = new Set<number>();
 
@@ -186,7 +186,7 @@ export class ConsoleWork<D> implements Workload {
     this.#expected = world.lines.map(() => []);
   }
 
-  /** The part of it that all device types have. */
+  /** Part of the driver that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }
@@ -234,7 +234,7 @@ export class ConsoleWork<D> implements Workload {
     return count;
   }
 
-  /** What has arrived at each port. */
+  /** Lists what has arrived at each port. */
   seen(): unknown {
     return [
       this.#expected.map((_bytes, port) => Uint8Array.from(this.#received(port))),

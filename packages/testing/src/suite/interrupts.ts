@@ -4,7 +4,7 @@ import { type Case, ensure, same } from './case.ts';
 import { type Context, started, stepsOf } from './context.ts';
 import type { Rig } from './rig.ts';
 
-/** Time passes, and nobody looks. */
+/** Lets time pass, while nobody looks. */
 export async function pass<H, T extends TransportParts, D>(rig: Rig<H, T, D>, ticks = 60): Promise<void> {
   for (let tick = 0; tick < ticks; tick++) {
     rig.world.tick();
@@ -12,7 +12,7 @@ export async function pass<H, T extends TransportParts, D>(rig: Rig<H, T, D>, ti
   }
 }
 
-/** When the driver is interrupted, and when not. */
+/** Lists cases of when the driver is interrupted, and when not. */
 export function interruptCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   return [
     {

@@ -3,7 +3,7 @@ import { F_RING_RESET } from '../spec.ts';
 import { type Case, same } from './case.ts';
 import { type Context, started, stepsOf } from './context.ts';
 
-/** Work that is done right, one at a time and many, and through resets. */
+/** Lists cases of work that is done right, one at a time and many, and through resets. */
 export function ioCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   const steps = stepsOf(context);
   return [

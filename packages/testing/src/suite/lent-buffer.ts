@@ -1,9 +1,12 @@
 import type { Spans } from '@virtkit/core';
 import { ensure, Failure } from './case.ts';
 
-/** Bytes in three pieces of odd lengths, each in its own array, between margins; lent until it is said that they are not. */
+/**
+ * Buffer of bytes in three pieces of odd lengths, each in its own array, between margins; lent until it is said that
+ * they are not.
+ */
 export class LentBuffer implements Spans {
-  /** Bytes in front of the content, and behind it. */
+  /** Number of bytes in front of the content, and behind it. */
   static readonly MARGIN = 16;
   readonly count = 3;
   readonly total: number;
@@ -23,12 +26,12 @@ export class LentBuffer implements Spans {
     );
   }
 
-  /** From now on whoever uses it does so in vain, and fails. */
+  /** Ends the loan: from now on whoever uses it does so in vain, and fails. */
   end(how: string): void {
     this.#ended = how;
   }
 
-  /** @throws Failure if the margins are not what they were */
+  /** Takes the content. @throws Failure if the margins are not what they were */
   content(): Uint8Array {
     const whole = new Uint8Array(this.total);
     this.copyTo(0, whole);

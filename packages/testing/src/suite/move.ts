@@ -5,13 +5,13 @@ import { type Context, fresh, started, stepsOf } from './context.ts';
 import { pass } from './interrupts.ts';
 import type { Rig } from './rig.ts';
 
-/** What guest and world have seen in the end. */
+/** Collects what guest and world have seen in the end. */
 function outcome<H, T extends TransportParts, D>(rig: Rig<H, T, D>): unknown {
   same(rig.faults(), [], 'faults');
   return { guest: rig.work.seen(), world: rig.world.seen() };
 }
 
-/** Save, load and go on: at any moment, with nothing lost and nothing repeated. */
+/** Lists cases of save, load and going on: at any moment, with nothing lost and nothing repeated. */
 export function moveCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   const steps = stepsOf(context);
   const undisturbed = async (): Promise<unknown> => {

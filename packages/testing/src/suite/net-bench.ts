@@ -7,26 +7,26 @@ import type { DeviceBench, Workload } from './bench.ts';
 import { checksum, ensure, Random } from './case.ts';
 import { type CableTiming, CableWorld, type TestNetBackend } from './net-world.ts';
 
-/** How the bench makes a network card. */
+/** Options of a network card's bench. */
 export interface NetBenchOptions<D> {
-  /** The device type's part of the saved state. */
+  /** Format of the device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
-  /** With `pairs` queue pairs at this cable. */
+  /** Makes the device, with `pairs` queue pairs at this cable. */
   readonly make: (backend: TestNetBackend, pairs: number) => DeviceModel<D>;
-  /** When the cable takes and brings frames; default `sync`: at once. */
+  /** Time at which the cable takes and brings frames; default `sync`: at once. */
   readonly timing?: CableTiming;
-  /** Queue pairs; default 1. */
+  /** Number of queue pairs; default 1. */
   readonly pairs?: number;
-  /** How the driver works. */
+  /** Options of the driver. */
   readonly driver?: NetDriverOptions;
   /**
-   * The driver takes GUEST_ANNOUNCE: each move is a configuration change then. Default false, since a device that is moved
-   * before every access would do nothing else.
+   * True if the driver takes GUEST_ANNOUNCE: each move is a configuration change then. Default false, since a device
+   * that is moved before every access would do nothing else.
    */
   readonly announce?: boolean;
 }
 
-/** Any virtio-net. */
+/** Makes the bench of any virtio-net. */
 export function netBench<D>(options: NetBenchOptions<D>): DeviceBench<D> {
   const { layer, make, timing = 'sync', pairs = 1, driver = {}, announce = false } = options;
   const without = announce ? 0n : netFeatures('GUEST_ANNOUNCE');
@@ -46,13 +46,13 @@ export function netBench<D>(options: NetBenchOptions<D>): DeviceBench<D> {
 }
 
 const HEADER_BYTES = 14;
-/** Behind the Ethernet header: the number of the step. */
+/** Offset of the number of the step, behind the Ethernet header. */
 const STEP_AT = HEADER_BYTES;
 const FRAME_MIN = 60;
 const FRAME_SPREAD = 1455;
-/** Source address of these frames: others are none of our business. */
+/** Source address of these frames: frames of others are none of our business. */
 const SENDER = [0x02, 0x76, 0x6b, 0, 0, 0];
-/** An experimental Ethernet type. */
+/** Number of an experimental Ethernet type. */
 const ETHER_TYPE = 0x88b5;
 const COMMANDS: readonly (readonly [type: number, command: number])[] = [
   [CTRL.rx, CTRL.rxAllMulti],
@@ -61,9 +61,9 @@ const COMMANDS: readonly (readonly [type: number, command: number])[] = [
   [CTRL.vlan, CTRL.vlanDel],
 ];
 
-/** Frames out, frames in, and commands. */
+/** Work of frames out, frames in, and commands. */
 export class NetWork<D> implements Workload {
-  /** The driver that works. */
+  /** Driver that works. */
   readonly driver: NetDriver;
   readonly #world: CableWorld<D>;
   readonly #seed: number;
@@ -80,7 +80,7 @@ export class NetWork<D> implements Workload {
     this.#seed = seed;
   }
 
-  /** The part of it that all device types have. */
+  /** Part of the driver that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }
@@ -156,7 +156,7 @@ export class NetWork<D> implements Workload {
     return bytes;
   }
 
-  /** To everybody, with the step's number in it. */
+  /** Makes a frame to everybody, with the step's number in it. */
   #frame(index: number, random: Random): Uint8Array {
     const frame = random.bytes(FRAME_MIN + random.below(FRAME_SPREAD));
     frame.fill(0xff, 0, 6);

@@ -2,37 +2,37 @@ import type { DeviceModel } from '@virtkit/core';
 import type { World } from './bench.ts';
 import { Random } from './case.ts';
 
-/** A packet that the card sends, as far as this needs it: that of `@virtkit/device-net`. */
+/** Packet that the card sends: that of `@virtkit/device-net`, as far as the suites need it. */
 export interface TestPacket {
-  /** Queue pair that it came from. */
+  /** Number of the queue pair that the packet came from. */
   readonly pair: number;
-  /** Bytes of the frame. */
+  /** Length of the frame in bytes. */
   readonly length: number;
   /** Bits of `HDR_FLAG`. Virtio 1.3 §5.1.6 */
   readonly flags: number;
-  /** How it is to be segmented: a number of `GSO`. */
+  /** Kind of segmentation: a number of `GSO`. */
   readonly gsoType: number;
-  /** From here to the end goes into the checksum. */
+  /** Offset in the frame from which on bytes go into the checksum. */
   readonly csumStart: number;
   /** Copies the frame; answers how many bytes there were. */
   copyTo(target: Uint8Array): number;
 }
 
-/** The card, as its back end sees it. */
+/** Card as its back end sees it. */
 export interface TestNetPort {
-  /** Brings a frame to the guest. False: it has no buffer now. */
+  /** Brings a frame to the guest. Answers false if it has no buffer now. */
   receive(frame: Uint8Array, meta?: undefined, pair?: number): boolean;
-  /** The cable takes packets again. */
+  /** Tells that the cable takes packets again. */
   txReady(): void;
 }
 
-/** What a network card is given: the back end of `@virtkit/device-net`, as far as this needs it. */
+/** Back end that a network card is given: that of `@virtkit/device-net`, as far as the suites need it. */
 export interface TestNetBackend {
-  /** Is given its port, before anything else. */
+  /** Takes its port, before anything else. */
   attach(port: TestNetPort): void;
-  /** Takes a packet of the guest. False: not now; {@link TestNetPort.txReady} tells when. */
+  /** Takes a packet of the guest. Answers false if it cannot now; {@link TestNetPort.txReady} tells when. */
   send(packet: TestPacket): boolean;
-  /** The guest has buffers again in this queue pair. */
+  /** Is told that the guest has buffers again in this queue pair. */
   rxReady(pair: number): void;
 }
 
@@ -41,10 +41,10 @@ interface Waiting {
   readonly pair: number;
 }
 
-/** Whether the cable always has room, or is busy now and then. */
+/** Timing of a cable: it always has room, or is busy now and then. */
 export type CableTiming = 'sync' | 'busy';
 
-/** The other end of a cable: it outlives the cards. No frame is lost in it, and none sent twice. */
+/** World at the other end of a cable: it outlives the cards. No frame is lost in it, and none sent twice. */
 export class CableWorld<D> implements World<D> {
   readonly #make: (backend: TestNetBackend) => DeviceModel<D>;
   readonly #timing: CableTiming;
@@ -56,7 +56,7 @@ export class CableWorld<D> implements World<D> {
   #port: TestNetPort | undefined;
   #full = new Set<number>();
   #refused = false;
-  /** Times that the guest had no buffer for a frame. */
+  /** Number of times that the guest had no buffer for a frame. */
   stalls = 0;
 
   constructor(make: (backend: TestNetBackend) => DeviceModel<D>, timing: CableTiming, seed: number) {
@@ -81,7 +81,7 @@ export class CableWorld<D> implements World<D> {
     return this.#make(backend);
   }
 
-  /** A frame sets out for the guest. */
+  /** Sends a frame to the guest. */
   deliver(frame: Uint8Array, pair = 0): void {
     this.#arriving.push({ frame, pair });
   }

@@ -4,7 +4,7 @@ import { type Context, started, stepsOf } from './context.ts';
 
 type Spoil = <T extends TransportParts, D>(state: VirtioState<T, D>) => VirtioState<T, D>;
 
-/** The first queue with another value in one field. */
+/** Changes one field of the first queue. */
 function queue0(change: Partial<VirtioState['queues'][number]>): Spoil {
   return (state) => ({
     ...state,
@@ -38,7 +38,7 @@ const SPOILT: readonly (readonly [name: string, spoil: Spoil])[] = [
   ],
 ];
 
-/** A state that is refused changes nothing. */
+/** Lists cases of states that are refused, which change nothing. */
 export function refuseCases<H, T extends TransportParts, D>(context: Context<H, T, D>): Case[] {
   return SPOILT.map(([name, spoil]) => ({
     name: `refused: ${name}`,

@@ -13,59 +13,59 @@ import type { DeviceBench, Machine, TransportBench, Workload, World } from './be
 import { equalBytes, Failure, same } from './case.ts';
 import type { RingMode } from './rings.ts';
 
-/** How a rig is made. */
+/** Options of a rig. */
 export interface RigOptions {
   /** Format and features of the rings. */
   readonly rings: RingMode;
   /** Maps guest memory for the device: `(bytes) => new MappedMemory([{ gpa: 0, bytes }])`. */
   readonly map: (bytes: Uint8Array) => GuestMemory;
-  /** Which random cases; default 1. */
+  /** Seed of random cases; default 1. */
   readonly seed?: number;
-  /** Bytes of guest memory. */
+  /** Number of bytes of guest memory. */
   readonly ram?: number;
-  /** Moves the device before every n-th access of the driver to it; 0 or absent: never. */
+  /** Number of accesses of the driver to the device from one move of it to the next; 0 or absent: it never moves. */
   readonly moveEvery?: number;
   /** Features of the device type that the driver takes. */
   readonly features?: bigint;
 }
 
-/** Small, since it is copied with every move. */
+/** Length of guest memory in bytes: small, since it is copied with every move. */
 const RAM_BYTES = 0x58000;
-/** Of it for rings and buffers; the rest is for transports. */
+/** Number of bytes of guest memory for rings and buffers; the rest is for transports. */
 const DRIVER_BYTES = 0x40000;
-/** So often nothing may happen before the guest counts as waiting for ever. */
+/** Number of turns in which nothing may happen before the guest counts as waiting for ever. */
 const PATIENCE = 2000;
 
 /**
- * A guest, its machine and the device in it. The device can be moved to a new machine between any two accesses of the
+ * Guest, its machine and the device in it. The device can be moved to a new machine between any two accesses of the
  * driver: captured, encoded, decoded and restored over a copy of guest memory.
  */
 export class Rig<H, T extends TransportParts, D> {
-  /** The transport. */
+  /** Transport under test. */
   readonly bench: TransportBench<H, T>;
-  /** The device type. */
+  /** Device type under test. */
   readonly device: DeviceBench<D>;
-  /** How the rig was made. */
+  /** Options that the rig was made with. */
   readonly options: RigOptions;
-  /** Reads and writes the saved state. */
+  /** Codec that reads and writes the saved state. */
   readonly codec: VirtioCodec<T, D>;
   /** Guest memory. It is another array after each move. */
   readonly ram: GuestRam;
-  /** What the device is connected to. */
+  /** World that the device is connected to. */
   readonly world: World<D>;
-  /** How the driver reaches the device. */
+  /** Transport by which the driver reaches the device. */
   readonly transport: DriverTransport;
-  /** The driver, and what it does. */
+  /** Driver, and the work that it does. */
   readonly work: Workload;
-  /** What the device has told its host program so far. */
+  /** Events that the device has told its host program so far. */
   readonly events: DeviceEvent[] = [];
-  /** The machine that has the device now; another one after each move. */
+  /** Machine that has the device now; another one after each move. */
   machine: Machine<H, T, D>;
-  /** Accesses of the driver. */
+  /** Number of accesses of the driver. */
   accesses = 0;
-  /** How often the device has moved. */
+  /** Number of times that the device has moved. */
   moves = 0;
-  /** Does it move by itself? */
+  /** True if the device moves by itself. */
   moving = true;
 
   constructor(bench: TransportBench<H, T>, device: DeviceBench<D>, options: RigOptions) {
@@ -88,7 +88,7 @@ export class Rig<H, T extends TransportParts, D> {
     this.work = device.workload(setup, this.world, seed);
   }
 
-  /** The machine, for the driver. */
+  /** Finds the machine, for the driver. */
   readonly reach: Reach<H> = () => {
     const { moveEvery = 0 } = this.options;
     this.accesses++;
@@ -96,7 +96,7 @@ export class Rig<H, T extends TransportParts, D> {
     return this.machine.host;
   };
 
-  /** The state as a stream has it. */
+  /** Encodes the state as a stream has it. */
   save(): Uint8Array {
     return this.codec.encode(this.machine.device.capture());
   }
@@ -140,7 +140,7 @@ export class Rig<H, T extends TransportParts, D> {
     }
   }
 
-  /** All work of a list of steps, `depth` at a time. */
+  /** Does all work of a list of steps, `depth` at a time. */
   async run(first: number, count: number, depth = 4): Promise<void> {
     for (let index = first; index < first + count; index++) {
       this.work.step(index);
@@ -149,7 +149,7 @@ export class Rig<H, T extends TransportParts, D> {
     await this.settle();
   }
 
-  /** Faults since the beginning. */
+  /** Lists the faults since the beginning. */
   faults(): readonly DeviceEvent[] {
     return this.events.filter(({ name }) => name === 'fault');
   }

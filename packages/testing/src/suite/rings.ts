@@ -1,15 +1,15 @@
 import type { RingFeatures } from '@virtkit/core';
 import type { RingWishes } from '../driver/virtio.ts';
 
-/** A way to use rings: what the device offers and the driver takes. */
+/** Way to use rings: what the device offers and the driver takes. */
 export interface RingMode {
-  /** What tests call it. */
+  /** Name of the way in tests. */
   readonly name: string;
-  /** What the device offers. */
+  /** Ring features that the device offers. */
   readonly offered: RingFeatures;
-  /** What the driver accepts. */
+  /** Ring features that the driver accepts. */
   readonly wishes: RingWishes;
-  /** Needs VERSION_1. */
+  /** True if VERSION_1 is needed. */
   readonly modern: boolean;
 }
 

@@ -4,28 +4,28 @@ import type { DriverSetup, VirtioDriver } from '../driver/virtio.ts';
 import type { DeviceBench, Workload, World } from './bench.ts';
 import { ensure, Random } from './case.ts';
 
-/** What an entropy device is given: the back end of `@virtkit/device-rng`, as far as this needs it. */
+/** Back end that an entropy device is given: that of `@virtkit/device-rng`, as far as the suites need it. */
 export interface TestRngBackend {
   /** Fills the target from its beginning; answers how many bytes it filled. */
   fill(target: Uint8Array): number | Promise<number>;
 }
 
-/** Whether bytes are there at once, or later and fewer than were asked for. */
+/** Timing of a source of bytes: they are there at once, or later and fewer than were asked for. */
 export type EntropyTiming = 'sync' | 'async';
 
-/** How the bench makes an entropy device. */
+/** Options of an entropy device's bench. */
 export interface RngBenchOptions<D> {
-  /** The device type's part of the saved state. */
+  /** Format of the device type's part of the saved state. */
   readonly layer: DeviceLayer<D>;
   /** Makes the device over a source of random bytes. */
   readonly make: (backend: TestRngBackend) => DeviceModel<D>;
-  /** When the source answers; default `sync`: at once. */
+  /** Time at which the source answers; default `sync`: at once. */
   readonly timing?: EntropyTiming;
-  /** How the driver works. */
+  /** Options of the driver. */
   readonly driver?: RngDriverOptions;
 }
 
-/** Any virtio-rng. */
+/** Makes the bench of any virtio-rng. */
 export function rngBench<D>({ layer, make, timing = 'sync', driver }: RngBenchOptions<D>): DeviceBench<D> {
   return {
     name: `rng (${timing})`,
@@ -36,17 +36,17 @@ export function rngBench<D>({ layer, make, timing = 'sync', driver }: RngBenchOp
   };
 }
 
-/** Byte `i` of each answer of the back end: what a guest finds anywhere else was not meant for it. */
+/** Computes byte `i` of each answer of the back end: what a guest finds anywhere else was not meant for it. */
 const byteAt = (i: number): number => 0x80 | ((i * 31) & 0x7f);
 
-/** What a slow back end gives of what it is asked for. */
+/** Computes how many bytes a slow back end gives of what it is asked for. */
 const part = (length: number): number => (length > 100 ? length - Math.floor(length / 3) : length);
 
-/** A source of bytes that are not random, so that a guest can tell that they are the right ones. */
+/** Source of bytes that are not random, so that a guest can tell that they are the right ones. */
 export class EntropyWorld<D> implements World<D> {
   readonly #make: (backend: TestRngBackend) => DeviceModel<D>;
   readonly #timing: EntropyTiming;
-  /** The answer that a device waits for. */
+  /** Answer that a device waits for. */
   #waiting: { readonly target: Uint8Array; readonly resolve: (count: number) => void } | undefined;
 
   constructor(make: (backend: TestRngBackend) => DeviceModel<D>, timing: EntropyTiming) {
@@ -66,7 +66,7 @@ export class EntropyWorld<D> implements World<D> {
     waiting.resolve(give(waiting.target, part(waiting.target.length)));
   }
 
-  /** Nothing: bytes are all alike. */
+  /** Sees nothing: bytes are all alike. */
   seen(): unknown {
     return [];
   }
@@ -85,9 +85,9 @@ function give(target: Uint8Array, count: number): number {
   return count;
 }
 
-/** Requests for bytes, of a few lengths. */
+/** Work of requests for bytes, of a few lengths. */
 export class RngWork implements Workload {
-  /** The driver that works. */
+  /** Driver that works. */
   readonly driver: RngDriver;
   readonly #timing: EntropyTiming;
   readonly #seed: number;
@@ -105,7 +105,7 @@ export class RngWork implements Workload {
     this.#seed = seed;
   }
 
-  /** The part of it that all device types have. */
+  /** Part of the driver that all device types have. */
   get virtio(): VirtioDriver {
     return this.driver.virtio;
   }
@@ -143,7 +143,7 @@ export class RngWork implements Workload {
     return count;
   }
 
-  /** How many bytes came for each step. */
+  /** Lists how many bytes came for each step. */
   seen(): unknown {
     return [...this.#results].sort(([a], [b]) => a - b);
   }

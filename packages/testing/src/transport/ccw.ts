@@ -5,7 +5,7 @@ import type { ChannelInstructions } from './channel-instructions.ts';
 import { ChannelDriver, type ChannelStatus, succeeded } from './channel-program.ts';
 import type { DriverTransport, Interrupts, Reach } from './transport.ts';
 
-/** Channel commands. Virtio 1.3 §4.3.1.2 */
+/** Codes of channel commands. Virtio 1.3 §4.3.1.2 */
 const COMMAND = {
   setVq: 0x13,
   vdevReset: 0x33,
@@ -25,30 +25,33 @@ const COMMAND = {
 
 const VIRTIO_CONTROL_UNIT = 0x3832;
 const PAGE = 4096;
-/** Bytes for the data of any command: a configuration space, or SENSE ID. */
+/** Number of bytes for the data of any command: a configuration space, or SENSE ID. */
 const DATA_BYTES = 512;
 const SLI = 0x20;
-/** Classic indicators are the bits of one doubleword. */
+/** Number of queues that classic indicators have bits for: they are one doubleword. */
 const CLASSIC_QUEUES = 64;
 
-/** How a channel driver works. */
+/** Options of a channel driver. */
 export interface CcwDriverOptions {
   /** Subsystem identification word; default: subchannel 0 of set 0. */
   readonly schid?: number;
-  /** Newest revision that it asks for, 0 to 2; 0 is the legacy interface. */
+  /** Newest revision that the driver asks for, 0 to 2; 0 is the legacy interface. */
   readonly revision?: number;
-  /** Two-stage queue indicators and adapter interrupts (default), or one doubleword and an interrupt of the subchannel. */
+  /**
+   * Kind of indicators: two-stage queue indicators and adapter interrupts (default), or one doubleword and an interrupt
+   * of the subchannel.
+   */
   readonly indicators?: 'adapter' | 'classic';
-  /** Bit of the first queue in the adapter's indicators. */
+  /** Number of the first queue's bit in the adapter's indicators. */
   readonly indicatorBit?: number;
 }
 
-/** Virtio over channel I/O. Virtio 1.3 §4.3 */
+/** Driver of virtio over channel I/O. Virtio 1.3 §4.3 */
 export class CcwDriver implements DriverTransport {
   readonly name: string;
   readonly legacyLittleEndian = false;
   readonly legacyAlign = PAGE;
-  /** The subchannel that the commands go through. */
+  /** Subchannel that the commands go through. */
   readonly channel: ChannelDriver;
   readonly #options: CcwDriverOptions;
   readonly #ram: GuestRam;
@@ -78,12 +81,12 @@ export class CcwDriver implements DriverTransport {
     return this.#revision > 0;
   }
 
-  /** With revision 0 the ring must be as large as the device says. */
+  /** True if the ring must be as large as the device says, which it must with revision 0. */
   get fixedQueueSize(): boolean {
     return !this.modern;
   }
 
-  /** -1 before {@link probe}. */
+  /** Revision that was agreed on; -1 before {@link probe}. */
   get revision(): number {
     return this.#revision;
   }
@@ -111,7 +114,7 @@ export class CcwDriver implements DriverTransport {
     this.#setIndicators();
   }
 
-  /** Revisions below 2 cannot ask the device. */
+  /** Reads the status; with revisions below 2 the device cannot be asked. */
   status(): number {
     if (this.#revision < 2) return this.#status;
     this.#must(this.#run(COMMAND.readStatus, 1), 'READ STATUS');
@@ -179,7 +182,7 @@ export class CcwDriver implements DriverTransport {
     return this.#ram.read(this.#data + offset, length);
   }
 
-  /** There is no writing from the middle: what stands in front is read and written back. */
+  /** Writes configuration. There is no writing from the middle: what stands in front is read and written back. */
   setConfig(offset: number, bytes: Uint8Array): void {
     if (offset > 0) this.#must(this.#run(COMMAND.readConf, offset), 'READ CONFIG');
     this.#ram.write(this.#data + offset, bytes);
@@ -217,7 +220,7 @@ export class CcwDriver implements DriverTransport {
     return (this.#options.indicators ?? 'adapter') === 'adapter';
   }
 
-  /** From the newest down, as Virtio 1.3 §4.3.2.1 wants it. */
+  /** Negotiates the revision from the newest down, as Virtio 1.3 §4.3.2.1 wants it. */
   #negotiateRevision(): void {
     for (let revision = this.#options.revision ?? 2; revision >= 0; revision--) {
       this.#ram.setU16(this.#data, revision, false);

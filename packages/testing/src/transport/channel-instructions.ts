@@ -1,20 +1,20 @@
 /**
- * A machine with channel I/O, as the kernel in the guest reaches it: the instructions, each with the address of its operand
- * in guest memory, answering the condition code.
+ * Machine with channel I/O, as the kernel in the guest reaches it: the instructions, each with the address of its
+ * operand in guest memory, answering the condition code.
  */
 export interface ChannelInstructions {
-  /** STORE SUBCHANNEL. */
+  /** Executes STORE SUBCHANNEL. */
   stsch(schid: number, address: number): number;
-  /** MODIFY SUBCHANNEL. */
+  /** Executes MODIFY SUBCHANNEL. */
   msch(schid: number, address: number): number;
-  /** START SUBCHANNEL. */
+  /** Executes START SUBCHANNEL. */
   ssch(schid: number, address: number): number;
-  /** TEST SUBCHANNEL. */
+  /** Executes TEST SUBCHANNEL. */
   tsch(schid: number, address: number): number;
-  /** CLEAR SUBCHANNEL. */
+  /** Executes CLEAR SUBCHANNEL. */
   csch(schid: number): number;
-  /** TEST PENDING INTERRUPTION, of all subclasses. Address 0: stored in low core. */
+  /** Executes TEST PENDING INTERRUPTION, of all subclasses. Address 0: stored in low core. */
   tpi(address: number): number;
-  /** DIAGNOSE 0x500, virtio-ccw notify (subcode 3): what register 2 holds afterwards. */
+  /** Executes DIAGNOSE 0x500, virtio-ccw notify (subcode 3): answers what register 2 holds afterwards. */
   notify(schid: number, queue: number): number;
 }

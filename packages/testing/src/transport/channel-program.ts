@@ -4,13 +4,13 @@ import type { ChannelInstructions } from './channel-instructions.ts';
 import { IoInterruptions } from './io-interrupts.ts';
 import type { Reach } from './transport.ts';
 
-/** How a channel program ended, from the interruption response block. */
+/** Status of a channel program at its end, from the interruption response block. */
 export interface ChannelStatus {
   /** Device status: 0x04 device end, 0x08 channel end, 0x02 unit check. */
   readonly device: number;
   /** Subchannel status: 0x20 program check. */
   readonly subchannel: number;
-  /** Residual count. */
+  /** Residual count: bytes of the command's count that were not moved. */
   readonly count: number;
   /** Status control bits: 0x10 alert, 0x04 primary, 0x01 status pending. */
   readonly control: number;
@@ -24,26 +24,28 @@ const ORB_PREFETCH = 0x0040;
 const DEVICE_END = 0x04;
 const STATUS_PENDING = 0x01;
 const ALERT = 0x10;
-/** Interruptions taken at a time. */
+/** Number of interruptions taken at a time. */
 const AT_ONCE = 16;
 const CC_DONE = 0;
 const CC_STATUS_PENDING = 1;
 
-/** Channel commands of one subchannel, built in guest memory and run by START SUBCHANNEL. All big-endian. */
+/**
+ * Runner of channel commands of one subchannel, built in guest memory and run by START SUBCHANNEL. All are big-endian.
+ */
 export class ChannelDriver {
-  /** The machine whose instructions are executed. */
+  /** Machine whose instructions are executed. */
   readonly host: Reach<ChannelInstructions>;
   /** Subsystem identification word. */
   readonly schid: number;
   readonly #ram: GuestRam;
-  /** SCHIB, ORB or IRB. */
+  /** Address of the memory for an SCHIB, ORB or IRB. */
   readonly #block: number;
   readonly #program: number;
   readonly #isc: number;
   readonly #interruptions: IoInterruptions;
-  /** Adapter interruptions that this driver has seen. */
+  /** Number of adapter interruptions that this driver has seen. */
   #adapters: number;
-  /** Something unsolicited came while a channel program ran. */
+  /** True if something unsolicited came while a channel program ran. */
   #unsolicited = false;
 
   constructor(host: Reach<ChannelInstructions>, memory: Allocator, schid: number, isc = 3) {
@@ -62,7 +64,7 @@ export class ChannelDriver {
     if (this.host().csch(this.schid) === CC_DONE) this.testSubchannel();
   }
 
-  /** Enables the subchannel. False if there is none, or it has no device. */
+  /** Enables the subchannel. Answers false if there is none, or it has no device. */
   enable(): boolean {
     const { stsch, msch } = this.#instructions();
     if (stsch() !== CC_DONE) return false;
@@ -83,7 +85,7 @@ export class ChannelDriver {
     msch();
   }
 
-  /** The stored SCHIB. */
+  /** Reads the SCHIB by STORE SUBCHANNEL. */
   schib(): Uint8Array {
     this.#instructions().stsch();
     return this.#ram.read(this.#block, SCHIB_BYTES);
@@ -133,7 +135,7 @@ export class ChannelDriver {
     return any;
   }
 
-  /** TEST SUBCHANNEL; undefined if no status was pending. */
+  /** Executes TEST SUBCHANNEL; undefined if no status was pending. */
   testSubchannel(): ChannelStatus | undefined {
     const cc = this.host().tsch(this.schid, this.#block);
     if (cc === 3) throw new DriverError('TEST SUBCHANNEL: not operational');
@@ -155,7 +157,7 @@ export class ChannelDriver {
     };
   }
 
-  /** A CCW of format 1. */
+  /** Writes a channel command of format 1. */
   #writeCommand(
     command: number,
     data: { readonly at: number; readonly length: number },

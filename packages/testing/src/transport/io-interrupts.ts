@@ -1,7 +1,7 @@
 import type { GuestRam } from '../ram.ts';
 import type { ChannelInstructions } from './channel-instructions.ts';
 
-/** An I/O interruption. Principles of Operation, chapter 16 */
+/** I/O interruption. Principles of Operation, chapter 16 */
 export interface IoInterruption {
   /** Subsystem identification word of the subchannel; 0 for adapter interruptions. */
   readonly schid: number;
@@ -9,21 +9,21 @@ export interface IoInterruption {
   readonly parm: number;
   /** Interruption subclass, 0 to 7. */
   readonly isc: number;
-  /** Is it an adapter interrupt, and not one of a subchannel? */
+  /** True for an adapter interrupt, which is not one of a subchannel. */
   readonly adapter: boolean;
 }
 
-/** Low core: where TEST PENDING INTERRUPTION with address 0 stores. */
+/** Offset in low core where TEST PENDING INTERRUPTION with address 0 stores. */
 const LOW_CORE = 0xb8;
 
 /**
- * What a kernel does with I/O interruptions before any driver sees them: whoever asks takes all that are there, and
- * those of other subchannels are kept for theirs. A guest has one; the drivers in it find it by its memory.
+ * Collector of I/O interruptions, as a kernel has it before any driver sees them: whoever asks takes all that are
+ * there, and those of other subchannels are kept for theirs. A guest has one; the drivers in it find it by its memory.
  */
 export class IoInterruptions {
   static readonly #ofGuest = new WeakMap<GuestRam, IoInterruptions>();
   readonly #ram: GuestRam;
-  /** By subchannel; adapter interruptions are for all, so only how many there were counts. */
+  /** Interruptions by subchannel; adapter interruptions are for all, so only how many there were counts. */
   readonly #kept = new Map<number, IoInterruption[]>();
   #adapters = 0;
 
@@ -31,7 +31,7 @@ export class IoInterruptions {
     this.#ram = ram;
   }
 
-  /** Those of a machine: one for each guest memory. */
+  /** Finds the collector of a machine: there is one for each guest memory. */
   static of(ram: GuestRam): IoInterruptions {
     let found = IoInterruptions.#ofGuest.get(ram);
     if (found === undefined) {
@@ -41,12 +41,12 @@ export class IoInterruptions {
     return found;
   }
 
-  /** Adapter interruptions so far. A driver that has seen fewer looks at its indicators. */
+  /** Number of adapter interruptions so far. A driver that has seen fewer looks at its indicators. */
   get adapters(): number {
     return this.#adapters;
   }
 
-  /** Takes one interruption from the machine. False if there was none. */
+  /** Takes one interruption from the machine. Answers false if there was none. */
   poll(host: ChannelInstructions): boolean {
     if (host.tpi(0) === 0) return false;
     const word = this.#ram.u32(LOW_CORE + 8, false);
@@ -65,7 +65,7 @@ export class IoInterruptions {
     return true;
   }
 
-  /** The oldest interruption kept for a subchannel. */
+  /** Takes the oldest interruption kept for a subchannel. */
   take(schid: number): IoInterruption | undefined {
     return this.#kept.get(schid)?.shift();
   }

@@ -2,9 +2,9 @@ import type { RingAddresses } from '../ring/ring.ts';
 import { DriverError, ISR_CONFIG, ISR_QUEUE } from '../spec.ts';
 import { type DriverTransport, type Interrupts, type Reach, readBytes, writeBytes } from './transport.ts';
 
-/** A machine with a virtio-mmio slot, as the driver reaches it. */
+/** Machine with a virtio-mmio slot, as the driver reaches it. */
 export interface MmioHost {
-  /** Offset in the slot's registers; `size` 1, 2 or 4. */
+  /** Reads `size` bytes, 1, 2 or 4, at an offset of the slot's registers. */
   mmioRead(offset: number, size: number): number;
   /** Writes `size` bytes, 1, 2 or 4, at an offset of the slot's registers. */
   mmioWrite(offset: number, size: number, value: number): void;
@@ -12,7 +12,7 @@ export interface MmioHost {
   readonly irq: boolean;
 }
 
-/** Virtio 1.3 §4.2.2, §4.2.4 */
+/** Offsets of the registers. Virtio 1.3 §4.2.2, §4.2.4 */
 const REGISTER = {
   magic: 0x00,
   version: 0x04,
@@ -44,7 +44,7 @@ const MAGIC = 0x74726976;
 const PAGE = 4096;
 const POLLS = 1000;
 
-/** What both register layouts share. */
+/** Base of the drivers of both register layouts. */
 abstract class MmioDriver {
   readonly host: Reach<MmioHost>;
   protected abstract readonly version: number;
@@ -116,7 +116,7 @@ abstract class MmioDriver {
   }
 }
 
-/** Virtio over MMIO, version 2 of the registers. Virtio 1.3 §4.2.2 */
+/** Driver of virtio over MMIO, version 2 of the registers. Virtio 1.3 §4.2.2 */
 export class MmioModernDriver extends MmioDriver implements DriverTransport {
   readonly name = 'mmio-modern';
   readonly modern = true;
@@ -167,7 +167,7 @@ export class MmioModernDriver extends MmioDriver implements DriverTransport {
   }
 }
 
-/** Virtio over MMIO, version 1 of the registers. Virtio 1.3 §4.2.4 */
+/** Driver of virtio over MMIO, version 1 of the registers. Virtio 1.3 §4.2.4 */
 export class MmioLegacyDriver extends MmioDriver implements DriverTransport {
   readonly name = 'mmio-legacy';
   readonly modern = false;

@@ -1,24 +1,24 @@
 import { DriverError, NO_VECTOR } from '../spec.ts';
 import type { PciFunctionDriver } from './pci-function.ts';
 
-/** Which vector the configuration (-1) and each queue get, of `size` there are. */
+/** Plan of the vectors that the configuration (-1) and each queue get, of `size` there are. */
 export type VectorPlan = (queue: number, size: number) => number;
 
-/** Vector 0 for the configuration, one for each queue, the last one for all those that have none left. */
+/** Plan with vector 0 for the configuration, one for each queue, the last one for all those that have none left. */
 export const vectorEach: VectorPlan = (queue, size) => Math.min(queue + 1, size - 1);
 
-/** Where messages go. The data tells slot and vector. */
+/** Address that messages are written to. The data tells slot and vector. */
 const MESSAGE_ADDRESS = 0xfee0_0000;
 const ENABLE = 0x8000;
 const MASK_ALL = 0x4000;
 const CONFIG = -1;
 
-/** The MSI-X part of a driver: table, masks and which vector means what. PCI 3.0 §6.8.2 */
+/** MSI-X part of a driver: table, masks and the meanings of vectors. PCI 3.0 §6.8.2 */
 export class MsixDriver {
   readonly #fn: PciFunctionDriver;
   readonly #plan: VectorPlan;
   readonly #at: number;
-  /** Vectors of the table. */
+  /** Number of vectors of the table. */
   readonly size: number;
   readonly #bar: number;
   readonly #table: number;
@@ -74,7 +74,7 @@ export class MsixDriver {
     return ((word >>> (vector & 31)) & 1) === 1;
   }
 
-  /** The vector for a queue, or for the configuration (-1). */
+  /** Finds the vector for a queue, or for the configuration (-1). */
   assign(queue: number): number {
     const vector = this.#plan(queue, this.size);
     if (vector === NO_VECTOR) return vector;
@@ -107,7 +107,7 @@ export class MsixDriver {
   }
 }
 
-/** What MSI-X messages mean, or INTx and the ISR byte where there is no MSI-X. */
+/** Turns MSI-X messages into interrupts, or INTx and the ISR byte where there is no MSI-X. */
 export function toInterrupts(signalled: Set<number>): {
   readonly config: boolean;
   readonly queues: readonly number[];

@@ -9,42 +9,42 @@ const CAPABILITIES = 0x34;
 const STATUS_CAPABILITY_LIST = 0x10;
 const CAP_VENDOR = 0x09;
 const CAP_MSIX = 0x11;
-/** Command: I/O, memory, bus mastering. */
+/** Bits of the command register for I/O, memory and bus mastering. */
 const COMMAND_ON = 7;
-/** No list of capabilities can be longer in 256 bytes. */
+/** Largest number of capabilities: no list can be longer in 256 bytes. */
 const CAPABILITIES_MAX = 48;
-/** Where the driver puts what it finds; each function gets 16 MiB and 4096 ports of its own. */
+/** Address where the driver begins to put ports; each function gets 16 MiB and 4096 ports of its own. */
 const PORTS = 0x1000;
 const MEMORY32 = 0xc000_0000;
 const MEMORY64 = 0x40_0000_0000;
 
-/** A base address register with the address that the driver gave it. */
+/** Base address register with the address that the driver gave it. */
 export interface Bar {
-  /** Is it in the space of ports? */
+  /** True if the range is in the space of ports. */
   readonly io: boolean;
-  /** Where it is mapped. */
+  /** Address where the range is mapped. */
   readonly address: number;
-  /** Bytes, a power of two. */
+  /** Length of the range in bytes, a power of two. */
   readonly size: number;
 }
 
-/** A virtio structure in a BAR. Virtio 1.3 §4.1.4 */
+/** Structure of virtio in a BAR. Virtio 1.3 §4.1.4 */
 export interface VirtioCapability {
   /** Offset of the capability in configuration space. */
   readonly at: number;
-  /** cfg_type: 1 common, 2 notify, 3 ISR, 4 device, 5 PCI configuration access. */
+  /** Type of the structure, its cfg_type: 1 common, 2 notify, 3 ISR, 4 device, 5 PCI configuration access. */
   readonly type: number;
   /** Number of the BAR that the structure is in. */
   readonly bar: number;
-  /** Where in the BAR it begins, bytes. */
+  /** Offset of the structure in the BAR, in bytes. */
   readonly offset: number;
-  /** Bytes of the structure. */
+  /** Length of the structure in bytes. */
   readonly length: number;
 }
 
-/** The PCI part of a driver: configuration space, BARs and capabilities of one function. */
+/** PCI part of a driver: configuration space, BARs and capabilities of one function. */
 export class PciFunctionDriver {
-  /** The machine whose bus the function is on. */
+  /** Machine whose bus the function is on. */
   readonly host: Reach<PciHost>;
   /** Slot on the bus. */
   readonly slot: number;

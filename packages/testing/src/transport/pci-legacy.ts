@@ -6,7 +6,7 @@ import type { PciHost } from './pci-host.ts';
 import type { PciDriverOptions } from './pci-modern.ts';
 import type { DriverTransport, Interrupts, Reach } from './transport.ts';
 
-/** Legacy registers in BAR 0. Virtio 1.3 §4.1.4.10 */
+/** Offsets of the legacy registers in BAR 0. Virtio 1.3 §4.1.4.10 */
 const REGISTER = {
   deviceFeatures: 0,
   driverFeatures: 4,
@@ -23,17 +23,17 @@ const REGISTER = {
 const PAGE = 4096;
 const CONFIG_VECTOR = -1;
 
-/** Virtio over PCI, the legacy interface of transitional devices: ports in BAR 0, little-endian guests. */
+/** Driver of virtio over PCI, the legacy interface of transitional devices: ports in BAR 0, little-endian guests. */
 export class PciLegacyDriver implements DriverTransport {
   readonly name = 'pci-legacy';
   readonly modern = false;
   readonly legacyLittleEndian: boolean;
   readonly legacyAlign = PAGE;
   readonly fixedQueueSize = true;
-  /** The PCI function. */
+  /** PCI part of the driver. */
   readonly fn: PciFunctionDriver;
   readonly #options: PciDriverOptions;
-  /** Undefined with INTx. */
+  /** MSI-X part of the driver; undefined with INTx. */
   msix: MsixDriver | undefined;
 
   constructor(host: Reach<PciHost>, options: PciDriverOptions & { readonly littleEndian?: boolean } = {}) {
@@ -81,7 +81,7 @@ export class PciLegacyDriver implements DriverTransport {
     return this.#read(REGISTER.queueSize, 2);
   }
 
-  /** The size is the device's: a legacy driver cannot choose it. */
+  /** Tells the device where a ring lies. The size is the device's: a legacy driver cannot choose it. */
   enableQueue(queue: number, { size, desc }: RingAddresses): void {
     const offered = this.queueSize(queue);
     if (offered !== size) throw new DriverError(`queue ${queue} has ${offered} entries, not ${size}`);
@@ -104,12 +104,12 @@ export class PciLegacyDriver implements DriverTransport {
     for (const [i, byte] of bytes.entries()) this.#write(this.configOffset + offset + i, 1, byte);
   }
 
-  /** Legacy interfaces have none. */
+  /** Answers 0: legacy interfaces do not count configuration changes. */
   generation(): number {
     return 0;
   }
 
-  /** The configuration moves by the two vector registers when MSI-X is on. */
+  /** Offset of the configuration, which moves by the two vector registers when MSI-X is on. */
   get configOffset(): number {
     return this.msix === undefined ? 20 : 24;
   }

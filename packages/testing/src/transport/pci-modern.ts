@@ -5,24 +5,24 @@ import { PciFunctionDriver, type VirtioCapability } from './pci-function.ts';
 import type { PciHost } from './pci-host.ts';
 import { type DriverTransport, type Interrupts, type Reach, readBytes, writeBytes } from './transport.ts';
 
-/** How a PCI driver works. */
+/** Options of a PCI driver. */
 export interface PciDriverOptions {
-  /** Slot on the bus; default 0. */
+  /** Number of the slot on the bus; default 0. */
   readonly slot?: number;
-  /** Interrupts by MSI-X (default) or by the INTx line. */
+  /** Kind of interrupts: by MSI-X (default) or by the INTx line. */
   readonly interrupts?: 'msix' | 'intx';
-  /** Which MSI-X vector each queue and the configuration gets; default: `vectorEach`. */
+  /** Plan of the MSI-X vectors that each queue and the configuration get; default: `vectorEach`. */
   readonly vectors?: VectorPlan;
   /**
-   * How it reaches the modern structures: `bar` (default), or `config` through the configuration access capability
-   * (Virtio 1.3 §4.1.4.9).
+   * Way to the modern structures: `bar` (default), or `config` through the configuration access capability (Virtio 1.3
+   * §4.1.4.9).
    */
   readonly access?: 'bar' | 'config';
-  /** Notify through the I/O BAR where the device has one. */
+  /** True to notify through the I/O BAR where the device has one. */
   readonly notifyByPort?: boolean;
 }
 
-/** `struct virtio_pci_common_cfg`, Virtio 1.3 §4.1.4.3 */
+/** Offsets in `struct virtio_pci_common_cfg`, Virtio 1.3 §4.1.4.3 */
 const COMMON = {
   deviceFeatureSelect: 0,
   deviceFeature: 4,
@@ -49,22 +49,22 @@ const TYPE_ISR = 3;
 const TYPE_DEVICE = 4;
 const TYPE_PCI = 5;
 const CONFIG_VECTOR = -1;
-/** How often the driver looks whether a reset is through. */
+/** Number of times that the driver looks whether a reset is through. */
 const RESET_POLLS = 1000;
 
-/** Virtio over PCI, the modern interface. Virtio 1.3 §4.1 */
+/** Driver of virtio over PCI, the modern interface. Virtio 1.3 §4.1 */
 export class PciModernDriver implements DriverTransport {
   readonly name: string;
   readonly modern = true;
   readonly legacyLittleEndian = true;
-  /** The PCI function. */
+  /** PCI part of the driver. */
   readonly fn: PciFunctionDriver;
   readonly #options: PciDriverOptions;
   #structures = new Map<number, VirtioCapability>();
   #notifyPort: VirtioCapability | undefined;
   #multiplier = 0;
   readonly #notifyOff = new Map<number, number>();
-  /** Undefined with INTx. */
+  /** MSI-X part of the driver; undefined with INTx. */
   msix: MsixDriver | undefined;
 
   constructor(host: Reach<PciHost>, options: PciDriverOptions = {}) {
@@ -121,12 +121,12 @@ export class PciModernDriver implements DriverTransport {
     }
   }
 
-  /** What the device has noted as the driver's features. */
+  /** Features that the device has noted as the driver's. */
   accepted(): bigint {
     return this.#features(COMMON.driverFeatureSelect, COMMON.driverFeature);
   }
 
-  /** Queues that the device has: `num_queues`. */
+  /** Number of queues that the device has: `num_queues`. */
   queueCount(): number {
     return this.#common(COMMON.numQueues, 2);
   }
@@ -241,7 +241,7 @@ export class PciModernDriver implements DriverTransport {
     this.fn.write(this.#window(structure, offset, size), size, value);
   }
 
-  /** Aims the configuration access capability; answers where its data stands. */
+  /** Aims the configuration access capability; answers the offset of its data. */
   #window(structure: VirtioCapability, offset: number, size: number): number {
     const { at } = this.#structure(TYPE_PCI);
     this.fn.write(at + 4, 1, structure.bar);

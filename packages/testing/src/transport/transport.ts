@@ -1,64 +1,64 @@
 import type { RingAddresses } from '../ring/ring.ts';
 
 /**
- * The machine as the driver reaches it, asked for anew before each access. A machine may so be another one from one
- * register to the next: that is how devices are moved under a driver that does not notice.
+ * Function that finds the machine as the driver reaches it, asked anew before each access. A machine may so be another
+ * one from one register to the next: that is how devices are moved under a driver that does not notice.
  */
 export type Reach<H> = () => H;
 
-/** What has interrupted the driver since it last asked. */
+/** Causes that have interrupted the driver since it last asked. */
 export interface Interrupts {
-  /** The configuration changed. */
+  /** True if the configuration changed. */
   readonly config: boolean;
-  /** These queues have something; `any` where the interrupt does not tell. */
+  /** Queues that have something; `any` where the interrupt does not tell. */
   readonly queues: readonly number[] | 'any';
 }
 
-/** A virtio transport from the driver's side: registers or channel commands behind one interface. */
+/** Virtio transport from the driver's side: registers or channel commands behind one interface. */
 export interface DriverTransport {
-  /** `pci-modern`, `mmio-legacy`, … */
+  /** Name of the transport: `pci-modern`, `mmio-legacy`, … */
   readonly name: string;
-  /** The interface of Virtio 1.0 and later? */
+  /** True for the interface of Virtio 1.0 and later. */
   readonly modern: boolean;
-  /** Byte order of rings, requests and configuration while VERSION_1 is not negotiated. */
+  /** True if rings, requests and configuration are little-endian while VERSION_1 is not negotiated. */
   readonly legacyLittleEndian: boolean;
-  /** Ring alignment where the device is told only one address. */
+  /** Ring alignment in bytes where the device is told only one address. */
   readonly legacyAlign?: number;
-  /** The device says how many entries a ring has, and the driver cannot choose. */
+  /** True if the device says how many entries a ring has, and the driver cannot choose. */
   readonly fixedQueueSize?: boolean;
   /** Finds the device and makes it reachable; answers its virtio device id. @throws DriverError if it is not there */
   probe(): number;
   /** Resets the device, and waits until it has been done. */
   reset(): void;
-  /** The device status. Virtio 1.3 §2.1 */
+  /** Reads the device status. Virtio 1.3 §2.1 */
   status(): number;
   /** Writes the device status. */
   setStatus(status: number): void;
-  /** Features that the device offers. */
+  /** Reads the features that the device offers. */
   offered(): bigint;
-  /** Tells the device which of them the driver wants. */
+  /** Tells the device which of the offered features the driver wants. */
   accept(features: bigint): void;
-  /** Most entries that a queue may have; 0 if there is no such queue. */
+  /** Reads the largest number of entries that a queue may have; 0 if there is no such queue. */
   queueSize(queue: number): number;
   /** Tells the device where a ring lies and switches it on. */
   enableQueue(queue: number, ring: RingAddresses): void;
   /** Resets one queue (RING_RESET). Absent where the transport has no way to do it. */
   resetQueue?(queue: number): void;
-  /** Kicks. With NOTIFICATION_DATA `position` says where the ring stands. */
+  /** Kicks a queue. With NOTIFICATION_DATA `position` says where the ring stands. */
   notify(queue: number, position?: number): void;
-  /** Bytes of the device's configuration space as they stand there. */
+  /** Reads bytes of the device's configuration space as they stand there. */
   config(offset: number, length: number): Uint8Array;
   /** Writes bytes of the configuration space. */
   setConfig(offset: number, bytes: Uint8Array): void;
-  /** Counts configuration changes; 0 for ever where the interface does not have it. */
+  /** Reads the number of configuration changes; 0 for ever where the interface does not have it. */
   generation(): number;
   /** Takes what the device has signalled. */
   interrupts(): Interrupts;
 }
 
 /**
- * Little-endian registers as bytes: a field of 2, 4 or 8 bytes by accesses of its own width or of 4, as drivers must
- * (Virtio 1.3 §2.5.1), and everything else by single bytes.
+ * Reads little-endian registers as bytes: a field of 2, 4 or 8 bytes by accesses of its own width or of 4, as drivers
+ * must (Virtio 1.3 §2.5.1), and everything else by single bytes.
  */
 export function readBytes(length: number, read: (at: number, size: number) => number): Uint8Array {
   const bytes = new Uint8Array(length);
