@@ -125,7 +125,10 @@ class Disks {
     this.#force = force;
   }
 
-  /** @throws UsageError for what is missing, no raw image, or another device's already; Error for what is in use */
+  /**
+   * Opens the image for a device. @throws UsageError for what is missing, no raw image, or another device's already;
+   * Error for what is in use
+   */
   open(title: string, readOnly: boolean): FileDisk {
     const path = diskFor(title, this.#words);
     if (this.#open.has(path))

@@ -1,5 +1,5 @@
 /**
- * What QEMU's versions and machine types accept, as data; and answers from it.
+ * Data about what QEMU's versions and machine types accept, and answers from it.
  *
  * You bring:  QEMU's error messages, or the feature bits of a device.
  * You get:    what they mean, bit by bit, and which property or machine version decides.

@@ -1,6 +1,6 @@
 /**
- * What QEMU's versions and machine types change, and the descriptor of a device type: the lowest layer of what virtkit knows about
- * QEMU, without any device type in it.
+ * Data about what QEMU's versions and machine types change, and the descriptor of a device type: the lowest layer of
+ * what virtkit knows about QEMU, without any device type in it.
  *
  * You bring:  a device type of your own, to declare it as a {@link DeviceType}.
  * You get:    versions and machine versions compared, properties read as QEMU reads them, a registry of descriptors.

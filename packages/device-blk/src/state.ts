@@ -20,12 +20,12 @@ export interface BlkRequest {
   readonly element: VirtQueueElement;
 }
 
-/** How the requests stand on the wire: facts of the sender that the stream tells only by what fits. */
+/** Layout of the requests on the wire: facts of the sender that the stream tells only by what fits. */
 export interface BlkLayout {
   /** A queue number stands in front of each request. */
   readonly queue: boolean;
   /**
-   * Where `ndescs` of a request stands. QEMU writes it in front of the element and looks for it behind: `before` is what
+   * Place of a request's `ndescs`. QEMU writes it in front of the element and looks for it behind: `before` is what
    * QEMU's streams have, `after` is what QEMU can load.
    */
   readonly ndescs: 'none' | 'before' | 'after';
@@ -33,15 +33,15 @@ export interface BlkLayout {
   readonly byteOrder: Endian;
 }
 
-/** What `save_device` writes. QEMU: `virtio_blk_save_device`. */
+/** Part of the state that QEMU's `save_device` writes. QEMU: `virtio_blk_save_device`. */
 export interface BlkState {
   /** Requests to be tried again, the last failed first. A healthy device has none. */
   readonly requests: readonly BlkRequest[];
-  /** How they were written. Absent without requests. */
+  /** Layout in which the requests were written. Absent without requests. */
   readonly layout?: BlkLayout;
 }
 
-/** Most requests: 1024 queues of 1024 entries cannot have more. The bytes run out long before. */
+/** Largest number of requests: 1024 queues of 1024 entries cannot have more. The bytes run out long before. */
 const REQUESTS_MAX = 1024 * 1024;
 
 /** The request list in one of its layouts. Byte order `auto`: as the first element says. */

@@ -24,7 +24,7 @@ export type { BlkShape };
 /** Bytes of a disk that is only asked. */
 const UNCONNECTED_BYTES = 1 << 20;
 
-/** What checks, conversions and live devices have to know of virtio-blk. */
+/** Descriptor of virtio-blk. */
 export const blkType: LiveDeviceType<BlkState, BlkShape, BlkOptions> = {
   layer: blk,
   features: blkFeatureTable,

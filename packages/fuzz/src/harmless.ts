@@ -38,7 +38,10 @@ const OF_THE_HOST =
   /^(canokey|vfio|vhost|usb-host|usb-redir|ivshmem|ccid-card|tpm-|scsi-block|scsi-generic|u2f|xen)/;
 const WRITTEN = /^(jsonfile|dumpdtb)$/;
 
-/** @throws OracleError where a word of the command would have QEMU touch something of the host but files that it reads */
+/**
+ * Demands that a command is harmless. @throws OracleError where a word of it would have QEMU touch something of the
+ * host but files that it reads
+ */
 export function harmless(words: readonly string[]): void {
   for (let at = 0; at < words.length; at++) {
     const option = (words[at] ?? '').replace(/^--/, '-');

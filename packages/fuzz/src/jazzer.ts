@@ -10,7 +10,7 @@ import type { FuzzTarget } from './target.ts';
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 const BUNDLE = `${HERE}dist/targets.js`;
 
-/** What came of fuzzing one target. */
+/** Report of what came of fuzzing one target. */
 export interface FuzzReport {
   readonly executions: number;
   /** Edges of the code that were reached. */
@@ -18,7 +18,7 @@ export interface FuzzReport {
   readonly inputs: number;
   /** Processor time, without that of loading the sources. */
   readonly cpuSeconds: number;
-  /** When an edge was reached for the first time, last: seconds of processor time from the beginning. */
+  /** Time at which an edge was reached for the first time, last: seconds of processor time from the beginning. */
   readonly lastNewSeconds: number;
   /** The first line of what was thrown, and the file with the input. */
   readonly crash?: string;
@@ -49,7 +49,7 @@ function node(): [string, ...string[]] {
   return [loader, '--library-path', folders.join(':'), process.execPath];
 }
 
-/** Why the fuzzer cannot run on this system; undefined if it can. */
+/** Says why the fuzzer cannot run on this system; undefined if it can. */
 export function whyNot(): string | undefined {
   const [program, ...first] = node();
   const { status, stderr, error } = spawnSync(program, [...first, '-e', "require('@jazzer.js/core')"], {
@@ -89,7 +89,7 @@ function cpuSeconds(pid: number | undefined): number | undefined {
   }
 }
 
-/** How long a target is fuzzed: seconds of the clock, or of processor time, which a busy machine gives late. */
+/** Time for which a target is fuzzed: seconds of the clock, or of processor time, which a busy machine gives late. */
 export type FuzzTime = { readonly seconds: number } | { readonly cpuSeconds: number };
 
 /** Longest time of the clock for one input. How much processor time an input may take is judged by `instrumented.ts`. */

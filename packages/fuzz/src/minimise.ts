@@ -5,14 +5,14 @@ import type { FuzzTarget } from './target.ts';
 /** A block of a source file, and how often it ran: once, a few times, often. */
 type Block = string;
 
-/** How much more is kept for an input that runs a block more often. */
+/** Numbers of runs of a block from which on more is kept for an input. */
 const LEVELS = [1, 2, 4, 8, 32, 128] as const;
 
 function level(count: number): number {
   return LEVELS.findLastIndex((least) => count >= least);
 }
 
-/** What an input reaches in the packages' sources. */
+/** Finds what an input reaches in the packages' sources. */
 async function reach(session: Session, target: FuzzTarget, input: Uint8Array): Promise<Block[]> {
   await session.post('Profiler.takePreciseCoverage');
   await target.run(input.slice());

@@ -14,7 +14,10 @@ export function optionPairs(text: string, firstKey: string): [key: string, value
     });
 }
 
-/** @throws OracleError unless each key is one of these, and there once: QEMU takes the last */
+/**
+ * Demands the keys of an option. @throws OracleError unless each key is one of these, and there once: QEMU takes the
+ * last
+ */
 export function ownKeys(
   what: string,
   pairs: readonly (readonly [string, string])[],

@@ -18,7 +18,7 @@ import { checkInFlight } from '../../core/src/live/in-flight.ts';
 import { demand } from './target.ts';
 
 const SIZES: readonly [number, ...number[]] = [8, 4, 16, 1, 2, 6];
-/** Where the parts of a ring are: descriptors, driver's part, device's part; then buffers, to the end of memory. */
+/** Addresses of the parts of a ring: descriptors, driver's part, device's part; then buffers, to the end of memory. */
 const DESC = 0x100;
 const AVAIL = 0x300;
 const USED = 0x400;
@@ -115,7 +115,7 @@ class Side {
     return this.#shape.packed ? new PackedQueue(setup) : new SplitQueue(setup);
   }
 
-  /** As after a reset of the device; memory stays. */
+  /** Resets the queue, as after a reset of the device; memory stays. */
   reset(): void {
     this.owner = new Owner();
     this.taken = [];
@@ -193,7 +193,7 @@ class Side {
   }
 }
 
-/** What the guest and the device have done. */
+/** Report of what the guest and the device have done. */
 export interface RingReport {
   readonly steps: number;
   readonly chains: number;
@@ -214,11 +214,11 @@ class RingGame {
   readonly #shape: Shape;
   readonly #side: Side;
   readonly #before: Uint8Array<ArrayBuffer> = new Uint8Array(MEMORY_BYTES);
-  /** Where the device may write without having been given a buffer, and pairs of views of what lies between. */
+  /** Ranges that the device may write without having been given a buffer, and pairs of views of what lies between. */
   readonly #own: readonly (readonly [number, number])[];
   readonly #foreign: readonly (readonly [Buffer, Buffer])[];
   #counts = { steps: 0, chains: 0, faults: 0, moves: 0 };
-  /** Where the driver of a packed ring goes on, and its wrap counter. */
+  /** Slot where the driver of a packed ring goes on; {@link #wrap} is its wrap counter. */
   #slot = 0;
   #wrap = true;
 
@@ -450,7 +450,7 @@ class RingGame {
     chain?.in.fill(0, chain.in.total, 0x5a);
   }
 
-  /** What holds whatever the guest does. */
+  /** Checks what holds whatever the guest does. */
   #check(side: Side): void {
     const { owner, queue, taken } = side;
     demand(owner.faults <= 1, 'more than one fault');

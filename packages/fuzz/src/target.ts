@@ -29,7 +29,7 @@ export function demand(condition: boolean, what: string): asserts condition {
   if (!condition) throw new OracleError(what);
 }
 
-/** What `act` answers, or undefined if it refused the input with an error that the packages document. */
+/** Answers what `act` answers, or undefined if it refused the input with an error that the packages document. */
 export function unlessRefused<T>(act: () => T): T | undefined {
   try {
     return act();

@@ -10,7 +10,7 @@ import { createViteServer } from 'vitest/node';
 /** The browser that tests use: `VIRTKIT_CHROMIUM` names another. */
 export const CHROMIUM = process.env['VIRTKIT_CHROMIUM'] ?? '/usr/bin/chromium';
 
-/** Whether there is one that starts; says so if not. */
+/** Is there a browser that starts? Says so if not. */
 export function hasChromium(): boolean {
   const there = spawnSync(CHROMIUM, ['--version']).status === 0;
   if (!there) console.warn(`SKIPPED: no Chromium at ${CHROMIUM}; VIRTKIT_CHROMIUM names another`);

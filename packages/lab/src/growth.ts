@@ -1,4 +1,7 @@
-/** What work costs, measured so that a slow or busy machine does not matter: processor time, and how it grows with the input. */
+/**
+ * Measures of what work costs, such that a slow or busy machine does not matter: processor time, and how it grows with
+ * the input.
+ */
 
 const FACTOR = 8;
 /** Largest exponent that linear work measures where nothing disturbs it. */

@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { delay, LabTimeoutError } from './qmp.ts';
 
-/** How a run of virsh ended. */
+/** Ending of a run of virsh. */
 export interface VirshResult {
   readonly status: number;
   readonly stdout: string;
@@ -42,7 +42,7 @@ function pathOf(program: string): string | undefined {
   return status === 0 ? stdout.trim() : undefined;
 }
 
-/** Why no daemon can be started on this machine; undefined: it can. */
+/** Says why no daemon can be started on this machine; undefined: one can. */
 export function whyNoLibvirt(): string | undefined {
   const missing = NEEDED.filter((program) => pathOf(program) === undefined);
   if (missing.length > 0) return `${missing.join(', ')} not installed`;
@@ -53,7 +53,7 @@ export function whyNoLibvirt(): string | undefined {
 /** A libvirt daemon. */
 export class Libvirtd {
   readonly directory: string;
-  /** For `virsh -c`. */
+  /** Name of the connection for `virsh -c`. */
   readonly uri: string;
   readonly #process: ChildProcess;
   #said = '';

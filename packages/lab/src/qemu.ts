@@ -114,7 +114,10 @@ export function findQemu(arch: QemuArch, options: FindQemuOptions = {}): QemuBin
   return { arch, version: match[1] ?? '', package: match[2] ?? '', ...found };
 }
 
-/** By version (`7.2`): the one that {@link findQemu} finds outside any root, and those below the directories in `VIRTKIT_QEMU_ROOTS` (`dir:dir`). */
+/**
+ * Finds QEMUs by version (`7.2`): the one that {@link findQemu} finds outside any root, and those below the directories
+ * in `VIRTKIT_QEMU_ROOTS` (`dir:dir`).
+ */
 export function findQemus(arch: QemuArch): Map<string, QemuBinary> {
   const roots = (process.env['VIRTKIT_QEMU_ROOTS'] ?? '').split(':').filter((root) => root !== '');
   const found = ['', ...roots].flatMap((root) => findQemu(arch, { root }) ?? []);
@@ -262,12 +265,12 @@ export class Qemu {
     return this.#qmp;
   }
 
-  /** What the guest has written to its console. */
+  /** Text that the guest has written to its console. */
   get console(): string {
     return this.#console;
   }
 
-  /** What QEMU has written to its standard error. */
+  /** Text that QEMU has written to its standard error. */
   get stderr(): string {
     return this.#stderr;
   }

@@ -247,5 +247,5 @@ export async function resumeV86(
   return { emulator, shell: new V86Shell(emulator) };
 }
 
-/** Where this file's package is, for scripts. */
+/** Path of the script that prepares the laboratory, for messages. */
 export const PREPARE_SCRIPT = fileURLToPath(new URL('../prepare.sh', import.meta.url));

@@ -11,7 +11,7 @@ import {
   scratch,
 } from './libc.ts';
 
-/** What the descriptor of an eventfd is a link to; a file's is an absolute path. */
+/** Target of the link that an eventfd's descriptor is; a file's is an absolute path. */
 const EVENTFD = 'anon_inode:[eventfd]';
 
 let one: Scratch | undefined;

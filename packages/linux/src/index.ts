@@ -1,6 +1,6 @@
 /**
- * What Node lacks of Linux to serve a device to another process: file descriptors that come over a UNIX socket, files that both processes have
- * in their memory, eventfds. By koffi, without a compiler.
+ * Parts of Linux that Node lacks to serve a device to another process: file descriptors that come over a UNIX socket,
+ * files that both processes have in their memory, eventfds. By koffi, without a compiler.
  *
  * You bring:  Linux.
  * You get:    {@link Listener}, {@link receive} and {@link send}; {@link SharedMemory}, guest memory made of another process's files;

@@ -8,7 +8,7 @@ export class Listener {
   /** Path where the socket listens. */
   readonly path: string;
   readonly #fd: number;
-  /** What stands under the path since it listens. */
+  /** Identity of what stands under the path since the socket listens. */
   readonly #name: string | undefined;
   #watch: Watch | undefined;
 

@@ -4,7 +4,7 @@ import { NullDisk } from './null-disk.ts';
 /** A disk that keeps what is written, like a raw file with `discard=ignore`. One request at a time. */
 export class ContentDisk extends NullDisk {
   readonly bytes: Uint8Array;
-  /** For the guess at its geometry, as QEMU reads it. */
+  /** First sector of the disk, from which its geometry is guessed, as QEMU does. */
   readonly firstSector: Uint8Array;
 
   constructor(bytes: Uint8Array) {

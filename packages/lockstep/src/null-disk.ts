@@ -46,7 +46,7 @@ export class NullDisk implements BlkBackend {
     return this.later();
   }
 
-  /** With the write cache off, a flush follows a write: QEMU does both in one. */
+  /** Flushes the disk: with the write cache off, a flush follows a write, and QEMU does both in one. */
   flush(): Promise<void> | undefined {
     return this.#completing ? undefined : this.later();
   }

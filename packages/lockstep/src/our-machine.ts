@@ -38,7 +38,7 @@ export class OurMachine implements View {
   #function: PciFunction;
   #level: 0 | 1 = 0;
   #work = 0;
-  /** Of each queue: its size, and how often its ring was set up. */
+  /** Size of each queue, and how often its ring was set up. */
   readonly #sizes: { readonly size: number; readonly setups: number }[] = [];
   #packed = false;
   readonly #resized = new Set<number>();

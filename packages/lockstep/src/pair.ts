@@ -7,7 +7,7 @@ import type { Answers } from './qtest.ts';
 import { RAM_BYTES, type Setup } from './setup.ts';
 import { compareState } from './state.ts';
 
-/** What an operation of the current window should have done. */
+/** Expectation of an operation of the current window: what it should have done. */
 interface Expectation {
   readonly operation: Operation;
   readonly index: number;
@@ -15,7 +15,7 @@ interface Expectation {
   readonly answer: number;
   /** Answers up to the end of what belongs to the operation. */
   readonly end: number;
-  /** What we read, or undefined if the operation reads nothing, or from where we are not. */
+  /** Value that we read, or undefined if the operation reads nothing, or from where we are not. */
   readonly value: number | undefined;
   /** Our interrupt line afterwards. */
   readonly level: 0 | 1;

@@ -19,7 +19,7 @@ import { DISK_BYTES, DISK_SERIAL, diskContent, MAC, RAM_BYTES, type Setup } from
 
 const SLOT = 4;
 const FIRMWARE_BYTES = 0x10000;
-/** Of the second flash chip, right below the firmware: writing it makes QEMU run its bottom halves. */
+/** Address of the second flash chip, right below the firmware: writing it makes QEMU run its bottom halves. */
 const BARRIER_AT = 0x1_0000_0000 - 2 * FIRMWARE_BYTES;
 /** Base of the memory-mapped configuration space of a q35. */
 const ECAM = 0xb000_0000;
@@ -104,7 +104,7 @@ export class QemuMachine {
     }
   }
 
-  /** What QEMU wrote to its standard error. */
+  /** Text that QEMU wrote to its standard error. */
   get stderr(): string {
     return this.#stderr();
   }
@@ -225,7 +225,10 @@ export class QemuMachine {
     rmSync(this.#dir, { recursive: true, force: true });
   }
 
-  /** What firmware would have done: all of low memory is RAM, the interrupts have lines, the root port has its windows. */
+  /**
+   * Does what firmware would have done: all of low memory is RAM, the interrupts have lines, the root port has its
+   * windows.
+   */
   async #prepare(): Promise<void> {
     const { qtest, setup } = this;
     await qtest.ask('irq_intercept_in ioapic');

@@ -8,7 +8,7 @@ export interface LineChange {
   readonly level: 0 | 1;
 }
 
-/** What came back for the commands of one {@link Qtest.finish}. */
+/** Answers that came back for the commands of one {@link Qtest.finish}. */
 export interface Answers {
   /** One line for each command: `OK`, `OK 0x…`, `FAIL …` */
   readonly lines: readonly string[];

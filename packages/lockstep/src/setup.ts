@@ -15,7 +15,7 @@ export interface Setup {
   readonly queues: number;
   /** Entries of a request queue (blk). */
   readonly queueSize: number;
-  /** Each queue's notify register in a page of its own. */
+  /** True for each queue's notify register in a page of its own. */
   readonly pagePerVq: boolean;
   /** A notification register in I/O space beside the one in memory. */
   readonly notifyPio: boolean;

@@ -19,8 +19,8 @@ export async function virtioBody(stream: Uint8Array): Promise<Uint8Array> {
 }
 
 /**
- * What QEMU saved against what we would save: by field for the message, by byte for the verdict. Then our bytes go back into a fresh
- * device of ours, whose state must be the same again.
+ * Compares what QEMU saved with what we would save: by field for the message, by byte for the verdict. Then our bytes
+ * go back into a fresh device of ours, whose state must be the same again.
  */
 export async function compareState(
   stream: Uint8Array,

@@ -1,7 +1,7 @@
 import type { Random } from './random.ts';
 import { RAM_BYTES } from './setup.ts';
 
-/** Where the generated guest keeps its things. All of RAM is compared, whatever is written where. */
+/** Addresses of the generated guest's things. All of RAM is compared, whatever is written where. */
 export const RINGS_AT = 0x100000;
 export const RINGS_END = 0x180000;
 export const BUFFERS_AT = 0x180000;

@@ -2,7 +2,7 @@ import type { Facts } from '@virtkit/vmstate';
 import type { StreamFinding } from './events.ts';
 
 /**
- * What two readers could take for different streams. It is always an error.
+ * Makes the finding of something that two readers could take for different streams. It is always an error.
  *
  * @param code short name of the kind of finding, for programs; it does not change: `ambiguous`
  * @param path name of the section; `vmdesc`; empty for the stream as a whole

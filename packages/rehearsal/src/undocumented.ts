@@ -8,7 +8,7 @@ export interface Undocumented {
   readonly name: string;
 }
 
-/** What no user of a class meets. */
+/** Flags of members that no user of a class meets. */
 const HIDDEN = ts.ModifierFlags.Private | ts.ModifierFlags.Protected;
 
 /** Something with members. */
@@ -19,9 +19,9 @@ function isShape(node: ts.Node): node is Shape {
 }
 
 /**
- * What the entries export without a comment: names, and the public fields and methods of classes, interfaces and object types. A member of a
- * class is documented if the interface or class that it comes from says what it is. Members of a constant are not looked at: its own comment
- * says which table of which standard they are.
+ * Lists what entries export without a comment: names, and the public fields and methods of classes, interfaces and
+ * object types. A member of a class is documented if the interface or class that it comes from says what it is. Members
+ * of a constant are not looked at: its own comment says which table of which standard they are.
  *
  * @param root folder of the repository, with a slash at its end
  * @param entries sources that the `exports` of packages name

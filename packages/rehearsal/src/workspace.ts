@@ -73,7 +73,7 @@ async function foreignPackages(): Promise<Set<string>> {
   return found;
 }
 
-/** Where a package that one in `folder` asks for is, as Node looks for it. */
+/** Finds where a package that one in `folder` asks for is, as Node looks for it. */
 async function installedFor(folder: string, name: string): Promise<string | undefined> {
   for (let at = folder; ; at = dirname(at)) {
     const found = await realpath(join(at, 'node_modules', name)).catch(() => undefined);

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 
 /** Bytes of a page before anybody searches, as a server packs them: the page, its styles and its scripts. */
 const PAGE_MAX = 60_000;
-/** Of a page of the API, which is as long as its entry has exports. */
+/** Largest number of bytes of a page of the API, which is as long as its entry has exports. */
 const API_PAGE_MAX = 90_000;
 
 /** Lists what is wrong with the pages in `folder`, which stand under `base` on their host: a line for each. */

@@ -11,12 +11,12 @@
 // these words. `<!-- made: NAME -->` is replaced by what is made from the code under that name. Links lead to files: `../guides/memory.md#maps`.
 import type { Ended } from './program.ts';
 
-/** What runs the lines of a page: a `Shell`. */
+/** Runner of the lines of a page: a `Shell`. */
 export interface CommandLine {
   run(line: string): Promise<Ended>;
 }
 
-/** What stands in place of a comment `<!-- made: NAME -->`. */
+/** Maker of what stands in place of a comment `<!-- made: NAME -->`. */
 export type Maker = (name: string) => string | Promise<string>;
 
 const FENCE = /^```(\S*)(.*)$/;

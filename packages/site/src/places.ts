@@ -6,7 +6,7 @@ export const repository = fileURLToPath(new URL('../../../', import.meta.url));
 export const site = fileURLToPath(new URL('../', import.meta.url));
 /** The pages as they are written. */
 export const pages = `${site}pages/`;
-/** Where pages lie that are made, and what making them needs. Not in git. */
+/** Folder of pages that are made, and of what making them needs. Not in git. */
 export const made = `${site}.made/`;
 /** The site, as a host serves it. */
 export const output = `${site}dist/`;

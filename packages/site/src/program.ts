@@ -26,7 +26,7 @@ export function run(
   });
 }
 
-/** @throws Error with what a program printed that did not end with 0 */
+/** Demands that a program ends with 0. @throws Error with what it printed if it did not */
 export async function demand(
   command: string,
   args: readonly string[],

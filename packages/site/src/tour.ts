@@ -36,7 +36,7 @@ interface Piece {
 
 /** Bytes that a table shows of one field. */
 const BYTES_SHOWN = 12;
-/** What stands between fields and is none. */
+/** Name of what stands between fields and is none. */
 const MARK = 'mark';
 const HEAD = 'head of a subsection';
 /** More bytes between two fields are other fields, which are not in the table. */
@@ -117,7 +117,7 @@ export class Tour {
     );
   }
 
-  /** With what stands between fields: marks in front of elements of a list, and heads of subsections. */
+  /** Adds what stands between fields: marks in front of elements of a list, and heads of subsections. */
   #withGaps(pieces: readonly Piece[]): Piece[] {
     return pieces.flatMap((piece, at) => {
       const start = pieces[at - 1]?.end ?? piece.start;
@@ -151,14 +151,17 @@ export class Tour {
   }
 }
 
-/** What the stream has: its devices are on PCI. */
+/** Registry of what the stream has: its devices are on PCI. */
 const registry = registryOf([pci], deviceTypes, {});
 
 const textOf = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
 
 const offset = (at: number): string => `0x${at.toString(16).padStart(5, '0')}`;
 
-/** Where each part of the stream lies. The parser tells the parts, and the writer how many bytes each has. */
+/**
+ * Sink that notes where each part of the stream lies. The parser tells the parts, and the writer how many bytes each
+ * has.
+ */
 class Frame extends NullSink {
   #at = 0;
   readonly #writer = new StreamWriter((_bytes, start, end) => {
@@ -179,7 +182,7 @@ class Frame extends NullSink {
     return parts.slice(0, first + 2 * pages).flatMap(({ pieces }) => pieces);
   }
 
-  /** What stands in front of a section's body. */
+  /** Lists what stands in front of a section's body. */
   head(name: string): Piece[] {
     const found = this.#parts.find((part) => part.kind === 'section' && part.name.endsWith(name));
     if (found === undefined) throw new Error(`no section ${name} in the stream of the tour`);

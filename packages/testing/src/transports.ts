@@ -1,6 +1,6 @@
 /**
- * How a driver reaches its device: PCI (modern, legacy), MMIO (both) and channel programs; machines of a few lines that have such devices. For who
- * brings up a device by hand, or writes a driver for a transport of his own.
+ * Ways in which a driver reaches its device: PCI (modern, legacy), MMIO (both) and channel programs; machines of a few
+ * lines that have such devices. For who brings up a device by hand, or writes a driver for a transport of his own.
  *
  * @packageDocumentation
  */

@@ -42,7 +42,7 @@ export interface Running {
 /** Emulator as a slot sees it. */
 export interface SlotHost {
   readonly ram: GuestRam;
-  /** @throws HostError if there is no machine yet */
+  /** Emulator with its machine. @throws HostError if there is no machine yet */
   readonly running: Running;
 }
 

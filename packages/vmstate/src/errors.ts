@@ -6,7 +6,7 @@ export type Facts = Readonly<Record<string, number | bigint | string | boolean>>
 
 const brand: unique symbol = Symbol.for('virtkit.StateError') as never;
 
-/** Where an error happened. All parts are optional; they are added on the way up. */
+/** Place where an error happened. All parts are optional; they are added on the way up. */
 export interface Place {
   /** Layer whose part of the state is concerned. */
   readonly layer?: Layer | undefined;

@@ -40,7 +40,7 @@ interface Domain {
   readonly name: string;
 }
 
-/** @throws Error for a line that is none of such a list */
+/** Reads a list of domains. @throws Error for a line that is none of such a list */
 function domainsIn(list: string): Domain[] {
   return list
     .split('\n')

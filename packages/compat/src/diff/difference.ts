@@ -9,8 +9,8 @@ export interface Difference {
   readonly a: Json | undefined;
   /** The value in B; undefined: it is not there. */
   readonly b: Json | undefined;
-  /** How much the difference matters for a load. */
+  /** Weight of the difference for a load. */
   readonly weight: Weight;
-  /** Why the difference matters, if it does. */
+  /** Reason why the difference matters, if it does. */
   readonly reason?: string;
 }

@@ -74,7 +74,10 @@ export interface RestorePlan {
 export interface LiveDevice<T extends TransportParts = TransportParts, D = unknown> {
   /** The device type. */
   readonly model: DeviceModel<D>;
-  /** What the two layers around core are. `codecOf` makes of them what writes and reads the state as bytes. */
+  /**
+   * Layers around core, the transport's and the device type's. `codecOf` makes of them what writes and reads the state
+   * as bytes.
+   */
   readonly layers: { readonly transport: TransportIdentity<T>; readonly device: DeviceIdentity<D> };
   /** The guest memory that the device reads and writes. */
   readonly memory: GuestMemory;

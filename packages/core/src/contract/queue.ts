@@ -88,7 +88,7 @@ export interface Virtqueue {
   readonly index: number;
   /** Number of entries of the ring. */
   readonly size: number;
-  /** How the ring is laid out: split (Virtio 1.3 §2.7) or packed (§2.8). */
+  /** Format of the ring: split (Virtio 1.3 §2.7) or packed (§2.8). */
   readonly format: 'split' | 'packed';
   /** Chains that were taken and neither pushed nor put back. QEMU: `inuse` (split). */
   readonly inFlight: number;

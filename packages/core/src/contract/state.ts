@@ -1,10 +1,10 @@
 /** The state types that a transport brings. */
 export interface TransportParts {
-  /** What `save_config` writes: proxy device and transport-specific device fields. */
+  /** Type of what QEMU's `save_config` writes: proxy device and transport-specific device fields. */
   readonly config: unknown;
-  /** What `save_queue` writes for each queue. */
+  /** Type of what QEMU's `save_queue` writes for each queue. */
   readonly queue: unknown;
-  /** What `save_extra_state` writes, inside core's subsection `virtio/extra_state`. */
+  /** Type of what QEMU's `save_extra_state` writes, inside core's subsection `virtio/extra_state`. */
   readonly extra: unknown;
 }
 
@@ -22,7 +22,10 @@ export interface QueueState<T extends TransportParts = TransportParts> {
   readonly transport: T['queue'];
 }
 
-/** Where the driver has put the second and third part of a ring: an entry of `virtio/virtqueues`. Both 0: not set up. */
+/**
+ * Addresses of the second and third part of a ring, as the driver has set them: an entry of `virtio/virtqueues`. Both
+ * 0: not set up.
+ */
 export interface RingAddresses {
   /** Guest address of the avail ring (packed: the driver event suppression structure). */
   readonly avail: bigint;
@@ -30,7 +33,7 @@ export interface RingAddresses {
   readonly used: bigint;
 }
 
-/** Where the device stands in a packed ring: an entry of `virtio/packed_virtqueues`. */
+/** Position of the device in a packed ring: an entry of `virtio/packed_virtqueues`. */
 export interface PackedIndices {
   /** Next slot to take a descriptor from, 0 to size - 1. */
   readonly lastAvailIdx: number;
@@ -99,7 +102,7 @@ export interface EarlyState<T extends TransportParts = TransportParts> {
 export interface VirtioState<T extends TransportParts = TransportParts, D = unknown> extends EarlyState<T> {
   /** Device type's part, as QEMU's `save_device` writes it. */
   readonly device: D;
-  /** What stands behind the device's part, each with a name of its own. QEMU: subsections of `vmstate_virtio`. */
+  /** Parts of the state behind the device's, each with a name of its own. QEMU: subsections of `vmstate_virtio`. */
   readonly subsections: CoreSubsections<T>;
   /** Fields of the device's own vmsd behind the `virtio` field; kept as bytes. virtio-blk and virtio-net have none. */
   readonly rest?: Uint8Array;

@@ -176,7 +176,7 @@ export class RingChain implements Chain {
   /** Flat list of pairs, piece and region: from that piece on, pieces lie in that region. Usually it is empty. */
   private readonly cuts: number[] = [];
   private cutCount = 0;
-  /** Who has the chain: {@link FREE}, {@link TAKEN} or {@link FILLED}. */
+  /** Holder of the chain: {@link FREE}, {@link TAKEN} or {@link FILLED}. */
   state: number = FREE;
   /** Index of the chain in the pool of its queue. */
   declare readonly number: number;

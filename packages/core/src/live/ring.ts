@@ -3,7 +3,7 @@ import type { InFlightLog } from '../contract/in-flight-log.ts';
 import type { Gpa, GuestMemory } from '../contract/memory.ts';
 import type { Virtqueue } from '../contract/queue.ts';
 
-/** Where a queue stands in its ring: what a save keeps, and from where a ring that is set up anew goes on. */
+/** Position of a queue in its ring: what a save keeps, and from where a ring that is set up anew goes on. */
 export interface RingIndices {
   /**
    * The next available entry to take: its free-running 16-bit index in a split ring, its slot in a packed ring. QEMU:

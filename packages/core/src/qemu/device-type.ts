@@ -33,7 +33,7 @@ export interface DeviceType<D = unknown, I = unknown, O extends I = I> {
   offersLike?(features: bigint): boolean;
   /** The live device; left out for types whose saved state alone is known. */
   readonly live?: LiveSide<D, I, O>;
-  /** How QEMU makes the device. */
+  /** Description of how QEMU makes the device. */
   readonly qemu: QemuSide<D, I>;
   /** Rewritings of what some versions of QEMU do not read of a state. */
   readonly conversions?: readonly Conversion<D>[];

@@ -16,7 +16,7 @@ export interface FeatureControl {
   readonly kernel?: string;
   /** Conditions of the feature beside these, in a few words. */
   readonly needs?: string;
-  /** Where the specification defines the feature. */
+  /** Place in the specification that defines the feature. */
   readonly spec: string;
 }
 

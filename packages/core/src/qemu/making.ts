@@ -9,7 +9,7 @@ export interface QemuDevice {
   readonly properties: ReadonlyMap<string, string>;
   /** The place on its bus, with which its sections' names begin: `0000:00:02.0`, `/fe.0.0001`, `virtio-mmio@00000000feb02e00`. */
   readonly place?: string;
-  /** For a device inside of another one, such as the port of a console: that one's place. */
+  /** Place of the device that this one is inside of, such as the console of a port. */
   readonly within?: string;
   /** The function sits behind a PCI Express port. */
   readonly express?: boolean;
@@ -19,11 +19,11 @@ export interface QemuDevice {
   readonly readOnly?: boolean;
 }
 
-/** What decides how a QEMU makes a device. */
+/** Facts that decide how a QEMU makes a device. */
 export interface Making extends MachineOfQemu {
   /** The device as QEMU's command line names it, with its properties. */
   readonly device: QemuDevice;
-  /** True: a property that is not given has QEMU's default. False: it is as it was at the source. */
+  /** True if a property that is not given has QEMU's default; false if it is as it was at the source. */
   readonly complete: boolean;
   /** Byte order of the guest's CPU. */
   readonly endian: Endian;

@@ -12,9 +12,9 @@ export interface Explanation {
    * `warning`: QEMU goes on.
    */
   readonly role: 'cause' | 'consequence' | 'context' | 'warning';
-  /** What the line means, in whole sentences. */
+  /** Meaning of the line, in whole sentences. */
   readonly meaning: string;
-  /** What to change, most likely first. */
+  /** Things to change, most likely first. */
   readonly advice: readonly string[];
   /** The values of the line by name. */
   readonly facts: Readonly<Record<string, string | number>>;

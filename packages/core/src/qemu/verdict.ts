@@ -22,7 +22,7 @@ export interface Verdict {
   readonly machine?: string;
   /** The place in the specification: `Virtio 1.3 §5.1.3`. */
   readonly spec?: string;
-  /** What the operator can do, in a sentence. */
+  /** Sentence that says what the operator can do. */
   readonly advice?: string;
   /** True if the command `virtkit convert` makes the state load. */
   readonly convertible?: boolean;

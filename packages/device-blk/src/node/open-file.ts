@@ -21,7 +21,7 @@ export class OpenFile {
     this.path = path;
   }
 
-  /** @throws Error `EBADF` once it is closed */
+  /** Descriptor of the file. @throws Error `EBADF` once it is closed */
   get fd(): number {
     if (this.#isClosed) throw closedError(this.path);
     return this.#fd;

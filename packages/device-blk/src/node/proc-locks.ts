@@ -86,7 +86,7 @@ function fileId(fd: number): FileId {
   return `${major}:${minor}:${ino}`;
 }
 
-/** Undefined for what is not there, or not ours to see. */
+/** Reads a file; undefined for what is not there, or not ours to see. */
 function readText(path: string): string | undefined {
   try {
     return fs.readFileSync(path, 'utf8');

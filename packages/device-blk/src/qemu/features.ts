@@ -2,7 +2,10 @@ import { ALWAYS_OFFERED, type FeatureTable } from '@virtkit/core/qemu';
 
 const SPEC = 'Virtio 1.3 §5.2.3';
 
-/** Who decides over the features of a block device. Read from `-device virtio-blk-pci,help` of QEMU 5.2 to 11.1. */
+/**
+ * Table of who decides over the features of a block device. Read from `-device virtio-blk-pci,help` of QEMU 5.2 to
+ * 11.1.
+ */
 export const blkFeatureTable: FeatureTable = {
   2: { needs: ALWAYS_OFFERED, spec: SPEC },
   4: { needs: ALWAYS_OFFERED, spec: SPEC },

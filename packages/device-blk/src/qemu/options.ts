@@ -4,7 +4,7 @@ import { BLK_FEATURE } from '../features.ts';
 import type { BlkOptions } from '../live/options.ts';
 import type { BlkState } from '../state.ts';
 
-/** How a block device is made, but for the disk behind it. */
+/** Options of a block device but for the disk behind it. */
 export type BlkShape = Omit<BlkOptions, 'backend'>;
 
 /** Configuration bytes up to which a feature reaches. Virtio 1.3 §5.2.4 */
@@ -15,7 +15,7 @@ const RING_LEAST = 4;
 const RING_MOST = 1024;
 const RING_DEFAULT = 256;
 
-/** How the block device was made that has this state. */
+/** Infers the options with which the block device was made that has this state. */
 export function inferBlk(state: VirtioState<TransportParts, BlkState>): BlkShape {
   const { config, device } = state;
   return {
@@ -40,7 +40,7 @@ function ringSize({ queues, subsections }: VirtioState): number {
 
 /** The value of `num-queues` that stands for QEMU's own choice. QEMU: `VIRTIO_BLK_AUTO_NUM_QUEUES` */
 const AUTO_NUM_QUEUES = 0xffff;
-/** Most queues that QEMU chooses by itself: one of its 1024 interrupt vectors is the configuration's. */
+/** Largest number of queues that QEMU chooses by itself: one of its 1024 interrupt vectors is the configuration's. */
 const AUTO_QUEUES_MAX = 1023;
 /** Machine versions with which the default of a property changed. QEMU: `hw_compat_*` in `hw/core/machine.c` */
 const SINCE = {
@@ -59,7 +59,7 @@ export function defaultRingSize(at: Parameters<typeof isSince>[0]): number {
   return isSince(at, SINCE.largeRings) ? RING_DEFAULT : RING_BEFORE;
 }
 
-/** How a QEMU makes the block device that takes the state of one with these options. */
+/** Derives the options of the block device that a QEMU makes to take the state of one with these options. */
 export function blkMadeBy(inferred: BlkShape, making: Making, state: VirtioState): BlkShape {
   const { properties, readOnly } = making.device;
   const on = (name: string): boolean | undefined => switchOf(properties.get(name));

@@ -9,7 +9,7 @@ import {
 } from '@virtkit/core/qemu';
 import type { BlkState } from '../state.ts';
 
-/** What QEMU says when it has read a request at the wrong place. */
+/** Line of QEMU when it has read a request at the wrong place. */
 const SPLIT = 'virtio: unexpected memory split';
 
 /**

@@ -33,7 +33,10 @@ function inFlight({ queue = 0, element, ndescs }: BlkRequest): Omit<RequestInFli
   return { queue, element, ...(ndescs !== undefined && { ndescs }) };
 }
 
-/** @throws StateError `disk-size` if the disk is not the size that the driver knows; larger ones only with `larger` */
+/**
+ * Demands that the disk is the one that the driver knows. @throws StateError `disk-size` if the disk is not the size
+ * that the driver knows; larger ones only with `larger`
+ */
 function demandSame(
   { config }: VirtioState<TransportParts, BlkState>,
   model: DeviceModel<BlkState>,

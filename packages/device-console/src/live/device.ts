@@ -185,7 +185,7 @@ export class ConsoleDevice implements DeviceModel<ConsoleState> {
     else this.#output(queue);
   }
 
-  /** @throws HostError while the `write` of a port's back end runs */
+  /** Takes the device's part of the state. @throws HostError while the `write` of a port's back end runs */
   capture(): ConsoleState {
     const { maxPorts, hostEndian } = this.#settings;
     const host = this.#attached;

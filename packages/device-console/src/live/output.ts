@@ -133,7 +133,10 @@ export class Output {
     this.forget();
   }
 
-  /** @throws HostError while the back end's `write` runs: nobody knows how many bytes it has taken */
+  /**
+   * Takes the half-written buffer, if there is one. @throws HostError while the back end's `write` runs: nobody knows
+   * how many bytes it has taken
+   */
   capture(): HalfWritten | undefined {
     if (this.#running) throw new HostError('a console cannot be saved from inside of a port’s back end');
     const chain = this.#chain;

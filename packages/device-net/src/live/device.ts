@@ -272,7 +272,10 @@ export class NetDevice implements DeviceModel<NetState>, NetPort {
     if (transmitter !== undefined && this.#card.linkUp) transmitter.waiting = true;
   }
 
-  /** @throws HostError while the back end's `send` runs: its packet is neither in the ring nor sent */
+  /**
+   * Takes the card's part of the state. @throws HostError while the back end's `send` runs: its packet is neither in
+   * the ring nor sent
+   */
   capture(): NetState {
     if (this.#transmitters.some(({ sending }) => sending))
       throw new HostError('a network card cannot be saved from inside of its back end');

@@ -73,7 +73,10 @@ export class DatagramBackend implements NetBackend {
     this.#socket = dgram.createSocket(ipv6 ? 'udp6' : 'udp4');
   }
 
-  /** @throws HostError that names the option; what Node throws if the address cannot be bound */
+  /**
+   * Opens the link: binds its local address. @throws HostError that names the option; what Node throws if the address
+   * cannot be bound
+   */
   static async open(options: DatagramOptions): Promise<DatagramBackend> {
     const backend = new DatagramBackend(options);
     await backend.#open();

@@ -41,7 +41,9 @@ export class StreamServer {
     this.#options = options;
   }
 
-  /** @throws HostError that names the option; what Node throws if the address cannot be listened on */
+  /**
+   * Begins to listen. @throws HostError that names the option; what Node throws if the address cannot be listened on
+   */
   static async listen(lan: Pick<NetSwitch, 'port'>, options: StreamServerOptions): Promise<StreamServer> {
     const made = new StreamServer(lan, options);
     const server = await listen(options, (socket) => made.#accept(socket));

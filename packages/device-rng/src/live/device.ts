@@ -97,7 +97,10 @@ export class RngDevice implements DeviceModel<RngState> {
     if (served === QUEUE_SIZE) this.#serveLater();
   }
 
-  /** @throws HostError while the back end's `fill` runs: its chain is neither in the ring nor given back */
+  /**
+   * Takes the device's part of the state, which is empty. @throws HostError while the back end's `fill` runs: its chain
+   * is neither in the ring nor given back
+   */
   capture(): RngState {
     if (this.#filling) throw new HostError('an entropy device cannot be saved from inside of its back end');
     return {};

@@ -7,7 +7,7 @@ import { InputRandom } from '../input-random.ts';
 import { demand, type FuzzTarget, sameBytes } from '../target.ts';
 
 const LENGTH_MAX = 1024;
-/** Where the machine's rings end and its buffers begin. */
+/** Address where the machine's rings end and its buffers begin. */
 const BUFFERS = 0x10_0000;
 const RAM_BYTES = BUFFERS + 0x1_0000;
 const REQUESTS_MAX = 32;
@@ -233,7 +233,7 @@ function consoleRequest(driver: Driver<unknown>, random: InputRandom, act: () =>
   });
 }
 
-/** What the host's end does between two requests. */
+/** Does what the host's end may do between two requests. */
 function hostActs(device: ConsoleDevice, random: InputRandom, take: () => number): void {
   const [first] = device.ports;
   const last = device.ports.find(({ id }) => id === PORTS - 1);

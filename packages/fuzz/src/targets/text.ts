@@ -43,11 +43,11 @@ const LINES = [
   '["qemu-system-x86_64","-M","microvm","-device","virtio-serial-device,max_ports=4","-device","virtconsole,nr=1"]',
 ];
 
-/** What every file that `-readconfig` names holds. */
+/** Content of every file that `-readconfig` names. */
 const CONFIG =
   '[device "c"]\n  driver = "canokey"\n  file = "x"\n[chardev "a,path=x"]\n  backend = "file"\n[machine]\n  dumpdtb = "x"\n';
 
-/** What would make a QEMU that is asked touch the host, and names that every object has a member of. */
+/** Words that would make a QEMU that is asked touch the host, and names that every object has a member of. */
 const HOSTILE = [
   '-chardev file,id=a,,backend=file,,path=/x,path=/x -netdev tap,id=a,,script=/x -object rng-random,id=a,,filename=/x',
   '-blockdev driver=file,node-name=a,,driver=file,,filename=/x,filename=/x -audiodev alsa,id=a,,driver=wav,,path=/x',

@@ -24,8 +24,8 @@ export type LabLookup =
   | { readonly ok: false; readonly reason: string };
 
 /**
- * Whether {@link captureRunningGuest} can run here; otherwise the reason, for a test to skip with. QEMUs before 7.2 have no
- * `x-query-virtio`: of them, the truth has no virtio devices.
+ * Finds what {@link captureRunningGuest} needs; otherwise the reason why it cannot run here, for a test to skip with.
+ * QEMUs before 7.2 have no `x-query-virtio`: of them, the truth has no virtio devices.
  */
 export function findLab(arch: GuestArch, root?: string): LabLookup {
   const binary = findQemu(arch, { root });
@@ -53,7 +53,7 @@ export interface RunningGuestOptions {
   readonly files?: QemuOptions['files'];
   readonly guest?: GuestProgram | undefined;
   readonly kernelArgs?: string | undefined;
-  /** How to know that the guest does what it should. Default: its loads have made progress. */
+  /** Waits until the guest does what it should. Default: until its loads have made progress. */
   readonly until?: ((vm: Qemu) => Promise<void>) | undefined;
   /** Migrate while the guest runs. */
   readonly live?: boolean | undefined;
@@ -66,9 +66,9 @@ export interface RunningGuestOptions {
   readonly name?: string | undefined;
   readonly special?: string | undefined;
   readonly guestState?: string | undefined;
-  /** For the record: what was done. */
+  /** Sentences about what was done, for the record. */
   readonly steps?: readonly string[] | undefined;
-  /** For the boot until the loads run. Default 3 minutes. */
+  /** Milliseconds for the boot until the loads run. Default 3 minutes. */
   readonly timeoutMs?: number | undefined;
 }
 

@@ -17,7 +17,7 @@ async function readSerialPorts(vm: Qemu): Promise<SerialPortTruth[]> {
   }));
 }
 
-/** What QEMU says of devices that are neither disk nor card. */
+/** Reads what QEMU says of devices that are neither disk nor card. */
 async function readOthers(
   vm: Qemu,
 ): Promise<Pick<Truth, 'query-balloon' | 'query-memory-devices' | 'serial_ports'>> {

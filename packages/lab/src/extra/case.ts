@@ -26,7 +26,7 @@ interface BareOptions extends Omit<QemuOptions, 'arch' | 'binary'> {
   readonly live?: boolean;
 }
 
-/** How files of a version of QEMU begin: `q72-`. */
+/** Makes the beginning of file names for a version of QEMU: `q72-`. */
 export const prefix = (binary: QemuBinary): string => `q${binary.version.split('.').slice(0, 2).join('')}-`;
 
 /** A machine without a guest, or with nothing but a firmware. */

@@ -12,7 +12,7 @@ const LONG = 100_000;
 
 /** An entry of a package. */
 interface Entry {
-  /** As a program imports it: `@virtkit/core/qemu`. */
+  /** Name of the entry, as a program imports it: `@virtkit/core/qemu`. */
   readonly name: string;
   /** Path of the entry's source. */
   readonly source: string;
@@ -20,7 +20,7 @@ interface Entry {
   readonly file: string;
   /** The page: `reference/api/core/qemu.md`. */
   readonly page: string;
-  /** What the package is. */
+  /** Description of the package. */
   readonly description: string;
 }
 

@@ -19,7 +19,7 @@ export interface CodeUse {
 
 const CODE = /^[a-z][a-z0-9-]+$/;
 
-/** What the published packages say, in the order of their folders, files and lines. */
+/** Lists what the published packages say, in the order of their folders, files and lines. */
 export async function codeUses(folders: readonly string[]): Promise<CodeUse[]> {
   const uses: CodeUse[] = [];
   for (const folder of folders) {
@@ -77,7 +77,10 @@ function written(node: ts.Node): Found | undefined {
   return { code: code.text, isThrown: false, sentences: words(values.get('reason')) };
 }
 
-/** What reports a finding, and where among its arguments the code is; the path follows, and then the sentence. */
+/**
+ * Functions that report a finding, with the place of the code among their arguments; the path follows, and then the
+ * sentence.
+ */
 const REPORTERS: ReadonlyMap<string, number> = new Map([
   ['reportError', 1],
   ['reportWarning', 1],
@@ -104,7 +107,7 @@ function words(node: ts.Expression | undefined): string[] {
   return ts.isIdentifier(node) ? words(constant(node)) : [];
 }
 
-/** What the constant of that name, in the nearest block that has one, is made of. */
+/** Finds what the constant of a name, in the nearest block that has one, is made of. */
 function constant(name: ts.Identifier): ts.Expression | undefined {
   for (let around: ts.Node = name.parent; around.parent !== undefined; around = around.parent) {
     if (!ts.isBlock(around)) continue;

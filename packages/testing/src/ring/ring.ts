@@ -46,7 +46,7 @@ export interface RingAddresses {
 
 /** Virtqueue at the driver's side. `T` is what the driver wants to have back with a used buffer. */
 export interface DriverRing<T> {
-  /** How the ring is laid out. */
+  /** Format of the ring. */
   readonly format: 'split' | 'packed';
   /** Addresses of the ring's parts. */
   readonly addresses: RingAddresses;

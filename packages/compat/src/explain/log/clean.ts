@@ -1,4 +1,4 @@
-/** What copying and terminals add to a log, taken away. */
+/** Marks that copying and terminals add to a log, and how they are taken away. */
 
 /** Characters that HTML writes as a name or number. */
 const ENTITIES: Readonly<Record<string, string>> = {

@@ -130,7 +130,7 @@ export class NbdSession {
     }
   }
 
-  /** Undefined where nothing was written since the last one, and that has ended. */
+  /** Flushes the disk; undefined where nothing was written since the last flush, and that has ended. */
   flush(): Promise<void> | undefined {
     this.#latch.check();
     if (!this.can(CAN.FLUSH)) return undefined;

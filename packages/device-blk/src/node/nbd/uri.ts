@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
 import { HostError } from '@virtkit/core';
 
-/** Where a server is, which export is meant, and how the connection is protected. */
+/** Address of a server, with the export that is meant, and how the connection is protected. */
 export interface NbdAddress {
-  /** For messages: the URI without what is secret. */
+  /** Text of the URI without what is secret, for messages. */
   readonly text: string;
   readonly place: { readonly path: string } | { readonly host: string; readonly port: number };
   /** The default export has the empty name. */
