@@ -139,6 +139,7 @@ describe('a disk', () => {
     const stopping = frontEnd.stopRing(0).then((base) => {
       stopped = base;
     });
+    for (let i = 0; i < 20; i++) await turn();
     // in the ring, and not to be taken any more
     const late = driver.read(3, 1);
     for (let i = 0; i < 20; i++) await turn();
@@ -207,6 +208,9 @@ describe('a disk', () => {
     const frontEnd = await connect();
     const driver = diskOf(frontEnd);
     await work(driver, 8);
+    // a driver waits for its reset before it makes another ring in the same place
+    frontEnd.setStatus(0);
+    await frontEnd.wire.u64('GET_STATUS');
     driver.start();
     await work(driver, 8);
     frontEnd.wire.send('RESET_DEVICE');
@@ -281,6 +285,7 @@ describe('pages that are written', () => {
     await finish(driver);
     expect(log.every((byte) => byte === 0)).toBe(true);
     frontEnd.wire.send('SET_FEATURES', fields(frontEnd.accepted | (1n << 30n) | (1n << 26n)));
+    await frontEnd.wire.u64('GET_STATUS');
     const read = driver.read(0, 8);
     await finish(driver);
     expect(read.status).toBe(0);
@@ -295,6 +300,7 @@ describe('pages that are written', () => {
     expect(dirty.length).toBeLessThan(6);
     log.fill(0);
     frontEnd.wire.send('SET_FEATURES', fields(frontEnd.accepted | (1n << 30n)));
+    await frontEnd.wire.u64('GET_STATUS');
     driver.read(0, 8);
     await finish(driver);
     expect(log.every((byte) => byte === 0)).toBe(true);

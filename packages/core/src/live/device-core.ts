@@ -12,6 +12,7 @@ import { AttachedModel } from './attached-model.ts';
 import { type ConfigOwner, ConfigSpace } from './config-space.ts';
 import { guestMemory } from './guest-memory.ts';
 import { type KickHandler, KickQueue } from './kick-queue.ts';
+import { later } from './later.ts';
 import { type LiveOptions, ringFeatures } from './options.ts';
 import { QueueTable, type TableOwner } from './queue-table.ts';
 
@@ -62,6 +63,18 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
   /** Byte order of the CPU that reset the device last. */
   deviceEndian: Endian;
   readonly #featureBits: Uint8Array = new Uint8Array(FEATURE_BITS);
+  /** Queues of which kicks were asked for, and that are looked into once more. */
+  readonly #asked: Set<number> = new Set();
+  #looksLater = false;
+  readonly #lookAgain = (): void => {
+    this.#looksLater = false;
+    this.memory.sync();
+    for (const index of this.#asked) {
+      this.#asked.delete(index);
+      const ring = this.queues.slots[index]?.ring;
+      if (this.running && ring?.isEmpty() === false) this.kicks.kick(index);
+    }
+  };
 
   constructor(
     model: DeviceModel<D>,
@@ -294,6 +307,19 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     }
     this.model.handleQueue(ring);
     if (this.startOnKick) this.#setStarted(true);
+  }
+
+  /**
+   * Has a queue looked into once more, a little later. Core has a full barrier between asking for kicks and looking, but the
+   * driver's own (Virtio 1.3 §2.7.13.4.1) may be none: in QEMU's TCG with one processor the instruction that
+   * Linux has for it, `lock add`, is an ordinary one. Then the driver can miss that kicks are asked for, while what it has
+   * put in is not in memory yet when the device looks. It is there within microseconds.
+   */
+  kicksAskedFor(queue: number): void {
+    this.#asked.add(queue);
+    if (this.#looksLater) return;
+    this.#looksLater = true;
+    later(this.#lookAgain);
   }
 
   // Stop, go on

@@ -254,13 +254,16 @@ export class PackedQueue extends PackedWalk {
       ring.setEventOffset(shadow < 0 ? this.lastAvail | (this.lastWrap << 15) : shadow);
       ring.setEventFlags(EVENT_DESC);
     } else ring.setEventFlags(wanted ? EVENT_ENABLE : EVENT_DISABLE);
+    if (wanted) this.asked(ring);
   }
 
   protected override follow(): void {
     this.shadow = -1;
     // as long as kicks are wanted, the driver's next one is for what is behind the last chain taken, as in a split ring
-    if (this.eventWanted) this.ring.setEventOffset(this.lastAvail | (this.lastWrap << 15));
-    else this.following = 0;
+    if (this.eventWanted) {
+      this.ring.setEventOffset(this.lastAvail | (this.lastWrap << 15));
+      this.asked(this.ring);
+    } else this.following = 0;
   }
 
   isEmpty(): boolean {
@@ -284,6 +287,7 @@ export class PackedQueue extends PackedWalk {
       if (answer || !this.eventWanted || cursor.end === seen || !this.owner.live) return answer;
       seen = cursor.end;
       if (seen >= 0) ring.setEventOffset(seen);
+      this.asked(ring);
     }
     return false;
   }

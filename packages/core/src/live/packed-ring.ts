@@ -34,8 +34,7 @@ export const NOT_AVAIL = 0;
 export class PackedRing implements RingViews, DescriptorTable {
   /** True if the descriptors can be read and written through {@link words}. */
   fast = false;
-  /** True if a part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
-  private shared = false;
+  shared = false;
   declare readonly size: number;
   declare readonly desc: Gpa;
   /** Guest address of the driver's event suppression structure; {@link deviceEvent} is that of the device's. */

@@ -22,6 +22,8 @@ export interface RingViews {
    * writes.
    */
   readonly plain: boolean;
+  /** True if a part of the ring lies in shared memory, so that the driver may write while the device reads. */
+  readonly shared: boolean;
   /** Makes the views anew if the bytes behind guest memory have moved. */
   refresh(): void;
 }
@@ -111,6 +113,11 @@ export abstract class RingBase implements Ring {
     const watched = this.order !== undefined || this.flights !== undefined || this.replay !== undefined;
     const short = views.plain && !watched && this.enabled && this.places.filled === 0;
     this.epoch = short ? this.memory.epoch : -1;
+  }
+
+  /** Tells the device, where the driver may be at work meanwhile, that kicks have just been asked for. */
+  protected asked({ shared }: RingViews): void {
+    if (shared) this.owner.kicksAskedFor?.(this.index);
   }
 
   /**

@@ -46,6 +46,11 @@ export interface QueueOwner {
   fault(reason: string, facts?: Facts): void;
   /** Sets the interrupt status and interrupts the driver for a queue. */
   interrupt(queue: number): void;
+  /**
+   * Notes that kicks are asked for, or for another place, in a ring that the driver writes on another processor. A driver that
+   * does not see it in time puts something in without a kick, so that the device has to look once more a little later.
+   */
+  kicksAskedFor?(queue: number): void;
 }
 
 /** A queue as the driver has configured it: what a running queue is made from. */

@@ -104,7 +104,10 @@ export class SplitQueue extends SplitWalk {
       this.lost++;
       return this.fail(`Guest says index ${head} is available`, { head });
     }
-    if (this.eventWanted !== 0) ring.setAvailEvent(this.lastAvail);
+    if (this.eventWanted !== 0) {
+      ring.setAvailEvent(this.lastAvail);
+      this.asked(ring);
+    }
     const chain = ring.fast ? this.walk(head) : this.walkLong(head);
     if (chain === undefined) return undefined;
     if (this.order !== undefined) this.order.append(chain);
@@ -267,6 +270,7 @@ export class SplitQueue extends SplitWalk {
       this.shadowAvail = ring.availIdx();
       if (wanted) ring.setAvailEvent(this.shadowAvail);
     } else ring.setNoNotify(!wanted);
+    if (wanted) this.asked(ring);
   }
 
   isEmpty(): boolean {
@@ -289,6 +293,7 @@ export class SplitQueue extends SplitWalk {
       if (this.eventWanted === 0 || cursor.availIdx === seen || !this.owner.live) return false;
       seen = cursor.availIdx;
       ring.setAvailEvent(seen);
+      this.asked(ring);
     }
     return false;
   }

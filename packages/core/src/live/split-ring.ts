@@ -33,8 +33,7 @@ export class SplitRing implements RingViews, DescriptorTable {
   declare readonly littleEndian: boolean;
   /** Memory epoch in which the views were made. */
   private epoch = -1;
-  /** True if a part of the ring lies on a SharedArrayBuffer, so that the driver may write while the device reads. */
-  private shared = false;
+  shared = false;
   /** Half-words of the driver's part: flags, index, the entries of the ring, event index. */
   availHalves: Uint16Array = new Uint16Array(0);
   /** Half-words of the device's part: flags and index are the first two, the event index is the last one. */

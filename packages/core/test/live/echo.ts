@@ -105,8 +105,8 @@ export class Echo implements DeviceModel<null> {
 
 /** A machine with an echo device, whose driver has set its queues up. Rings are where {@link ringsOf} says. */
 export class EchoMachine {
-  readonly bytes = new Uint8Array(0x10000);
-  readonly view = new DataView(this.bytes.buffer);
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
   readonly echo: Echo;
   readonly events: DeviceEvent[] = [];
   /** What an interrupt does. */
@@ -121,10 +121,14 @@ export class EchoMachine {
   constructor(
     options: Partial<LiveOptions> & {
       readonly echo?: Echo;
+      /** What its memory lies on; a memory of the caller's own has to be over the same. */
+      readonly bytes?: Uint8Array;
       readonly wire?: Partial<TransportModel<Wire>>;
     } = {},
   ) {
-    const { echo = new Echo(), wire: override, ...others } = options;
+    const { echo = new Echo(), wire: override, bytes = new Uint8Array(0x10000), ...others } = options;
+    this.bytes = bytes;
+    this.view = new DataView(bytes.buffer);
     this.echo = echo;
     const transport = wire({
       notify: (queue) => {
