@@ -1,4 +1,5 @@
 import type { FuzzTarget } from './target.ts';
+import { client } from './targets/client.ts';
 import { overlay, qcow2, snapshot } from './targets/files.ts';
 import { frontEnd } from './targets/front-end.ts';
 import { guests } from './targets/guest.ts';
@@ -33,6 +34,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   incoming,
   returnPath,
   frontEnd,
+  client,
   nbd,
   overlay,
   snapshot,

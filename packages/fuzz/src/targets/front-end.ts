@@ -1,90 +1,20 @@
 // A front end of vhost-user that says anything: messages, file descriptors, kicks, and memory that it changes and takes away.
 import { BlkDevice, memoryDisk } from '@virtkit/device-blk';
-import { PeerError, type Platform, type SharedMapping } from '@virtkit/linux';
+import { PeerError } from '@virtkit/linux';
 import { VhostUserDevice } from '../../../vhost-user/src/device.ts';
 import { Session } from '../../../vhost-user/src/session/session.ts';
 import { MessageReader } from '../../../vhost-user/src/wire/reader.ts';
 import { DESCRIPTORS_MAX, HEADER_BYTES, REQUEST } from '../../../vhost-user/src/wire/requests.ts';
 import { demand, type FuzzTarget } from '../target.ts';
+import { FILE_BYTES, Files, fields, type Rehearsal } from './descriptors.ts';
 
 const LENGTH_MAX = 4096;
-/** Bytes of every file of this front end. */
-const FILE_BYTES = 1 << 16;
 const QUEUES = 2;
+/** Where the used ring of the guest that works lies in the file. */
+const USED = 0x3000;
 /** Byte that a record begins with for a kick; others are the number of a message's descriptors. */
 const KICK = 0xf0;
 const POKE = 0xf1;
-
-/** File descriptors that are numbers, over one file in memory: all that are handed out have to be closed. */
-class Files implements Platform {
-  readonly open = new Set<number>();
-  readonly bytes = new Uint8Array(FILE_BYTES);
-  readonly #watching = new Map<number, () => void>();
-  #next = 3;
-
-  hand(): number {
-    this.open.add(this.#next);
-    return this.#next++;
-  }
-
-  #check(fd: number): void {
-    demand(this.open.has(fd), `descriptor ${fd} is used and not open`);
-  }
-
-  kick(which: number): void {
-    const waiting = [...this.#watching.values()];
-    waiting[which % Math.max(1, waiting.length)]?.();
-  }
-
-  map(fd: number, offset: number, size: number): SharedMapping {
-    this.#check(fd);
-    if (offset + size > FILE_BYTES) throw new PeerError('behind the end of the file');
-    let open = true;
-    return {
-      shrinkable: false,
-      window: (from, length) =>
-        open ? this.bytes.subarray(offset + from, offset + from + length) : new Uint8Array(0),
-      close: () => {
-        open = false;
-      },
-    };
-  }
-
-  identity(fd: number): string {
-    this.#check(fd);
-    // some descriptors are of the same file, some of another one
-    return `${fd % 3}`;
-  }
-
-  file(_name: string, size: number): number {
-    demand(size <= 1 << 25, `a file of ${size} bytes`);
-    return this.hand();
-  }
-
-  checkEventfd(fd: number): void {
-    this.#check(fd);
-    if (fd % 7 === 0) throw new PeerError('no eventfd');
-  }
-
-  signal(fd: number): void {
-    this.#check(fd);
-  }
-
-  clear(fd: number): boolean {
-    this.#check(fd);
-    return true;
-  }
-
-  watch(fd: number, ready: () => void) {
-    this.#check(fd);
-    this.#watching.set(fd, ready);
-    return { close: () => void this.#watching.delete(fd) };
-  }
-
-  close(fd: number): void {
-    demand(this.open.delete(fd), `descriptor ${fd} is closed twice`);
-  }
-}
 
 /** One front end after the other: each ends at its first mistake, and the next one says what is left of the input. */
 export const frontEnd: FuzzTarget = {
@@ -94,11 +24,7 @@ export const frontEnd: FuzzTarget = {
   lengthMax: LENGTH_MAX,
   run: async (input) => {
     const files = new Files();
-    const device = new VhostUserDevice(
-      new BlkDevice({ backend: memoryDisk(1 << 16), queues: QUEUES }),
-      files,
-      {},
-    );
+    const device = deviceOver(files);
     for (let at = 0; at < input.length; ) {
       const next = await serveOne(files, device, input, at);
       demand(files.open.size === 0, `${files.open.size} descriptors are left open`);
@@ -112,6 +38,10 @@ export const frontEnd: FuzzTarget = {
     for (const request of Object.values(REQUEST)) yield record(request, new Uint8Array(8), 0);
   },
 };
+
+function deviceOver(files: Files): VhostUserDevice {
+  return new VhostUserDevice(new BlkDevice({ backend: memoryDisk(1 << 16), queues: QUEUES }), files, {});
+}
 
 /** Plays a front end from a place of the input on; answers where it ended. */
 async function serveOne(
@@ -169,16 +99,12 @@ function record(request: number, payload: Uint8Array, descriptors: number): Uint
   return bytes;
 }
 
-/** Numbers of 32 bits, and bigints of 64. */
-function fields(...values: readonly (number | bigint)[]): Uint8Array {
-  return new Uint8Array(
-    values.flatMap((value) => {
-      const view = new DataView(new ArrayBuffer(typeof value === 'bigint' ? 8 : 4));
-      if (typeof value === 'bigint') view.setBigUint64(0, value, true);
-      else view.setUint32(0, value, true);
-      return [...new Uint8Array(view.buffer)];
-    }),
-  );
+/** What became of a front end that does everything right: one that ends early would leave the fuzzer in front of the door. */
+export async function rehearsal(): Promise<Rehearsal> {
+  const files = new Files();
+  const input = working();
+  const read = await serveOne(files, deviceOver(files), input, 0);
+  return { length: input.length, read, usedIdx: files.bytes[USED + 2] ?? 0 };
 }
 
 /** A front end that does everything right, with a request of its guest. */
