@@ -2,8 +2,9 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkStream, explain, parseTarget } from '@virtkit/compat';
+import { checkInventory, checkStream, explain, parseTarget } from '@virtkit/compat';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
+import { describeDomain, describeQm, describeVmi } from '@virtkit/libvirt';
 import { parseStream, parseVmdesc, readStream } from '@virtkit/migration';
 import {
   type ByteDuplex,
@@ -13,7 +14,9 @@ import {
   receiveLive,
   sendLive,
 } from '@virtkit/migration/live';
+import { describedTarget } from '../../cli/src/described-target.ts';
 import { snapshotStream } from '../../cli/src/qcow2.ts';
+import { registry } from '../../cli/src/registry.ts';
 import { FrameReader } from '../../device-net/src/node/reader.ts';
 import { SmallMachine, SmallWorld } from '../../migration/test/live/small.ts';
 import { footer, full, header, join as joined, preamble, ram } from '../../migration/test/made.ts';
@@ -128,6 +131,28 @@ function loadOverlay(bytes: Uint8Array): Promise<void> {
   return overlayDisk({ size, read: () => {}, write: () => {} }, OVERLAY).load(bytes);
 }
 
+/** A domain with something many times: a number of its own stands in each, where `#` is. */
+function domain(piece: string, bytes: number, of = (pieces: string): string => pieces): Uint8Array {
+  return Buffer.from(
+    `<domain type='kvm'><memory>1048576</memory><vcpu>1</vcpu><os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><devices>${of(numbered(piece, bytes))}</devices></domain>`,
+  );
+}
+
+function numbered(piece: string, bytes: number): string {
+  const count = Math.ceil(bytes / piece.length);
+  return Array.from({ length: count }, (_, index) => piece.replaceAll('#', String(index))).join('');
+}
+
+/** All that `check --domain` does with the text. */
+const describe = (input: Uint8Array): void =>
+  void checkInventory(describedTarget('qemu-7.2', describeDomain(text(input))), registry, {});
+
+const DISK =
+  "<disk type='file' device='disk'><source file='/d/#'/><target dev='vd#' bus='virtio'/><alias name='virtio-disk#'/></disk>";
+const CARD =
+  "<interface type='bridge'><model type='virtio'/><alias name='net0'/><address type='pci' bus='0' slot='3' function='0'/></interface>";
+const INSTANCE = 'kind: VirtualMachineInstance\nspec:\n  domain:\n    devices:\n';
+
 const MESSAGE =
   'qemu-system-x86_64: VQ 1 size 0x100 Guest index 0x5 inconsistent with Host index 0x10: delta 0xfff5\n';
 
@@ -191,6 +216,72 @@ export const BUDGETS: readonly Budget[] = [
     run: (input) => void parseTarget('qemu-7.2', { commandLine: text(input) }),
     size: 20_000,
     most: 1 << 20,
+  },
+  {
+    name: 'a domain of disks',
+    make: (bytes) => domain(DISK, bytes),
+    run: describe,
+    size: 30_000,
+  },
+  {
+    name: 'a domain of cards in one place',
+    make: (bytes) => domain(CARD, bytes),
+    run: describe,
+    size: 30_000,
+  },
+  {
+    name: 'a domain of attributes',
+    make: (bytes) => domain("a#='&amp;' ", bytes, (pieces) => `<disk ${pieces}/>`),
+    run: describe,
+    size: 150_000,
+  },
+  {
+    name: 'a domain of comments, and of elements that nobody knows',
+    make: (bytes) => domain('<!-- > --><u#>&lt;</u#>', bytes, (pieces) => `<disk>${pieces}</disk>`),
+    run: describe,
+    size: 100_000,
+  },
+  {
+    name: 'a VirtualMachineInstance in YAML',
+    make: (bytes) =>
+      Buffer.from(
+        `${INSTANCE}      disks:\n${numbered('      - name: d#\n        disk: {bus: virtio}\n', bytes)}`,
+      ),
+    run: (input) => void describeVmi(text(input)),
+    size: 14_000,
+    most: 128_000,
+  },
+  {
+    name: 'a VirtualMachineInstance of lines that are wrapped',
+    make: (bytes) => Buffer.from(`kind: VirtualMachineInstance\nspec: "${numbered('x\\\n  \n ', bytes)}"`),
+    run: (input) => void describeVmi(text(input)),
+    size: 14_000,
+    most: 128_000,
+  },
+  {
+    name: 'a VirtualMachineInstance in JSON',
+    make: (bytes) =>
+      Buffer.from(
+        `{"kind":"VirtualMachineInstance","spec":{"domain":{"devices":{"disks":[${numbered('{"name":"d#","disk":{"bus":"virtio"}},', bytes)}{}]}}}}`,
+      ),
+    run: (input) => void describeVmi(text(input)),
+    size: 100_000,
+    most: 1_000_000,
+  },
+  {
+    name: 'a configuration of Proxmox',
+    make: (bytes) =>
+      Buffer.from(`memory: 2048\n${numbered('scsi#: local:vm-1-disk-#,iothread=1,size=1G\n', bytes)}`),
+    run: (input) => void describeQm(text(input)),
+    size: 60_000,
+    most: 1_000_000,
+  },
+  {
+    name: 'a configuration of Proxmox of commas',
+    make: (bytes) => Buffer.from(`memory: 2048\nmachine: ${numbered('a#=,', bytes)}`),
+    run: (input) => void describeQm(text(input)),
+    size: 100_000,
+    most: 1_000_000,
   },
   {
     name: 'check of a stream of devices',
