@@ -22,7 +22,7 @@ const LENGTH_MAX = 4096;
 const QUEUES = 2;
 /** Where the used ring of the guest that works lies in the file. */
 const USED = 0x3000;
-/** What a record begins with: how many descriptors a message has, or one of these. */
+/** Byte that a record begins with for a kick; others are the number of a message's descriptors. */
 const KICK = 0xf0;
 const POKE = 0xf1;
 
