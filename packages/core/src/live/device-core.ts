@@ -13,7 +13,7 @@ import { type ConfigOwner, ConfigSpace } from './config-space.ts';
 import { guestMemory } from './guest-memory.ts';
 import { type KickHandler, KickQueue } from './kick-queue.ts';
 import { later } from './later.ts';
-import { type LiveOptions, ringFeatures } from './options.ts';
+import { LEGACY_ALIGN, type LiveOptions, ringFeatures } from './options.ts';
 import { QueueTable, type TableOwner } from './queue-table.ts';
 
 /** Number of feature bits that a device has room for. */
@@ -89,7 +89,7 @@ export class DeviceCore<T extends TransportParts, D> implements TableOwner, Conf
     this.targetEndian = options.targetEndian ?? 'little';
     this.deviceEndian = this.targetEndian;
     this.offered = this.model.getFeatures(this.model.features | transport.features | ringFeatures(options));
-    this.queues = new QueueTable(this, options.align ?? 4096);
+    this.queues = new QueueTable(this, options.align ?? LEGACY_ALIGN);
     this.config = new ConfigSpace(this.model.configLength, this);
     this.kicks = new KickQueue(this);
     this.model.attach(hostFor(this));

@@ -3,6 +3,9 @@ import type { DeviceEvent } from '../contract/event.ts';
 import type { MemoryMap } from '../contract/memory.ts';
 import { FEATURE } from '../spec.ts';
 
+/** Default ring alignment of legacy queues, in bytes. QEMU: `VIRTIO_PCI_VRING_ALIGN` */
+export const LEGACY_ALIGN = 4096;
+
 /** Ring features that a device offers; the defaults are QEMU's. */
 export interface RingFeatures {
   /** Offer INDIRECT_DESC; default true. */

@@ -10,6 +10,7 @@ import { reportError, reportWarning } from '../report.ts';
 import { FEATURE } from '../spec.ts';
 import type { DeviceCore } from './device-core.ts';
 import { checkInFlight } from './in-flight.ts';
+import { LEGACY_ALIGN } from './options.ts';
 import { QueueSlot } from './queue-slot.ts';
 import { setupOf } from './queue-table.ts';
 import { applyRestore, type PlannedQueue, type PlannedRestore } from './restore-apply.ts';
@@ -126,7 +127,7 @@ function planQueues<T extends TransportParts, D>(
   const modern = isModern(features);
   const rules = { features, littleEndian: modern || endian === 'little' };
   const queues = state.queues.map((queue, index): PlannedQueue => {
-    const slot = new QueueSlot(index, queue.align ?? core.options.align ?? 4096);
+    const slot = new QueueSlot(index, queue.align ?? core.options.align ?? LEGACY_ALIGN);
     placeAddresses(slot, queue, state, modern);
     const setup = setupOf(slot, core, rules);
     const packed = hasFeature(features, FEATURE.RING_PACKED);

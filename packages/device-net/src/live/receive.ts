@@ -130,7 +130,7 @@ export class Receiver {
   }
 
   /**
-   * Fills in the header. Answers 0: the frame goes as it is; 1: and the card computes the checksum, since the guest
+   * Fills in the header. Answers 0: the frame goes as it is; 1: it goes, and the card computes its checksum, since the guest
    * does not; -1: the guest cannot take this packet.
    */
   #prepare(meta: PacketMeta | undefined, frame: Uint8Array): -1 | 0 | 1 {

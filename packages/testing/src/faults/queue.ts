@@ -44,7 +44,7 @@ const NONE: readonly FaultCounter[] = [];
 /** Chain as the device type has it: the queue that it goes back to is the faulty one. */
 class FaultyChain implements Chain {
   readonly queue: FaultyQueue;
-  /** Chain of the queue behind. */
+  /** Chain as the queue behind the faulty one has it. */
   readonly real: Chain;
   /** Faults that hit the chain. */
   readonly hits: readonly FaultCounter[];

@@ -35,6 +35,15 @@ interface FixedCommand {
   run(proxy: VirtioProxy, data: DataStream, ccw: Ccw): CommandEnding;
 }
 
+/**
+ * Offsets in the data of SET_VQ, and its length with and without a revision, in bytes: `struct vq_info_block` and
+ * `vq_info_block_legacy`, which has an alignment in place of reserved bytes. Virtio 1.3 §4.3.2.2
+ */
+const VQ_INFO = { ALIGN: 8, INDEX: 12, NUM: 14, AVAIL: 16, USED: 24, BYTES: 32, LEGACY_BYTES: 16 } as const;
+
+/** Offsets in the data of SET_IND_ADAPTER, and its length, in bytes: `struct virtio_thinint_area`. Virtio 1.3 §4.3.2.6.3 */
+const ADAPTER_AREA = { SUMMARY: 0, INDICATORS: 8, BIT: 16, ISC: 24, BYTES: 25 } as const;
+
 /** Ring alignment of legacy drivers, in bytes. */
 const LEGACY_ALIGN = 4096;
 const LOW = 0xffffffffn;
@@ -101,7 +110,7 @@ const FIXED: ReadonlyMap<number, FixedCommand> = new Map<number, FixedCommand>([
       run: ({ indicators }, data) => withU64(data, (address) => indicators.setConfig(address)),
     },
   ],
-  [VIRTIO_COMMAND.SET_IND_ADAPTER, { length: () => 25, run: setAdapterIndicators }],
+  [VIRTIO_COMMAND.SET_IND_ADAPTER, { length: () => ADAPTER_AREA.BYTES, run: setAdapterIndicators }],
 ]);
 
 /** Counts the queues before the first that does not exist. QEMU: `virtio_get_num_queues`. */
@@ -140,7 +149,7 @@ function setRevision(proxy: VirtioProxy, ccw: Ccw, data: DataStream): CommandEnd
 
 function setQueue(proxy: VirtioProxy, data: DataStream): CommandEnding {
   const legacy = proxy.revision < 1;
-  const view = take(data, legacy ? 16 : 32);
+  const view = take(data, legacy ? VQ_INFO.LEGACY_BYTES : VQ_INFO.BYTES);
   if (view === undefined) return 'program-check';
   proxy.subchannel.scsw.count = 0;
   return legacy ? placeLegacyQueue(proxy, view) : placeQueue(proxy, view);
@@ -148,12 +157,12 @@ function setQueue(proxy: VirtioProxy, data: DataStream): CommandEnding {
 
 function placeLegacyQueue({ host, indicators }: VirtioProxy, view: DataView): CommandEnding {
   const desc = view.getBigUint64(0);
-  const queue = host.queue(view.getUint16(12));
+  const queue = host.queue(view.getUint16(VQ_INFO.INDEX));
   if (queue === undefined) return 'program-check';
-  if (desc !== 0n && view.getUint32(8) !== LEGACY_ALIGN) return 'program-check';
+  if (desc !== 0n && view.getUint32(VQ_INFO.ALIGN) !== LEGACY_ALIGN) return 'program-check';
   queue.setAddress(desc);
   // a legacy driver cannot make a ring smaller
-  if (desc !== 0n && queue.size > view.getUint16(14)) return 'program-check';
+  if (desc !== 0n && queue.size > view.getUint16(VQ_INFO.NUM)) return 'program-check';
   setVector(indicators, queue, desc);
   return 'done';
 }
@@ -161,10 +170,10 @@ function placeLegacyQueue({ host, indicators }: VirtioProxy, view: DataView): Co
 function placeQueue({ host, indicators }: VirtioProxy, view: DataView): CommandEnding {
   const desc = view.getBigUint64(0);
   // Virtio 1.3 §4.3.2.2.1 MUST: res0, bytes 8 to 11, is ignored
-  const queue = host.queue(view.getUint16(12));
-  const num = view.getUint16(14);
+  const queue = host.queue(view.getUint16(VQ_INFO.INDEX));
+  const num = view.getUint16(VQ_INFO.NUM);
   if (queue === undefined) return 'program-check';
-  queue.setAddresses(desc, view.getBigUint64(16), view.getBigUint64(24));
+  queue.setAddresses(desc, view.getBigUint64(VQ_INFO.AVAIL), view.getBigUint64(VQ_INFO.USED));
   if (desc !== 0n) {
     if (num > queue.defaultSize) return 'program-check';
     queue.setSize(num);
@@ -230,14 +239,14 @@ function readQueueConfig({ host }: VirtioProxy, data: DataStream): CommandEnding
 function setAdapterIndicators({ indicators, subchannel }: VirtioProxy, data: DataStream): CommandEnding {
   // Virtio 1.3 §4.3.2.6.3.1 MUST: command reject, if classic indicators are set
   if (indicators.queuesSet && !subchannel.thinintActive) return 'command-reject';
-  const view = take(data, 25);
+  const view = take(data, ADAPTER_AREA.BYTES);
   if (view === undefined) return 'program-check';
-  const isc = view.getUint8(24);
+  const isc = view.getUint8(ADAPTER_AREA.ISC);
   if (isc > ISC_MAX) return 'command-reject';
   const area = {
-    summary: view.getBigUint64(0),
-    indicators: view.getBigUint64(8),
-    bit: view.getBigUint64(16),
+    summary: view.getBigUint64(ADAPTER_AREA.SUMMARY),
+    indicators: view.getBigUint64(ADAPTER_AREA.INDICATORS),
+    bit: view.getBigUint64(ADAPTER_AREA.BIT),
     isc,
   };
   return indicators.setAdapter(area) ? 'done' : 'command-reject';

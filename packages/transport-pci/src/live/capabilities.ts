@@ -156,6 +156,9 @@ export const EXPRESS = {
 } as const;
 const DEVCAP2 = 0x24;
 const DEVCTL2 = 0x28;
+/** Length in bytes of the PCI Express capability in its version 2. PCIe 2.1 §7.8 */
+const EXPRESS_BYTES = 0x3c;
+
 /** Bits of the device capabilities: role-based error reporting, extended tag, function level reset. */
 const DEVCAP_BIT = { ROLE_BASED_ERRORS: 0x8000, EXT_TAG: 0x20, FLR: 0x1000_0000 } as const;
 /** Value of the link capabilities and the link status: one lane of 2.5 GT/s; ASPM L0s. */
@@ -181,7 +184,7 @@ export function addExpress(
   space: ConfigRegisters,
   features: ExpressFeatures,
 ): { express: number; power: number } {
-  const express = space.addCapability(ID.EXPRESS, 0x3c, 'PCI Express capability');
+  const express = space.addCapability(ID.EXPRESS, EXPRESS_BYTES, 'PCI Express capability');
   nameExpress(space, express);
   // version 2, endpoint
   space.set(express + EXPRESS.FLAGS, 2, 0x0002);
@@ -279,12 +282,15 @@ function addAer(space: ConfigRegisters, uncorrectableMask: boolean): void {
 const ATS_PAGE_ALIGNED = 0x20;
 const ATS_CONTROL = 0x800f;
 
+/** Shift of the next capability's offset in the header of an extended one. PCIe 2.1 §7.9.3 */
+const NEXT_SHIFT = 20;
+
 /** Adds address translation services: a control register that remembers. */
 function addAts(space: ConfigRegisters, at: number, pageAligned: boolean): void {
   space.addExtended(at, EXTENDED_ID.ATS, 1, 8, 'address translation services capability');
   // the first of the list says where the next one is
   if (at !== EXTENDED_CAPABILITIES)
-    space.set(EXTENDED_CAPABILITIES, 4, space.u32(EXTENDED_CAPABILITIES) | (at << 20));
+    space.set(EXTENDED_CAPABILITIES, 4, space.u32(EXTENDED_CAPABILITIES) | (at << NEXT_SHIFT));
   if (pageAligned) space.set(at + 4, 2, ATS_PAGE_ALIGNED);
   space.allow(at + 6, 2, ATS_CONTROL);
   space.name(at + 4, 2, 'address translation services capability: page aligned');

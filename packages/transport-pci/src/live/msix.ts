@@ -11,6 +11,10 @@ const MASKED = 0x01;
 const ENABLE = 0x80;
 const FUNCTION_MASK = 0x40;
 
+/** Smallest offset of the pending bits in the MSI-X BAR, and its smallest length, in bytes: half of a page for each part. */
+const PBA_OFFSET_MIN = 2048;
+const BAR_BYTES_MIN = 4096;
+
 /** Function that takes a message: a 32-bit little-endian write of `data` to `address`. */
 export type SendMessage = (address: number, data: number) => void;
 
@@ -28,8 +32,8 @@ export interface MessageWays {
 
 /** Finds where the pending bits lie in the MSI-X BAR, and how large that is. QEMU: `msix_init_exclusive_bar`. */
 export function msixBar(vectors: number): { readonly pbaOffset: number; readonly size: number } {
-  const pbaOffset = Math.max(2048, vectors * MSIX_ENTRY_BYTES);
-  return { pbaOffset, size: powerOfTwo(Math.max(4096, pbaOffset + pendingBytes(vectors))) };
+  const pbaOffset = Math.max(PBA_OFFSET_MIN, vectors * MSIX_ENTRY_BYTES);
+  return { pbaOffset, size: powerOfTwo(Math.max(BAR_BYTES_MIN, pbaOffset + pendingBytes(vectors))) };
 }
 
 /** Finds the length in bytes of the pending bits that the BAR shows, in whole 64-bit words. */

@@ -1,7 +1,14 @@
 import { connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { handshake, type NbdExport } from './handshake.ts';
-import { COMMAND, COMMAND_FLAG, EXTENDED_REQUEST_MAGIC, nbdError, REQUEST_MAGIC } from './protocol.ts';
+import {
+  COMMAND,
+  COMMAND_FLAG,
+  EXTENDED_REQUEST_MAGIC,
+  nbdError,
+  REQUEST_BYTES,
+  REQUEST_MAGIC,
+} from './protocol.ts';
 import { ReplyReader } from './replies.ts';
 import type { NbdRequest } from './request.ts';
 import type { NbdAddress } from './uri.ts';
@@ -112,7 +119,7 @@ export class NbdConnection {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    const goodbye = Buffer.alloc(this.agreed.replies === 'extended' ? 32 : 28);
+    const goodbye = Buffer.alloc(REQUEST_BYTES[this.agreed.replies]);
     goodbye.writeUInt32BE(this.agreed.replies === 'extended' ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC, 0);
     goodbye.writeUInt16BE(COMMAND.DISCONNECT, 6);
     this.#socket.end(goodbye);
@@ -129,7 +136,7 @@ export class NbdConnection {
 
   #header(cookie: bigint, { facts }: NbdRequest): Buffer {
     const isExtended = this.agreed.replies === 'extended';
-    const header = Buffer.alloc(isExtended ? 32 : 28);
+    const header = Buffer.alloc(REQUEST_BYTES[this.agreed.replies]);
     header.writeUInt32BE(isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC, 0);
     // with extended headers the length of a write is that of what follows, and it says so
     const payload = isExtended && facts.command === COMMAND.WRITE ? COMMAND_FLAG.PAYLOAD_LEN : 0;

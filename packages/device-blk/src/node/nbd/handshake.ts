@@ -35,6 +35,12 @@ export interface NbdExport {
 
 /** Largest number of bytes of a reply to an option; those that matter have less than 20, an error has a text. */
 const OPTION_REPLY_BYTES = 1 << 16;
+/** Length in bytes of the head of a reply to an option: magic number, option, type, length of the data. */
+const OPTION_REPLY_HEAD_BYTES = 20;
+/** Lengths in bytes of pieces of information about an export: `NBD_INFO_EXPORT`, `NBD_INFO_BLOCK_SIZE`. */
+const INFO_BYTES = { EXPORT: 12, BLOCK_SIZE: 14 } as const;
+/** Largest minimum block size in bytes that the protocol allows. */
+const LARGEST_BLOCK_MIN = 65_536;
 /** Largest number of pieces of information about an export. */
 const INFO_REPLIES = 64;
 /** Largest number of bytes of a read or write that a server takes which says nothing of block sizes. */
@@ -130,8 +136,10 @@ async function go(socket: Duplex, exportName: string, text: string): Promise<Omi
 }
 
 function exportInfo(data: Buffer): { size: number; flags: number } {
-  if (data.length !== 12)
-    throw new NbdProtocolError(`the size of the export has ${data.length} bytes instead of 12`);
+  if (data.length !== INFO_BYTES.EXPORT)
+    throw new NbdProtocolError(
+      `the size of the export has ${data.length} bytes instead of ${INFO_BYTES.EXPORT}`,
+    );
   const size = data.readBigUInt64BE(2);
   if (size > BigInt(Number.MAX_SAFE_INTEGER))
     throw new NbdProtocolError(`the export has ${size} bytes, which is too much`);
@@ -140,13 +148,15 @@ function exportInfo(data: Buffer): { size: number; flags: number } {
 }
 
 function blockSizes(data: Buffer): { blockMin: number; payloadMax: number } {
-  if (data.length !== 14)
-    throw new NbdProtocolError(`the block sizes have ${data.length} bytes instead of 14`);
+  if (data.length !== INFO_BYTES.BLOCK_SIZE)
+    throw new NbdProtocolError(
+      `the block sizes have ${data.length} bytes instead of ${INFO_BYTES.BLOCK_SIZE}`,
+    );
   const blockMin = data.readUInt32BE(2);
   const payloadMax = data.readUInt32BE(10);
-  if (blockMin === 0 || blockMin > 65536 || (blockMin & (blockMin - 1)) !== 0)
+  if (blockMin === 0 || blockMin > LARGEST_BLOCK_MIN || (blockMin & (blockMin - 1)) !== 0)
     throw new NbdProtocolError(
-      `the server's minimum block size is ${blockMin}, not a power of two up to 65536`,
+      `the server's minimum block size is ${blockMin}, not a power of two up to ${LARGEST_BLOCK_MIN}`,
     );
   if (payloadMax < blockMin)
     throw new NbdProtocolError(
@@ -170,7 +180,7 @@ interface OptionReply {
 }
 
 async function optionReply(socket: Duplex, option: number): Promise<OptionReply> {
-  const head = await take(socket, 20);
+  const head = await take(socket, OPTION_REPLY_HEAD_BYTES);
   if (head.readBigUInt64BE(0) !== OPTION_REPLY_MAGIC)
     throw new NbdProtocolError('this is no answer to an option');
   const about = head.readUInt32BE(8);

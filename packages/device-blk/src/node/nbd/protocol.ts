@@ -58,6 +58,9 @@ export const SIMPLE_REPLY_MAGIC = 0x67446698;
 export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 export const EXTENDED_REPLY_MAGIC = 0x6e8a278c;
 
+/** Length in bytes of a request's header, by the form that was agreed on. */
+export const REQUEST_BYTES = { simple: 28, structured: 28, extended: 32 } as const;
+
 export const COMMAND = {
   READ: 0,
   WRITE: 1,
