@@ -428,6 +428,37 @@ describe('a connection that is cut', () => {
     ]);
   });
 
+  test('a server that is back with a smaller export: what lies behind its end is refused, and not taken for done', async () => {
+    let state: 'good' | 'cut' = 'good';
+    const script = {
+      go: `${exportInfo(SIZE, FLAGS)}${optionReply(7, 1)}`,
+      answer: (command: Command, self: Scripted) => {
+        if (state === 'good') return self.right(command);
+        state = 'good';
+        script.go = `${exportInfo(SIZE / 2 - 100, FLAGS)}${optionReply(7, 1)}`;
+        return 'close';
+      },
+    };
+    const { disk } = await serving(script, { discard: 'unmap' });
+    state = 'cut';
+    await read(disk, 0, 512);
+    expect(disk.size).toBe(SIZE / 2 - 100);
+    const behind = SIZE / 2;
+    for (const refused of [
+      () => write(disk, behind, pattern(512, 1)),
+      () => write(disk, behind - 512, pattern(1024, 1)),
+      () => read(disk, behind, 512),
+      () => disk.writeZeroes?.(behind, 4096, false),
+      () => disk.discard?.(behind, 4096),
+    ])
+      await expect((async () => refused())()).rejects.toMatchObject({ code: 'ENOSPC' });
+    // the last sector is the export's as far as it goes
+    await write(disk, behind - 512, pattern(512, 4));
+    expect(
+      (await read(disk, behind - 512, 512)).subarray(0, 412).equals(pattern(512, 4).subarray(0, 412)),
+    ).toBe(true);
+  });
+
   test('a server that refuses then what it had taken: the next flush fails, and all after it', async () => {
     let state: 'good' | 'cut' | 'full' = 'good';
     const { disk } = await serving({

@@ -151,7 +151,7 @@ class Disk implements NbdDisk {
 
   async read(position: number, target: Spans, from: number, length: number): Promise<void> {
     // the last sector of an export that ends within it is zeros behind its end
-    const there = this.#clamp(position, length);
+    const there = this.#there(position, length);
     if (there < length) target.fill(from + there, length - there, 0);
     for (let done = 0; done < there; done += this.maxTransfer)
       await this.#readPiece(position + done, target, from + done, Math.min(this.maxTransfer, there - done));
@@ -173,9 +173,9 @@ class Disk implements NbdDisk {
     target.copyFrom(from, bytes, position - start, there);
   }
 
-  write(position: number, source: Spans, from: number, length: number): Promise<void> {
+  async write(position: number, source: Spans, from: number, length: number): Promise<void> {
     // taken out before anything is awaited: the driver may get its memory back
-    const data = new Uint8Array(this.#clamp(position, length));
+    const data = new Uint8Array(this.#there(position, length));
     source.copyTo(from, data, 0, data.length);
     return data.length <= this.maxTransfer
       ? this.#writeBytes(position, data)
@@ -188,7 +188,7 @@ class Disk implements NbdDisk {
   }
 
   async writeZeroes(position: number, length: number, mayUnmap: boolean): Promise<void> {
-    const end = position + this.#clamp(position, length);
+    const end = position + this.#there(position, length);
     const [first, last] = this.#within(position, end);
     if (!this.#session.can(CAN.WRITE_ZEROES) || first >= last) return this.#writeZeros(position, end);
     await this.#writeZeros(position, first);
@@ -199,7 +199,7 @@ class Disk implements NbdDisk {
 
   async prefetch(position: number, length: number): Promise<void> {
     if (!this.#session.can(CAN.CACHE)) return;
-    const [start, end] = this.#around(position, this.#clamp(position, length));
+    const [start, end] = this.#around(position, this.#there(position, length));
     await this.#inLongPieces(COMMAND.CACHE, 0, start, end);
   }
 
@@ -215,7 +215,7 @@ class Disk implements NbdDisk {
   async #trim(position: number, length: number): Promise<void> {
     if (!this.#session.can(CAN.TRIM)) return;
     // parts of the server's blocks are left as they are, which a discard may
-    const [first, last] = this.#within(position, position + this.#clamp(position, length));
+    const [first, last] = this.#within(position, position + this.#there(position, length));
     await this.#inLongPieces(COMMAND.TRIM, this.#fua, first, last);
   }
 
@@ -274,8 +274,19 @@ class Disk implements NbdDisk {
     });
   }
 
-  #clamp(position: number, length: number): number {
-    return Math.max(0, Math.min(length, this.size - position));
+  /**
+   * Finds how many of these bytes the export has: all, or those of its last sector, which may end within it. The device
+   * knows the size of the first connection; a server that is back with a smaller export must not be taken for one that
+   * has done what lies behind its end.
+   *
+   * @throws Error `ENOSPC` for sectors behind the end
+   */
+  #there(position: number, length: number): number {
+    const { size } = this;
+    const end = position + length;
+    if (end > Math.ceil(size / SECTOR) * SECTOR)
+      throw nbdError('ENOSPC', `bytes ${position} to ${end} of an export that has ${size} now`);
+    return Math.max(0, Math.min(length, size - position));
   }
 
   /** Finds the beginning and the end of the server's blocks that these bytes lie in. */
