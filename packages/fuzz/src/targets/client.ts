@@ -20,7 +20,7 @@ import { FILE_BYTES, Files, fields, type Rehearsal } from './descriptors.ts';
 
 const LENGTH_MAX = 4096;
 const QUEUES = 2;
-/** Where the used ring of the guest that works lies in the file. */
+/** Offset in the file of the used ring of the guest that works. */
 const USED = 0x3000;
 /** Byte that a record begins with for a kick; others are the number of a message's descriptors. */
 const KICK = 0xf0;
@@ -132,7 +132,7 @@ function version(): Uint8Array {
   return record(COMMAND.VERSION, join(fields(0), new TextEncoder().encode(text)), 0);
 }
 
-/** What became of a client that does everything right: one that ends early would leave the fuzzer in front of the door. */
+/** Result of a client that does everything right: one that ends early would leave the fuzzer in front of the door. */
 export function rehearsal(): Rehearsal {
   const files = new Files();
   const input = working();

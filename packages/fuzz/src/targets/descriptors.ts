@@ -76,7 +76,7 @@ export class Files implements Platform {
   }
 }
 
-/** How far a peer that does everything right has come. */
+/** Progress of a peer that does everything right. */
 export interface Rehearsal {
   /** Bytes of what it says. */
   readonly length: number;

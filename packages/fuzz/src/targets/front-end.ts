@@ -10,7 +10,7 @@ import { FILE_BYTES, Files, fields, type Rehearsal } from './descriptors.ts';
 
 const LENGTH_MAX = 4096;
 const QUEUES = 2;
-/** Where the used ring of the guest that works lies in the file. */
+/** Offset in the file of the used ring of the guest that works. */
 const USED = 0x3000;
 /** Byte that a record begins with for a kick; others are the number of a message's descriptors. */
 const KICK = 0xf0;
@@ -99,7 +99,7 @@ function record(request: number, payload: Uint8Array, descriptors: number): Uint
   return bytes;
 }
 
-/** What became of a front end that does everything right: one that ends early would leave the fuzzer in front of the door. */
+/** Result of a front end that does everything right: one that ends early would leave the fuzzer in front of the door. */
 export async function rehearsal(): Promise<Rehearsal> {
   const files = new Files();
   const input = working();
