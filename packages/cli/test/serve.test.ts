@@ -267,9 +267,10 @@ export default async () => ({
     guest.close();
   });
 
-  test('the device of the README, which a driver gets bytes from', async () => {
-    const readme = readFileSync(fileURLToPath(new URL('../README.md', import.meta.url)), 'utf8');
-    const [, code = ''] = /```ts\n(import \{ randomFillSync[\s\S]*?)```/.exec(readme) ?? [];
+  test('the device of the page about serve, which a driver gets bytes from', async () => {
+    const page = new URL('../../site/pages/reference/cli/serve.md', import.meta.url);
+    const [, code = ''] =
+      /```ts\n(import \{ randomFillSync[\s\S]*?)```/.exec(readFileSync(page, 'utf8')) ?? [];
     // where its imports are found from
     const module = join(
       fileURLToPath(new URL('../node_modules/', import.meta.url)),

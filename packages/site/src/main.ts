@@ -1,5 +1,6 @@
 // Builds the site into `dist`: `node .ci/pnpm.mjs run site`, with `--base /folder/` for a host on which it does not stand at the top.
 import { parseArgs } from 'node:util';
+import { finishPages } from './finish.ts';
 import { buildInspector, copyInspector } from './inspector.ts';
 import { complaints } from './links.ts';
 import { makePages, writePages } from './make.ts';
@@ -17,6 +18,7 @@ await writePages(`${made}docs`, all);
 await buildInspector();
 const env = { ...process.env, SITE_BASE: values.base, ASTRO_TELEMETRY_DISABLED: '1' };
 await demand(process.execPath, ['node_modules/astro/astro.js', 'build', '--silent'], { cwd: site, env });
+await finishPages(output);
 copyInspector();
 const wrong = await complaints(output, values.base);
 for (const line of wrong) console.error(line);
