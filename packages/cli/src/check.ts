@@ -6,6 +6,8 @@ import {
   askingCommand,
   checkRunning,
   checkStream,
+  describedTarget,
+  outlinedTarget,
   parseTarget,
   type Target,
   type TargetOptions,
@@ -15,7 +17,7 @@ import {
 import { notKnown, remark } from '@virtkit/core/qemu';
 import { describeDomain, describeQm, describeVmi, isShownCommand } from '@virtkit/libvirt';
 import type { MigrationStream } from '@virtkit/migration';
-import { describedTarget, outlinedTarget, readDescription, savedDescription } from './described-target.ts';
+import { readDescription, savedDescription } from './described-target.ts';
 import { readSmall } from './files.ts';
 import { readHost } from './host-file.ts';
 import { colors as pc, textOf } from './output.ts';

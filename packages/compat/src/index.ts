@@ -22,6 +22,12 @@ export {
 } from './convert/write-for.ts';
 export { type AskedQemu, askedDestination } from './destination/asked.ts';
 export { askingCommand, type CommandLineOptions } from './destination/command-line.ts';
+export {
+  type DescribedMachine,
+  describedTarget,
+  type OutlinedMachine,
+  outlinedTarget,
+} from './destination/described.ts';
 export type { Destination } from './destination/destination.ts';
 export { deviceTypes } from './device-types.ts';
 export { diffStreams, showJson } from './diff/diff-streams.ts';

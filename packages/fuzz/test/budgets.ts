@@ -2,7 +2,7 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkInventory, checkStream, explain, parseTarget } from '@virtkit/compat';
+import { checkInventory, checkStream, describedTarget, explain, parseTarget } from '@virtkit/compat';
 import { overlayDisk } from '@virtkit/device-blk/overlay';
 import { describeDomain, describeQm, describeVmi } from '@virtkit/libvirt';
 import { parseStream, parseVmdesc, readStream } from '@virtkit/migration';
@@ -14,7 +14,6 @@ import {
   receiveLive,
   sendLive,
 } from '@virtkit/migration/live';
-import { describedTarget } from '../../cli/src/described-target.ts';
 import { snapshotStream } from '../../cli/src/qcow2.ts';
 import { registry } from '../../cli/src/registry.ts';
 import { FrameReader } from '../../device-net/src/node/reader.ts';

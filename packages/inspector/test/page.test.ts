@@ -109,10 +109,11 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
 
   test('a target is asked, and its answer leads to the field that decides', async () => {
     const page = await site.page();
-    await page
-      .getByLabel('What does this error mean?')
-      .fill('qemu-system-x86_64: Features 0x1c0010130afffaf unsupported. Allowed features: 0x10179bfffef');
-    await page.getByRole('button', { name: 'Explain' }).click();
+    const box = page.getByLabel('Or paste something');
+    await box.fill(
+      'qemu-system-x86_64: Features 0x1c0010130afffaf unsupported. Allowed features: 0x10179bfffef',
+    );
+    await page.getByRole('button', { name: 'What is it?' }).click();
     await page.getByText(/VIRTIO_NET_F_GUEST_USO4 \(bit 54\)/).waitFor();
     await open(page, STREAM);
     await page.getByRole('link', { name: 'Does it load there?' }).click();
@@ -122,6 +123,15 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
     await page.getByRole('button', { name: 'Check' }).click();
     await page.getByText('It is refused.').waitFor();
     expect(await barriers(page)).toEqual([]);
+    // a machine that is pasted is the one that is asked about
+    await page.getByRole('link', { name: 'Paste something' }).click();
+    await box.fill('qemu-system-x86_64 -M pc-i440fx-7.2 -m 128M -nodefaults -device virtio-net-pci,addr=3');
+    await page.getByRole('button', { name: 'What is it?' }).click();
+    await page.getByRole('button', { name: 'Check' }).click();
+    await page.getByText('the target has no device at 0000:00:02.0').waitFor();
+    await page.getByLabel(/^The machine there/).fill('');
+    await page.getByLabel(/^Devices that are not/).fill('-device virtio-blk-pci,queue-size=128');
+    await page.getByRole('button', { name: 'Check' }).click();
     await picture(page, 'check-desktop');
     await page
       .locator('.verdicts')
@@ -155,6 +165,18 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
     const broken = page.getByRole('region', { name: 'Where the stream broke' });
     await expect(broken.textContent()).resolves.toMatch(/Not read to its end\..*at byte 0x.*RAM block/s);
     expect(await barriers(page)).toEqual([]);
+  });
+
+  test('a section that is pasted is shown as a file is', async () => {
+    const session = new Session();
+    const { sections } = await session.open(blobSource(await blobOf(STREAM), STREAM));
+    const number = sections.findIndex(({ idstr }) => idstr.endsWith('virtio-blk'));
+    const { offset = 0, size = 0 } = sections[number] ?? {};
+    const page = await site.page();
+    const text = Buffer.from(session.bytes(number, offset, size)).toString('base64');
+    await page.getByLabel('Or paste something').fill(text);
+    await page.getByRole('button', { name: 'What is it?' }).click();
+    await expect(page.locator('.card').textContent()).resolves.toMatch(/virtio-blkpastedpci.*DRIVER_OK/s);
   });
 
   test('nobody but the own host was asked, and the policy would not have let it', async () => {

@@ -3,12 +3,12 @@ import {
   answerOf,
   checkInventory,
   checkRunning,
+  describedTarget,
   parseTarget,
   type Verdict,
 } from '@virtkit/compat';
 import { notKnown } from '@virtkit/core/qemu';
 import { optionsOf, type TargetWords } from '../check.ts';
-import { describedTarget } from '../described-target.ts';
 import { registry } from '../registry.ts';
 import type { Vm } from './vm.ts';
 

@@ -1,5 +1,5 @@
 // Machines as libvirt, KubeVirt and Proxmox describe them.
-import { checkInventory } from '@virtkit/compat';
+import { checkInventory, describedTarget, outlinedTarget } from '@virtkit/compat';
 import {
   describeDomain,
   describeQm,
@@ -8,7 +8,6 @@ import {
   type MachineDescription,
   type MachineOutline,
 } from '@virtkit/libvirt';
-import { describedTarget, outlinedTarget } from '../../../cli/src/described-target.ts';
 import { registry } from '../../../cli/src/registry.ts';
 import { parseXml, type XmlElement } from '../../../libvirt/src/xml.ts';
 import { optionPairs, ownKeys } from '../option-pairs.ts';

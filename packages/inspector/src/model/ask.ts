@@ -1,5 +1,5 @@
 // Questions about a stream, and about an error text. What answers them is loaded with the first one.
-import type { Diagnosis } from '@virtkit/compat';
+import type { Target } from '@virtkit/compat';
 import type { Verdict } from '@virtkit/core/qemu';
 import { titleOf } from '@virtkit/migration';
 import type { Examined } from '@virtkit/migration/inspect';
@@ -13,6 +13,8 @@ export interface Question {
   readonly target: string;
   /** Properties of devices that are not as at the source: `virtio-blk-pci,num-queues=1`. */
   readonly devices: readonly string[];
+  /** Machine there: a domain's XML, or a QEMU command line; absent: the one in a libvirt save file's header, else as at the source. */
+  readonly machine?: string;
 }
 
 /** Verdict, and where its field is. */
@@ -35,20 +37,39 @@ export type CheckAnswer =
 export async function checkOpened(
   opened: Opened,
   devices: readonly Examined[],
-  { target, devices: words }: Question,
+  question: Question,
 ): Promise<CheckAnswer> {
-  const { answerOf, checkStream, parseTarget, unreadable } = await import('@virtkit/compat');
+  const { answerOf, checkStream, unreadable } = await import('@virtkit/compat');
+  let target: Target;
   try {
-    const found = checkStream(opened.stream, parseTarget(target, { devices: words }), registry);
-    const verdicts = opened.error === undefined ? found : [...found, unreadable(opened.error)];
-    return {
-      answer: answerOf(verdicts),
-      verdicts: verdicts.map((verdict) => placed(verdict, opened, devices)),
-    };
+    target = await targetOf(question, opened);
   } catch (error) {
-    if (isStateError(error) && error.code === 'target') return { wrong: error.message };
+    if (isStateError(error)) return { wrong: error.message };
     throw error;
   }
+  const found = checkStream(opened.stream, target, registry);
+  const verdicts = opened.error === undefined ? found : [...found, unreadable(opened.error)];
+  return {
+    answer: answerOf(verdicts),
+    verdicts: verdicts.map((verdict) => placed(verdict, opened, devices)),
+  };
+}
+
+/** Makes the target of a question. @throws StateError for words that are none, and a description that cannot be read */
+async function targetOf({ target, devices, machine }: Question, { stream }: Opened): Promise<Target> {
+  const { describedTarget, parseTarget } = await import('@virtkit/compat');
+  const description = machine ?? savedDomain(stream);
+  if (description === undefined) return parseTarget(target, { devices });
+  if (!description.trimStart().startsWith('<'))
+    return parseTarget(target, { devices, commandLine: description });
+  const { describeDomain } = await import('@virtkit/libvirt');
+  return describedTarget(target, describeDomain(description), { devices });
+}
+
+/** Finds the domain in the header of a libvirt save file; undefined where there is none that names devices. */
+export function savedDomain({ libvirt }: Opened['stream']): string | undefined {
+  if (libvirt === undefined || !libvirt.xml.includes('<devices')) return undefined;
+  return new TextDecoder().decode(Uint8Array.from(libvirt.xml, (char) => char.charCodeAt(0)));
 }
 
 /** Finds the device and the field that a verdict's path names: `virtio-blk@0000:00:02.0 / queues[0].num`. */
@@ -61,12 +82,6 @@ function placed(verdict: Verdict, { stream }: Opened, devices: readonly Examined
     section: stream.sections.indexOf(found.device.section),
     ...(field !== undefined && { field }),
   };
-}
-
-/** Explains an error text, as `virtkit explain` does. */
-export async function explained(text: string): Promise<readonly Diagnosis[]> {
-  const { diagnose } = await import('@virtkit/compat');
-  return diagnose(text);
 }
 
 /** Lists names of targets: QEMU's versions and releases of distributions. */

@@ -4,6 +4,7 @@ import { machineVersion } from '@virtkit/core/qemu';
 import { COMMANDS, judgeStream, type MigrationStream } from '@virtkit/migration';
 import { type Examined, outlineOf } from '@virtkit/migration/inspect';
 import type { StateError } from '@virtkit/vmstate';
+import { savedDomain } from './ask.ts';
 import type { Opened } from './read.ts';
 import { registry } from './registry.ts';
 import type { DeviceCard, Overview, RamBlockMap, SectionRow, Stretch, Trouble } from './types.ts';
@@ -28,6 +29,7 @@ export function overviewOf(opened: Opened, devices: readonly Examined[]): Overvi
     capabilities: configuration?.capabilities ?? [],
     commands: runs(stream.commands.map(({ command }) => COMMANDS[command] ?? String(command))),
     ...(libvirt !== undefined && { libvirtBytes: libvirt.bytes.length }),
+    hasDomain: savedDomain(stream) !== undefined,
     ram: ramMaps(opened),
     sections,
     devices: devices.map((examined) => cardOf(examined, stream)),

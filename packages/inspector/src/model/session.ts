@@ -1,10 +1,10 @@
 // What the page asks its worker: one stream, opened and looked at.
-import type { Diagnosis } from '@virtkit/compat';
 import { type Examined, examineDevices, inspectionOf } from '@virtkit/migration/inspect';
 import { StateError } from '@virtkit/vmstate';
-import { type CheckAnswer, checkOpened, explained, type Question, targetNames } from './ask.ts';
+import { type CheckAnswer, checkOpened, type Question, targetNames } from './ask.ts';
 import { otherDetail, virtioDetail } from './detail.ts';
 import { overviewOf } from './overview.ts';
+import { type Pasted, recognise } from './pasted.ts';
 import { type Opened, readSource } from './read.ts';
 import { registry } from './registry.ts';
 import { blobSource, type Source, urlSource } from './source.ts';
@@ -86,9 +86,9 @@ export class Session {
     return checkOpened(this.#open(), this.#devices, question);
   }
 
-  /** Explains an error text. */
-  explain(text: string): Promise<readonly Diagnosis[]> {
-    return explained(text);
+  /** Tells what a pasted text is; an error text is explained. @throws StateError `pasted` */
+  pasted(text: string): Promise<Pasted> {
+    return recognise(text);
   }
 
   /** Lists names of the targets that are known. */

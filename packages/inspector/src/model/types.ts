@@ -128,6 +128,8 @@ export interface Overview {
   readonly commands: readonly string[];
   /** Length in bytes of the libvirt save file's header that the stream stands behind; absent: there is none. */
   readonly libvirtBytes?: number;
+  /** True if that header describes the machine with its devices. */
+  readonly hasDomain: boolean;
   readonly ram: readonly RamBlockMap[];
   readonly sections: readonly SectionRow[];
   readonly devices: readonly DeviceCard[];

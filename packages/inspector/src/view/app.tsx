@@ -4,6 +4,7 @@ import { Check } from './check.tsx';
 import type { Controller } from './controller.ts';
 import { Link } from './link.tsx';
 import { Overview } from './overview.tsx';
+import { Paste } from './paste.tsx';
 import { SectionPage } from './section-page.tsx';
 import { counted, inUnits } from './units.ts';
 import { OpenButton, Reading, useDrop, Welcome } from './welcome.tsx';
@@ -46,6 +47,7 @@ function Opened({ controller, overview }: OpenedProps) {
       <main>
         {route.page === 'overview' && <Overview controller={controller} overview={overview} />}
         {route.page === 'check' && <Check controller={controller} overview={overview} />}
+        {route.page === 'paste' && <Paste controller={controller} />}
         {route.page === 'section' && (
           <SectionPage
             key={route.section}
@@ -73,6 +75,9 @@ function Navigation({ controller, overview }: OpenedProps) {
       </Link>
       <Link controller={controller} to={{ page: 'check' }} current={route.page === 'check'}>
         Does it load there?
+      </Link>
+      <Link controller={controller} to={{ page: 'paste' }} current={route.page === 'paste'}>
+        Paste something
       </Link>
       <h2>{counted(overview.devices.length, 'virtio device')}</h2>
       <ul>

@@ -1,4 +1,3 @@
-import type { Diagnosis } from '@virtkit/compat';
 import { useEffect, useState } from 'preact/hooks';
 import type { CheckAnswer, PlacedVerdict } from '../model/ask.ts';
 import type { Overview } from '../model/types.ts';
@@ -17,16 +16,21 @@ export function Check({ controller, overview }: Props & { readonly overview: Ove
   const ask = (event: SubmitEvent): void => {
     event.preventDefault();
     const data = new FormData(event.currentTarget as HTMLFormElement);
-    const [target = '', machine = '', devices = ''] = ['target', 'machine', 'devices'].map((name) =>
-      String(data.get(name) ?? '').trim(),
-    );
+    const [target = '', machine = '', devices = '', described = ''] = [
+      'target',
+      'machine',
+      'devices',
+      'described',
+    ].map((name) => String(data.get(name) ?? '').trim());
     const question = {
       target: machine === '' ? target : `${target},machine=${machine}`,
       devices: devices
         .split('\n')
         .map((line) => line.trim().replace(/^-device\s+/, ''))
         .filter((line) => line !== ''),
+      ...(described !== '' && { machine: described }),
     };
+    controller.machine = described;
     void controller.check(question).then(setAnswer);
   };
   return (
@@ -49,6 +53,20 @@ export function Check({ controller, overview }: Props & { readonly overview: Ove
         <label class="whole">
           Devices that are not as at the source, in QEMU&apos;s words, one a line
           <textarea name="devices" rows={2} placeholder="virtio-blk-pci,num-queues=1" spellcheck={false} />
+        </label>
+        <label class="whole">
+          The machine there, if it is known: QEMU command line, or domain XML
+          <textarea
+            name="described"
+            rows={3}
+            placeholder={
+              overview.hasDomain
+                ? 'as in the header of this save file'
+                : 'qemu-system-x86_64 -M q35 …, or what virsh dumpxml prints'
+            }
+            spellcheck={false}
+            defaultValue={controller.machine}
+          />
         </label>
         <button type="submit" class="primary">
           Check
@@ -114,48 +132,5 @@ function VerdictItem({ controller, verdict }: Props & { readonly verdict: Placed
       {advice !== undefined && <p>What to do: {advice}</p>}
       {verdict.convertible === true && <p>virtkit convert makes it load.</p>}
     </li>
-  );
-}
-
-/** Form that asks what an error means. */
-export function Explain({ controller }: Props) {
-  const [answers, setAnswers] = useState<readonly Diagnosis[]>();
-  const ask = (event: SubmitEvent): void => {
-    event.preventDefault();
-    const text = String(new FormData(event.currentTarget as HTMLFormElement).get('text') ?? '');
-    void controller.explain(text).then(setAnswers);
-  };
-  return (
-    <form class="explain" onSubmit={ask}>
-      <label class="whole">
-        What does this error mean?
-        <textarea
-          name="text"
-          rows={3}
-          required
-          spellcheck={false}
-          placeholder="Lines of a log of QEMU, libvirt or KubeVirt"
-        />
-      </label>
-      <button type="submit">Explain</button>
-      <div aria-live="polite" class="verdicts">
-        {answers?.length === 0 && <p>No message in it is known to virtkit.</p>}
-        {answers?.map(({ vms, cause, cure, from }) => (
-          <section key={`${vms.join()} ${cause}`}>
-            <p>
-              <strong>Cause{vms.length > 0 && ` (${vms.join(', ')})`}</strong> {cause}
-            </p>
-            <p>
-              <strong>Cure</strong> {cure}
-            </p>
-            {from !== undefined && (
-              <p class="dim">
-                <code>{from.line}</code>
-              </p>
-            )}
-          </section>
-        ))}
-      </div>
-    </form>
   );
 }

@@ -1,7 +1,7 @@
 // What the page knows, and what it may ask for. Views draw it and call it; nothing else holds state of the stream.
-import type { Diagnosis } from '@virtkit/compat';
 import { proxy, type Remote, releaseProxy, wrap } from 'comlink';
 import type { CheckAnswer, Question } from '../model/ask.ts';
+import type { Pasted } from '../model/pasted.ts';
 import type { Session } from '../model/session.ts';
 import type { Overview, Progress, SectionDetail } from '../model/types.ts';
 import { fragmentOf, type Route, routeOf } from './route.ts';
@@ -22,6 +22,8 @@ export class Controller {
   /** Sentence about what went wrong outside of a stream; empty: nothing. */
   trouble = '';
   route: Route;
+  /** Description of the machine that is asked about, as it was pasted; empty: none was. */
+  machine = '';
   readonly #worker: Worker;
   readonly #session: Remote<Session>;
   readonly #listeners = new Set<() => void>();
@@ -154,9 +156,29 @@ export class Controller {
     return this.#session.check(question);
   }
 
-  /** Explains an error text. */
-  explain(text: string): Promise<readonly Diagnosis[]> {
-    return this.#session.explain(text);
+  /** Takes what a person pasted: bytes are opened, a machine is what is asked about. Answers what it was; undefined: why not is told. */
+  async paste(text: string): Promise<Pasted | undefined> {
+    this.trouble = '';
+    this.#tell();
+    try {
+      const pasted = await this.#session.pasted(text);
+      if (pasted.kind === 'bytes') {
+        this.go({ page: 'overview' });
+        await this.openFile(new Blob([pasted.bytes]), pasted.name);
+      }
+      if (pasted.kind === 'machine') this.askAbout(text);
+      return pasted;
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+      return undefined;
+    }
+  }
+
+  /** Has a machine asked about: at once where a stream is open, else as soon as one is. */
+  askAbout(machine: string): void {
+    this.machine = machine;
+    if (this.phase.at === 'open') this.go({ page: 'check' });
+    else this.#tell();
   }
 
   /** Lists names of the targets that are known. */

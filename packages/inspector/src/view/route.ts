@@ -4,11 +4,13 @@
 export type Route =
   | { readonly page: 'overview' }
   | { readonly page: 'check' }
+  | { readonly page: 'paste' }
   | { readonly page: 'section'; readonly section: number; readonly field?: string };
 
 /** Finds the place that a fragment names: `#/section/12/queues[0].num`. What is none is the overview. */
 export function routeOf(fragment: string): Route {
   if (fragment === '#/check') return { page: 'check' };
+  if (fragment === '#/paste') return { page: 'paste' };
   const [, number, field] = /^#\/section\/(\d{1,9})(?:\/(.+))?$/.exec(fragment) ?? [];
   if (number === undefined) return { page: 'overview' };
   return {
@@ -21,7 +23,7 @@ export function routeOf(fragment: string): Route {
 /** Makes the fragment that names a place. */
 export function fragmentOf(route: Route): string {
   if (route.page === 'overview') return '#/';
-  if (route.page === 'check') return '#/check';
+  if (route.page === 'check' || route.page === 'paste') return `#/${route.page}`;
   const { section, field } = route;
   return `#/section/${section}${field === undefined ? '' : `/${encodeURIComponent(field)}`}`;
 }

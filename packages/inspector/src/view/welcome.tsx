@@ -1,7 +1,7 @@
 import { useRef, useState } from 'preact/hooks';
 import type { Progress } from '../model/types.ts';
-import { Explain } from './check.tsx';
 import type { Controller } from './controller.ts';
+import { Paste } from './paste.tsx';
 import { inUnits } from './units.ts';
 
 interface Props {
@@ -23,7 +23,7 @@ export function Welcome({ controller }: Props) {
         Or drop it anywhere on this page. It may be of any size: it is read in pieces and stays on this
         computer. The page may not send anything to anybody, and its security policy sees to that.
       </p>
-      <Explain controller={controller} />
+      <Paste controller={controller} />
     </main>
   );
 }
