@@ -170,6 +170,7 @@ describe('sizes', () => {
     expect(faults(machine)).toEqual([said]);
     expect(machine.used(1)).toEqual([]);
     expect(machine.live.queue(1)?.inFlight).toBe(0);
+    expect(machine.card.counters).toMatchObject({ txDropped: 0, txPackets: 0 });
   });
 
   test.each([
