@@ -48,19 +48,27 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
     await Promise.all(site.context.pages().map((page) => page.close()));
   });
 
-  test.each(['desktop', 'phone'] as const)('a stream is opened and looked at, on a %s', async (kind) => {
+  test('a stream is opened and looked at, on a desktop and on a phone, in the light and in the dark', async () => {
     const page = await site.page();
-    await page.setViewportSize(VIEWPORTS[kind]);
     await page.getByRole('button', { name: 'Choose a file…' }).waitFor();
-    expect(await barriers(page)).toEqual([]);
+    const look = async (name: string): Promise<void> => {
+      for (const kind of ['desktop', 'phone'] as const) {
+        await page.setViewportSize(VIEWPORTS[kind]);
+        expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(VIEWPORTS[kind].width);
+        await picture(page, `${name}-${kind}`);
+      }
+      for (const colorScheme of ['dark', 'light'] as const) {
+        await page.emulateMedia({ colorScheme });
+        expect(await barriers(page), `${name}, ${colorScheme}`).toEqual([]);
+      }
+    };
+    await look('welcome');
     await open(page, STREAM);
     const card = page.locator('.card', { hasText: 'virtio-net' });
     await expect(card.textContent()).resolves.toMatch(
       /0000:00:03\.0.*DRIVER_OK.*1\.x, split.*13 CTRL_VQ RING_RESET.*3 × 256\/64/s,
     );
-    expect(await barriers(page)).toEqual([]);
-    expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(VIEWPORTS[kind].width);
-    await picture(page, `overview-${kind}`);
+    await look('overview');
   });
 
   test.each(['desktop', 'phone'] as const)(
