@@ -1,7 +1,7 @@
 // `check --qemu` asks a real QEMU what it makes of a command line, and that QEMU touches nothing.
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findQemu } from '@virtkit/lab';
+import { findQemu, withQemu } from '@virtkit/lab';
 import { describe, expect, test, vi } from 'vitest';
 import { askQemu } from '../src/ask-qemu.ts';
 import { root, useCommand } from './command.ts';
@@ -51,6 +51,34 @@ describe.skipIf(!here)('a QEMU that is asked', () => {
   ] as const)('%s', { timeout: 120_000 }, (_, more, answer) => {
     const checked = check([...own, ...more]);
     expect(checked.answer, checked.text).toBe(answer);
+  });
+
+  test('devices on USB and SCSI, and without a bus, are where it has them', {
+    timeout: 120_000,
+  }, async () => {
+    if (binary === undefined) return;
+    const devices = [
+      ...['-nodefaults', '-no-user-config', '-device', 'pcie-root-port,id=rp,chassis=1,slot=1,port=3'],
+      ...['-device', 'qemu-xhci,bus=rp,id=x', '-device', 'usb-tablet,bus=x.0', '-device', 'vmcoreinfo'],
+      ...['-device', 'intel-hda', '-device', 'hda-duplex', '-device', 'lsi,id=s'],
+      ...['-drive', 'if=none,id=d,file.driver=null-co,format=raw'],
+      ...['-device', 'scsi-hd,drive=d,bus=s.0,scsi-id=2'],
+    ];
+    const file = join(home(), 'others.mig');
+    const options = { arch: 'x86_64', binary, machine: 'pc-q35-7.2', memoryMiB: 32, paused: true } as const;
+    writeFileSync(
+      file,
+      await withQemu({ ...options, sharedMemory: false, args: devices }, (vm) => vm.migrate()),
+    );
+    const answers = [devices, devices.map((word) => word.replace('scsi-id=2', 'scsi-id=3'))].map((words) => {
+      const line = ['qemu-system-x86_64', '-M', 'pc-q35-7.2', '-m', '32', ...words];
+      const { stdout, stderr } = virtkit([
+        ...['check', file, '--target', 'qemu-7.2', '--json', '--qemu', binary.command[0] ?? ''],
+        ...['--args', JSON.stringify(line)],
+      ]);
+      return stdout.startsWith('{') ? JSON.parse(stdout).answer : stderr;
+    });
+    expect(answers).toEqual(['loads', 'refused']);
   });
 
   test('a command line that it does not take', { timeout: 120_000 }, () => {

@@ -106,6 +106,40 @@ describe('a folder', () => {
     ]);
   });
 
+  test("Proxmox' configurations and KubeVirt's objects say machine and cards; what they do not say is no yes", () => {
+    const folder = join(home(), 'outlines');
+    mkdirSync(folder);
+    const object = (machine: string, interfaces: string): string =>
+      `kind: VirtualMachineInstance\nspec: { domain: { devices: { interfaces: [${interfaces}] } } }\nstatus: { machine: { type: ${machine} } }\n`;
+    const files = {
+      'card.yaml': object('pc-q35-rhel9.6.0', '{ name: default, masquerade: {} }'),
+      'e1000.yml': object('pc-q35-rhel9.6.0', '{ name: default, model: e1000e }'),
+      'other.yaml': object('pc-q35-9.1', ''),
+      'none.yaml': 'kind: VirtualMachineInstance\nspec: { domain: {} }\n',
+      '100.conf': 'memory: 2048\nmachine: pc-q35-9.1\nnet0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n',
+      '101.conf': '/usr/bin/kvm -id 101 -machine pc-q35-rhel9.6.0 -nodefaults',
+      '102.conf': 'memory: 2048\nmachine: pc-q35-rhel9.6.0\n',
+    };
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+    const { stdout } = virtkit(['check', '--all', folder, ...TARGET, '--json']);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as VmResult);
+    expect(Object.fromEntries(lines.map(({ vm, answer }) => [vm, answer]))).toEqual({
+      // a card on a tap may have the features that the target does not offer
+      card: 'unknown',
+      e1000: 'loads',
+      other: 'refused',
+      none: 'unknown',
+      100: 'refused',
+      101: 'loads',
+      102: 'unknown',
+    });
+    const card = lines.find(({ vm }) => vm === 'card');
+    expect(card?.verdicts.some(({ property }) => property === 'guest_uso4')).toBe(true);
+  });
+
   test('a machine that cannot be read is one line, and does not hide the others', () => {
     const folder = fleet(5);
     writeFileSync(join(folder, 'broken.xml'), '<domain><devices>');
@@ -128,7 +162,7 @@ describe('a folder', () => {
 
   test.each([
     [['--all', '/nowhere'], 'no such file or directory'],
-    [['--all', '.'], 'no file in it ends with .xml or .args'],
+    [['--all', 'packages'], 'no file in it ends with .xml, .args, .conf, .yaml, or .yml'],
     [['--all'], '--all needs one of'],
     [['--all', '.', '--kubevirt'], '--all needs one of'],
     [['--all', '.', '--jobs', '0'], '--jobs 0: a number from 1 to 64'],

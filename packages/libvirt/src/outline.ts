@@ -13,6 +13,8 @@ export interface MachineOutline {
   readonly memoryBytes: number | undefined;
   /** Number of processors that the machine starts with, 1 or more. */
   readonly cpus: number;
+  /** Number of its virtio network cards, which are on a network of the host. */
+  readonly cards: number;
   /** Properties of all devices of a type. */
   readonly devices: readonly DeviceWords[];
   /** Sentences about what the description does not say. With one of them, nothing certain can be said of a load. */

@@ -58,9 +58,19 @@ export function describeQm(text: string): MachineOutline {
     machine: machine !== undefined && /-\d/.test(machine) ? machine : undefined,
     memoryBytes: Number.isSafeInteger(memory) && memory > 0 && !plugged ? memory : undefined,
     cpus: processors(number('vcpus', number('cores', 1) * number('sockets', 1)), unknown),
+    cards: virtioCards(values).length,
     devices: cardsIn(values),
     unknown,
   };
+}
+
+function networkCards(values: ReadonlyMap<string, string>): ReadonlyMap<string, string>[] {
+  return [...values].filter(([key]) => /^net\d+$/.test(key)).map(([, text]) => optionsIn(text, 'model'));
+}
+
+/** Finds the cards that are virtio: `net0: virtio=BC:24:11:00:00:01,bridge=vmbr0`, or `model=virtio` in its place. */
+function virtioCards(values: ReadonlyMap<string, string>): ReadonlyMap<string, string>[] {
+  return networkCards(values).filter((card) => card.has('virtio') || card.get('model') === 'virtio');
 }
 
 /**
@@ -68,10 +78,7 @@ export function describeQm(text: string): MachineOutline {
  * itself.
  */
 function cardsIn(values: ReadonlyMap<string, string>): DeviceWords[] {
-  const cards = [...values]
-    .filter(([key]) => /^net\d+$/.test(key))
-    .map(([, text]) => optionsIn(text, 'model'));
-  const queues = new Set(cards.map((card) => card.get('queues') ?? '1'));
+  const queues = new Set(networkCards(values).map((card) => card.get('queues') ?? '1'));
   const [count = '1'] = queues;
   if (queues.size !== 1 || !/^\d{1,2}$/.test(count) || Number(count) < 2) return [];
   const properties = new Map([

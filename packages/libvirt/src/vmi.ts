@@ -44,9 +44,17 @@ export function describeVmi(text: string): MachineOutline {
     machine: version,
     memoryBytes: memoryIn(domain),
     cpus,
+    cards: cardsOf(devices),
     devices: queuesOf(devices, cpus),
     unknown,
   };
+}
+
+/** Counts the virtio cards. An object that names no interface gets one for the network of pods, unless it says otherwise. */
+function cardsOf(devices: Fields): number {
+  const interfaces = devices['interfaces'];
+  if (!Array.isArray(interfaces)) return devices['autoattachPodInterface'] === false ? 0 : 1;
+  return interfaces.filter((each) => /^(virtio|$)/.test(textIn(fieldsIn(each)['model']))).length;
 }
 
 /**

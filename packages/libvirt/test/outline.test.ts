@@ -35,8 +35,14 @@ test("KubeVirt's object says machine, memory, processors and queues", () => {
     machine: 'pc-q35-rhel9.6.0',
     memoryBytes: 2 ** 30,
     cpus: 4,
+    // none is named, and the network of pods has one
+    cards: 1,
     unknown: [],
   });
+  const withCards = (devices: string): number =>
+    describeVmi(`kind: VirtualMachineInstance\nspec: { domain: { devices: ${devices} } }`).cards;
+  expect(withCards('{ interfaces: [{ model: virtio }, {}, { model: e1000e }] }')).toBe(2);
+  expect(withCards('{ autoattachPodInterface: false }')).toBe(0);
   expect(outline.devices.map(({ driver, properties }) => [driver, Object.fromEntries(properties)])).toEqual([
     ['virtio-blk-pci', { 'num-queues': '4' }],
     ['virtio-net-pci', { mq: 'on', vectors: '10' }],
@@ -90,9 +96,18 @@ cores: 8
 memory: 1
 `;
   const outline = describeQm(conf);
-  expect(outline).toMatchObject({ name: 'web', machine: 'pc-q35-9.2+pve1', memoryBytes: 2 ** 31, cpus: 4 });
+  expect(outline).toMatchObject({
+    name: 'web',
+    machine: 'pc-q35-9.2+pve1',
+    memoryBytes: 2 ** 31,
+    cpus: 4,
+    cards: 1,
+  });
   expect(outline.unknown).toEqual([expect.stringMatching(/qm showcmd VMID/)]);
   expect(outline.devices.map(({ properties }) => properties.get('vectors'))).toEqual(['10']);
+  expect(describeQm('memory: 1\nnet0: model=virtio,bridge=vmbr0\nnet1: e1000=00:11:22:33:44:55').cards).toBe(
+    1,
+  );
   // two cards that differ
   expect(describeQm(`${conf.split('\n\n')[0]}\nnet1: virtio=BC:24:11:00:00:02`).devices).toEqual([]);
   expect(codeOf(() => describeQm('hello'))).toBe('qm');

@@ -9,6 +9,7 @@ import {
 } from '@virtkit/compat';
 import { notKnown } from '@virtkit/core/qemu';
 import { optionsOf, type TargetWords } from '../check.ts';
+import { inventoryTarget } from '../described-target.ts';
 import { registry } from '../registry.ts';
 import type { Vm } from './vm.ts';
 
@@ -49,7 +50,9 @@ async function checkVm(vm: Vm, words: TargetWords): Promise<VmResult> {
     const target =
       typeof description === 'string'
         ? parseTarget(words.target, { ...options, commandLine: description })
-        : describedTarget(words.target, description, options);
+        : 'command' in description
+          ? describedTarget(words.target, description, options)
+          : inventoryTarget(words.target, description, options);
     const verdicts =
       running === undefined
         ? checkInventory(target, registry, features === undefined ? {} : { features })

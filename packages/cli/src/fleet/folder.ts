@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { describeDomain, type MachineDescription } from '@virtkit/libvirt';
+import { describeDomain, describeQm, describeVmi, isShownCommand } from '@virtkit/libvirt';
 import { readSmall, refusePipe } from '../files.ts';
 import { UsageError } from '../usage.ts';
 import { featuresOf } from './features.ts';
@@ -9,22 +9,27 @@ import type { DescribedVm, Vm } from './vm.ts';
 /** Largest number of files of a folder. */
 const FILES_MAX = 2 ** 17;
 /** Readers of files, by the end of their names. */
-const READERS: Readonly<Record<string, (text: string) => MachineDescription | string>> = {
+const READERS: Readonly<Record<string, (text: string) => DescribedVm['description']>> = {
   '.xml': describeDomain,
   '.args': (text) => text,
+  '.conf': (text) => (isShownCommand(text) ? text : describeQm(text)),
+  '.yaml': describeVmi,
+  '.yml': describeVmi,
 };
 
 /**
- * Finds the machines that a folder describes: a domain's XML in each `*.xml`, a QEMU command line in each `*.args` (of
- * `qm showcmd`, of a log). Beside it may be `NAME.features.json`, with what drivers have negotiated: `{"net0":
- * "0x10130afffaf"}`.
+ * Finds the machines that a folder describes: a domain's XML in each `*.xml`, a QEMU command line in each `*.args` (of `qm showcmd`, of a log), a
+ * configuration of Proxmox in each `*.conf`, a VirtualMachineInstance of KubeVirt in each `*.yaml`.
+ * Beside it may be `NAME.features.json`, with what drivers have negotiated: `{"net0": "0x10130afffaf"}`.
  *
  * @throws UsageError for what is no folder, and for one with no such file
  */
 export function folderVms(folder: string): Vm[] {
   const names = filesIn(folder).filter((name) => endOf(name) !== undefined);
   if (names.length === 0)
-    throw new UsageError(`${folder}: no file in it ends with ${Object.keys(READERS).join(' or ')}`);
+    throw new UsageError(
+      `${folder}: no file in it ends with ${new Intl.ListFormat('en', { type: 'disjunction' }).format(Object.keys(READERS))}`,
+    );
   const features = new Set(filesIn(folder).filter((name) => name.endsWith('.features.json')));
   return names.sort().map((file) => {
     const end = endOf(file) ?? '';

@@ -1,5 +1,5 @@
 import { compareVersion } from '@virtkit/core/qemu';
-import { describeDomain } from '@virtkit/libvirt';
+import { describeDomain, describeVmi, type MachineOutline } from '@virtkit/libvirt';
 import { UsageError } from '../usage.ts';
 import { outputOf } from './program.ts';
 import type { Vm } from './vm.ts';
@@ -29,7 +29,7 @@ export async function kubevirtVms(namespace: string | undefined, exec: boolean):
       name,
       source: space,
       describe: async () => {
-        if (pods === undefined) return { description: instanceCommand(machine) };
+        if (pods === undefined) return { description: outlineOf(machine) };
         const pod = pods.get(uid)?.metadata?.name;
         if (pod === undefined) throw new Error('it has no launcher pod: it does not run');
         const inside = ['exec', '--namespace', space, pod, '--container', CONTAINER, '--'];
@@ -70,25 +70,12 @@ function podsByOwner(pods: readonly Item[]): ReadonlyMap<string, Item> {
   return found;
 }
 
-const ARCHITECTURES: Readonly<Record<string, string>> = { amd64: 'x86_64', arm64: 'aarch64', s390x: 's390x' };
-
-/**
- * Makes a QEMU command line with the machine type and the network cards of a VirtualMachineInstance: what features
- * depend on. Their places are not said there, and its disks offer the same whatever the target is.
- * @throws Error where it does not say which machine type it runs
- */
-function instanceCommand({ spec, status }: Item): string {
-  const machine = status?.machine?.type ?? spec?.domain?.machine?.type;
-  if (machine === undefined || !/^[\w.+-]+$/.test(machine))
+/** @throws Error where it does not say which machine type it runs */
+function outlineOf(machine: Item): MachineOutline {
+  const outline = describeVmi(JSON.stringify({ kind: 'VirtualMachineInstance', ...machine }));
+  if (outline.machine === undefined)
     throw new Error('it does not say which machine type it runs: it does not run');
-  const arch = ARCHITECTURES[spec?.architecture ?? 'amd64'] ?? 'x86_64';
-  const bus = arch === 's390x' ? 'ccw' : 'pci';
-  const cards = (spec?.domain?.devices?.interfaces ?? []).flatMap(({ model = 'virtio' }, index) =>
-    model.startsWith('virtio')
-      ? ['-netdev', `tap,id=host${index}`, '-device', `virtio-net-${bus},netdev=host${index},id=net${index}`]
-      : [],
-  );
-  return [`qemu-system-${arch}`, '-machine', machine, '-nodefaults', ...cards].join(' ');
+  return outline;
 }
 
 /** Part of an object of Kubernetes that is looked at. */
@@ -99,16 +86,8 @@ interface Item {
     readonly uid?: string;
     readonly labels?: Readonly<Record<string, string>>;
   };
-  readonly spec?: {
-    readonly architecture?: string;
-    readonly domain?: {
-      readonly machine?: { readonly type?: string };
-      readonly devices?: { readonly interfaces?: readonly { readonly model?: string }[] };
-    };
-  };
   readonly status?: {
     readonly phase?: string;
-    readonly machine?: { readonly type?: string };
     readonly nodeInfo?: { readonly kernelVersion?: string };
   };
 }

@@ -1,10 +1,10 @@
 import type { RunningMachine } from '@virtkit/compat';
-import type { MachineDescription } from '@virtkit/libvirt';
+import type { MachineDescription, MachineOutline } from '@virtkit/libvirt';
 
 /** Machine of a fleet, as its management describes it. */
 export interface DescribedVm {
-  /** Description of the machine, or the text of a QEMU command line. */
-  readonly description: MachineDescription | string;
+  /** Description or outline of the machine, or the text of a QEMU command line. */
+  readonly description: MachineDescription | MachineOutline | string;
   /** Features that the guest's drivers have negotiated, by the id of the device, where that is known. */
   readonly features?: ReadonlyMap<string, bigint>;
   /** Answers of its QEMU, where it runs and was asked. */

@@ -110,8 +110,7 @@ export function checkPlaces(
   const sections = new Map<string, string>();
   for (const { place, driver } of destination.devices)
     if (place !== undefined) sections.set(place, sectionName(driver) ?? driver);
-  // a machine whose buses are not known, or a command line without devices: then each is taken to be where it was
-  if (sections.size === 0 && destination.devices.length > 0) return [];
+  if (!destination.placed) return [];
   return stream.sections.flatMap(({ header: { idstr, instanceId } }): Verdict[] => {
     const { path, name } = splitIdstr(idstr);
     const there = sections.get(path);

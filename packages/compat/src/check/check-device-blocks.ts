@@ -1,5 +1,13 @@
 // Blocks of RAM beside the guest's memory: those of displays, memory devices, firmware.
-import { bytesOf, notKnown, numberOf, type QemuDevice, refusal, type Verdict } from '@virtkit/core/qemu';
+import {
+  bytesOf,
+  condition,
+  notKnown,
+  numberOf,
+  type QemuDevice,
+  refusal,
+  type Verdict,
+} from '@virtkit/core/qemu';
 import type { MigrationStream } from '@virtkit/migration';
 import { knownBoard } from '../destination/board-sections.ts';
 import type { BoardWords, Destination } from '../destination/destination.ts';
@@ -13,7 +21,7 @@ const MIB = 2 ** 20;
 const ELSEWHERE =
   /^(?:\/rom@.*|.*\.rom|(?:pc|s390|mach-virt|microvm|ppc_spapr)\.ram|ram|pc\.(?:bios|rom)|isa-bios)$/;
 /** Pattern of blocks with firmware in flash memory. Machines of kind virt always have both. */
-const FLASH = /^(?:system|virt)\.flash[01]$/;
+const FLASH = /^(?:system|virt)\.flash([01])$/;
 
 /** Verdicts over blocks of RAM that belong to devices: the target must have each, in the same size. */
 export function checkDeviceBlocks(
@@ -25,23 +33,39 @@ export function checkDeviceBlocks(
   if (kind === undefined) return [];
   const memory = new Set(destination.memory?.blocks?.map(({ name }) => name));
   return (ram?.blocks ?? []).flatMap(({ name, length }): Verdict[] => {
+    if (name === 'pc.bios' && board.flash.has(0) && !board.ownFirmware)
+      return [missing(name, 'the target has its firmware in flash memory', 'pflash0 (of the machine)')];
     if (ELSEWHERE.test(name) || memory.has(name)) return [];
-    if (FLASH.test(name))
-      return board.flash || kind === 'virt'
-        ? []
-        : [missing(name, 'the source had firmware in flash memory', 'pflash0 (of the machine)')];
+    const [, unit] = FLASH.exec(name) ?? [];
+    if (unit !== undefined) return kind === 'virt' ? [] : checkFlash(name, length, Number(unit), board);
     const [, place, block] = /^(.+)\/([^/]+)$/.exec(name) ?? [];
     // a size of the machine's memory under another name is said there
     if (block === undefined) return checkObject(name, length, destination);
     const there = destination.devices.find((each) => each.place !== undefined && each.place === place);
     if (there === undefined)
-      return destination.devices.some((each) => each.place !== undefined) || !/^0000:/.test(name)
+      return destination.placed || !/^0000:/.test(name)
         ? [missing(name, `the target has no device at ${place}`, 'addr, bus')]
         : [];
     // memory of virtio devices has its place in their own state
     if (/^(virtio|vhost)-/.test(there.driver) && !/vga/.test(there.driver)) return [];
     return checkSize(name, length, blockOf(there, block, destination));
   });
+}
+
+/** Checks flash memory, which is as large as what is in it. */
+function checkFlash(name: string, here: number, unit: number, { flash }: BoardWords): Verdict[] {
+  const property = `pflash${unit} (of the machine)`;
+  if (!flash.has(unit)) return [missing(name, 'the source had firmware in flash memory', property)];
+  const there = flash.get(unit);
+  if (there !== undefined) return checkSize(name, here, there);
+  return [
+    condition(
+      'firmware-size',
+      `ram / ${name}`,
+      `the file behind the target's flash memory ${unit} must have ${here} bytes, as at the source`,
+      { property, advice: 'give the target the firmware files of the source, or compare their sizes' },
+    ),
+  ];
 }
 
 /** Verdicts over the memory of an object, by its id; or of a device that has no place. */

@@ -77,7 +77,7 @@ export function checkRunning(
   registry: Registry,
   types: readonly DeviceType[] = deviceTypes,
 ): Verdict[] {
-  const source = askedDestination({ cpus: 0, devices: [], unknown: [] }, running);
+  const source = askedDestination({ cpus: 0, devices: [], placed: false, unknown: [] }, running);
   const virtio = source.devices.flatMap((device) => virtioOf(device, registry, types) ?? []);
   const stream = streamOf(source, virtio);
   const { found, misplaced, there, endian } = checkAround(stream, target, types);

@@ -14,6 +14,7 @@ import { boardHas, knownBoard } from '../destination/board-sections.ts';
 import type { BoardWords, Destination } from '../destination/destination.ts';
 import { XHCI_PORTS } from '../destination/inner-buses.ts';
 import { type OtherDevice, otherDevice, otherTypes } from '../destination/other-devices.ts';
+import { type CpuNumbers, cpuNumbers } from '../destination/topology.ts';
 import { badConfig, unknownSection } from '../qemu-says.ts';
 import type { Target } from '../target.ts';
 
@@ -23,6 +24,7 @@ interface Where {
   readonly destination: Destination;
   readonly board: BoardWords;
   readonly target: Target;
+  readonly cpus: CpuNumbers;
 }
 
 /**
@@ -35,8 +37,10 @@ export function checkSections(
   board: BoardWords,
   target: Target,
 ): Verdict[] {
+  const { machine = '', cpus: count, devices } = destination;
+  const cpus = cpuNumbers(board.options, machine, count, devices);
   return stream.sections.flatMap((section) => {
-    const where = { section, destination, board, target };
+    const where = { section, destination, board, target, cpus };
     return splitIdstr(section.header.idstr).path === '' ? withoutPlace(where) : atPlace(where);
   });
 }
@@ -48,6 +52,8 @@ function withoutPlace(where: Where): Verdict[] {
   const kind = knownBoard(destination.machine ?? '', board.arch);
   // the sections of virtio-mmio and of other machines' boards are looked at elsewhere, or not at all
   if (kind === undefined || /^(virtio|vhost)/.test(idstr)) return [];
+  const numbers = CPU_NUMBERS[idstr];
+  if (numbers !== undefined) return checkCpu(where, numbers);
   const own = boardHas(kind, idstr, board);
   if (own === 'yes') return [];
   if (own !== undefined) return switchedOff(where, own.option);
@@ -60,6 +66,25 @@ function withoutPlace(where: Where): Verdict[] {
     : missing(where, `the source had ${instanceId + 1} ${what}, and the target ${there}`, property);
 }
 
+/** Sections that each CPU has, and the number by which they are known. */
+const CPU_NUMBERS: Readonly<Record<string, keyof CpuNumbers>> = {
+  cpu: 'indices',
+  cpu_common: 'indices',
+  apic: 'apicIds',
+};
+
+function checkCpu(where: Where, numbers: keyof CpuNumbers): Verdict[] {
+  const { instanceId } = where.section.header;
+  const there = where.cpus[numbers];
+  if (there.has(instanceId)) return [];
+  const what = numbers === 'apicIds' ? 'APIC id' : 'number';
+  return missing(
+    where,
+    `the source had a CPU of ${what} ${instanceId}, and none of the target's ${there.size} has that`,
+    '-smp',
+  );
+}
+
 /** Words for sections that are counted, and the option that makes one. */
 const COUNTED: Readonly<Record<string, readonly [string, string]>> = {
   slirp: ['networks of kind user', '-netdev user'],
@@ -68,8 +93,7 @@ const COUNTED: Readonly<Record<string, readonly [string, string]>> = {
 };
 
 /** Counts the sections of a name that the target has; undefined: that is not known. */
-function count(idstr: string, { destination: { devices }, board, section }: Where): number | undefined {
-  const { options } = board;
+function count(idstr: string, { destination: { devices }, board }: Where): number | undefined {
   switch (idstr) {
     case 'slirp':
       return board.userNetworks;
@@ -77,8 +101,10 @@ function count(idstr: string, { destination: { devices }, board, section }: Wher
       return board.serialPorts;
     case 'parallel_isa':
       return board.parallelPorts;
+    case 'fdc':
+      return (board.floppies ? 1 : 0) + devices.filter(({ driver }) => driver === 'isa-fdc').length;
     case 'pflash_cfi01':
-      return options.has('pflash0') || board.flash ? section.header.instanceId + 1 : 0;
+      return board.flash.size;
     case 'sclpconsole':
       return board.serialPorts > 0 ? 1 : 0;
     case 'vga':
@@ -88,6 +114,9 @@ function count(idstr: string, { destination: { devices }, board, section }: Wher
       return devices.filter(({ driver }) => otherDevice(driver)?.section === idstr).length;
   }
 }
+
+/** Cards that keep addresses and settings in a memory with a section of its own. From streams of QEMU 5.2, 7.2, 10.0 and 11.1. */
+const WITH_EEPROM = /^(i82\d.*|tulip|dc390)$/;
 
 /**
  * Pattern of places on a PCI bus, also behind bridges, and of what is attached there by USB or SCSI; devices of channel
@@ -110,12 +139,11 @@ function atPlace(where: Where): Verdict[] {
   // virtio devices are looked at elsewhere, but for those with a section of their own beside it
   if (name.startsWith('virt') && name !== 'virtio-vga') return [];
   if (there === undefined)
-    return places.length === 0 ? [] : missing(where, `the target has no device at ${path}`, placeOf(path));
+    return destination.placed ? missing(where, `the target has no device at ${path}`, placeOf(path)) : [];
   if (/^(virtio|vhost)-/.test(there.driver) && otherDevice(there.driver) === undefined) return [];
   const row = otherDevice(there.driver);
   if (row === undefined) return [sectionNotKnown(where)];
-  // a network card that keeps its address in a memory of its own
-  if (name === 'eeprom' && /^i82\d/.test(there.driver)) return [];
+  if (name === 'eeprom' && WITH_EEPROM.test(there.driver)) return [];
   if (row.section === name)
     return [...checkIdentity(where, row, there), ...checkOtherProperties(section.header.idstr, there)];
   return missing(

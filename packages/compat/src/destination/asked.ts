@@ -1,6 +1,7 @@
 import type { QemuDevice } from '@virtkit/core/qemu';
 import type { Destination } from './destination.ts';
 import { isLookedAt } from './known-properties.ts';
+import { otherDevice } from './other-devices.ts';
 import { busKind } from './qemu-types.ts';
 
 /** Answers of a QEMU that was started with a command line and stopped. */
@@ -31,12 +32,19 @@ interface Node {
  */
 export function askedDestination(parsed: Destination, asked: AskedQemu): Destination {
   const nodes = nodesOf(asked.tree);
-  const devices = nodes.flatMap((node) => deviceOf(node, nodes, parsed) ?? []);
+  const inTree = nodes.flatMap((node) => deviceOf(node, nodes, parsed) ?? []);
+  const drivers = new Set(inTree.map(({ driver }) => driver));
+  // the tree has no device that is on no bus
+  const onNone = parsed.devices.filter(
+    ({ driver }) => otherDevice(driver)?.bus === 'none' && !drivers.has(driver),
+  );
+  const devices = [...inTree, ...onNone];
   return {
     ...parsed,
     machine: asked.type.replace(/-machine$/, ''),
     cpus: asked.cpus,
     devices,
+    placed: true,
     ramBlocks: blocksOf(asked.blocks),
     // the devices are known now, whatever made them
     unknown: parsed.unasked ?? [],
@@ -44,13 +52,13 @@ export function askedDestination(parsed: Destination, asked: AskedQemu): Destina
 }
 
 const LINE =
-  /^( *)(?:(bus): (\S+)|(dev): ([^,]+), id "([^"]*)"|([\w-]+) = (.*)|(type) (\S+)|(mmio) ([0-9a-f]{16})\/\S*)/;
+  /^( *)(?:(bus): (\S+)|(dev): ([^,]+), id "([^"]*)"|([\w-]+) = (.*)|(type) (\S+)|(mmio) ([0-9a-f]{16})\/\S*|addr \d+\.\d+, (port) ([\d.]+),)/;
 
 function nodesOf(tree: string): Node[] {
   const nodes: Node[] = [];
   let at: Node | undefined;
   for (const line of tree.split(/\r?\n/)) {
-    const [, spaces, bus, busName, dev, type, id, key, value, isType, busType, mmio, base] =
+    const [, spaces, bus, busName, dev, type, id, key, value, isType, busType, mmio, base, isPort, port] =
       LINE.exec(line) ?? [];
     if (spaces === undefined) continue;
     while (at !== undefined && at.indent >= spaces.length) at = at.parent;
@@ -67,9 +75,13 @@ function nodesOf(tree: string): Node[] {
     } else if (key !== undefined) at?.values.set(key, plain(value ?? ''));
     else if (isType !== undefined) at?.values.set('type', busType ?? '');
     else if (mmio !== undefined) at?.values.set('mmio', base ?? '');
+    else if (isPort !== undefined) at?.values.set(PORT, port ?? '');
   }
   return nodes;
 }
+
+/** Key under which the port of a USB device is kept; `port` is the property, which may say nothing. */
+const PORT = 'port in use';
 
 /** Turns a value of `info qtree` (`"auto"`, `2 (0x2)`, `true`) into what a command line would have. */
 function plain(value: string): string {
@@ -79,6 +91,17 @@ function plain(value: string): string {
 
 /** Values of `info qtree` that stand for a property that is not set. */
 const UNSAID = new Set(['', '<null>', '<unset>', '-1', '4294967295']);
+
+/** Properties of ports, bridges and controllers that are not virtio, on which their state depends. Of the others, those that were given count. */
+const OF_OTHERS: ReadonlySet<string> = new Set([
+  'multifunction',
+  'port',
+  'slot',
+  'hotplug',
+  'shpc',
+  'p2',
+  'p3',
+]);
 
 function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): QemuDevice | undefined {
   if (node.kind !== 'dev') return undefined;
@@ -91,9 +114,13 @@ function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): Qemu
     const within = console === undefined ? undefined : placeOf(outermost(console), nodes);
     return { driver: node.name, properties: node.values, ...(within !== undefined && { within }) };
   }
-  if (place === undefined || (kind === 'virtio' && parent?.values.get('type') !== 'virtio-mmio-bus'))
-    return undefined;
-  const before = parsed.devices.find((each) => each.place === place && each.driver === node.name);
+  if (kind === 'virtio' && parent?.values.get('type') !== 'virtio-mmio-bus') return undefined;
+  // of the other devices without a place, those count of which a stream has a section
+  if (place === undefined && otherDevice(node.name)?.bus !== 'none') return undefined;
+  const before =
+    place === undefined
+      ? undefined
+      : parsed.devices.find((each) => each.place === place && each.driver === node.name);
   const inside = nodes.filter(
     (each) => each.kind === 'dev' && each.parent?.kind === 'bus' && each.parent.parent === node,
   );
@@ -107,7 +134,9 @@ function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): Qemu
   const properties = new Map(
     [...all].filter(
       ([key, value]) =>
-        (!isVirtio || isLookedAt(key)) && !UNSAID.has(value) && !(key === 'host_mtu' && value === '0'),
+        (isVirtio ? isLookedAt(key) : OF_OTHERS.has(key) || before?.properties.has(key) === true) &&
+        !UNSAID.has(value) &&
+        !(key === 'host_mtu' && value === '0'),
     ),
   );
   if (node.id !== '') properties.set('id', node.id);
@@ -122,7 +151,7 @@ function deviceOf(node: Node, nodes: readonly Node[], parsed: Destination): Qemu
     ...before,
     driver: node.name,
     properties,
-    place,
+    ...(place !== undefined && { place }),
     express: parent?.values.get('type') === 'PCIE' && parent.parent?.parent?.name !== 'main-system-bus',
   };
 }
@@ -140,6 +169,12 @@ function placeOf(node: Node, nodes: readonly Node[]): string | undefined {
   const address = values.get('addr');
   if (/^(PCI|PCIE|pxb-.*)$/i.test(bus ?? '') && address !== undefined && parent !== undefined)
     return `${prefixOf(parent, nodes)}:${address}`;
+  const inner = bus === 'usb-bus' ? values.get(PORT) : bus === 'SCSI' ? scsiAddress(values) : undefined;
+  if (inner !== undefined) {
+    const controller = parent?.parent;
+    const prefix = controller === undefined ? undefined : placeOf(outermost(controller), nodes);
+    return prefix === undefined ? inner : `${prefix}/${inner}`;
+  }
   const number = values.get('dev_id');
   if (bus === 'virtual-css-bus' && number !== undefined) return `/${number}`;
   const base =
@@ -149,6 +184,10 @@ function placeOf(node: Node, nodes: readonly Node[]): string | undefined {
         ? values.get('mmio')
         : undefined;
   return base === undefined ? undefined : `virtio-mmio@${base}`;
+}
+
+function scsiAddress(values: ReadonlyMap<string, string>): string {
+  return ['channel', 'scsi-id', 'lun'].map((key) => values.get(key) ?? '0').join(':');
 }
 
 /** Finds the text with which the paths of devices on a PCI bus begin: `0000:00`. */

@@ -1,3 +1,4 @@
+import { bytesOf, numberOf } from '@virtkit/core/qemu';
 import { withoutPve } from '../distributions/machine-types.ts';
 import type { BoardWords } from './destination.ts';
 import { userNetworks } from './network.ts';
@@ -73,10 +74,8 @@ export function boardWords(options: CommandOptions, arch: string): BoardWords {
     arch,
     options: options.machine,
     ownFirmware: options.firmware,
-    flash:
-      options.machine.has('pflash0') ||
-      options.flash ||
-      options.group('drive').some(({ values }) => values.get('if') === 'pflash'),
+    flash: flashOf(options),
+    floppies: options.group('drive').some(({ values }) => values.get('if') === 'floppy'),
     globals: options.globals
       .filter(
         ([driver, property]) => BOARD_DRIVERS.test(driver) && !HARMLESS_GLOBALS.test(`${driver}.${property}`),
@@ -86,6 +85,21 @@ export function boardWords(options: CommandOptions, arch: string): BoardWords {
     serialPorts: ports(options, options.serial, /^(isa-serial|sclpconsole)$/),
     parallelPorts: ports(options, options.parallel, /^isa-parallel$/),
   };
+}
+
+/** Finds the flash memories of drives and of the machine's options, by unit. */
+function flashOf(options: CommandOptions): ReadonlyMap<number, number | undefined> {
+  const found = new Map<number, number | undefined>();
+  for (const { values } of options.group('drive')) {
+    if (values.get('if') !== 'pflash') continue;
+    const said = numberOf(values.get('unit') ?? values.get('index'));
+    found.set(said ?? found.size, bytesOf(values.get('size') ?? values.get('file.size'), 'b'));
+  }
+  for (const unit of [0, 1]) {
+    const node = options.machine.get(`pflash${unit}`);
+    if (node !== undefined) found.set(unit, options.nodeBytes.get(node));
+  }
+  return found;
 }
 
 /** Counts ports: one by default, unless others are named. */

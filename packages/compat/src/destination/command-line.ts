@@ -1,4 +1,3 @@
-import { compareVersion, numberOf } from '@virtkit/core/qemu';
 import { StateError } from '@virtkit/vmstate';
 import { askingWords } from './asking.ts';
 import { boardDevices, boardWords, machineName } from './board.ts';
@@ -11,6 +10,7 @@ import { CommandOptions, type Opts, type Parsed, type ReadConfig } from './optio
 import { placeDevices, type Unplaced } from './place.ts';
 import { typeOf } from './qemu-types.ts';
 import { type Command, programIndex, qemuCommands } from './shell.ts';
+import { cpusOf } from './topology.ts';
 
 /** Pattern of machines whose addresses virtkit can tell. */
 const PLACED = /^(x86_64|i386)\/(pc|microvm|q35)|^s390x\/|^(aarch64|arm)\/virt/;
@@ -144,7 +144,8 @@ function built(parsed: Parsed): Destination {
     ...options.jsonDevices.map(own),
   ].map((device) => connected(device, options, networks, readOnly));
   const { memory, unknown } = memoryOf(options, machine);
-  const placed = PLACED.test(`${arch}/${machine}`)
+  const isPlaced = PLACED.test(`${arch}/${machine}`);
+  const placed = isPlaced
     ? placeDevices({ arch, machine, options: options.machine, qemu }, devices)
     : { devices, unknown: [] };
   const { cpus, unknown: topology } = cpusOf(options.machine, qemu);
@@ -153,6 +154,7 @@ function built(parsed: Parsed): Destination {
     memory,
     cpus,
     devices: placed.devices,
+    placed: isPlaced,
     unknown: [...options.unknown, ...machineUnknown(options), ...unknown, ...topology, ...placed.unknown],
     board: boardWords(options, arch),
   };
@@ -204,24 +206,4 @@ function connected(
     ...(network !== undefined && { network }),
     readOnly: readOnly.has(properties.get('drive') ?? ''),
   };
-}
-
-const LEVELS = ['drawers', 'books', 'sockets', 'dies', 'clusters', 'modules', 'cores', 'threads'];
-
-/**
- * Counts the CPUs that run from the beginning. QEMU: `machine_parse_smp_config`; before 6.2 `maxcpus` said nothing of
- * them.
- */
-function cpusOf(machine: ReadonlyMap<string, string>, qemu: string): { cpus: number; unknown: string[] } {
-  const unknown: string[] = [];
-  const number = (key: string): number | undefined => {
-    const text = machine.get(`smp.${key}`);
-    const value = numberOf(text);
-    if (text !== undefined && value === undefined) unknown.push(`-smp ${key}=${text} is no number`);
-    return value === 0 ? undefined : value;
-  };
-  const product = LEVELS.map((key) => number(key) ?? 1).reduce((all, each) => all * each, 1);
-  const most = number('maxcpus');
-  const cpus = number('cpus') ?? (compareVersion(qemu, '6.2') >= 0 ? most : undefined) ?? product;
-  return { cpus, unknown };
 }

@@ -49,7 +49,7 @@ export function describedTarget(
   const unasked = [...description.unknown];
   if (description.unplaced.length === 0) return { ...parsed, destination: { ...made, unknown, unasked } };
   const { board: _board, ...others } = made;
-  return { ...parsed, destination: { ...others, devices: AS_AT_SOURCE, unknown, unasked } };
+  return { ...parsed, destination: { ...others, devices: AS_AT_SOURCE, placed: false, unknown, unasked } };
 }
 
 function unplaced({ unplaced: ids }: DescribedMachine): string[] {
@@ -80,6 +80,7 @@ export function outlinedTarget(
       ...(memoryBytes !== undefined && { memory: { bytes: memoryBytes } }),
       cpus,
       devices: AS_AT_SOURCE,
+      placed: false,
       unknown,
     },
   };

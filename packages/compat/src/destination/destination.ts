@@ -21,6 +21,8 @@ export interface Destination {
   readonly cpus: number;
   /** Devices of `-device` and of the options that stand for one (`-drive if=virtio`), in the order of the command line. */
   readonly devices: readonly QemuDevice[];
+  /** True where the machine's buses are known: a device without a place is then on none of them. */
+  readonly placed: boolean;
   /** Sentences about the parts of the command line that were not understood; they were not looked at. */
   readonly unknown: readonly string[];
   /**
@@ -43,13 +45,15 @@ export interface BoardWords {
   readonly options: ReadonlyMap<string, string>;
   /** True if the command line names firmware other than the program's own. */
   readonly ownFirmware: boolean;
-  /** True if the machine has flash memory, of a drive or a node. */
-  readonly flash: boolean;
+  /** Flash memories by their unit: the bytes of each, or undefined where its file decides that. */
+  readonly flash: ReadonlyMap<number, number | undefined>;
   /**
    * Words of `-global` for devices of the board that change its state in a way that is not known here:
    * `PIIX4_PM.smm_enabled=1`.
    */
   readonly globals: readonly string[];
+  /** True if the command line has a floppy disk: a machine without a controller for it gets one. */
+  readonly floppies: boolean;
   /** Number of network back ends of kind `user`. */
   readonly userNetworks: number;
   /** Number of serial ports, on a PC and on s390x. */

@@ -1,3 +1,4 @@
+import { bytesOf } from '@virtkit/core/qemu';
 import { isHarmless, optionName, takesValue } from './qemu-options.ts';
 import { driverOfOption } from './qemu-types.ts';
 import { optionWords, set } from './words.ts';
@@ -65,6 +66,8 @@ export class CommandOptions {
   readonly usbDevices: Opts[] = [];
   /** Names of the block nodes that are read-only. */
   readonly readOnlyNodes = new Set<string>();
+  /** Sizes of block nodes in bytes, where they are said. */
+  readonly nodeBytes = new Map<string, number | undefined>();
   readonly unknown: string[] = [];
   /** Sentences about options that are not known. */
   readonly foreign: string[] = [];
@@ -72,8 +75,6 @@ export class CommandOptions {
   vga: string | undefined;
   /** True if an option names firmware that is not the program's own. */
   firmware = false;
-  /** True if `-pflash` gives the machine flash memory. */
-  flash = false;
   /** Values of `-serial` and `-parallel`, in their order. */
   readonly serial: string[] = [];
   readonly parallel: string[] = [];
@@ -174,9 +175,14 @@ export class CommandOptions {
       case 'cdrom':
         this.#push('drive', optsOf(`file=${text.replaceAll(',', ',,')},index=2,media=cdrom`, 'file'));
         return;
+      case 'fda':
+      case 'fdb':
+        this.#push('drive', optsOf(`file=${text.replaceAll(',', ',,')},if=floppy`, 'file'));
+        return;
       case 'blockdev': {
         const { values } = optionWords(text, 'driver');
         const name = values.get('node-name');
+        if (name !== undefined) this.nodeBytes.set(name, bytesOf(values.get('size'), 'b'));
         if (name !== undefined && /^(on|yes|true|y)$/.test(values.get('read-only') ?? ''))
           this.readOnlyNodes.add(name);
         return;
@@ -207,10 +213,11 @@ export class CommandOptions {
       case 'parallel':
         this[name].push(text);
         return;
-      case 'bios':
       case 'pflash':
+        this.#push('drive', optsOf(`file=${text.replaceAll(',', ',,')},if=pflash`, 'file'));
+        return;
+      case 'bios':
         this.firmware = true;
-        this.flash ||= name === 'pflash';
         return;
       default:
         if (!isHarmless(name)) this.#notUnderstood(`-${name} ${text}`);
