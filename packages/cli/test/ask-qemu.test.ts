@@ -66,12 +66,11 @@ describe.skipIf(!here)('a QEMU that is asked', () => {
     ];
     const file = join(home(), 'others.mig');
     const options = { arch: 'x86_64', binary, machine: 'pc-q35-7.2', memoryMiB: 32, paused: true } as const;
-    writeFileSync(
-      file,
-      await withQemu({ ...options, sharedMemory: false, args: devices }, (vm) => vm.migrate()),
-    );
-    const answers = [devices, devices.map((word) => word.replace('scsi-id=2', 'scsi-id=3'))].map((words) => {
-      const line = ['qemu-system-x86_64', '-M', 'pc-q35-7.2', '-m', '32', ...words];
+    const own = await withQemu({ ...options, sharedMemory: false, args: devices }, async (vm) => {
+      writeFileSync(file, await vm.migrate());
+      return vm.commandLine;
+    });
+    const answers = [own, own.map((word) => word.replace('scsi-id=2', 'scsi-id=3'))].map((line) => {
       const { stdout, stderr } = virtkit([
         ...['check', file, '--target', 'qemu-7.2', '--json', '--qemu', binary.command[0] ?? ''],
         ...['--args', JSON.stringify(line)],
