@@ -16,5 +16,8 @@ export function finished(html: string): string {
   let examples = 0;
   return html
     .replaceAll('<table>', '<table tabindex="0">')
-    .replaceAll('<pre data-language=', () => `<pre aria-label="Example ${++examples}" data-language=`);
+    .replaceAll(
+      '<pre data-language=',
+      () => `<pre tabindex="0" aria-label="Example ${++examples}" data-language=`,
+    );
 }

@@ -113,7 +113,7 @@ const journeys: Readonly<Record<string, Journey>> = {
     await person.follow('What is in a migration stream');
     await person.look();
     await person.follow('looked at in the inspector');
-    await page.locator('.card', { hasText: 'virtio-blk' }).getByText('6', { exact: true }).waitFor();
+    await page.locator('.card', { hasText: 'virtio-blk' }).getByText('6 requests', { exact: true }).waitFor();
   },
   '10. Which field is this byte?': async (person) => {
     const { page } = person;

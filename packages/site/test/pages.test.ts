@@ -115,7 +115,7 @@ describe('a page', () => {
 test('tables of a built page take the focus, and blocks of code have names of their own', () => {
   const code = '<pre data-language="ts">';
   expect(finished(`<table>${code}${code}`)).toBe(
-    '<table tabindex="0"><pre aria-label="Example 1" data-language="ts"><pre aria-label="Example 2" data-language="ts">',
+    '<table tabindex="0"><pre tabindex="0" aria-label="Example 1" data-language="ts"><pre tabindex="0" aria-label="Example 2" data-language="ts">',
   );
 });
 
