@@ -138,7 +138,8 @@ interface SavedSegment {
   readonly len: bigint;
 }
 
-function requestsOf(state: VirtioState): RequestRow[] {
+/** Lists the requests that a device had taken and not answered. */
+export function requestsOf(state: VirtioState): RequestRow[] {
   const { requests = [] } = state.device as { readonly requests?: readonly SavedRequest[] };
   const segment = ({ addr, len }: SavedSegment, writable: boolean): Segment => ({
     address: hex(addr),

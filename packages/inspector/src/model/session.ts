@@ -1,14 +1,17 @@
 // What the page asks its worker: one stream, opened and looked at.
+import { machineEndian } from '@virtkit/migration';
 import { type Examined, examineDevices, inspectionOf } from '@virtkit/migration/inspect';
-import { StateError } from '@virtkit/vmstate';
+import { isStateError, StateError } from '@virtkit/vmstate';
 import { type CheckAnswer, checkOpened, type Question, targetNames } from './ask.ts';
-import { otherDetail, virtioDetail } from './detail.ts';
+import { followQueue } from './chains.ts';
+import { otherDetail, requestsOf, virtioDetail } from './detail.ts';
+import { GuestPages, type GuestView } from './guest-pages.ts';
 import { overviewOf } from './overview.ts';
 import { type Pasted, recognise } from './pasted.ts';
 import { type Opened, readSource } from './read.ts';
 import { registry } from './registry.ts';
 import { blobSource, type Source, urlSource } from './source.ts';
-import type { Overview, Progress, SectionDetail } from './types.ts';
+import type { Overview, Progress, QueueChains, SectionDetail } from './types.ts';
 
 /** Largest number of bytes of a section that are handed out at a time. */
 const BYTES_MAX = 1 << 16;
@@ -18,6 +21,8 @@ export class Session {
   #opened: Opened | undefined;
   #devices: readonly Examined[] = [];
   #reading: AbortController | undefined;
+  /** Index of the guest's memory, from the first question about it on. */
+  #pages: Promise<GuestPages> | undefined;
 
   /**
    * Opens a file of the person. @throws DOMException `AbortError` if another one was opened meanwhile, or {@link
@@ -43,6 +48,7 @@ export class Session {
     });
     reading.signal.throwIfAborted();
     this.#opened = opened;
+    this.#pages = undefined;
     this.#devices = examineDevices(opened.stream, registry);
     return overviewOf(opened, this.#devices);
   }
@@ -61,6 +67,49 @@ export class Session {
     return examined?.decoded === undefined
       ? otherDetail(section, number)
       : virtioDetail(examined, examined.decoded, number, stream);
+  }
+
+  /** Follows the chains of a device's queue into the guest's memory; the stream is read once more for the first one. */
+  async chains(number: number, queue: number): Promise<QueueChains> {
+    const opened = this.#open();
+    const section = this.#section(number);
+    const decoded = this.#devices.find(({ device }) => device.section === section)?.decoded;
+    if (decoded === undefined)
+      throw new StateError('closed', `section ${number} is no device that can be read`);
+    const heads = requestsOf(decoded.state).filter((each) => each.queue === queue);
+    const little =
+      machineEndian(opened.stream.configuration?.name ?? '', opened.stream.ram?.blocks) === 'little';
+    return this.#inMemory(
+      (view) =>
+        followQueue(
+          view,
+          decoded.state,
+          queue,
+          heads.map(({ head }) => head),
+          little,
+        ),
+      (trouble) => ({ waiting: [], more: 0, taken: [], trouble }),
+    );
+  }
+
+  /** Takes bytes of the guest's memory, at most 64 KiB; or a sentence that says why they cannot be had. */
+  memory(address: number, length: number): Promise<Uint8Array | string> {
+    const count = Math.min(length, BYTES_MAX);
+    return this.#inMemory<Uint8Array | string>(
+      (view) => view.trouble(address, count) ?? view.bytes(address, count),
+      (trouble) => trouble,
+    );
+  }
+
+  async #inMemory<T>(look: (view: GuestView) => T, instead: (trouble: string) => T): Promise<T> {
+    const signal = this.#reading?.signal;
+    this.#pages ??= GuestPages.of(this.#open(), signal);
+    try {
+      return await (await this.#pages).see(look, signal);
+    } catch (error) {
+      if (!isStateError(error)) throw error;
+      return instead(error.reason);
+    }
   }
 
   /** Takes bytes of a section's body, from `start` in the stream on; at most 64 KiB. */

@@ -9,6 +9,8 @@ export interface Source {
   readonly size: number | undefined;
   /** Reads all bytes in pieces, each good until the next one is asked for. */
   chunks(signal?: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Reads the bytes `[start, end)`; absent where only all can be read. */
+  slice?(start: number, end: number): Promise<Uint8Array>;
 }
 
 /** Number of bytes that are read of a file at a time: large enough that waiting for it does not count. */
@@ -19,6 +21,7 @@ export function blobSource(blob: Blob, name: string): Source {
   return {
     name,
     size: blob.size,
+    slice: async (start, end) => new Uint8Array(await blob.slice(start, end).arrayBuffer()),
     async *chunks(signal) {
       for (let at = 0; at < blob.size; at += CHUNK_BYTES) {
         signal?.throwIfAborted();

@@ -193,6 +193,32 @@ export interface RequestRow {
   readonly segments: readonly Segment[];
 }
 
+/** Chain of descriptors in the guest's memory. */
+export interface ChainRow {
+  /** Index of the chain's first descriptor; the buffer id in a packed ring. */
+  readonly head: number;
+  /** True if the descriptors stand in a table of their own. */
+  readonly indirect: boolean;
+  readonly segments: readonly Segment[];
+  /** Sentence that says why the chain could not be followed to its end; absent: it was. */
+  readonly problem?: string;
+}
+
+/** Chains of a queue, as they stand in the guest's memory. */
+export interface QueueChains {
+  /** Index up to which the driver has made chains available; split rings only. */
+  readonly availIdx?: number;
+  /** Index up to which the device has given chains back; split rings only. */
+  readonly usedIdx?: number;
+  /** Chains that the device has not taken yet, in order; {@link more} is the number of those behind. */
+  readonly waiting: readonly ChainRow[];
+  readonly more: number;
+  /** Chains of the requests in flight; split rings only, since slots of packed ones are written over. */
+  readonly taken: readonly ChainRow[];
+  /** Sentence that says why there is nothing to follow; absent: there is. */
+  readonly trouble?: string;
+}
+
 /** Queue of a device. */
 export interface QueueRow {
   readonly index: number;
