@@ -19,6 +19,7 @@ import { blobSource } from '../src/model/source.ts';
 import type { ChainRow } from '../src/model/types.ts';
 import { blobOf, pathOf } from './corpus.ts';
 import { ramStream } from './ram-stream.ts';
+import { TEXT, waitingDisk } from './waiting-disk.ts';
 
 const pagesOf = async (blob: Blob): Promise<GuestPages> =>
   GuestPages.of(await readSource(blobSource(blob, 'stream')));
@@ -202,6 +203,28 @@ describe('a ring that makes no sense is shown as far as it goes', () => {
     const { waiting, trouble } = await followed(rig(), 40_000);
     expect([waiting, trouble]).toEqual([[], expect.stringMatching(/index 0 is 25536 ahead/)]);
   });
+});
+
+test('a queue of a device is followed to its buffers', async () => {
+  const { bytes, section } = waitingDisk();
+  const session = new Session();
+  const { complete, error } = await session.open(blobSource(new Blob([bytes]), 'stream'));
+  expect(error).toBeUndefined();
+  expect(complete).toBe(true);
+  const { waiting, more, taken, trouble } = await session.chains(section, 0);
+  expect({ more, taken, trouble }).toEqual({ more: 0, taken: [], trouble: undefined });
+  expect(waiting).toMatchObject([
+    {
+      indirect: true,
+      segments: [
+        { bytes: 512, writable: false },
+        { bytes: 1, writable: true },
+      ],
+    },
+  ]);
+  const [first] = waiting[0]?.segments ?? [];
+  const found = await session.memory(Number(first?.address), TEXT.length);
+  expect(Buffer.from(found).toString()).toBe(TEXT);
 });
 
 function offerFirst(rig: Rig, address: number, bytes: number, flags: number, next: number): void {

@@ -10,6 +10,7 @@ import { Session } from '../src/model/session.ts';
 import { blobSource } from '../src/model/source.ts';
 import { blobOf, pathOf } from './corpus.ts';
 import { Site, VIEWPORTS } from './site.ts';
+import { TEXT, waitingDisk } from './waiting-disk.ts';
 
 const PATIENCE = 180_000;
 const STREAM = '7.2.22/q72-pc-idle';
@@ -104,6 +105,22 @@ describe.skipIf(!hasChromium())('the page, in Chromium', { timeout: PATIENCE }, 
       }
     },
   );
+
+  test('a queue is followed into the memory of the guest, to the bytes of its buffers', async () => {
+    const page = await site.page();
+    const buffer = Buffer.from(waitingDisk().bytes);
+    await page.setInputFiles('input[type=file]', { name: 'waiting.mig', mimeType: '', buffer });
+    await page.locator('.card').getByRole('link', { name: 'virtio-blk' }).click();
+    await page.getByRole('tab', { name: 'Queues' }).click();
+    await page.getByRole('button', { name: 'Follow queue 0' }).click();
+    const chains = page.getByRole('region', { name: "Queue 0 in the guest's memory" });
+    await chains.getByRole('button', { name: '0x31000+512' }).click();
+    await chains.getByText(TEXT).waitFor();
+    await page.setViewportSize(VIEWPORTS.phone);
+    expect(await barriers(page)).toEqual([]);
+    expect(await page.evaluate('document.scrollingElement.scrollWidth')).toBe(VIEWPORTS.phone.width);
+    await picture(page, 'chains-phone');
+  });
 
   test('an address leads to a field', async () => {
     const first = await site.page();

@@ -1,5 +1,12 @@
 // A stream that has a guest's memory in it, as QEMU sends that: a list of blocks, then pages, those of zeros as such.
-import { RAM, type StreamSink, StreamWriter } from '@virtkit/migration';
+import {
+  type Configuration,
+  RAM,
+  type RamBlock,
+  StreamParser,
+  type StreamSink,
+  StreamWriter,
+} from '@virtkit/migration';
 
 const PAGE = 4096;
 const HEADER = { id: 2, idstr: 'ram', instanceId: 0, versionId: 4, offset: 0 } as const;
@@ -38,4 +45,54 @@ export function ramStream(memory: Uint8Array): Uint8Array<ArrayBuffer> {
     sendRam(sink, memory);
     sink.eof();
   });
+}
+
+/** Writer that sends pages of the guest's memory in a stream that had none: those of the largest block at these offsets. */
+class WithPages extends StreamWriter {
+  readonly #pages: ReadonlyMap<number, Uint8Array>;
+  readonly #lengths: number[] = [];
+  #marks = 0;
+
+  constructor(emit: ConstructorParameters<typeof StreamWriter>[0], pages: ReadonlyMap<number, Uint8Array>) {
+    super(emit);
+    this.#pages = pages;
+  }
+
+  override configuration({ capabilities = [], ...value }: Configuration): void {
+    super.configuration({
+      ...value,
+      capabilities: capabilities.filter((name) => name !== 'x-ignore-shared'),
+    });
+  }
+
+  override ramBlock({ name, length }: RamBlock): void {
+    this.#lengths.push(length);
+    super.ramBlock({ name, length });
+  }
+
+  override ramMark(flags: number, offset: number): void {
+    // behind the list of blocks
+    if (this.#marks++ === 1) {
+      const main = this.#lengths.indexOf(Math.max(...this.#lengths));
+      for (const [address, page] of this.#pages) {
+        super.ramPage(RAM.PAGE, address, main);
+        super.ramData(page, 0, PAGE);
+      }
+    }
+    super.ramMark(flags, offset);
+  }
+}
+
+/** A stream, with pages of the guest's memory by their addresses. */
+export function withPages(
+  stream: Uint8Array,
+  pages: ReadonlyMap<number, Uint8Array>,
+): Uint8Array<ArrayBuffer> {
+  const pieces: Uint8Array[] = [];
+  const parser = new StreamParser(
+    new WithPages((bytes, start, end) => pieces.push(bytes.slice(start, end)), pages),
+  );
+  parser.push(stream);
+  parser.end();
+  return Uint8Array.from(Buffer.concat(pieces));
 }

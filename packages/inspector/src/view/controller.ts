@@ -3,7 +3,7 @@ import { proxy, type Remote, releaseProxy, wrap } from 'comlink';
 import type { CheckAnswer, Question } from '../model/ask.ts';
 import type { Pasted } from '../model/pasted.ts';
 import type { Session } from '../model/session.ts';
-import type { Overview, Progress, SectionDetail } from '../model/types.ts';
+import type { Overview, Progress, QueueChains, SectionDetail } from '../model/types.ts';
 import { fragmentOf, type Route, routeOf } from './route.ts';
 
 /** Phase of the inspector: nothing is open, something is being read, or something is. */
@@ -179,6 +179,16 @@ export class Controller {
     this.machine = machine;
     if (this.phase.at === 'open') this.go({ page: 'check' });
     else this.#tell();
+  }
+
+  /** Follows the chains of a device's queue into the guest's memory. */
+  chains(section: number, queue: number): Promise<QueueChains> {
+    return this.#session.chains(section, queue);
+  }
+
+  /** Reads bytes of the guest's memory, or says why they cannot be had. */
+  memory(address: number, length: number): Promise<Uint8Array | string> {
+    return this.#session.memory(address, length);
   }
 
   /** Lists names of the targets that are known. */

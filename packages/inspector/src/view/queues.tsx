@@ -1,10 +1,17 @@
 import type { FeatureRow, QueueRow, RequestRow } from '../model/types.ts';
+import { Chains, Segments } from './chains.tsx';
+import type { Controller } from './controller.ts';
 
 /** Draws the queues of a device: each as a ring, with where the device stands. */
 export function Queues({
+  controller,
+  section,
   queues,
   requests,
 }: {
+  readonly controller: Controller;
+  /** Number of the device's section. */
+  readonly section: number;
   readonly queues: readonly QueueRow[];
   readonly requests: readonly RequestRow[];
 }) {
@@ -23,7 +30,13 @@ export function Queues({
             </dl>
           </div>
           {requests.some((request) => request.queue === queue.index) && (
-            <Requests requests={requests.filter((request) => request.queue === queue.index)} />
+            <Requests
+              controller={controller}
+              requests={requests.filter((request) => request.queue === queue.index)}
+            />
+          )}
+          {queue.desc !== undefined && (
+            <Chains controller={controller} section={section} queue={queue.index} />
           )}
         </li>
       ))}
@@ -106,20 +119,18 @@ function point(part: number, radius: number): { readonly x: number; readonly y: 
   return { x: MIDDLE + radius * Math.cos(angle), y: MIDDLE + radius * Math.sin(angle) };
 }
 
-function Requests({ requests }: { readonly requests: readonly RequestRow[] }) {
+function Requests({
+  controller,
+  requests,
+}: {
+  readonly controller: Controller;
+  readonly requests: readonly RequestRow[];
+}) {
   return (
     <ul class="requests">
       {requests.map(({ head, segments }) => (
         <li key={head}>
-          <strong>in flight, head {head}</strong>{' '}
-          {segments.map(({ address, bytes, writable }) => (
-            <code
-              key={`${address} ${writable}`}
-              title={writable ? 'the device writes it' : 'the device reads it'}
-            >
-              {writable ? '←' : '→'} {address}+{bytes}
-            </code>
-          ))}
+          <strong>in flight, head {head}</strong> <Segments controller={controller} segments={segments} />
         </li>
       ))}
     </ul>

@@ -97,7 +97,14 @@ function Parts(props: PartsProps) {
       </div>
       <div id="tab-panel" role="tabpanel" aria-labelledby={`tab-${tab}`} class="panel">
         {tab === 'Fields' && <FieldsAndBytes {...props} />}
-        {tab === 'Queues' && <Queues queues={virtio.queues} requests={virtio.requests} />}
+        {tab === 'Queues' && (
+          <Queues
+            controller={props.controller}
+            section={props.number}
+            queues={virtio.queues}
+            requests={virtio.requests}
+          />
+        )}
         {tab === 'Features' && <Features features={virtio.features} />}
         {tab === 'Configuration' && (
           <div class="two">
