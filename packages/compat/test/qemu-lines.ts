@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { QemuBinary } from '@virtkit/lab';
 
-/** What a load came to. `start`: QEMU did not take the command line. */
+/** What a load came to. `start`: QEMU did not take the command line, or did not answer in time. */
 export interface Outcome {
   readonly result: 'loads' | 'refused' | 'start';
   readonly stderr: string;
@@ -44,14 +44,22 @@ async function run(
   say({ execute: 'qmp_capabilities' });
   if (then !== undefined) say(then);
   const asking = setInterval(() => say({ execute: 'query-migrate' }), ASK_EVERY_MS);
+  let isLate = false;
   const late = new Promise<void>((resolve) => {
-    setTimeout(resolve, PATIENCE_MS).unref();
+    setTimeout(() => {
+      isLate = true;
+      resolve();
+    }, PATIENCE_MS).unref();
   });
   await Promise.race([done, closed, late]);
   clearInterval(asking);
   qemu.kill('SIGKILL');
   await closed;
-  return { status: MIGRATED.exec(output)?.[1] ?? '', stderr, greeted: output.includes('"return"') };
+  return {
+    status: MIGRATED.exec(output)?.[1] ?? '',
+    stderr,
+    greeted: output.includes('"return"') && !isLate,
+  };
 }
 
 function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {

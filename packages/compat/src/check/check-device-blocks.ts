@@ -106,6 +106,7 @@ function blockOf(
     case 'VGA/vga.vram':
     case 'secondary-vga/vga.vram':
     case 'vmware-svga/vga.vram':
+    case 'ati-vga/vga.vram':
       return mib('vgamem_mb', 16);
     case 'cirrus-vga/vga.vram':
       return mib('vgamem_mb', 4);

@@ -1,5 +1,6 @@
 // Sections that are not virtio's: QEMU refuses a stream with one that it does not have.
 import {
+  compareVersion,
   notKnown,
   numberOf,
   propertyNames,
@@ -145,12 +146,41 @@ function atPlace(where: Where): Verdict[] {
   if (row === undefined) return [sectionNotKnown(where)];
   if (name === 'eeprom' && WITH_EEPROM.test(there.driver)) return [];
   if (row.section === name)
-    return [...checkIdentity(where, row, there), ...checkOtherProperties(section.header.idstr, there)];
+    return [
+      ...checkForm(where, name),
+      ...checkIdentity(where, row, there),
+      ...checkOtherProperties(section.header.idstr, there),
+    ];
   return missing(
     where,
     `the target has ${there.driver} at ${path}, ${row.section === undefined ? 'which has no section' : `whose section is ${row.section}`}`,
     placeOf(path),
   );
+}
+
+/**
+ * Sections whose form changed with QEMU, whatever the machine type: the bytes before and since, and the last version that
+ * was tried before and the first since.
+ */
+const FORM_CHANGED: Readonly<
+  Record<string, readonly [before: number, since: number, last: string, first: string]>
+> = {
+  pciespscsi: [425, 426, '10.0', '11.1'],
+};
+
+/** Verdicts over a section that another version of QEMU writes in another form. */
+function checkForm({ section: { header, body }, target: { qemu } }: Where, name: string): Verdict[] {
+  const [before, since, last, first] = FORM_CHANGED[name] ?? [];
+  if (last === undefined || first === undefined) return [];
+  const there =
+    compareVersion(qemu.name, last) <= 0 ? before : compareVersion(qemu.name, first) >= 0 ? since : undefined;
+  if (there === body.length) return [];
+  const known = there === before;
+  const reason = `the section has ${body.length} bytes, and QEMU ${qemu.name} ${known ? `reads ${before}` : 'may read another form'}`;
+  const advice = 'move to a QEMU of the version of the source, or without this device';
+  if (!known) return [notKnown('section', header.idstr, reason, { advice })];
+  const qemuSays = `Missing section footer for ${header.idstr}`;
+  return [refusal('section', header.idstr, reason, { qemuSays, advice })];
 }
 
 function placeOf(path: string): string {
@@ -167,7 +197,7 @@ const VERSION_BYTES = 4;
 /** Verdicts over identities: types that share a section differ in what they say they are. */
 function checkIdentity(
   { section: { header, body } }: Where,
-  { bus, pci }: OtherDevice,
+  { bus, pci, classCode }: OtherDevice,
   { driver, properties }: QemuDevice,
 ): Verdict[] {
   const config = body.subarray(VERSION_BYTES);
@@ -189,6 +219,9 @@ function checkIdentity(
         'driver',
       ),
     ];
+  const subclass = Number.parseInt(classCode?.slice(2) ?? '', 16);
+  if (classCode !== undefined && subclass !== config[SUBCLASS])
+    return [differs(SUBCLASS, subclass, `the source had another type than ${driver} there`, 'driver')];
   const functions = switchOf(properties.get('multifunction')) === true ? MULTIFUNCTION : 0;
   const here = config[HEADER_TYPE] ?? 0;
   // ports and bridges are looked at with all that is theirs
@@ -209,6 +242,7 @@ function checkIdentity(
 }
 
 const CONFIG_BYTES = 256;
+const SUBCLASS = 0x0a;
 const HEADER_TYPE = 0x0e;
 const MULTIFUNCTION = 0x80;
 

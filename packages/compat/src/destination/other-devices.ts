@@ -12,6 +12,8 @@ export interface OtherDevice {
   readonly section: string | undefined;
   /** Vendor and device of a PCI function: `1b36:000d`. */
   readonly pci?: string;
+  /** Class and subclass of a PCI function whose type shares its identity with another: `0300`. */
+  readonly classCode?: string;
 }
 
 /**
@@ -22,7 +24,7 @@ const ROWS = `
 pci ac97 AC97
 pci es1370 ES1370
 pci intel-hda intel-hda/8086:2668 ich9-intel-hda/8086:293e
-pci vga VGA secondary-vga
+pci vga VGA/1234:1111/0300 secondary-vga/1234:1111/0380
 pci bochs-display bochs-display
 pci cirrus_vga cirrus-vga
 pci qxl qxl qxl-vga
@@ -79,7 +81,7 @@ pci pcie-pci-bridge pcie-pci-bridge
 pci i82801b11_bridge i82801b11-bridge
 pci xio3130-express-upstream-port x3130-upstream
 pci xio3130-express-downstream-port xio3130-downstream
-pci - pci-testdev edu pxb pxb-pcie
+pci - ati-vga pci-testdev edu pxb pxb-pcie
 usb usb-ptr usb-tablet usb-mouse
 usb usb-kbd usb-kbd
 usb usb-hub usb-hub
@@ -130,11 +132,16 @@ const TABLE: ReadonlyMap<string, OtherDevice> = new Map(
     .flatMap((row) => {
       const [bus, section, ...types] = row.split(' ');
       return types.map((text) => {
-        const [type = '', pci] = text.split('/');
+        const [type = '', pci, classCode] = text.split('/');
         const where = bus === 'pci' || bus === 'usb' || bus === 'scsi' ? bus : 'none';
         return [
           type,
-          { bus: where, section: section === '-' ? undefined : section, ...(pci !== undefined && { pci }) },
+          {
+            bus: where,
+            section: section === '-' ? undefined : section,
+            ...(pci !== undefined && { pci }),
+            ...(classCode !== undefined && { classCode }),
+          },
         ] as const;
       });
     }),
