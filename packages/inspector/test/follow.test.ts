@@ -73,6 +73,21 @@ describe('pages of the guest are those that a destination has', () => {
   });
 });
 
+test('a device behind an IOMMU is not followed, since its addresses are no places in memory', async () => {
+  const session = new Session();
+  const { devices } = await session.open(blobSource(await blobOf('10.0.13/q100-q35-iommu-io'), 'stream'));
+  const sectionOf = (type: string): number => devices.find(({ name }) => name === type)?.section ?? -1;
+  for (const type of ['virtio-blk', 'virtio-net'])
+    await expect(session.chains(sectionOf(type), 0)).resolves.toMatchObject({
+      waiting: [],
+      trouble: expect.stringContaining("the device's addresses are those of the machine's IOMMU"),
+    });
+  // the IOMMU itself is a device whose addresses are the guest's; its memory is not in this stream
+  await expect(session.chains(sectionOf('virtio-iommu'), 0)).resolves.toMatchObject({
+    trouble: expect.stringContaining('memory'),
+  });
+});
+
 /** A modern disk of the corpus, whose only queue is put elsewhere. */
 const [disk] = examineDevices(
   parseStream(gunzipSync(await readFile(pathOf('7.2.22/q72-pc-idle')))),

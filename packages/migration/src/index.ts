@@ -18,6 +18,7 @@ export {
   type StreamFinding,
   type StreamSink,
 } from './events.ts';
+export { iommuOf } from './iommu.ts';
 export { judgeStream } from './judge.ts';
 export { COMPRESSIONS, type LibvirtHeader } from './libvirt.ts';
 export { machineEndian, parseRamMap, ramLayout } from './machine-layout.ts';

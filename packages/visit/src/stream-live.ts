@@ -1,15 +1,9 @@
-import {
-  FEATURE,
-  hasFeature,
-  type LiveDevice,
-  MappedMemory,
-  negotiated,
-  type VirtioState,
-} from '@virtkit/core';
+import { type LiveDevice, MappedMemory, type VirtioState } from '@virtkit/core';
 import type { ConnectedType } from '@virtkit/core/qemu';
 import {
   decodeVirtio,
   findVirtio,
+  iommuOf,
   type MigrationStream,
   machineEndian,
   type RamImage,
@@ -45,9 +39,6 @@ export interface LiveStream {
   /** The virtio devices, in the order of the stream. */
   readonly devices: readonly StreamDevice[];
 }
-
-/** Pattern that names of the sections of IOMMUs contain: `iommu-intel`, `virtio-iommu`, `smmuv3`, `spapr_iommu`. */
-const IOMMU = /iommu|smmu/;
 
 /** Options of {@link openStream}: how devices are connected. */
 export interface OpenOptions extends Pick<Surroundings, 'sendMsi' | 'setLine' | 'channelHost' | 'onEvent'> {
@@ -113,8 +104,7 @@ export function openStream(
 
 /** Refuses a device behind an IOMMU: its addresses are no places in guest memory. */
 function refuseIommu(device: VirtioDevice, state: VirtioState, { sections }: MigrationStream): void {
-  if (!hasFeature(negotiated(state), FEATURE.ACCESS_PLATFORM)) return;
-  const iommu = sections.find(({ header }) => IOMMU.test(header.idstr))?.header.idstr;
+  const iommu = iommuOf(state, sections);
   if (iommu === undefined) return;
   throw new StateError(
     'iommu',

@@ -1,5 +1,5 @@
 // What the page asks its worker: one stream, opened and looked at.
-import { machineEndian } from '@virtkit/migration';
+import { iommuOf, machineEndian } from '@virtkit/migration';
 import { type Examined, examineDevices, inspectionOf } from '@virtkit/migration/inspect';
 import { isStateError, StateError } from '@virtkit/vmstate';
 import { type CheckAnswer, checkOpened, type Question, targetNames } from './ask.ts';
@@ -76,6 +76,11 @@ export class Session {
     const decoded = this.#devices.find(({ device }) => device.section === section)?.decoded;
     if (decoded === undefined)
       throw new StateError('closed', `section ${number} is no device that can be read`);
+    const iommu = iommuOf(decoded.state, opened.stream.sections);
+    if (iommu !== undefined) {
+      const trouble = `the device's addresses are those of the machine's IOMMU (${iommu}), which is not followed`;
+      return { waiting: [], more: 0, taken: [], trouble };
+    }
     const heads = requestsOf(decoded.state).filter((each) => each.queue === queue);
     const little =
       machineEndian(opened.stream.configuration?.name ?? '', opened.stream.ram?.blocks) === 'little';
