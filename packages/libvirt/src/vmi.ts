@@ -124,7 +124,9 @@ function read(text: string): unknown {
       uniqueKeys: false,
     });
   } catch (error) {
-    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
+    const message = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
+    // of a text that is nested some thousands deep the reader's own stack ends
+    const why = /call stack/.test(message) ? 'it is nested too deep' : message;
     const at =
       error instanceof YAMLParseError ? { line: text.slice(0, error.pos[0]).split('\n').length } : {};
     throw new StateError('yaml', `the YAML cannot be read: ${why}`, at);

@@ -71,6 +71,10 @@ test('what is no such object, or YAML that would grow, is refused', () => {
   expect(codeOf(() => describeVmi(`l0: &l0 [x]\n${levels.join('\n')}\n`))).toBe('yaml');
 });
 
+test('YAML that is nested deeper than a reader can follow is refused in words', () => {
+  expect(() => describeVmi(`kind: ${'['.repeat(60_000)}`)).toThrow('it is nested too deep');
+});
+
 test('one of more than 1 MiB is refused, and YAML of more than 128 KiB or 100 anchors, aliases and tags', () => {
   expect(codeOf(() => describeVmi(vmi + '#'.repeat((1 << 17) - vmi.length)))).toBe('fine');
   expect(codeOf(() => describeVmi(vmi + '#'.repeat((1 << 17) - vmi.length + 1)))).toBe('limit');

@@ -195,9 +195,10 @@ export class VhostUserDevice<D = unknown> implements TransportModel<VhostUserPar
     for (const vring of this.#vrings) {
       if (!vring.started || vring.address === undefined) continue;
       const place = this.#placeOf(vring.address);
-      const queue = this.#queue(vring.index);
-      if (place !== undefined && place.desc !== queue.desc)
-        queue.setAddresses(place.desc, place.avail, place.used);
+      const now = this.device.queue(vring.index);
+      const isThere = place?.desc === now?.desc && place?.avail === now?.avail && place?.used === now?.used;
+      if (place !== undefined && !isThere)
+        this.#queue(vring.index).setAddresses(place.desc, place.avail, place.used);
     }
   }
 

@@ -267,15 +267,22 @@ export class FrontEnd implements DriverTransport {
     this.startRing(queue, packed === 1n ? this.freshPacked : 0);
   }
 
+  /** Says where the parts of a ring are. */
+  placeRing(queue: number, { desc, driver, device }: Omit<RingAddresses, 'size'>): void {
+    const user = (address: number): bigint => USER + BigInt(address - this.guest.base);
+    this.wire.send(
+      'SET_VRING_ADDR',
+      fields(queue, 0, user(desc), user(device), user(driver), BigInt(device)),
+    );
+  }
+
   startRing(queue: number, base: number): void {
     const ring = this.rings.get(queue);
     if (ring === undefined) throw new Error(`queue ${queue} was never set up`);
-    const { size, desc, driver, device } = ring;
     const { wire } = this;
-    const user = (address: number): bigint => USER + BigInt(address - this.guest.base);
-    wire.send('SET_VRING_NUM', fields(queue, size));
+    wire.send('SET_VRING_NUM', fields(queue, ring.size));
     wire.send('SET_VRING_BASE', fields(queue, base));
-    wire.send('SET_VRING_ADDR', fields(queue, 0, user(desc), user(device), user(driver), BigInt(device)));
+    this.placeRing(queue, ring);
     const call = this.#calls.get(queue) ?? eventfd();
     const kick = this.#kicks.get(queue) ?? eventfd();
     this.#calls.set(queue, call);

@@ -169,6 +169,28 @@ describe('a disk', () => {
     }
   });
 
+  test('follows a ring of which one part alone gets another place', async () => {
+    const server = serve();
+    const frontEnd = await connect();
+    diskOf(frontEnd);
+    const ring = frontEnd.rings.get(0);
+    if (ring === undefined) throw new Error('a ring expected');
+    await until(() => server.device.queue(0)?.format === 'split');
+    const moved = [
+      { ...ring, desc: ring.desc + 0x1000 },
+      { ...ring, driver: ring.driver + 0x1000 },
+      { ...ring, device: ring.device + 0x1000 },
+    ];
+    for (const place of moved) {
+      frontEnd.placeRing(0, place);
+      await until(() => {
+        const now = server.device.queue(0);
+        const parts = [now?.desc, now?.avail, now?.used];
+        return parts.every((part, n) => part === BigInt([place.desc, place.driver, place.device][n] ?? 0));
+      });
+    }
+  });
+
   test('does nothing while its ring is not enabled, and what waits then is done', async () => {
     serve();
     const frontEnd = await connect();
