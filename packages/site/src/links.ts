@@ -8,7 +8,7 @@ import { gzipSync } from 'node:zlib';
 const PAGE_MAX = 60_000;
 /** Largest number of bytes of a page of the API, which is as long as its entry has exports. */
 const API_PAGE_MAX = 90_000;
-/** Of the inspector, which is a program. */
+/** Largest number of bytes of the inspector's page, which is a program. */
 const INSPECTOR_MAX = 100_000;
 
 /** Lists what is wrong with the pages in `folder`, which stand under `base` on their host: a line for each. */

@@ -30,7 +30,7 @@ interface Ring {
   readonly littleEndian: boolean;
 }
 
-/** Where the device stands in a packed ring. */
+/** Position of the device in a packed ring, as its saved state has it. */
 type PackedIndices = Pick<
   NonNullable<VirtioState['subsections']['packedVirtqueues']>[number],
   'lastAvailIdx' | 'lastAvailWrapCounter'

@@ -4,7 +4,7 @@ import { decodeVirtioState, findVirtio, type SectionHeader, StreamWriter, TYPE }
 import { isStateError, Reader, StateError } from '@virtkit/vmstate';
 import { registry } from './registry.ts';
 
-/** What a pasted text was taken for. */
+/** Kind that a pasted text was taken for, with what was made of it. */
 export type Pasted =
   | {
       readonly kind: 'bytes';

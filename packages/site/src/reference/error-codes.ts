@@ -35,7 +35,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
     ...['extra-state', 'v86-devices'],
   ],
   state: ['value', 'count', 'length', 'json', 'missing', 'unexpected'],
-  input: ['target', 'xml', 'yaml', 'qm', 'url', 'ram-map', 'overlay'],
+  input: ['target', 'xml', 'yaml', 'qm', 'url', 'ram-map', 'overlay', 'pasted'],
   limit: ['limit'],
   order: ['ended', 'hand-over', 'closed'],
 };
