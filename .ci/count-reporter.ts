@@ -36,6 +36,8 @@ function resultOf(modules: readonly TestModule[], errors: readonly unknown[]): R
     const counts = { passed: 0, skipped: 0, failed: 0 };
     // A file that does not even load counts as one failed test, and so does each error that no test caught.
     if (module.errors().length > 0) counts.failed++;
+    // The tests of a group whose `beforeAll` failed are skipped: that is a failure all the same.
+    for (const suite of module.children.allSuites()) if (suite.errors().length > 0) counts.failed++;
     counts.failed += unhandled.filter((path) => path === module.moduleId).length;
     for (const test of module.children.allTests()) {
       const { state } = test.result();

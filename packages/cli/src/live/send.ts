@@ -12,6 +12,9 @@ export interface Sent {
 /** Length in bytes of the return path's message SHUT: type 1, length 4, value. */
 const SHUT_BYTES = 8;
 
+/** Milliseconds that a pipe may be silent once the other side has closed, until no more is waited for. */
+const SILENCE_MS = 1000;
+
 /** Feeds a QEMU that waits with `-incoming`, and waits until it has taken everything. */
 export async function send(socket: Socket, file: string): Promise<Sent> {
   let failure: string | undefined;
@@ -28,17 +31,21 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
       resolve();
     });
   });
-  // a pipe may have nothing to say for ever
+  // a pipe may have nothing to say for ever; a file, and a pipe that has ended, say at once that there is no more
   const stop = new AbortController();
-  void gone.then(() => stop.abort());
+  let silence: NodeJS.Timeout | undefined;
+  void gone.then(() => {
+    silence = setTimeout(() => stop.abort(), SILENCE_MS);
+  });
   const progress = new Progress(file);
   try {
     for await (const chunk of streamOf(file, stop.signal)) {
-      if (failure !== undefined || socket.destroyed) break;
+      // whoever closes while there is more to send has not taken it; who closes behind the last byte has taken all
+      if (socket.destroyed || socket.readableEnded) failure ??= closedEarly(bytes);
+      if (failure !== undefined) break;
       bytes += chunk.length;
       progress.add(chunk.length);
       await Promise.race([written(socket, chunk), gone]);
-      if (socket.readableEnded) failure ??= closedEarly(bytes);
     }
   } catch (error) {
     // half a stream: the other side must not take its end for an end
@@ -50,6 +57,10 @@ export async function send(socket: Socket, file: string): Promise<Sent> {
   }
   if (failure === undefined) socket.end();
   await gone;
+  clearTimeout(silence);
+  // the end of the last write may come in the same turn as the other side's, behind it
+  await new Promise((resolve) => setImmediate(resolve));
+  if (socket.writableLength > 0) failure ??= closedEarly(bytes - socket.writableLength);
   socket.destroy();
   return { bytes, refused: failure ?? verdict(last) };
 }
