@@ -4,6 +4,8 @@
  */
 
 const FACTOR = 8;
+/** Number of times that what looks like more is measured at most. */
+const TURNS_MAX = 5;
 /** Largest exponent that linear work measures where nothing disturbs it. */
 const LINEAR = 1.5;
 
@@ -46,8 +48,8 @@ export function growthOf<T>(prepare: (size: number) => T, run: (input: T) => voi
   const [small, large] = [prepare(size), prepare(size * FACTOR)];
   run(small);
   let least = Number.POSITIVE_INFINITY;
-  // a collection of garbage in the midst of it looks like growth, and does not come three times in the same place
-  for (let turn = 0; turn < 3 && least > LINEAR; turn++) {
+  // a collection of garbage in the midst of it looks like growth, and does not come each time in the same place
+  for (let turn = 0; turn < TURNS_MAX && least > LINEAR; turn++) {
     const before = cost(() => run(small));
     least = Math.min(
       least,
@@ -69,7 +71,7 @@ export async function growthOfAsync<T>(
   const [small, large] = [prepare(size), prepare(size * FACTOR)];
   await run(small);
   let least = Number.POSITIVE_INFINITY;
-  for (let turn = 0; turn < 3 && least > LINEAR; turn++) {
+  for (let turn = 0; turn < TURNS_MAX && least > LINEAR; turn++) {
     const before = await costOf(() => run(small));
     least = Math.min(least, exponent(before, await costOf(() => run(large))));
   }
