@@ -351,6 +351,12 @@ esac
     ['pvesh', '--proxmox', '{}', /the answer is no list/],
     ['kubectl', '--kubevirt', 'null', /the answer is no list/],
     ['kubectl', '--kubevirt', '{', /JSON/],
+    [
+      'virsh',
+      '--connect=test:///default',
+      'no list',
+      /virsh list: a UUID and a name expected, not "no list"/,
+    ],
   ])('%s %s: an answer %j is a mistake that is told', (program, option, answer, said) => {
     const folder = mkdtempSync(join(tmpdir(), 'virtkit-fleet-'));
     try {

@@ -40,7 +40,7 @@ interface Domain {
   readonly name: string;
 }
 
-/** Reads a list of domains. @throws Error for a line that is none of such a list */
+/** Reads a list of domains. @throws UsageError for a line that is none of such a list */
 function domainsIn(list: string): Domain[] {
   return list
     .split('\n')
@@ -48,7 +48,9 @@ function domainsIn(list: string): Domain[] {
     .map((line) => {
       const [, uuid, name] = /^\s*([0-9a-f-]{36})\s+(.*?)\s*$/i.exec(line) ?? [];
       if (uuid === undefined || name === undefined)
-        throw new Error(`virsh list: a UUID and a name expected: ${line}`);
+        throw new UsageError(
+          `virsh list: a UUID and a name expected, not ${JSON.stringify(line.slice(0, 80))}`,
+        );
       return { uuid, name };
     });
 }
